@@ -10,6 +10,7 @@ import sys
 import typer
 
 from pzsl.cli import (
+    bench,
     datasets,
     demo,
     export,
@@ -44,6 +45,7 @@ app.add_typer(prompts.app, name="prompts", short_help="Prompt templates of a dat
 app.command("train", short_help="Stage two: methods, noise rates and seeds.")(train.train)
 app.command("methods", short_help="What can be trained, with its source.")(methods.methods)
 app.command("report", short_help="Tables and one page with figures.")(report.report)
+app.command("bench", short_help="How fast this machine encodes, loads and trains.")(bench.bench)
 
 
 def main() -> None:

@@ -1,0 +1,52 @@
+"""This machine's own figures: how fast encoding, loading and training are here, side by side.
+
+What is compared is measured in one run, turn and turn about, and told as medians and their ratios:
+seconds alone say more of the machine than of the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from pzsl.errors import UsageError, nearest
+
+
+class Part(NamedTuple):
+    """One thing to measure: `module:function` that takes `quick`, and what it is."""
+
+    function: str
+    about: str
+
+
+PARTS: dict[str, Part] = {}
+"""In the order in which they are measured and printed; one line each."""
+
+
+def bench(parts: Sequence[str] = (), quick: bool = False) -> dict[str, dict[str, Any]]:
+    """Measure this machine.
+
+    Args:
+        parts: keys of `PARTS`; none means all.
+        quick: few images and short runs: a look, not figures to quote.
+
+    Returns:
+        Of each part a dictionary with `setting` (what was measured, on what), `figures` (medians)
+        and `ratios`, each a plain dictionary.
+
+    Raises:
+        UsageError: no such part.
+    """
+    for part in parts:
+        if part not in PARTS:
+            raise UsageError(f"Unknown part '{part}'.{nearest(part, list(PARTS))}")
+    results = {}
+    for name in parts or PARTS:
+        module, _, function = PARTS[name].function.partition(":")
+        measure: Callable[[bool], dict[str, Any]] = getattr(import_module(module), function)
+        results[name] = measure(quick)
+    return results
+
+
+__all__ = ["PARTS", "Part", "bench"]
