@@ -22,6 +22,7 @@ class Problem:
         unseen: (U, D) of the unseen ones; names only, no image of them is here.
         scale: CLIP's logit scale s.
         views: (N, V, D) unit embeddings of augmented views, where the cache has them.
+        view_kinds: (V,) `weak` or `strong`; empty where there are no views, or nobody said.
         truth: (N,) true labels as columns of `seen`, -1 where unknown. Given to a method that
             needs them (`oracle`), to no other.
     """
@@ -32,6 +33,7 @@ class Problem:
     unseen: Tensor
     scale: float = 100.0
     views: Tensor | None = None
+    view_kinds: tuple[str, ...] = ()
     truth: Tensor | None = None
 
 

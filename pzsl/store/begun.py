@@ -15,7 +15,7 @@ from pzsl.files import digest
 from pzsl.progress import say
 from pzsl.store.layout import CacheHeader, known_arrays, open_arrays, provenance
 from pzsl.store.reader import missing_rows
-from pzsl.store.stored import OPTIONAL, Stored, read_stored
+from pzsl.store.stored import OF_CANDIDATES, OPTIONAL, Stored, read_stored
 
 SKIPPED = "skipped"
 """Where `origin` lists the images that a cache was finished without."""
@@ -82,15 +82,18 @@ def differences(header: CacheHeader, dtype: str, views: int, stored: Stored) -> 
         stored: the cache on disk.
 
     Returns:
-        One phrase for each difference; empty where there is none.
+        One phrase for each difference; empty where there is none. Candidate sets that `pzsl
+        annotate` has put into the cache since then are none.
     """
     found = []
-    for name, value in provenance(header).items():
+    for name, value in ({"augmentation": {}} | provenance(header)).items():
         old, new = stored.attributes.get(name), json.loads(json.dumps(value))
         if old != new:
             found.append(f"{name} {_brief(old)}, now {_brief(new)}")
     known, still_open = known_arrays(header), open_arrays(header, dtype, views)
-    for name in OPTIONAL:
+    replaced = OF_CANDIDATES if stored.attributes["annotation"] and not header.annotation else ()
+    known = {name: values for name, values in known.items() if name not in replaced}
+    for name in [name for name in OPTIONAL if name not in replaced]:
         if (name in stored.arrays) != (name in known or name in still_open):
             found.append(f"{name} then or now only")
     for name, (shape, kind) in still_open.items():

@@ -13,7 +13,7 @@ import platform
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -62,6 +62,9 @@ class CacheHeader:
         candidate_offsets: (N + 1,) int64; image i has candidates
             `candidate_labels[candidate_offsets[i]:candidate_offsets[i + 1]]`.
         candidate_labels: (M,) int32 rows of `classes`.
+        annotation: how the candidate sets were made, where it was by `pzsl annotate`.
+        augmentation: `kinds` of the K views (each `weak` or `strong`), `seed`, and how each kind is
+            made; where the views are of images.
     """
 
     dataset: str
@@ -83,10 +86,13 @@ class CacheHeader:
     attributes: NDArray[np.float32] | None = None
     candidate_offsets: NDArray[np.int64] | None = None
     candidate_labels: NDArray[np.int32] | None = None
+    annotation: dict[str, Any] = field(default_factory=dict)
+    augmentation: dict[str, Any] = field(default_factory=dict)
 
 
 def provenance(header: CacheHeader) -> dict[str, Any]:
     """The file attributes that say where a cache comes from, all but versions and time."""
+    told = {"annotation": header.annotation, "augmentation": header.augmentation}
     return {
         "schema": SCHEMA,
         "dataset": header.dataset,
@@ -99,6 +105,7 @@ def provenance(header: CacheHeader) -> dict[str, Any]:
         "logit_scale": float(header.logit_scale),
         "normalised": True,
         "precision": header.precision,
+        **{name: value for name, value in told.items() if value},
     }
 
 
@@ -134,18 +141,20 @@ def lay_out(path: Path, header: CacheHeader, dtype: str, views: int) -> None:
 
 
 def _circumstances() -> dict[str, Any]:
-    """Package versions and UTC time; the latter from SOURCE_DATE_EPOCH where that is set."""
+    """Package versions and UTC time."""
     versions = {"pzsl": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
+    return {"versions": versions, "created": utc_now()}
+
+
+def utc_now() -> str:
+    """UTC time as ISO 8601; that of SOURCE_DATE_EPOCH where it is set."""
     now = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
-    return {
-        "versions": versions,
-        "created": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
-    }
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
 
 
 def known_arrays(header: CacheHeader) -> dict[str, NDArray[Any]]:

@@ -14,6 +14,7 @@ from pzsl.files import digest, sha256_of
 from pzsl.progress import say
 from pzsl.store.layout import CacheHeader
 from pzsl.store.reader import Cache
+from pzsl.store.stored import TOLD
 from pzsl.store.validation import content_problems
 from pzsl.store.vectors import LOGIT_SCALE, UNREADABLE, check_vectors, write_vectors
 
@@ -41,6 +42,8 @@ OPTIONAL = {
     "precision": "",
     "preprocessing": "",
     "origin": "",
+    "annotation": "",
+    "augmentation": "",
     "logit_scale": "",
 }
 """Those that it may have; with `templates`, `text_features` are (C, T, D)."""
@@ -117,7 +120,8 @@ def npz_arrays(cache: Cache) -> Arrays:
         "candidate_offsets": cache.candidate_offsets,
         "candidate_labels": cache.candidate_labels,
     }
-    return arrays | {name: array for name, array in more.items() if array is not None}
+    told = {name: np.array(json.dumps(about[name])) for name in TOLD if about.get(name)}
+    return arrays | told | {name: array for name, array in more.items() if array is not None}
 
 
 _PLAIN = ("model", "pretrained", "weights_hash", "precision")
@@ -211,6 +215,8 @@ def _header(source: Path, arrays: Arrays) -> CacheHeader:
         attributes=_typed(arrays, "attributes", np.float32),
         candidate_offsets=_typed(arrays, "candidate_offsets", np.int64),
         candidate_labels=_typed(arrays, "candidate_labels", np.int32),
+        annotation=_json(source, said, "annotation"),
+        augmentation=_json(source, said, "augmentation"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -71,6 +72,17 @@ class Cache:
     logit_scale: float
     provenance: dict[str, Any]
 
+    @property
+    def view_kinds(self) -> tuple[str, ...]:
+        """(K,) `weak` or `strong` for each view; empty where nobody said."""
+        return tuple(self.provenance.get("augmentation", {}).get("kinds", ()))
+
+    @property
+    def annotation(self) -> dict[str, Any]:
+        """How `pzsl annotate` made the candidate sets; empty where it didn't."""
+        found: dict[str, Any] = self.provenance.get("annotation", {})
+        return found
+
     def label_embeddings(self) -> NDArray[np.float32]:
         """Label embeddings: the mean over the templates, renormalised (Radford et al. 2021).
 
@@ -96,6 +108,9 @@ class Cache:
             elif field.name not in ("path", "provenance"):
                 words = value.tolist() if isinstance(value, np.ndarray) else value
                 parts.append(f"{field.name} {words!r}")
+        parts += [f"view kinds {self.view_kinds}"] if self.view_kinds else []
+        how = {name: value for name, value in self.annotation.items() if name != "created"}
+        parts += [f"annotation {json.dumps(how, sort_keys=True)}"] if how else []
         return digest(*parts)
 
     if not TYPE_CHECKING:
@@ -221,5 +236,8 @@ def cache_problems(cache: Cache) -> Iterator[str]:
     yield from content_problems(cache)
     yield from feature_problems("/text/features", cache.text, cache.classes)
     yield from feature_problems("/image/features", cache.images, cache.paths)
+    held = 0 if cache.views is None else cache.views.shape[1]
+    if cache.view_kinds and len(cache.view_kinds) != held:
+        yield f"{held} views of each image, but kinds of {len(cache.view_kinds)}"
     if cache.views is not None:
         yield from feature_problems("/image/views", cache.views, cache.paths)

@@ -33,6 +33,7 @@ OPTIONAL = {
     "/image/candidates/labels": "M",
     "/class/attributes": "CA",
 }
+OF_CANDIDATES = ("/image/candidates/offsets", "/image/candidates/labels")
 KINDS = {
     "/image/features": "f",
     "/image/views": "f",
@@ -62,6 +63,8 @@ ATTRIBUTES = (
 )
 STRUCTURED = ("origin", "preprocessing", "versions")
 """The attributes that are JSON objects."""
+TOLD = ("annotation", "augmentation")
+"""JSON objects that a cache may have; empty where it doesn't."""
 AGAIN = "extract or import it again with --overwrite"
 
 
@@ -118,7 +121,8 @@ def _attributes(file: h5py.File, path: Path) -> dict[str, Any]:
         value = raw[name]
         values[name] = value.item() if isinstance(value, np.generic) else value
     values["logit_scale"] = float(values["logit_scale"])
-    return values | {name: json.loads(values[name]) for name in STRUCTURED}
+    values |= {name: json.loads(values[name]) for name in STRUCTURED}
+    return values | {name: json.loads(raw.get(name, "{}")) for name in TOLD}
 
 
 def _datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:

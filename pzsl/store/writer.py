@@ -69,7 +69,7 @@ class CacheWriter:
         self.path = Path(path)
         self.partial = partial_path(self.path)
         self._scratch = self.partial.with_name(self.partial.name + ".new")
-        _check(header, dtype, self.path)
+        _check(header, dtype, views, self.path)
         self._header, self._dtype, self._views = header, dtype, views
         with explained(self.path):
             if self.path.is_dir():
@@ -287,8 +287,11 @@ class CacheWriter:
         self.close()
 
 
-def _check(header: CacheHeader, dtype: str, path: Path) -> None:
+def _check(header: CacheHeader, dtype: str, views: int, path: Path) -> None:
     if dtype not in DTYPES:
         raise UserError(f"{path}: can't store {dtype}: use {' or '.join(DTYPES)}.")
+    kinds = header.augmentation.get("kinds", [""] * views)
+    if len(kinds) != views:
+        raise UserError(f"{path}: {views} views of each image, but kinds of {len(kinds)}.")
     for problem in content_problems(header):
         raise UserError(f"{header.dataset}: {problem}: correct the data set.")

@@ -67,6 +67,7 @@ def make_task(cache: Cache, config: RunConfig, device: torch.device) -> Task:
         unseen=tensor(text[~cache.seen]),
         scale=cache.logit_scale,
         views=None if cache.views is None else tensor(cache.views[rows]),
+        view_kinds=cache.view_kinds,
         truth=tensor(truth) if METHODS[config.method].needs == TRUE_LABELS else None,
     )
     return Task(problem, truth, statistics(sets, labels), rows)
