@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str] | str] = {
     "store": set(),
     "extraction": {"datasets", "encoders", "store", "evaluation"},
     "candidates": set(),
+    "annotation": {"store", "candidates"},
     "models": NOTHING,
     "losses": NOTHING,
     "methods": {"models", "losses"},
@@ -36,12 +37,21 @@ MAY_IMPORT: dict[str, set[str] | str] = {
     "reports": set(),
     "demo": {"extraction", "training", "reports"},
     "bench": {
-        *("datasets", "encoders", "store", "extraction", "candidates", "models", "losses"),
-        *("methods", "evaluation", "training", "reports", "demo"),
+        *("datasets", "encoders", "store", "extraction", "candidates", "annotation", "models"),
+        *("losses", "methods", "evaluation", "training", "reports", "demo"),
     },
     "cli": ALL,
 }
-STAGE_TWO = ("store", "candidates", "models", "losses", "methods", "evaluation", "training")
+STAGE_TWO = (
+    "store",
+    "candidates",
+    "annotation",
+    "models",
+    "losses",
+    "methods",
+    "evaluation",
+    "training",
+)
 
 
 def room_of(file: Path) -> str:

@@ -10,6 +10,7 @@ import sys
 import typer
 
 from pzsl.cli import (
+    annotate,
     bench,
     datasets,
     demo,
@@ -42,6 +43,7 @@ app.command("import", short_help="Features made elsewhere into a cache.")(import
 app.command("export", short_help="A cache as .npz or Parquet.")(export.export)
 app.command("inspect", short_help="What a cache holds, and whether it is whole.")(inspect.inspect)
 app.add_typer(prompts.app, name="prompts", short_help="Prompt templates of a data set.")
+app.command("annotate", short_help="Candidate sets from what CLIP answers.")(annotate.annotate)
 app.command("train", short_help="Stage two: methods, noise rates and seeds.")(train.train)
 app.command("methods", short_help="What can be trained, with its source.")(methods.methods)
 app.command("report", short_help="Tables and one page with figures.")(report.report)

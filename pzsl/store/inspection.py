@@ -6,6 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pzsl.errors import UserError
 from pzsl.store.layout import SPLITS, UNKNOWN
 from pzsl.store.reader import GO_ON, Cache, as_cache, cache_problems, missing_rows, partial_path
@@ -56,7 +58,8 @@ def inspect_cache(path: str | Path) -> dict[str, Any]:
 def _counts(cache: Cache, stored: Stored) -> dict[str, Any]:
     done = stored.arrays.get("/image/done")
     seen = int(cache.seen.sum())
-    labels = cache.candidate_labels
+    offsets, labels = cache.candidate_offsets, cache.candidate_labels
+    held = 0 if offsets is None else int((np.diff(offsets) > 0).sum())
     splits = Counter(cache.splits.tolist())
     return {
         "images": len(cache.images),
@@ -71,7 +74,7 @@ def _counts(cache: Cache, stored: Stored) -> dict[str, Any]:
         "templates": len(cache.templates),
         "views": 0 if cache.views is None else cache.views.shape[1],
         "attributes": 0 if cache.attributes is None else cache.attributes.shape[1],
-        "mean_candidates": None if labels is None else len(labels) / max(1, len(cache.images)),
+        "mean_candidates": None if labels is None else len(labels) / max(1, held),
     }
 
 

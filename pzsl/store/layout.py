@@ -122,12 +122,7 @@ def lay_out(path: Path, header: CacheHeader, dtype: str, views: int) -> None:
         UserError: the disk has less room than the whole cache needs; no file stays behind.
     """
     try:
-        with (
-            explained(path),
-            h5py.File(
-                path, "w", locking=False, alignment_threshold=1, alignment_interval=ALIGNMENT
-            ) as file,
-        ):
+        with explained(path), opened(path, "w") as file:
             for name, value in {**provenance(header), **_circumstances()}.items():
                 file.attrs[name] = json.dumps(value) if isinstance(value, dict) else value
             for name, array in known_arrays(header).items():
@@ -138,6 +133,11 @@ def lay_out(path: Path, header: CacheHeader, dtype: str, views: int) -> None:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+
+
+def opened(path: Path, mode: str) -> h5py.File:
+    """The file, so opened that new data sets in it start where maps want them."""
+    return h5py.File(path, mode, locking=False, alignment_threshold=1, alignment_interval=ALIGNMENT)
 
 
 def _circumstances() -> dict[str, Any]:

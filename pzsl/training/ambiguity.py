@@ -50,9 +50,11 @@ def candidate_sets(cache: Cache, config: RunConfig, rows: NDArray[np.int64]) -> 
     if config.noise in FROM_DATA:
         if cache.candidate_offsets is None or cache.candidate_labels is None:
             raise UserError(
-                f"{cache.path} holds no candidate sets: use --noise uniform, or extract a data "
-                "set that has some (pzsl extract --dataset table)."
+                f"{cache.path} holds no candidate sets: make some (pzsl annotate --cache "
+                f"{cache.path}), extract a data set that has some (pzsl extract --dataset table), "
+                "or use --noise uniform."
             )
+        _check_origin(cache, config.noise)
         held = (cache.candidate_offsets, cache.candidate_labels, cache.seen)
         return validate(*held, where=str(cache.path), rows=rows)
     _check_truth(cache, config, rows)
@@ -89,10 +91,26 @@ def frozen_probabilities(cache: Cache, rows: NDArray[np.int64]) -> NDArray[np.fl
     return out
 
 
+def _check_origin(cache: Cache, noise: str) -> None:
+    """Sets of `pzsl annotate` and sets that came with the data don't pass for each other."""
+    rule = cache.annotation.get("rule")
+    if rule and noise != "annotated":
+        raise UserError(
+            f"{cache.path}: its candidate sets were made by 'pzsl annotate' (rule {rule}): use "
+            "--noise annotated."
+        )
+    if not rule and noise != "file":
+        raise UserError(
+            f"{cache.path}: its candidate sets came with the data: use --noise file, or replace "
+            f"them (pzsl annotate --cache {cache.path} --overwrite)."
+        )
+
+
 def _check_truth(cache: Cache, config: RunConfig, rows: NDArray[np.int64]) -> None:
     unknown = rows[cache.labels[rows] < 0]
     if len(unknown) and config.noise not in FROM_DATA:
         raise UserError(
             f"{cache.path}: the true label of {len(unknown)} training images is unknown "
-            f"('{cache.paths[unknown[0]]}'): {config.noise} sets can't be drawn, use --noise file."
+            f"('{cache.paths[unknown[0]]}'): {config.noise} sets can't be drawn, use --noise file "
+            "or annotated."
         )

@@ -1,0 +1,166 @@
+"""From caches of embeddings to candidate sets, into a cache or a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl.annotation.annotators import Annotator, open_annotator, parse_weighted
+from pzsl.annotation.table import write_table
+from pzsl.candidates import CandidateSets, check_rule, join, statistics
+from pzsl.errors import UsageError, UserError
+from pzsl.progress import say
+from pzsl.store import Cache, utc_now, write_candidates
+
+
+def annotate(
+    cache: str | Path,
+    *,
+    rule: str = "union",
+    templates: str | None = None,
+    k: int | None = None,
+    others: Sequence[str] = (),
+    weight: float = 1.0,
+    agree: float | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Give each training image the seen classes that its own and other encoders answer.
+
+    Args:
+        cache: of the images; true labels take no part, they are reported on where known.
+        rule: a key of `candidates.RULES`.
+        templates: which of the cache's templates, see `choose_templates`; None for all.
+        k: of the rules `topk` and `ratio`; None for 3 and 5.
+        others: caches of the same images by other encoders, each `FILE` or `FILE:WEIGHT`.
+        weight: of the cache's own encoder beside those.
+        agree: labels join when the weights of those who name them reach this; None for any label.
+        out: another cache to write the annotated copy to, or a `.csv` table; None for `cache`.
+        overwrite: replace candidate sets or a file that are there.
+
+    Returns:
+        `cache, out, images, classes, rule, k, templates, agree, annotators, mean_candidates,
+        smallest, largest, truth_outside, truth_outside_by_class` (mean over classes), `worst_class`
+        (`name, truth_outside`) and `never_named`, the number of seen classes in no set. Shares in
+        percent over the training images whose truth is known, None where there are none.
+
+    Raises:
+        UsageError: a rule, template, weight or file name that isn't one.
+        UserError: a cache isn't whole, lacks an image or a class, or would lose candidate sets.
+    """
+    source = Path(cache)
+    target = source if out is None else Path(out)
+    _check_sets_wanted(agree, weight, others)
+    own = open_annotator(source, weight, templates)
+    _check_target(own.cache, target, overwrite)
+    annotators = [own, *(open_annotator(*parse_weighted(word)) for word in others)]
+    k = check_rule(rule, k, int(own.cache.seen.sum()))
+    how = {"rule": rule, "k": k or None, "agree": agree}
+    _announce(annotators, how, target)
+    sets, rows = _sets(annotators, rule, k, agree)
+    result = {
+        "cache": str(source),
+        "out": str(target),
+        "images": len(rows),
+        "classes": int(own.cache.seen.sum()),
+        **how,
+        "templates": len(own.columns),
+        "annotators": [one.record() for one in annotators],
+        **_report(own.cache, sets, rows),
+    }
+    if target.suffix.lower() == ".csv":
+        write_table(target, own.cache, sets, rows)
+        return result
+    record = {**how, "annotators": result["annotators"], "created": utc_now()}
+    offsets = _offsets(sets, rows, len(own.cache.labels))
+    del own, annotators  # not every system replaces a file that is mapped
+    write_candidates(source, target, offsets, sets.labels, record)
+    return result
+
+
+def _check_sets_wanted(agree: float | None, weight: float, others: Sequence[str]) -> None:
+    if agree is not None and not (math.isfinite(agree) and agree > 0):
+        raise UsageError(f"--agree should be a sum of weights above 0, not {agree:g}.")
+    if not others and (agree is not None or weight != 1):
+        raise UsageError("--agree and --weight need a second annotator: give --with FILE.")
+
+
+def _check_target(cache: Cache, target: Path, overwrite: bool) -> None:
+    """Refuse to lose what is there."""
+    if target.suffix.lower() not in (".csv", ".h5", ".hdf5"):
+        raise UsageError(f"--out {target}: give a cache (.h5) or a table (.csv).")
+    if overwrite or not target.exists():
+        return
+    if not target.samefile(cache.path):
+        raise UserError(f"{target} exists already: replace it with --overwrite.")
+    if cache.candidate_labels is not None:
+        whose = "of an earlier annotation" if cache.annotation else "that came with the data"
+        raise UserError(
+            f"{target} holds candidate sets {whose}: replace them with --overwrite, or write an "
+            "annotated copy with --out OTHER.h5."
+        )
+
+
+def _announce(annotators: Sequence[Annotator], how: dict[str, Any], target: Path) -> None:
+    rule = f"rule {how['rule']}" + (f" with k = {how['k']}" if how["k"] else "")
+    say(f"annotate by {rule} -> {target}")
+    for one in annotators:
+        about = one.cache.provenance
+        say(
+            f"  {one.cache.path}: {about['model']} ({about['pretrained']}), {len(one.columns)} of "
+            f"{len(one.cache.templates)} templates, weight {one.weight:g}"
+        )
+    if how["rule"] == "union" and all(len(one.columns) == 1 for one in annotators):
+        say("  one template gives one answer: sets of more labels need --rule topk or ratio")
+
+
+def _sets(
+    annotators: Sequence[Annotator], rule: str, k: int, agree: float | None
+) -> tuple[CandidateSets, NDArray[np.int64]]:
+    """Candidate sets of the training images of the first cache, and their rows."""
+    cache = annotators[0].cache
+    rows = np.flatnonzero(cache.splits == "trainval")
+    if not len(rows):
+        raise UserError(f"{cache.path}: no image is in the split trainval: nothing to annotate.")
+    seen = np.flatnonzero(cache.seen)
+    images = tuple(cache.paths[row] for row in rows)
+    names = [cache.classes[label] for label in seen]
+    answers = [one.sets(images, names, rule, k) for one in annotators]
+    sets = answers[0]
+    if len(answers) > 1:
+        sets = join(answers, [one.weight for one in annotators], agree)
+    return CandidateSets(sets.offsets, seen[sets.labels].astype(np.int32)), rows
+
+
+def _offsets(sets: CandidateSets, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """(count + 1,) offsets over all rows; those that weren't annotated have empty sets."""
+    sizes = np.zeros(count + 1, dtype=np.int64)
+    sizes[rows + 1] = sets.sizes()
+    return np.cumsum(sizes)
+
+
+def _report(cache: Cache, sets: CandidateSets, rows: NDArray[np.int64]) -> dict[str, Any]:
+    """How good the sets are, overall and by class."""
+    truth = cache.labels[rows]
+    known = truth >= 0
+    named = np.bincount(sets.labels, minlength=len(cache.classes)) > 0
+    found: dict[str, Any] = {
+        **statistics(sets, truth),
+        "truth_outside_by_class": None,
+        "worst_class": None,
+        "never_named": int((cache.seen & ~named).sum()),
+    }
+    if not known.any():
+        return found
+    images = np.bincount(truth[known], minlength=len(cache.classes))
+    outside = np.bincount(truth[known & ~sets.contains(truth)], minlength=len(cache.classes))
+    share = 100 * outside / np.maximum(images, 1)
+    worst = int(share.argmax())
+    found["truth_outside_by_class"] = float(share[images > 0].mean())
+    found["worst_class"] = {"name": cache.classes[worst], "truth_outside": float(share[worst])}
+    return found

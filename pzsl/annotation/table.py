@@ -1,0 +1,55 @@
+"""Candidate sets as a table that `pzsl extract --dataset table` and `pzsl import` read."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl.candidates import CandidateSets
+from pzsl.errors import UserError
+from pzsl.files import replacing
+from pzsl.progress import say
+from pzsl.store import Cache
+
+HEADER = ("path", "label", "candidates", "split")
+SEPARATOR = "|"
+
+
+def write_table(out: Path, cache: Cache, sets: CandidateSets, rows: NDArray[np.int64]) -> None:
+    """Write a CSV with all images: candidates, but no label, for those that are trained on.
+
+    Args:
+        out: the file; one that exists is replaced.
+        cache: whose images these are. Test images keep their label; those without are left out.
+        sets: of the training images. rows: their rows in the cache, ascending.
+
+    Raises:
+        UserError: a class name can't be written into a list, or the file can't be written.
+    """
+    for name in cache.classes:
+        if SEPARATOR in name or name != name.strip():
+            raise UserError(
+                f"{out}: the class name '{name}' can't stand in a list separated by {SEPARATOR}: "
+                "annotate into a cache instead (--out FILE.h5)."
+            )
+    number = {int(row): place for place, row in enumerate(rows)}
+    left_out = 0
+    try:
+        with replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            lines = csv.writer(file, lineterminator="\n")
+            lines.writerow(HEADER)
+            for row, (path, split) in enumerate(zip(cache.paths, cache.splits, strict=True)):
+                if row in number:
+                    names = (cache.classes[label] for label in sets.row(number[row]))
+                    lines.writerow((path, "", SEPARATOR.join(names), split))
+                elif cache.labels[row] >= 0:
+                    lines.writerow((path, cache.classes[cache.labels[row]], "", split))
+                else:
+                    left_out += 1
+    except OSError as error:
+        raise UserError(f"{out} can't be written: {error.strerror or error}.") from None
+    if left_out:
+        say(f"{out}: {left_out} test images without a label are left out.")

@@ -1,0 +1,78 @@
+"""`pzsl annotate`: candidate sets from what CLIP itself answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pzsl.cli.common import emit, words
+
+
+def annotate(
+    cache: Annotated[Path, typer.Option(help="Cache of stage one, such as cache/sun.h5.")],
+    rule: Annotated[
+        str, typer.Option(help="union of the templates' answers, topk, or ratio.")
+    ] = "union",
+    templates: Annotated[
+        str | None,
+        typer.Option(help="Of the cache's templates: a file of them, or numbers: 0,3-5. [all]"),
+    ] = None,
+    k: Annotated[
+        int | None, typer.Option("--k", help="How many labels at most. [topk: 3, ratio: 5]")
+    ] = None,
+    others: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with", help="Caches of the same images by other encoders: FILE or FILE:WEIGHT."
+        ),
+    ] = None,
+    weight: Annotated[float, typer.Option(help="Weight of the cache itself beside those.")] = 1.0,
+    agree: Annotated[
+        float | None, typer.Option(help="Least sum of weights for a label to join. [any]")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="An annotated copy (.h5) or a table (.csv). [the cache]")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace candidate sets or a file.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Make candidate sets of the training images without a label; then train --noise annotated."""
+    from pzsl.annotation import annotate as run
+
+    result = run(
+        cache,
+        rule=rule,
+        templates=templates,
+        k=k,
+        others=words(others),
+        weight=weight,
+        agree=agree,
+        out=out,
+        overwrite=overwrite,
+    )
+    emit(result, as_json, _text)
+
+
+def _text(result: dict[str, Any]) -> str:
+    sizes = f"{result['smallest']} to {result['largest']}"
+    about = f"{result['images']:,} training images, {result['classes']:,} seen classes"
+    lines = [
+        f"{result['out']}: {about}",
+        f"candidates     {result['mean_candidates']:.2f} per image, {sizes}",
+    ]
+    if result["truth_outside"] is not None:
+        worst = result["worst_class"]
+        lines.append(
+            f"truth outside  {result['truth_outside']:.2f} % of the images, by class "
+            f"{result['truth_outside_by_class']:.2f} %, worst '{worst['name']}' "
+            f"{worst['truth_outside']:.2f} %"
+        )
+    if result["never_named"]:
+        lines.append(f"never named    {result['never_named']} seen classes are in no set")
+    if not result["out"].lower().endswith(".csv"):
+        lines.append(f"next           pzsl train --cache {result['out']} --noise annotated")
+    return "\n".join(lines)
