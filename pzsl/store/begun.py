@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def differences(header: CacheHeader, dtype: str, views: int, stored: Stored) -> 
         annotate` has put into the cache since then are none.
     """
     found = []
-    for name, value in ({"augmentation": {}} | provenance(header)).items():
+    for name, value in ({"augmentation": {}, "part": {}} | provenance(header)).items():
         old, new = stored.attributes.get(name), json.loads(json.dumps(value))
         if old != new:
             found.append(f"{name} {_brief(old)}, now {_brief(new)}")
@@ -124,7 +125,7 @@ def without_rows(header: CacheHeader, skipped: NDArray[np.int64]) -> CacheHeader
         UserError: no row is left.
     """
     keep = np.setdiff1d(np.arange(len(header.paths)), skipped)
-    if not len(keep):
+    if not len(keep) and not header.part:
         raise UserError(f"{header.dataset}: no image could be read, so there is nothing to keep.")
     names = [header.paths[row] for row in skipped]
     offsets, labels = header.candidate_offsets, header.candidate_labels
@@ -133,12 +134,19 @@ def without_rows(header: CacheHeader, skipped: NDArray[np.int64]) -> CacheHeader
         labels = labels[np.isin(np.repeat(np.arange(len(sizes)), sizes), keep)]
         offsets = np.concatenate([[0], np.cumsum(sizes[keep])]).astype(np.int64)
     return replace(
-        header,
-        split_hash=digest(header.split_hash, *names),
-        origin={**header.origin, SKIPPED: json.dumps(names)},
+        naming_skipped(header, names),
         paths=tuple(header.paths[row] for row in keep),
         labels=header.labels[keep],
         splits=header.splits[keep],
         candidate_offsets=offsets,
         candidate_labels=labels,
+    )
+
+
+def naming_skipped(header: CacheHeader, names: Sequence[str]) -> CacheHeader:
+    """The header of a cache without these images, but for its rows: others aren't comparable."""
+    return replace(
+        header,
+        split_hash=digest(header.split_hash, *names),
+        origin={**header.origin, SKIPPED: json.dumps(list(names))},
     )

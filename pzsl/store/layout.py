@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -65,6 +65,8 @@ class CacheHeader:
         annotation: how the candidate sets were made, where it was by `pzsl annotate`.
         augmentation: `kinds` of the K views (each `weak` or `strong`), `seed`, and how each kind is
             made; where the views are of images.
+        part: what it is a part of, see `Part`.
+        versions: of the packages that made the embeddings, where it wasn't those here.
     """
 
     dataset: str
@@ -88,11 +90,17 @@ class CacheHeader:
     candidate_labels: NDArray[np.int32] | None = None
     annotation: dict[str, Any] = field(default_factory=dict)
     augmentation: dict[str, Any] = field(default_factory=dict)
+    part: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 def provenance(header: CacheHeader) -> dict[str, Any]:
     """The file attributes that say where a cache comes from, all but versions and time."""
-    told = {"annotation": header.annotation, "augmentation": header.augmentation}
+    told = {
+        "annotation": header.annotation,
+        "augmentation": header.augmentation,
+        "part": header.part,
+    }
     return {
         "schema": SCHEMA,
         "dataset": header.dataset,
@@ -109,7 +117,13 @@ def provenance(header: CacheHeader) -> dict[str, Any]:
     }
 
 
-def lay_out(path: Path, header: CacheHeader, dtype: str, views: int) -> None:
+def lay_out(
+    path: Path,
+    header: CacheHeader,
+    dtype: str,
+    views: int,
+    virtual: Mapping[str, h5py.VirtualLayout] | None = None,
+) -> None:
     """Write a cache whose embeddings are still to come (zero, and not `done`).
 
     Args:
@@ -117,18 +131,24 @@ def lay_out(path: Path, header: CacheHeader, dtype: str, views: int) -> None:
         header: what is known; valid.
         dtype: of the image embeddings: `float32` or `float16`.
         views: K, augmented views of each image; 0 for none.
+        virtual: data sets that lie in other files.
 
     Raises:
         UserError: the disk has less room than the whole cache needs; no file stays behind.
     """
     try:
         with explained(path), opened(path, "w") as file:
-            for name, value in {**provenance(header), **_circumstances()}.items():
+            made = _circumstances()
+            made["versions"] = header.versions or made["versions"]
+            for name, value in {**provenance(header), **made}.items():
                 file.attrs[name] = json.dumps(value) if isinstance(value, dict) else value
             for name, array in known_arrays(header).items():
                 file.create_dataset(name, data=array)
             for name, (shape, kind) in open_arrays(header, dtype, views).items():
-                _allocate(file, name, shape, kind)
+                if virtual and name in virtual:
+                    file.create_virtual_dataset(name, virtual[name])
+                else:
+                    _allocate(file, name, shape, kind)
         _check_room(path)
     except BaseException:
         path.unlink(missing_ok=True)

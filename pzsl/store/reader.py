@@ -78,6 +78,12 @@ class Cache:
         return tuple(self.provenance.get("augmentation", {}).get("kinds", ()))
 
     @property
+    def part(self) -> dict[str, Any]:
+        """Which part of a cache it is, see `Part`; empty where it is whole by itself."""
+        found: dict[str, Any] = self.provenance.get("part", {})
+        return found
+
+    @property
     def annotation(self) -> dict[str, Any]:
         """How `pzsl annotate` made the candidate sets; empty where it didn't."""
         found: dict[str, Any] = self.provenance.get("annotation", {})
@@ -168,6 +174,8 @@ def load_cache(path: str | Path, check: bool = True) -> Cache:
     stored = read_stored(path)
     for problem in missing_rows(stored):
         raise UserError(f"{path}: {problem}: {GO_ON}.")
+    if stored.attributes["part"]:
+        raise UserError(f"{path} is part of a cache: put all parts together with 'pzsl merge'.")
     cache = as_cache(path, stored)
     if check:
         for problem in cache_problems(cache):

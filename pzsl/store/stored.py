@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pzsl.errors import UserError
 from pzsl.store.faults import unreadable
 from pzsl.store.layout import SCHEMA
+from pzsl.store.virtual import VIRTUAL, gathered, mapped
 
 REQUIRED = {
     "/image/features": "ND",
@@ -65,6 +66,8 @@ STRUCTURED = ("origin", "preprocessing", "versions")
 """The attributes that are JSON objects."""
 TOLD = ("annotation", "augmentation")
 """JSON objects that a cache may have; empty where it doesn't."""
+PIECES = ("part", "sources")
+"""The same for what it is a part of (`Part`), and for the parts that a virtual cache reads."""
 AGAIN = "extract or import it again with --overwrite"
 
 
@@ -93,7 +96,12 @@ def read_stored(path: Path) -> Stored:
             attributes = _attributes(file, path)
             found = _datasets(file, path)
             _check_shapes(found, path)
-            return Stored(attributes, {name: _array(data, path) for name, data in found.items()})
+            sources = attributes["sources"]
+            arrays = {
+                name: gathered(data, path, sources) if data.is_virtual else mapped(data, path)
+                for name, data in found.items()
+            }
+            return Stored(attributes, arrays)
     except UserError:
         raise
     except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
@@ -122,7 +130,7 @@ def _attributes(file: h5py.File, path: Path) -> dict[str, Any]:
         values[name] = value.item() if isinstance(value, np.generic) else value
     values["logit_scale"] = float(values["logit_scale"])
     values |= {name: json.loads(values[name]) for name in STRUCTURED}
-    return values | {name: json.loads(raw.get(name, "{}")) for name in TOLD}
+    return values | {name: json.loads(raw.get(name, "{}")) for name in (*TOLD, *PIECES)}
 
 
 def _datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
@@ -130,7 +138,8 @@ def _datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
     for name in [*REQUIRED, *OPTIONAL]:
         data = file.get(name)
         if isinstance(data, h5py.Dataset):
-            if data.external or data.file != file:
+            virtual = data.is_virtual and name not in VIRTUAL
+            if data.external or virtual or data.file != file:
                 raise UserError(f"{path}: {name} lies in another file, which isn't read: {AGAIN}.")
             found[name] = data
         elif name in REQUIRED:
@@ -162,15 +171,6 @@ def _check_shapes(found: dict[str, h5py.Dataset], path: Path) -> None:
         text = h5py.check_string_dtype(data.dtype) is not None
         if not (data.dtype.kind in KINDS[name] if name in KINDS else text):
             raise UserError(f"{path}: {name} has the wrong type {data.dtype}: {AGAIN}.")
-
-
-def _array(data: h5py.Dataset, path: Path) -> NDArray[Any]:
-    """A read-only map into the file; a copy where the data don't lie there in one piece."""
-    offset = data.id.get_offset()
-    aligned = offset is not None and (data.dtype.kind == "S" or offset % data.dtype.itemsize == 0)
-    if not aligned or data.dtype.hasobject:
-        return np.asarray(data[()])
-    return np.memmap(path, dtype=data.dtype, mode="r", offset=offset, shape=data.shape)
 
 
 def decoded(array: NDArray[Any], path: Path) -> list[str]:

@@ -104,7 +104,7 @@ def _class_problems(cache: CacheHeader | Cache) -> Iterator[str]:
         yield f"'seen' should be ({count},) for {count} classes, but is {cache.seen.shape}"
     elif not cache.seen.any():
         yield "no class is seen: at least one needs training images"
-    if not cache.templates and cache.attributes is None:
+    if not cache.templates and cache.attributes is None and not cache.part:
         yield "no prompt template and no attributes: classes need one or the other"
     if cache.attributes is not None:
         if cache.attributes.ndim != 2 or len(cache.attributes) != count:
@@ -119,7 +119,8 @@ def _class_problems(cache: CacheHeader | Cache) -> Iterator[str]:
 def _image_problems(cache: CacheHeader | Cache) -> Iterator[str]:
     count, classes = len(cache.paths), len(cache.classes)
     if not count:
-        yield "no image"
+        if not cache.part:  # all images of a part can be unreadable
+            yield "no image"
         return
     for field, values in (("labels", cache.labels), ("splits", cache.splits)):
         if values.shape != (count,):

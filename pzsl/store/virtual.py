@@ -1,0 +1,141 @@
+"""Arrays of a cache: a map into its file, or, in a virtual cache, read from the parts it names.
+
+HDF5 would follow a virtual data set to any file, and answer zeros where that is gone. So it is not
+asked: only what `pzsl merge --virtual` writes is accepted, and the parts are opened here.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl.errors import UserError
+
+VIRTUAL = ("/image/features", "/image/views")
+"""The data sets that may lie in parts."""
+MERGE = "merge the parts again with --overwrite"
+
+
+def mapped(data: h5py.Dataset, path: Path) -> NDArray[Any]:
+    """A read-only map into the file; a copy where the data don't lie there in one piece."""
+    offset = data.id.get_offset()
+    aligned = offset is not None and (data.dtype.kind == "S" or offset % data.dtype.itemsize == 0)
+    if not aligned or data.dtype.hasobject:
+        return np.asarray(data[()])
+    return np.memmap(path, dtype=data.dtype, mode="r", offset=offset, shape=data.shape)
+
+
+def relative_part(part: Path, cache: Path) -> str:
+    """How a virtual cache names a part: relative to its folder, with forward slashes.
+
+    Raises:
+        UserError: it lies elsewhere, or HDF5 can't use its name.
+    """
+    folder = cache.parent.resolve()
+    if not part.resolve().is_relative_to(folder):
+        raise UserError(
+            f"{part} lies outside {cache.parent}: a virtual cache needs its parts in its own "
+            "folder or below: choose another --out, or leave out --virtual."
+        )
+    name = part.resolve().relative_to(folder).as_posix()
+    if "%" in name:  # HDF5 puts numbers there
+        raise UserError(f"{part}: a virtual cache can't name files with '%': rename it.")
+    return name
+
+
+def gathered(data: h5py.Dataset, path: Path, sources: dict[str, Any]) -> NDArray[Any]:
+    """Read a virtual data set from the parts of its cache.
+
+    Args:
+        data: the data set.
+        path: of the cache.
+        sources: what the cache says of its parts: of each, by its name, `rows` and `created`.
+
+    Returns:
+        Its values, in memory.
+
+    Raises:
+        UserError: it isn't what `pzsl merge` wrote, or a part is gone or has changed.
+    """
+    rows = [int(source["rows"]) for source in sources.values()]
+    ends = np.cumsum([0, *rows]).tolist()
+    planned = [
+        (name, data.name, ((start,) + (0,) * (data.ndim - 1), (stop - 1, *_last(data))))
+        for name, start, stop in zip(sources, ends[:-1], ends[1:], strict=True)
+        if stop > start
+    ]
+    found = [
+        (source.file_name, source.dset_name, source.vspace.get_select_bounds())
+        for source in data.virtual_sources()
+    ]
+    if not sources or found != planned or ends[-1] != len(data):
+        raise UserError(
+            f"{path}: {data.name} lies in other files, and not as 'pzsl merge --virtual' puts it: "
+            f"it isn't read: {MERGE}."
+        )
+    whole = np.empty(data.shape, data.dtype)
+    for name, start, stop in zip(sources, ends[:-1], ends[1:], strict=True):
+        if stop > start:
+            _read_part(name, path, data, sources[name], whole[start:stop])
+    return whole
+
+
+def _last(data: h5py.Dataset) -> list[int]:
+    return [size - 1 for size in data.shape[1:]]
+
+
+def _read_part(
+    name: str, cache: Path, data: h5py.Dataset, source: dict[str, Any], into: NDArray[Any]
+) -> None:
+    """Copy the values of one part, which has to be the one that was merged."""
+    pure = PurePosixPath(name)
+    part, folder = cache.parent / pure, cache.parent.resolve()
+    if pure.is_absolute() or ".." in pure.parts or not part.resolve().is_relative_to(folder):
+        raise UserError(f"{cache}: its part {name} lies outside its folder: it isn't read.")
+    if not part.is_file():
+        raise UserError(
+            f"{cache}: its part {part} was moved or deleted: put it back there, or extract it "
+            f"again and {MERGE}."
+        )
+    with h5py.File(part, "r", locking=False) as file:
+        told = dict(file.attrs)
+        values = file.get(data.name)
+        plain = isinstance(values, h5py.Dataset) and values.file == file
+        plain = plain and not (values.external or values.is_virtual)
+        fits = plain and (values.shape, values.dtype) == (into.shape, into.dtype)
+        if not fits or told.get("created") != source["created"] or "part" not in told:
+            raise UserError(f"{cache}: its part {part} is another than was merged: {MERGE}.")
+        into[:] = mapped(values, part)
+
+
+def layouts(
+    parts: dict[str, dict[str, NDArray[Any]]], shapes: dict[str, tuple[tuple[int, ...], str]]
+) -> dict[str, h5py.VirtualLayout]:
+    """The virtual data sets over some parts.
+
+    Args:
+        parts: arrays of each part, by its name as of `relative_part`, in order.
+        shapes: shape and type of the data sets of the whole.
+    """
+    found = {}
+    for name in [name for name in VIRTUAL if name in shapes]:
+        shape, kind = shapes[name]
+        layout, start = h5py.VirtualLayout(shape, kind), 0
+        for file, arrays in parts.items():
+            stop = start + len(arrays[name])
+            if stop > start:
+                source = h5py.VirtualSource(file, name, shape=arrays[name].shape, dtype=kind)
+                layout[start:stop] = source
+            start = stop
+        found[name] = layout
+    return found
+
+
+def told_of(parts: dict[str, tuple[int, str]]) -> str:
+    """The attribute `sources`: rows and time of each part, by its name."""
+    return json.dumps({name: {"rows": n, "created": at} for name, (n, at) in parts.items()})
