@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl.annotation.annotators import Annotator, open_annotator, parse_weighted
+from pzsl.annotation.annotators import Annotator, open_annotator
 from pzsl.annotation.table import write_table
 from pzsl.candidates import CandidateSets, check_rule, join, statistics
 from pzsl.errors import UsageError, UserError
@@ -24,7 +24,7 @@ def annotate(
     rule: str = "union",
     templates: str | None = None,
     k: int | None = None,
-    others: Sequence[str] = (),
+    others: Sequence[tuple[str | Path, float]] = (),
     weight: float = 1.0,
     agree: float | None = None,
     out: str | Path | None = None,
@@ -37,7 +37,7 @@ def annotate(
         rule: a key of `candidates.RULES`.
         templates: which of the cache's templates, see `choose_templates`; None for all.
         k: of the rules `topk` and `ratio`; None for 3 and 5.
-        others: caches of the same images by other encoders, each `FILE` or `FILE:WEIGHT`.
+        others: caches of the same images by other encoders, each with its weight.
         weight: of the cache's own encoder beside those.
         agree: labels join when the weights of those who name them reach this; None for any label.
         out: another cache to write the annotated copy to, or a `.csv` table; None for `cache`.
@@ -58,7 +58,7 @@ def annotate(
     _check_sets_wanted(agree, weight, others)
     own = open_annotator(source, weight, templates)
     _check_target(own.cache, target, overwrite)
-    annotators = [own, *(open_annotator(*parse_weighted(word)) for word in others)]
+    annotators = [own, *(open_annotator(Path(other), share) for other, share in others)]
     k = check_rule(rule, k, int(own.cache.seen.sum()))
     how = {"rule": rule, "k": k or None, "agree": agree}
     _announce(annotators, how, target)
@@ -83,7 +83,7 @@ def annotate(
     return result
 
 
-def _check_sets_wanted(agree: float | None, weight: float, others: Sequence[str]) -> None:
+def _check_sets_wanted(agree: float | None, weight: float, others: Sequence[object]) -> None:
     if agree is not None and not (math.isfinite(agree) and agree > 0):
         raise UsageError(f"--agree should be a sum of weights above 0, not {agree:g}.")
     if not others and (agree is not None or weight != 1):

@@ -85,15 +85,6 @@ def open_annotator(path: Path, weight: float, templates: str | None = None) -> A
     return Annotator(cache, weight, choose_templates(cache, templates))
 
 
-def parse_weighted(word: str) -> tuple[Path, float]:
-    """`other.h5:0.5` as path and weight; the weight is 1 where there is none."""
-    path, colon, weight = word.rpartition(":")
-    try:
-        return (Path(path), float(weight)) if colon and path else (Path(word), 1.0)
-    except ValueError:  # the colon belongs to the path, such as C:\other.h5
-        return Path(word), 1.0
-
-
 def choose_templates(cache: Cache, wanted: str | None) -> tuple[int, ...]:
     """Columns of a cache's text embeddings, ascending.
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit, words
+from pzsl.cli.common import emit, weighted
 
 
 def annotate(
@@ -48,7 +48,7 @@ def annotate(
         rule=rule,
         templates=templates,
         k=k,
-        others=words(others),
+        others=weighted(others),
         weight=weight,
         agree=agree,
         out=out,

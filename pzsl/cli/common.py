@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pzsl.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from pzsl.datasets import Annotators
 
 
 def complain(error: Exception) -> int:
@@ -46,6 +49,33 @@ def numbers(values: Sequence[str] | None, option: str) -> list[float]:
         return [float(word) for word in words(values)]
     except ValueError as error:
         raise UsageError(f"{option} takes numbers, comma-separated: {error}.") from None
+
+
+def weighted(values: Sequence[str] | None) -> list[tuple[str, float]]:
+    """Names that may carry a weight: `a:0.5,b` -> [(a, 0.5), (b, 1.0)]."""
+    found = []
+    for word in words(values):
+        name, colon, weight = word.rpartition(":")
+        try:
+            found.append((name, float(weight)) if colon and name else (word, 1.0))
+        except ValueError:  # the colon belongs to the name, such as C:\other.h5
+            found.append((word, 1.0))
+    return found
+
+
+def people(values: Sequence[str] | None, agree: float | None) -> Annotators | None:
+    """The columns of a table that --annotators names; None where it isn't given.
+
+    Raises:
+        UsageError: a column is named twice, a weight isn't above 0, or --agree is given alone.
+    """
+    if not values:
+        if agree is not None:
+            raise UsageError("--agree needs --annotators: the columns whose weights are summed.")
+        return None
+    from pzsl.datasets import Annotators
+
+    return Annotators(tuple(weighted(values)), agree)
 
 
 def table(rows: Sequence[Sequence[Any]], header: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit
+from pzsl.cli.common import emit, people
 
 SHOWN = 20
 """Failed images that are listed; all are in the JSON."""
@@ -28,6 +28,13 @@ def extract(
     ] = None,
     classes: Annotated[
         Path | None, typer.Option(help="Names of all classes in order, one a line (table).")
+    ] = None,
+    annotators: Annotated[
+        list[str] | None,
+        typer.Option(help="Columns of several people, joined: NAME or NAME:WEIGHT (table)."),
+    ] = None,
+    agree: Annotated[
+        float | None, typer.Option(help="Least sum of their weights for a label to join. [any]")
     ] = None,
     split_seed: Annotated[
         int | None, typer.Option(help="Seed of the split (folder) or of the drawings (shapes).")
@@ -96,6 +103,7 @@ def extract(
         table=table,
         unseen_file=unseen_file,
         classes=classes,
+        annotators=people(annotators, agree),
         seed=split_seed,
         unseen=unseen,
         test=test_share,

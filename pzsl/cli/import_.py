@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit
+from pzsl.cli.common import emit, people
 from pzsl.cli.common import table as columns
 
 
@@ -29,6 +29,13 @@ def import_(
     ] = None,
     unseen_file: Annotated[
         Path | None, typer.Option(help="Names of the unseen classes, one a line.")
+    ] = None,
+    annotators: Annotated[
+        list[str] | None,
+        typer.Option(help="Columns of several people, joined: NAME or NAME:WEIGHT."),
+    ] = None,
+    agree: Annotated[
+        float | None, typer.Option(help="Least sum of their weights for a label to join. [any]")
     ] = None,
     text: Annotated[
         Path | None,
@@ -62,7 +69,16 @@ def import_(
         file,
         out,
         xlsa17=xlsa17,
-        labelling=Labelling(table, classes, unseen_file, text, model, pretrained, templates),
+        labelling=Labelling(
+            table,
+            classes,
+            unseen_file,
+            text,
+            model,
+            pretrained,
+            templates,
+            people(annotators, agree),
+        ),
         normalise=normalise,
         overwrite=overwrite,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from pzsl.datasets.annotators import Annotators
 from pzsl.datasets.base import SPLITS, UNKNOWN, Candidates, Dataset
 from pzsl.errors import UsageError, nearest
 
@@ -124,6 +125,7 @@ __all__ = [
     "SOURCES",
     "SPLITS",
     "UNKNOWN",
+    "Annotators",
     "Candidates",
     "Dataset",
     "Source",

@@ -7,10 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pzsl.datasets.annotators import Annotators
 from pzsl.errors import UserError
 
 COLUMNS = ("path", "label", "candidates", "split", "unseen")
 REQUIRED = ("path", "split")
+CANDIDATES = Annotators((("candidates", 1.0),))
+"""The column that is read unless others are named."""
 SEPARATOR = "|"
 YES, NO = ("1", "true", "yes"), ("", "0", "false", "no")
 
@@ -35,20 +38,21 @@ class Row(NamedTuple):
     unseen: bool
 
 
-def read_rows(table: Path) -> list[Row]:
+def read_rows(table: Path, annotators: Annotators = CANDIDATES) -> list[Row]:
     """Read a table.
+
+    Args:
+        table: the file.
+        annotators: the columns that candidates are joined from.
 
     Raises:
         UserError: the file can't be read, a column is missing, or a row is malformed.
     """
     reader = _parquet if table.suffix.lower() in (".parquet", ".pq") else _csv
-    return [_row(table, place, fields) for place, fields in reader(table)]
+    return [_row(table, place, fields, annotators) for place, fields in reader(table, annotators)]
 
 
-def _row(table: Path, place: str, fields: Mapping[str, Any]) -> Row:
-    given = fields.get("candidates")
-    listed = given if isinstance(given, list) else _text(given).split(SEPARATOR)
-    candidates = tuple(dict.fromkeys(name for name in map(_text, listed) if name))
+def _row(table: Path, place: str, fields: Mapping[str, Any], annotators: Annotators) -> Row:
     unseen = _text(fields.get("unseen")).lower()
     if unseen not in (*YES, *NO):
         raise UserError(f"{table}, {place}: 'unseen' is {unseen!r}; write 1 or 0.")
@@ -56,19 +60,27 @@ def _row(table: Path, place: str, fields: Mapping[str, Any]) -> Row:
         place=place,
         path=_text(fields["path"]).replace("\\", "/"),
         label=_text(fields.get("label")),
-        candidates=candidates,
+        candidates=annotators.joined([_listed(fields.get(name)) for name in annotators.columns]),
         split=_text(fields["split"]),
         unseen=unseen in YES,
     )
+
+
+def _listed(value: Any) -> tuple[str, ...]:
+    """The names in a cell: a list, or text with separators."""
+    names = value if isinstance(value, list) else _text(value).split(SEPARATOR)
+    return tuple(dict.fromkeys(name for name in map(_text, names) if name))
 
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _check_columns(table: Path, columns: list[str]) -> None:
+def _check_columns(table: Path, columns: list[str], annotators: Annotators) -> None:
     missing = [name for name in REQUIRED if name not in columns]
-    if not missing and not {"label", "candidates"} & set(columns):
+    if annotators is not CANDIDATES:
+        missing += [name for name in annotators.columns if name not in columns]
+    if not missing and not {"label", *annotators.columns} & set(columns):
         missing = ["label"]
     if missing:
         raise UserError(
@@ -77,12 +89,12 @@ def _check_columns(table: Path, columns: list[str]) -> None:
         )
 
 
-def _csv(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _csv(table: Path, annotators: Annotators) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             lines = csv.reader(file, strict=True)
             header = [name.strip().lower() for name in next(lines, [])]
-            _check_columns(table, header)
+            _check_columns(table, header, annotators)
             for fields in lines:
                 if not fields:
                     continue
@@ -100,11 +112,12 @@ def _csv(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise UserError(f"{table} can't be read: {error.strerror or error}.") from None
 
 
-def _parquet(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _parquet(table: Path, annotators: Annotators) -> Iterator[tuple[str, dict[str, Any]]]:
     content = read_parquet(table)
     content = content.rename_columns([name.strip().lower() for name in content.column_names])
-    _check_columns(table, content.column_names)
-    for number, fields in enumerate(content.select(_wanted(content)).to_pylist(), start=1):
+    _check_columns(table, content.column_names, annotators)
+    wanted = [name for name in content.column_names if name in {*COLUMNS, *annotators.columns}]
+    for number, fields in enumerate(content.select(wanted).to_pylist(), start=1):
         yield f"row {number}", fields
 
 
@@ -126,7 +139,3 @@ def read_parquet(file: Path, columns: list[str] | None = None) -> Any:
         raise UserError(f"{file} can't be read: {error.strerror or error}.") from None
     except ArrowException as error:
         raise UserError(f"{file} is no whole Parquet file ({error}).") from None
-
-
-def _wanted(content: Any) -> list[str]:
-    return [name for name in COLUMNS if name in content.column_names]

@@ -21,9 +21,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from pzsl.datasets.annotators import Annotators
 from pzsl.datasets.base import SPLITS, UNKNOWN, Candidates, Dataset
 from pzsl.datasets.reading import FileReader
-from pzsl.datasets.rows import Row, read_rows
+from pzsl.datasets.rows import CANDIDATES, Row, read_rows
 from pzsl.errors import UsageError, UserError, nearest
 from pzsl.files import sha256_of
 from pzsl.progress import say
@@ -46,6 +47,7 @@ def load_table(
     unseen_file: Path | None = None,
     classes: Path | None = None,
     on_error: str = "fail",
+    annotators: Annotators = CANDIDATES,
 ) -> Dataset:
     """Load the images that a table lists.
 
@@ -55,6 +57,7 @@ def load_table(
         unseen_file: names of the unseen classes, one a line.
         classes: names of all classes in their order, one a line; by default all that occur, sorted.
         on_error: what to do about missing images: `fail`, or `skip` to leave them out.
+        annotators: the columns of several people, whose answers are joined into `candidates`.
 
     Returns:
         The data set; `candidates` is None where the column is missing or empty throughout.
@@ -66,29 +69,41 @@ def load_table(
     if on_error not in ("fail", "skip"):
         raise UsageError(f"Unknown way to treat errors '{on_error}': use fail or skip.")
     table = Path(table)
-    rows, known = _checked_rows(table, unseen_file, classes)
+    rows, known = _checked_rows(table, unseen_file, classes, annotators)
     base = Path(root) if root else table.parent
     data = _dataset(table, base, _present(table, base, rows, on_error), known)
-    return replace(data, origin=(*data.origin, ("root", str(base.resolve()))))
+    origin = (*data.origin, ("root", str(base.resolve())), *_told(annotators))
+    return replace(data, origin=origin)
 
 
-def load_rows(table: Path, unseen_file: Path | None = None, classes: Path | None = None) -> Dataset:
+def load_rows(
+    table: Path,
+    unseen_file: Path | None = None,
+    classes: Path | None = None,
+    annotators: Annotators = CANDIDATES,
+) -> Dataset:
     """Load what a table says of images that need not be here: their features are.
 
     Args:
-        table, unseen_file, classes: as for `load_table`.
+        table, unseen_file, classes, annotators: as for `load_table`.
 
     Raises:
         UserError: a file is missing, or a row isn't as it should be (its number is named).
     """
     table = Path(table)
-    return _dataset(table, table.parent, *_checked_rows(table, unseen_file, classes))
+    rows, known = _checked_rows(table, unseen_file, classes, annotators)
+    data = _dataset(table, table.parent, rows, known)
+    return replace(data, origin=(*data.origin, *_told(annotators)))
+
+
+def _told(annotators: Annotators) -> tuple[tuple[str, str], ...]:
+    return () if annotators is CANDIDATES else (("annotators", str(annotators)),)
 
 
 def _checked_rows(
-    table: Path, unseen_file: Path | None, classes: Path | None
+    table: Path, unseen_file: Path | None, classes: Path | None, annotators: Annotators
 ) -> tuple[list[Row], Classes]:
-    rows = read_rows(table)
+    rows = read_rows(table, annotators)
     if not rows:
         raise UserError(f"{table} lists no image.")
     known = _classes(table, rows, unseen_file, classes)

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl.datasets import Dataset
+from pzsl.datasets import Annotators, Dataset
+from pzsl.datasets.rows import CANDIDATES
 from pzsl.datasets.table import load_rows
 from pzsl.encoders import Identity, load_encoder
 from pzsl.encoders.descriptions import choose_prompts, encode_prompts
@@ -34,6 +35,7 @@ class Labelling:
         text: `.npy` or `.safetensors` file (C, D), a row for each line of `classes`.
         model, pretrained: the encoder that made the features, to encode the class names with.
         templates: prompt templates for that.
+        annotators: columns of the table that hold several people's candidates.
     """
 
     table: Path | None = None
@@ -43,6 +45,7 @@ class Labelling:
     model: str | None = None
     pretrained: str | None = None
     templates: Path | None = None
+    annotators: Annotators | None = None
 
 
 class Texts(NamedTuple):
@@ -81,7 +84,8 @@ def import_features(
         raise UsageError(
             f"{source} holds features only: give --table FILE.csv with path, label, split."
         )
-    data = load_rows(labelling.table, labelling.unseen_file, labelling.classes)
+    people = labelling.annotators or CANDIDATES
+    data = load_rows(labelling.table, labelling.unseen_file, labelling.classes, people)
     if source.is_dir():
         vectors, files = _of_folder(source, data)
     else:
