@@ -25,6 +25,7 @@ from pzsl.losses.lws import (
 from pzsl.losses.partial import alignment, best_candidate, partial_zero_shot_loss
 from pzsl.losses.pico import move_prototypes
 from pzsl.losses.pop import purify
+from pzsl.losses.ragged import Rows
 from pzsl.methods.adapted import masked_softmax
 from pzsl.methods.support import Support
 from pzsl.models.unit import unit
@@ -77,8 +78,17 @@ def within(row: Array, members: Array) -> Array:
     return out
 
 
-def log_mask(candidates: Array) -> torch.Tensor:
-    return torch.from_numpy(np.where(candidates > 0, 0.0, -1e9))
+def rows_of(candidates: Array) -> Rows:
+    local, labels = (torch.from_numpy(part) for part in np.nonzero(candidates))
+    sizes = torch.from_numpy((candidates > 0).sum(1))
+    offsets = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+    return Rows(local, offsets, local * candidates.shape[1] + labels)
+
+
+def best_of(scores: Array, candidates: Array) -> list[int]:
+    rows = rows_of(candidates)
+    best = best_candidate(torch.from_numpy(scores), torch.zeros(len(rows.local)), rows)
+    return (rows.cells[best] % candidates.shape[1]).tolist()
 
 
 def support_of(candidates: Array) -> Support:
@@ -123,8 +133,7 @@ def test_weighted_cross_entropy_and_its_gradient(case):
         return -sum(w * log_f[i][j] for i, j, w in each) / len(g)
 
     def loss(g: torch.Tensor) -> torch.Tensor:
-        parts = (torch.from_numpy(part) for part in (rows, labels, weights))
-        return partial_zero_shot_loss(g.log_softmax(dim=1), *parts)
+        return partial_zero_shot_loss(g, torch.from_numpy(weights), rows_of(candidates))
 
     agree(loss, reference, logits)
 
@@ -164,13 +173,13 @@ def test_classifier_consistent_loss_and_its_gradient(case):
         rows = zip(g, candidates, strict=True)
         return -sum(math.log(sum(softmax(row)[s > 0])) for row, s in rows) / len(g)
 
-    members = torch.from_numpy(candidates)
-    agree(lambda g: classifier_consistent_loss(g, members), reference, logits)
+    rows = rows_of(candidates)
+    agree(lambda g: classifier_consistent_loss(g, rows), reference, logits)
 
 
 def test_classifier_consistent_loss_stays_finite_where_the_candidates_are_hopeless():
     logits = torch.tensor([[0.0, -150.0, -160.0, -400.0]], requires_grad=True)
-    loss = classifier_consistent_loss(logits, torch.tensor([[0.0, 1.0, 1.0, 0.0]]))
+    loss = classifier_consistent_loss(logits, rows_of(np.array([[0.0, 1.0, 1.0, 0.0]])))
     loss.backward()
     assert loss.item() == pytest.approx(150.0, abs=1e-3)
     assert logits.grad is not None and torch.isfinite(logits.grad).all()
@@ -254,8 +263,8 @@ def test_logistic_lws_without_leverage_is_the_loss_of_rc(case):
     lws = leveraged_weighted_loss(
         log_odds(g), torch.from_numpy(inside), torch.from_numpy(candidates), 0.0, logistic_loss
     )
-    parts = (torch.from_numpy(part) for part in (rows, labels, inside[rows, labels]))
-    rc = partial_zero_shot_loss(g.log_softmax(dim=1), *parts)
+    weights = torch.from_numpy(inside[rows, labels])
+    rc = partial_zero_shot_loss(g, weights, rows_of(candidates))
     assert lws.item() == pytest.approx(rc.item(), abs=CLOSE)
 
 
@@ -267,8 +276,8 @@ def test_logistic_lws_without_leverage_is_the_loss_of_rc(case):
 def test_cavl_picks_the_first_of_the_largest_activation_values_among_the_candidates(case):
     logits, candidates = case
     values = class_activation_values(torch.from_numpy(logits))
-    found = best_candidate(values, log_mask(candidates))
-    for row, members, label in zip(logits, candidates, found.tolist(), strict=True):
+    found = best_of(values.numpy(), candidates)
+    for row, members, label in zip(logits, candidates, found, strict=True):
         best = max(
             (j for j in range(len(row)) if members[j]),
             key=lambda j: (abs(row[j] - 1) * row[j], -j),
@@ -279,7 +288,7 @@ def test_cavl_picks_the_first_of_the_largest_activation_values_among_the_candida
 def test_cavl_never_picks_an_outsider_when_all_candidates_are_negative():
     logits, candidates = ALL_NEGATIVE
     values = class_activation_values(torch.from_numpy(logits))
-    assert best_candidate(values, log_mask(candidates)).item() == 2
+    assert best_of(values.numpy(), candidates) == [2]
     assert (values * torch.from_numpy(candidates)).argmax().item() == 1  # what a mask of 0 does
 
 

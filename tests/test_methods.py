@@ -335,7 +335,7 @@ def test_label_weights_start_uniform():
 
 def test_proden_takes_its_weights_from_the_forward_of_the_step():
     method, problem, rows = started("proden")
-    before = method.seen_logits(rows)
+    before = method.seen_logits(rows)[0]
     one_step(method, rows)
     entries, _ = method.support.entries(rows)
     expected = restricted(before, problem.candidates, rows)
@@ -349,10 +349,10 @@ def test_proden_takes_its_weights_from_the_forward_of_the_step():
 @pytest.mark.parametrize("name", ["rc", "lws"])
 def test_rc_and_lws_take_their_weights_from_a_forward_after_the_step(name):
     method, problem, rows = started(name)
-    before = restricted(method.seen_logits(rows), problem.candidates, rows)
+    before = restricted(method.seen_logits(rows)[0], problem.candidates, rows)
     one_step(method, rows)
     entries, _ = method.support.entries(rows)
-    expected = restricted(method.seen_logits(rows), problem.candidates, rows)
+    expected = restricted(method.seen_logits(rows)[0], problem.candidates, rows)
     np.testing.assert_allclose(method.weights[entries].numpy(), expected, atol=1e-6)
     assert np.abs(expected - before).max() > 1e-5
 
@@ -362,7 +362,7 @@ def test_cavl_warms_up_with_uniform_weights_then_picks_one_label():
     one_step(method, rows)
     assert torch.equal(method.weights, problem.candidates.uniform())
     method.begin_epoch(2, torch.Generator())
-    logits = method.seen_logits(rows).detach().double().numpy()
+    logits = method.seen_logits(rows)[0].detach().double().numpy()
     method.loss(rows)
     for row, values in zip(rows.tolist(), logits, strict=True):
         span = slice(problem.candidates.offsets[row], problem.candidates.offsets[row + 1])

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from problems import make_problem
 
 from pzsl.losses.partial import alignment, partial_zero_shot_loss
+from pzsl.losses.ragged import Rows
 from pzsl.methods import make_options
 from pzsl.methods.clip_pzsl import ClipPzsl
 from pzsl.methods.mining import k_means
@@ -100,10 +101,11 @@ def test_partial_loss_equals_a_slow_loop():
     rng = np.random.default_rng(0)
     scores = rng.standard_normal((3, 4))
     log_p = scores - np.log(np.exp(scores).sum(1, keepdims=True))
-    entries = [(0, 1, 0.3), (0, 2, 0.7), (1, 0, 1.0), (2, 3, 0.5), (2, 0, 0.5)]
+    entries = [(0, 1, 0.3), (0, 2, 0.7), (1, 0, 1.0), (2, 0, 0.5), (2, 3, 0.5)]
     expected = -sum(weight * log_p[row, label] for row, label, weight in entries) / 3
     row, label, weight = (torch.tensor(column) for column in np.array(entries).T)
-    loss = partial_zero_shot_loss(torch.tensor(log_p), row.long(), label.long(), weight)
+    rows = Rows(row.long(), torch.tensor([0, 2, 3, 5]), (4 * row + label).long())
+    loss = partial_zero_shot_loss(torch.tensor(scores), weight, rows)
     assert float(loss) == pytest.approx(expected, abs=1e-12)
 
 

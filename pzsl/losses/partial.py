@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
+from pzsl.losses.ragged import Rows, first_largest
 
-def partial_zero_shot_loss(log_p: Tensor, rows: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+
+class _WeightedCrossEntropy(torch.autograd.Function):
+    """Its slope is the softmax less the weights: nothing else of the size of the logits is made."""
+
+    @staticmethod
+    def forward(context: Any, logits: Tensor, weights: Tensor, rows: Rows) -> Tensor:
+        log_p = logits.log_softmax(dim=1)
+        context.save_for_backward(log_p, weights, rows.local, rows.cells)
+        return torch.dot(weights, rows.take(log_p)) / -len(log_p)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        log_p, weights, local, cells = context.saved_tensors
+        total = weights.new_zeros(len(log_p)).index_add_(0, local, weights)
+        slope = log_p.exp().mul_((total * (gradient / len(log_p)))[:, None])
+        slope.view(-1).index_add_(0, cells, weights * (gradient / -len(log_p)))
+        return slope, None, None
+
+
+def partial_zero_shot_loss(logits: Tensor, weights: Tensor, rows: Rows) -> Tensor:
     """`- mean_i sum_j w_ij log p_j(x_i)` over ragged label weights (Fan et al. 2026, as public).
 
     RC, PRODEN and the methods built on them use the same loss (Feng et al. 2020, Lv et al. 2020).
 
     Args:
-        log_p: (B, K) log of the softmax over the seen classes.
-        rows: (m,) row of each support entry within the batch.
-        labels: (m,) its class.
-        weights: (m,) its label weight; a row's weights sum to one.
+        logits: (B, K) over the seen classes; p is their softmax.
+        weights: (m,) label weights, without gradient; a row's weights sum to one.
+        rows: where they belong in (B, K).
 
     Returns:
         Scalar.
     """
-    picked = log_p.flatten().gather(0, rows * log_p.shape[1] + labels)
-    return -(weights * picked).sum() / len(log_p)
+    loss: Tensor = _WeightedCrossEntropy.apply(logits, weights, rows)
+    return loss
 
 
 def alignment(adapted: Tensor, frozen: Tensor) -> Tensor:
@@ -28,16 +50,18 @@ def alignment(adapted: Tensor, frozen: Tensor) -> Tensor:
     return 1 - (adapted * frozen).sum() / len(adapted)
 
 
-def best_candidate(scores: Tensor, log_mask: Tensor) -> Tensor:
-    """The candidate with the highest score, the first of equal ones.
+def best_candidate(scores: Tensor, log_mask: Tensor, rows: Rows) -> Tensor:
+    """The entry with the highest score, the first of equal ones.
 
-    The mask is added: multiplied by 0, as in the code of some papers, a label that is no candidate
-    would win wherever all candidates score below 0.
+    Only candidates are compared: were the others multiplied by 0, as in the code of some papers, a
+    label that is no candidate would win wherever all candidates score below 0.
 
     Args:
-        scores: (B, K). log_mask: (B, K), 0 for a candidate, very negative for any other label.
+        scores: (B, K).
+        log_mask: (m,) added to the scores: 0 for a candidate, negative for another entry.
+        rows: where the entries lie in (B, K).
 
     Returns:
-        (B,) classes.
+        (B,) positions among the entries.
     """
-    return (scores + log_mask).argmax(dim=1)
+    return first_largest(rows.take(scores) + log_mask, rows)

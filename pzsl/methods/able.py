@@ -25,8 +25,8 @@ class Able(ContrastiveMethod):
     def partial_loss(self, batch: Batch) -> Tensor:
         """Weighted cross-entropy, and contrast among both views of the batch."""
         other = self.image_adapter(self.augmented(batch.rows))
-        vectors = self.project(torch.cat([batch.images, other]))
-        weights = batch.dense(self.weights.index_select(0, batch.entries))
+        vectors = self.project(torch.cat([self.adapted(batch.rows), other]))
+        weights = batch.dense(self.weights.index_select(0, batch.entries.at))
         pairs = ambiguity_pairs(weights, self.predicted(batch), views=2)
         contrast = contrastive_loss(vectors, vectors, pairs, self.options.temperature)
         return super().partial_loss(batch) + self.options.contrast * contrast

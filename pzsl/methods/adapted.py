@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from pzsl.losses.partial import alignment
+from pzsl.losses.ragged import row_softmax
 from pzsl.methods.base import Method, Options, Problem
-from pzsl.methods.support import Support
+from pzsl.methods.support import Entries, Support
 from pzsl.models.adapter import LowRankAdapter
+from pzsl.models.factored import adapted_logits
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,23 @@ class AdaptedMethod(Method):
         """`s cos` of adapted images (n, D) and refined labels (c, D): (n, c)."""
         return self.problem.scale * images @ labels.T
 
+    def seen_logits(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """What `logits` and `alignment_loss` give for training rows (B,), at a third of the cost.
+
+        Returns:
+            (B, K) logits over the seen classes, and the alignment loss.
+        """
+        problem = self.problem
+        logits, away = adapted_logits(
+            problem.images[rows],
+            self.frozen_labels,
+            problem.cosines(rows),
+            self.image_adapter,
+            self.label_adapter,
+            problem.scale,
+        )
+        return logits, self.options.alignment * problem.scale * away
+
     def alignment_loss(self, images: Tensor, frozen: Tensor, labels: Tensor) -> Tensor:
         """Weighted distance of adapted images (n, D) and all refined labels from frozen CLIP's."""
         away = alignment(labels, self.frozen_labels) + alignment(images, frozen)
@@ -80,7 +99,9 @@ def masked_softmax(logits: Tensor, support: Support, rows: Tensor) -> Tensor:
     Returns:
         (m,) label weights, in the order of `support.entries(rows)`.
     """
-    entries, local = support.entries(rows)
-    mask = support.dense_mask(entries, local, (len(rows), logits.shape[1]))
-    cells = local * logits.shape[1] + support.labels.index_select(0, entries)
-    return torch.softmax(logits + mask, dim=-1).flatten().index_select(0, cells)
+    return entries_softmax(logits, support.batch(rows, logits.shape[1]))
+
+
+def entries_softmax(logits: Tensor, entries: Entries) -> Tensor:
+    """Softmax of logits (B, K) over the entries of each image of a batch, (m,)."""
+    return row_softmax(entries.rows.take(logits) + entries.log_mask, entries.rows)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pzsl.methods.support import Support
+
+KEPT_COSINES = 1 << 25
+"""Frozen cosines that are kept rather than computed at each step, at most: 128 MB of them."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,17 @@ class Problem:
     views: Tensor | None = None
     view_kinds: tuple[str, ...] = ()
     truth: Tensor | None = None
+
+    def cosines(self, rows: Tensor) -> Tensor:
+        """Frozen cosines of training rows (B,) with the label embeddings of the seen: (B, K)."""
+        if self._kept is not None:
+            return self._kept.index_select(0, rows)
+        return self.images[rows] @ self.seen.T
+
+    @cached_property
+    def _kept(self) -> Tensor | None:
+        small = len(self.images) * len(self.seen) <= KEPT_COSINES
+        return self.images @ self.seen.T if small else None
 
 
 @dataclass(frozen=True)

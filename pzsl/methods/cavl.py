@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pzsl.losses.cavl import class_activation_values
-from pzsl.losses.partial import best_candidate
 from pzsl.methods.adapted import AdaptedOptions
 from pzsl.methods.partial import Batch, PartialMethod
 
@@ -37,8 +36,8 @@ class Cavl(PartialMethod):
         """Cross-entropy of the picked label; of all candidates alike in the warm-up."""
         if self.progress >= self.options.warm_up:
             values = class_activation_values(batch.logits.detach())
-            best = best_candidate(values, batch.log_mask)
-            self.weights.index_copy_(0, batch.entries, batch.one_hot(best))
+            at = batch.entries.at
+            self.weights.index_fill_(0, at, 0.0).index_fill_(0, at[batch.best(values)], 1.0)
         return super().partial_loss(batch)
 
     def after_step(self, rows: Tensor) -> None:

@@ -19,4 +19,4 @@ class Cc(PartialMethod):
 
     def partial_loss(self, batch: Batch) -> Tensor:
         """`- log sum_{j in S} f_j`."""
-        return classifier_consistent_loss(batch.logits, batch.candidates())
+        return classifier_consistent_loss(batch.logits, batch.entries.rows)

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from pzsl.losses.partial import partial_zero_shot_loss
-from pzsl.methods.adapted import AdaptedMethod, AdaptedOptions, masked_softmax
+from pzsl.methods.adapted import AdaptedMethod, AdaptedOptions, entries_softmax, masked_softmax
 from pzsl.methods.base import Problem
 from pzsl.methods.mining import Miner, MiningOptions, mine_prototypes
 from pzsl.methods.noise_model import estimate_noise, widen
+from pzsl.methods.support import Entries
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class ClipPzsl(AdaptedMethod):
         classes, dim = len(problem.seen) + len(problem.unseen), problem.images.shape[1]
         self.register_buffer("prototypes", problem.images.new_zeros(classes, dim))
         self.register_buffer("centre", problem.images.new_zeros(dim))
-        self._logits: Tensor | None = None
+        self._last: tuple[Entries, Tensor] | None = None
         self.to(problem.images.device)
 
     def _frozen_weights(self) -> Tensor:
@@ -73,33 +74,33 @@ class ClipPzsl(AdaptedMethod):
 
     def loss(self, rows: Tensor) -> Tensor:
         """Partial zero-shot loss plus alignment, for training rows (B,)."""
-        problem, seen = self.problem, len(self.problem.seen)
-        frozen = problem.images[rows]
-        images, labels = self.image_adapter(frozen), self.label_embeddings()
-        entries, local = self.support.entries(rows)
-        columns, weights = self.support.labels[entries], self.weights[entries]
-        loss = images.new_zeros(())
-        if self.miner is not None:
-            mask = self.support.dense_mask(entries, local, (len(rows), seen))
-            labels, assignments = self.miner.refine(labels, images, mask)
-            for logits in assignments:  # the query and key weights learn from nothing else
-                loss = loss + partial_zero_shot_loss(
-                    logits[:, :seen].log_softmax(-1), local, columns, weights
-                )
-        logits = self.logits(images, labels[:seen])
-        self._logits = logits.detach()
-        loss = loss + partial_zero_shot_loss(logits.log_softmax(-1), local, columns, weights)
-        total: Tensor = loss + self.alignment_loss(images, frozen, labels)
+        entries = self.support.batch(rows, len(self.problem.seen))
+        weights = self.weights.index_select(0, entries.at)
+        logits, loss = self._mined(rows, entries) if self.miner else self.seen_logits(rows)
+        self._last = entries, logits.detach()
+        total: Tensor = loss + partial_zero_shot_loss(logits, weights, entries.rows)
         return total
+
+    def _mined(self, rows: Tensor, entries: Entries) -> tuple[Tensor, Tensor]:
+        """Logits over the labels that the block refines, and all that is to be learnt beside."""
+        assert self.miner is not None
+        frozen, seen = self.problem.images[rows], len(self.problem.seen)
+        images, weights = self.image_adapter(frozen), self.weights.index_select(0, entries.at)
+        mask = self.support.dense_mask(entries.at, entries.rows.local, (len(rows), seen))
+        labels, assignments = self.miner.refine(self.label_embeddings(), images, mask)
+        loss = self.alignment_loss(images, frozen, labels)
+        for logits in assignments:  # the query and key weights learn from nothing else
+            loss = loss + partial_zero_shot_loss(logits[:, :seen], weights, entries.rows)
+        return self.logits(images, labels[:seen]), loss
 
     def after_step(self, rows: Tensor) -> None:
         """Move the batch's label weights towards the model's answer (moving average)."""
-        if not self.options.progressive or self._logits is None:
+        if not self.options.progressive or self._last is None:
             return
-        entries, _ = self.support.entries(rows)
-        answer = masked_softmax(self._logits, self.support, rows)
-        keep = self.options.momentum
-        self.weights[entries] = keep * self.weights[entries] + (1 - keep) * answer
+        entries, logits = self._last
+        moved = self.weights.index_select(0, entries.at)
+        moved.lerp_(entries_softmax(logits, entries), 1 - self.options.momentum)
+        self.weights.index_copy_(0, entries.at, moved)
 
     def finish(self) -> None:
         """Mine the whole training set: refined labels of the block, prototypes in closed form."""

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pzsl.losses.partial import best_candidate
 from pzsl.methods.adapted import AdaptedOptions
 from pzsl.methods.base import Problem
 from pzsl.methods.partial import Batch, PartialMethod
@@ -62,13 +61,18 @@ class ContrastiveMethod(PartialMethod):
             return views[rows, choice.to(rows.device)]
         return perturb(images[rows], self.options.noise, self.options.mask, self.generator)
 
+    def adapted(self, rows: Tensor) -> Tensor:
+        """Adapted images of training rows (B,): unit vectors (B, D)."""
+        images: Tensor = self.image_adapter(self.problem.images[rows])
+        return images
+
     def project(self, images: Tensor) -> Tensor:
         """Adapted images (n, D) to unit vectors (n, d)."""
         return unit(images @ self.head.T)
 
     def predicted(self, batch: Batch) -> Tensor:
         """The likeliest candidate of each image of a batch, (B,)."""
-        return best_candidate(batch.logits.detach(), batch.log_mask)
+        return batch.entries.labels[batch.best(batch.logits.detach())]
 
     def describe(self) -> dict[str, Any]:
         """Which kind of second view was used."""

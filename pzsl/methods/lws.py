@@ -69,8 +69,8 @@ class Lws(Rc):
 
     def partial_loss(self, batch: Batch) -> Tensor:
         """The leveraged weighted loss."""
-        options, weights = self.options, self.weights.index_select(0, batch.entries)
-        candidates = batch.candidates()
+        options, weights = self.options, self.weights.index_select(0, batch.entries.at)
+        candidates = batch.dense(torch.ones_like(weights))
         logits = batch.logits.detach()
         if self.epoch == 0:
             logits = torch.zeros_like(logits)

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pzsl.losses.contrastive import contrastive_loss, share_equally
-from pzsl.losses.partial import best_candidate
 from pzsl.losses.pico import move_prototypes
 from pzsl.methods.base import Problem
 from pzsl.methods.contrastive import ContrastiveMethod, ContrastiveOptions, frozen_copy
@@ -66,7 +65,7 @@ class Pico(ContrastiveMethod):
 
     def partial_loss(self, batch: Batch) -> Tensor:
         """Weighted cross-entropy plus contrast with keys and queue."""
-        query, labels = self.project(batch.images), self.predicted(batch)
+        query, labels = self.project(self.adapted(batch.rows)), self.predicted(batch)
         with torch.no_grad():
             images = self.key_adapter(self.augmented(batch.rows))
             key = F.normalize(images @ self.key_head.T, dim=-1)
@@ -82,9 +81,10 @@ class Pico(ContrastiveMethod):
         """`s <- phi s + (1 - phi) onehot(argmax_{j in S} q . mu_j)`."""
         options = self.options
         phi = options.first_phi + self.progress * (options.last_phi - options.first_phi)
-        picked = batch.one_hot(best_candidate(similar, batch.log_mask))
-        moved = phi * self.weights.index_select(0, batch.entries) + (1 - phi) * picked
-        self.weights.index_copy_(0, batch.entries, moved)
+        at = batch.entries.at
+        moved = phi * self.weights.index_select(0, at)
+        moved[batch.best(similar)] += 1 - phi
+        self.weights.index_copy_(0, at, moved)
 
     def _contrast(self, query: Tensor, key: Tensor, labels: Tensor) -> Tensor:
         """Supervised contrast; in the warm-up an image's only positive is its own key."""

@@ -69,5 +69,5 @@ class Pop(PartialMethod):
     def after_step(self, rows: Tensor) -> None:
         """Label weights as in PRODEN, over the candidates that are left; summed up."""
         super().after_step(rows)
-        entries = self.last.entries
+        entries = self.last.entries.at
         self.sums.index_add_(0, entries, self.weights.index_select(0, entries))

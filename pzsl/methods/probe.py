@@ -25,11 +25,9 @@ class Probe(Clip):
         self.picked = torch.cat([self._likeliest(rows) for rows in self.support.blocks()])
 
     def _likeliest(self, rows: Tensor) -> Tensor:
-        similar = self.problem.images[rows] @ self.problem.seen.T
-        log_mask = self.support.dense_mask(
-            *self.support.entries(rows), (len(rows), similar.shape[1])
-        )
-        return best_candidate(similar, log_mask)
+        similar = self.problem.cosines(rows)
+        entries = self.support.batch(rows, similar.shape[1])
+        return entries.labels[best_candidate(similar, entries.log_mask, entries.rows)]
 
     def loss(self, rows: Tensor) -> Tensor:
         """Cross-entropy of the likeliest candidate, for training rows (B,)."""

@@ -15,4 +15,4 @@ class Rc(PartialMethod):
 
     def after_step(self, rows: Tensor) -> None:
         """Label weights: the softmax over the candidates, from the network as it is now."""
-        self.follow(self.seen_logits(rows))
+        self.follow(self.seen_logits(rows)[0])

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from pzsl.losses.ragged import Rows
+
 OUTSIDE = -1e9
 """Log-mask of a label outside the support: no weight after a softmax."""
+
+
+class Entries(NamedTuple):
+    """The support entries of a batch of images.
+
+    Attributes:
+        at: (m,) positions in the support and in the label weights.
+        labels: (m,) classes.
+        log_mask: (m,) log-prior of each.
+        rows: where they lie in an array (B, K).
+    """
+
+    at: Tensor
+    labels: Tensor
+    log_mask: Tensor
+    rows: Rows
 
 
 @dataclass(frozen=True)
@@ -48,11 +67,28 @@ class Support:
         Returns:
             (m,) positions in `labels`, and (m,) the row within the batch of each.
         """
-        sizes = self.sizes[rows]
+        start, sizes = self._spans(rows)
+        return self._positions(start, sizes)
+
+    def batch(self, rows: Tensor, classes: int) -> Entries:
+        """All about the entries of a batch of images (B,), for arrays (B, `classes`)."""
+        start, sizes = self._spans(rows)
+        at, local = self._positions(start, sizes)
+        labels, log_mask = self.labels.index_select(0, at), self.log_mask.index_select(0, at)
+        offsets = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+        cells = torch.add(labels, local, alpha=classes)
+        return Entries(at, labels, log_mask, Rows(local, offsets, cells))
+
+    def _spans(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the entries of each image start, and how many they are."""
+        start = self.offsets.index_select(0, rows)
+        return start, self.offsets.index_select(0, rows + 1) - start
+
+    @staticmethod
+    def _positions(start: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
         local = torch.repeat_interleave(sizes)
-        start = self.offsets[rows] - (sizes.cumsum(0) - sizes)
-        within = torch.arange(len(local), device=local.device)
-        return start.index_select(0, local) + within, local
+        shift = (start - sizes.cumsum(0) + sizes).index_select(0, local)
+        return shift.add_(torch.arange(len(local), device=local.device)), local
 
     def dense_mask(self, entries: Tensor, local: Tensor, shape: tuple[int, int]) -> Tensor:
         """The log-mask of a batch, (B, K), `OUTSIDE` where there is no entry."""

@@ -6,13 +6,13 @@ import json
 import time
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from pzsl.files import write_atomic
 from pzsl.methods.base import Method
+from pzsl.training.optimizer import AdamW
 
 MODEL, OPTIMIZER = "model.", "optimizer."
 
@@ -25,22 +25,20 @@ def model_bytes(method: Method, about: dict[str, str]) -> bytes:
 def save_checkpoint(
     path: Path,
     method: Method,
-    optimizer: torch.optim.Optimizer | None,
+    optimizer: AdamW | None,
     epoch: int,
     history: list[dict[str, float | None]],
 ) -> None:
     """Write all that the epochs after `epoch` need; the file is whole or the one before."""
     tensors = {MODEL + name: value for name, value in method.state_dict().items()}
     if optimizer is not None:
-        for index, moments in optimizer.state_dict()["state"].items():
-            for name, value in moments.items():
-                tensors[f"{OPTIMIZER}{index}.{name}"] = torch.as_tensor(value)
+        tensors |= {OPTIMIZER + name: value for name, value in optimizer.state_dict().items()}
     metadata = {"epoch": str(epoch), "history": json.dumps(history)}
     write_atomic(path, save(_contiguous(tensors), metadata=metadata))
 
 
 def load_checkpoint(
-    path: Path, method: Method, optimizer: torch.optim.Optimizer | None
+    path: Path, method: Method, optimizer: AdamW | None
 ) -> tuple[int, list[dict[str, float | None]]]:
     """Restore a method and its optimiser in place.
 
@@ -56,16 +54,9 @@ def load_checkpoint(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError):
         return 0, []
-    model = {n[len(MODEL) :]: value for n, value in tensors.items() if n.startswith(MODEL)}
-    method.load_state_dict(model)
+    method.load_state_dict(_below(MODEL, tensors))
     if optimizer is not None:
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith(OPTIMIZER):
-                index, _, key = name[len(OPTIMIZER) :].partition(".")
-                moments.setdefault(int(index), {})[key] = value
-        state = optimizer.state_dict()
-        optimizer.load_state_dict({**state, "state": moments})
+        optimizer.load_state_dict(_below(OPTIMIZER, tensors))
     return int(about["epoch"]) + 1, json.loads(about["history"])
 
 
@@ -78,7 +69,7 @@ class Saver:
     def __call__(
         self,
         method: Method,
-        optimizer: torch.optim.Optimizer | None,
+        optimizer: AdamW | None,
         epoch: int,
         history: list[dict[str, float | None]],
     ) -> None:
@@ -86,6 +77,10 @@ class Saver:
         if time.monotonic() - self.last >= self.every:
             save_checkpoint(self.path, method, optimizer, epoch, history)
             self.last = time.monotonic()
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): value for n, value in tensors.items() if n.startswith(prefix)}
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pzsl.methods.base import Method
+from pzsl.training.optimizer import AdamW
 
 EpochHook = Callable[[int, float], None]
 """Called after each epoch with its number and mean loss."""
@@ -33,7 +34,7 @@ def learning_rate(base: float, step: int, steps: int) -> float:
 def fit(
     method: Method,
     seed: int,
-    optimizer: torch.optim.Optimizer | None = None,
+    optimizer: AdamW | None = None,
     start: int = 0,
     on_epoch: EpochHook | None = None,
 ) -> Method:
@@ -60,7 +61,7 @@ def fit(
     return method
 
 
-def _epoch(method: Method, optimizer: torch.optim.Optimizer, seed: int, epoch: int) -> float:
+def _epoch(method: Method, optimizer: AdamW, seed: int, epoch: int) -> float:
     """One pass over the training images; returns the mean loss."""
     options, images = method.options, method.problem.images
     per_epoch = -(-len(images) // options.batch_size)
@@ -70,21 +71,17 @@ def _epoch(method: Method, optimizer: torch.optim.Optimizer, seed: int, epoch: i
     for number, rows in enumerate(batches(len(images), options.batch_size, generator)):
         batch = rows.to(images.device)
         rate = learning_rate(options.lr, epoch * per_epoch + number, method.epochs * per_epoch)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
         loss = method.loss(batch)
-        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        optimizer.step(rate)
         with torch.no_grad():
             method.after_step(batch)
             total += loss.detach() * len(batch)
     return total.item() / len(images)
 
 
-def make_optimizer(method: Method) -> torch.optim.Optimizer | None:
+def make_optimizer(method: Method) -> AdamW | None:
     """AdamW on the method's parameters; None where it has none."""
-    options = method.options
     if not method.trainable:
         return None
-    return torch.optim.AdamW(method.parameters(), lr=options.lr, weight_decay=options.weight_decay)
+    return AdamW(method.parameters(), method.options.weight_decay)

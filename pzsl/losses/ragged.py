@@ -1,0 +1,62 @@
+"""Row-wise maxima, sums and softmaxes of ragged values: memory and time grow with the entries."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Rows(NamedTuple):
+    """How m values lie in the rows of a (B, K) array of which they are some cells.
+
+    Attributes:
+        local: (m,) the row of each value, ascending.
+        offsets: (B + 1,) row i has the values `offsets[i]:offsets[i + 1]`, at least one.
+        cells: (m,) position of each value in the flattened (B, K).
+    """
+
+    local: Tensor
+    offsets: Tensor
+    cells: Tensor
+
+    def spread(self, each: Tensor) -> Tensor:
+        """A value per row (B,) to each of the row's entries (m,)."""
+        return each.index_select(0, self.local)
+
+    def take(self, dense: Tensor) -> Tensor:
+        """The values (m,) of an array (B, K)."""
+        return dense.flatten().index_select(0, self.cells)
+
+    def put(self, values: Tensor, like: Tensor) -> Tensor:
+        """Values (m,) as an array of the shape of `like`, zero elsewhere."""
+        flat = values.new_zeros(like.numel())
+        return flat.index_copy_(0, self.cells, values).view(like.shape)
+
+
+def row_max(values: Tensor, rows: Rows) -> Tensor:
+    """Largest value of each row, (B,)."""
+    if values.device.type == "mps":  # it knows no segments
+        empty = values.new_full((len(rows.offsets) - 1,), -torch.inf)
+        return empty.scatter_reduce_(0, rows.local, values, "amax")
+    return torch.segment_reduce(values, "max", offsets=rows.offsets)
+
+
+def row_sum(values: Tensor, rows: Rows) -> Tensor:
+    """Sum of each row, (B,)."""
+    if values.device.type == "mps":
+        return values.new_zeros(len(rows.offsets) - 1).index_add_(0, rows.local, values)
+    return torch.segment_reduce(values, "sum", offsets=rows.offsets)
+
+
+def row_softmax(values: Tensor, rows: Rows) -> Tensor:
+    """Softmax among the values of each row, (m,)."""
+    powers = (values - rows.spread(row_max(values, rows))).exp_()
+    return powers.div_(rows.spread(row_sum(powers, rows)))
+
+
+def first_largest(values: Tensor, rows: Rows) -> Tensor:
+    """Position in `values` of the largest one of each row, the first of equal ones: (B,)."""
+    largest = torch.nonzero(values == rows.spread(row_max(values, rows))).flatten()
+    return largest[torch.searchsorted(largest, rows.offsets[:-1])]

@@ -1,0 +1,108 @@
+"""What makes stage two fast gives what the plain way gives."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from problems import make_problem, write_cache
+
+from pzsl.methods.adapted import AdaptedMethod, AdaptedOptions
+from pzsl.methods.proden import Proden
+from pzsl.training.optimizer import AdamW
+
+ROOT = Path(__file__).parents[1]
+
+
+def adapted(**changes) -> AdaptedMethod:
+    """A method whose adapters are far from the identity."""
+    problem, _ = make_problem(images=60)
+    generator = torch.Generator().manual_seed(1)
+    method = Proden(problem, AdaptedOptions(rank=4, **changes), generator)
+    for name, parameter in method.named_parameters():
+        if name.endswith("up"):
+            parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
+    return method.double()
+
+
+@pytest.mark.parametrize(
+    ("without", "length"),
+    [({}, 1.0), ({"image_adapter": False}, 1.0), ({"label_adapter": False}, 1.0), ({}, 1.001)],
+)
+def test_factored_logits_equal_the_plain_ones_with_their_slopes(without, length):
+    method = adapted(**without)
+    problem = method.problem
+    for name in ("images", "seen"):
+        object.__setattr__(problem, name, getattr(problem, name).double())
+    object.__setattr__(problem, "images", problem.images * length)
+    method.frozen_labels = torch.cat([problem.seen, problem.unseen.double()])
+    rows = torch.tensor([5, 3, 59, 0, 17])
+    pull = torch.randn(5, 8, generator=torch.Generator().manual_seed(2)).double()
+
+    def plain():
+        frozen = problem.images[rows]
+        images, labels = method.image_adapter(frozen), method.label_embeddings()
+        logits = method.logits(images, labels[:8])
+        away = 2 - (images * frozen).sum() / length / 5 - (labels * method.frozen_labels).sum() / 12
+        return logits, method.options.alignment * problem.scale * away
+
+    found, expected = method.seen_logits(rows), plain()
+    parameters = list(method.parameters())
+    slopes = []
+    for logits, away in (found, expected):
+        slopes.append(torch.autograd.grad((logits * pull).sum() + 3 * away, parameters))
+    for one, other in zip((*found, *slopes[0]), (*expected, *slopes[1]), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+
+
+def test_kept_cosines_are_those_computed_at_each_step(monkeypatch):
+    problem, _ = make_problem()
+    rows = torch.tensor([3, 200, 7])
+    kept = problem.cosines(rows)
+    monkeypatch.setattr("pzsl.methods.base.KEPT_COSINES", 0)
+    again, _ = make_problem()
+    assert torch.allclose(kept, again.cosines(rows), atol=1e-6)
+    assert again._kept is None
+
+
+def test_our_adamw_is_that_of_torch():
+    generator = torch.Generator().manual_seed(0)
+    shapes = (5, 3), (4,), (2, 2)
+    start = [torch.randn(shape, generator=generator) for shape in shapes]
+    ours, theirs = ([torch.nn.Parameter(value.clone()) for value in start] for _ in range(2))
+    optimizer = AdamW(ours, 0.1)
+    reference = torch.optim.AdamW(theirs, weight_decay=0.1)
+    for step in range(30):
+        rate = 0.02 * (1 - step / 30)
+        for index, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            if index < 2 or step % 3 == 0:  # one parameter is left out at times
+                one.grad = torch.randn(one.shape, generator=generator)
+                other.grad = one.grad.clone()
+        optimizer.step(rate)
+        reference.param_groups[0]["lr"] = rate
+        reference.step()
+        reference.zero_grad()
+        if step == 10:  # interrupted and resumed
+            state = {key: value.clone() for key, value in optimizer.state_dict().items()}
+            optimizer = AdamW(ours, 0.1)
+            optimizer.load_state_dict(state)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+
+
+def test_a_worker_loads_neither_torchs_compiler_nor_stage_one(tmp_path):
+    cache = write_cache(tmp_path / "toy.h5")
+    code = f"""
+import sys
+from pzsl.training import train
+train({str(cache)!r}, method=["clip-pzsl", "pico"], rate=[0.3], seeds=1, workers=1,
+      runs={str(tmp_path / "runs")!r}, settings={{"min_steps": 2, "epochs": 1}})
+print({{"torch._dynamo", "sympy", "open_clip", "pandas"}} & set(sys.modules))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "set()", done.stdout + done.stderr
