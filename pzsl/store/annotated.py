@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from pzsl.store.disk import locked, sync_folder
 from pzsl.store.faults import explained
 from pzsl.store.layout import opened
-
-GROUP = "/image/candidates"
+from pzsl.store.stored import OF_CANDIDATES, read_stored
 
 
 def write_candidates(
@@ -46,16 +45,18 @@ def write_candidates(
     with explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     lock = locked(target)
+    offsets, labels = offsets.astype("<i8"), labels.astype("<i4")
     scratch = target.with_name(target.name + ".annotating")
     try:
         with explained(target):
             shutil.copyfile(source, scratch)
             with opened(scratch, "r+") as file:
-                if GROUP in file:
-                    del file[GROUP]
-                file.create_dataset(f"{GROUP}/offsets", data=offsets.astype("<i8"))
-                file.create_dataset(f"{GROUP}/labels", data=labels.astype("<i4"))
+                for name, values in zip(OF_CANDIDATES, (offsets, labels), strict=True):
+                    if name in file:
+                        del file[name]
+                    file.create_dataset(name, data=values)
                 file.attrs["annotation"] = json.dumps(annotation)
+            read_stored(scratch)  # a virtual cache doesn't find its parts from everywhere
             with scratch.open("rb+") as whole:
                 os.fsync(whole.fileno())
             scratch.replace(target)
