@@ -20,7 +20,9 @@ class Part(NamedTuple):
     about: str
 
 
-PARTS: dict[str, Part] = {}
+PARTS: dict[str, Part] = {
+    "annotate": Part("pzsl.bench.annotate:measure_annotate", "candidate sets by cached features"),
+}
 """In the order in which they are measured and printed; one line each."""
 
 
