@@ -1,0 +1,197 @@
+"""Augmented views of training images, weak and strong, each drawn from (seed, image id, number).
+
+A weak view is a random crop of at least half the image, in the encoder's size, perhaps mirrored. A
+strong one is cropped more tightly, then distorted twice, as RandAugment does (Cubuk et al. 2020),
+and has a grey square cut out (DeVries and Taylor 2017). No distortion turns hues: many classes are
+told apart, and named, by their colour.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
+
+from pzsl.errors import UsageError, nearest
+from pzsl.files import digest
+
+WEAK, STRONG = "weak", "strong"
+POLICIES = {
+    "weak": "all views are weak",
+    "strong": "all views are strong",
+    "mixed": "the first half of the views is weak, the others are strong",
+}
+GREY = (128, 128, 128)
+DISTORTIONS = 2
+"""How many a strong view gets."""
+
+Random = np.random.Generator
+
+
+class Policy(NamedTuple):
+    """How a kind of view is made.
+
+    Attributes:
+        area: least and largest share of the image's area that is kept.
+        ratio: most that the crop's sides are stretched against each other.
+        distortions: how many.
+        cutout: largest side of the grey square, as a share of the view's.
+    """
+
+    area: tuple[float, float]
+    ratio: float
+    distortions: int
+    cutout: float
+
+
+KINDS = {
+    WEAK: Policy((0.5, 1.0), 4 / 3, 0, 0.0),
+    STRONG: Policy((0.3, 1.0), 4 / 3, DISTORTIONS, 0.4),
+}
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The K views of each training image.
+
+    Attributes:
+        kinds: (K,) `weak` or `strong`.
+        seed: of all draws.
+    """
+
+    kinds: tuple[str, ...]
+    seed: int = 0
+
+    def record(self) -> dict[str, Any]:
+        """What decides the views, for the cache."""
+        used = {kind: KINDS[kind]._asdict() for kind in dict.fromkeys(self.kinds)}
+        return {"kinds": list(self.kinds), "seed": self.seed, **used}
+
+    def views(self, image: Image.Image, name: str, size: tuple[int, int]) -> list[Image.Image]:
+        """The views of an image.
+
+        Args:
+            image: in any mode.
+            name: its id.
+            size: (width, height) of a view.
+
+        Returns:
+            K images in RGB. A view depends on seed, id, its number and kind, on nothing else.
+        """
+        image = image.convert("RGB")
+        found = []
+        for number, kind in enumerate(self.kinds):
+            random = np.random.default_rng(int(digest(str(self.seed), name, str(number)), 16))
+            found.append(_view(image, size, KINDS[kind], random))
+        return found
+
+
+def choose_views(count: int, policy: str = "mixed", seed: int = 0) -> Augmentation | None:
+    """The views that a user asks for.
+
+    Args:
+        count: K; 0 for none.
+        policy: a key of `POLICIES`.
+        seed: of the draws.
+
+    Raises:
+        UsageError: a negative number, or an unknown policy.
+    """
+    if policy not in POLICIES:
+        raise UsageError(f"Unknown --view-policy '{policy}'.{nearest(policy, list(POLICIES))}")
+    if count < 0:
+        raise UsageError(f"--views should be at least 0, not {count}.")
+    weak = {"weak": count, "strong": 0, "mixed": count - count // 2}[policy]
+    kinds = (WEAK,) * weak + (STRONG,) * (count - weak)
+    return Augmentation(kinds, seed) if count else None
+
+
+def _view(image: Image.Image, size: tuple[int, int], policy: Policy, random: Random) -> Image.Image:
+    box = _crop(image.size, policy, random)
+    view = image.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=2.0)
+    if random.random() < 0.5:
+        view = ImageOps.mirror(view)
+    for _ in range(policy.distortions):
+        distort = ALL[int(random.integers(len(ALL)))]
+        view = distort(view, random.uniform(-1, 1))
+    if policy.cutout:
+        view.paste(GREY, _square(size, policy.cutout, random))
+    return view
+
+
+def _crop(
+    size: tuple[int, int], policy: Policy, random: Random
+) -> tuple[float, float, float, float]:
+    """A box (left, upper, right, lower) that lies in the image."""
+    width, height = size
+    share = math.sqrt(random.uniform(*policy.area))
+    stretch = math.sqrt(policy.ratio ** random.uniform(-1, 1))
+    wide, high = min(1.0, share * stretch) * width, min(1.0, share / stretch) * height
+    left, upper = random.uniform(0, width - wide), random.uniform(0, height - high)
+    return left, upper, min(width, left + wide), min(height, upper + high)
+
+
+def _square(size: tuple[int, int], largest: float, random: Random) -> tuple[int, int, int, int]:
+    """A square around a point of the view; at the border a part of it is left."""
+    half = largest * random.random() * min(size) / 2
+    x, y = random.uniform(0, size[0]), random.uniform(0, size[1])
+    left, upper = max(0, round(x - half)), max(0, round(y - half))
+    return left, upper, min(size[0], round(x + half)), min(size[1], round(y + half))
+
+
+def _enhanced(kind: Callable[[Image.Image], Any]) -> Callable[[Image.Image, float], Image.Image]:
+    def distort(image: Image.Image, strength: float) -> Image.Image:
+        changed: Image.Image = kind(image).enhance(1 + 0.8 * strength)
+        return changed
+
+    return distort
+
+
+def _contrast(image: Image.Image, strength: float) -> Image.Image:
+    return ImageOps.autocontrast(image, cutoff=5 * abs(strength), preserve_tone=True)
+
+
+def _posterise(image: Image.Image, strength: float) -> Image.Image:
+    return ImageOps.posterize(image, 8 - round(4 * abs(strength)))
+
+
+def _rotated(image: Image.Image, strength: float) -> Image.Image:
+    return image.rotate(30 * strength, Image.Resampling.BILINEAR, fillcolor=GREY)
+
+
+def _moved(
+    matrix: Callable[[float, int, int], tuple[float, ...]],
+) -> Callable[[Image.Image, float], Image.Image]:
+    """A distortion that takes each pixel x, y from a x + b y + c, d x + e y + f."""
+
+    def distort(image: Image.Image, strength: float) -> Image.Image:
+        plan = matrix(strength, image.width, image.height)
+        return image.transform(
+            image.size,
+            Image.Transform.AFFINE,
+            plan,
+            Image.Resampling.BILINEAR,
+            fillcolor=GREY,
+        )
+
+    return distort
+
+
+ALL: tuple[Callable[[Image.Image, float], Image.Image], ...] = (
+    _enhanced(ImageEnhance.Brightness),
+    _enhanced(ImageEnhance.Contrast),
+    _enhanced(ImageEnhance.Color),
+    _enhanced(ImageEnhance.Sharpness),
+    _contrast,
+    _posterise,
+    _rotated,
+    _moved(lambda s, w, h: (1, 0.3 * s, -0.15 * s * h, 0, 1, 0)),
+    _moved(lambda s, w, h: (1, 0, 0, 0.3 * s, 1, -0.15 * s * w)),
+    _moved(lambda s, w, h: (1, 0, 0.3 * s * w, 0, 1, 0)),
+    _moved(lambda s, w, h: (1, 0, 0, 0, 1, 0.3 * s * h)),
+)
+"""The distortions, each of a strength in -1..1: colours, then rotation, shear and shift."""
