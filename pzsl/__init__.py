@@ -8,13 +8,14 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "annotate": "pzsl.annotation",
     "extract": "pzsl.extraction",
     "load_cache": "pzsl.store",
     "train": "pzsl.training",
     "report": "pzsl.reports",
     "load_dataset": "pzsl.datasets",
 }
-__all__ = ["__version__", "extract", "load_cache", "load_dataset", "report", "train"]
+__all__ = ["__version__", "annotate", "extract", "load_cache", "load_dataset", "report", "train"]
 
 
 def __getattr__(name: str) -> Any:
