@@ -18,6 +18,7 @@ from pzsl.cli import (
     extract,
     import_,
     inspect,
+    merge,
     methods,
     prompts,
     report,
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.command("demo", short_help="The whole pipeline on built-in data, offline.")(demo.demo)
 app.add_typer(datasets.app, name="datasets", short_help="Known data sets, and how to fetch them.")
 app.command("extract", short_help="Stage one: images and prompts into a cache.")(extract.extract)
+app.command("merge", short_help="Shards into one cache.")(merge.merge)
 app.command("import", short_help="Features made elsewhere into a cache.")(import_.import_)
 app.command("export", short_help="A cache as .npz or Parquet.")(export.export)
 app.command("inspect", short_help="What a cache holds, and whether it is whole.")(inspect.inspect)

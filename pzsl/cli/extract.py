@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit, people
+from pzsl.cli.common import emit, people, words
 
 SHOWN = 20
 """Failed images that are listed; all are in the JSON."""
@@ -60,14 +60,28 @@ def extract(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The cache [cache/DATASET.h5].")] = None,
     limit: Annotated[int | None, typer.Option(help="Only so many images, evenly spread.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Images per batch.")] = 64,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images per batch [CPU: 32, else what its memory holds].")
+    ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Threads that read images [one per processor, at most 8].")
+        int | None,
+        typer.Option(help="Threads that read, and on the CPU encode [one per processor]."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[
-        str | None, typer.Option(help="fp32, fp16 or bf16 [fp32 on the CPU, else fp16].")
+        str | None, typer.Option(help="fp32, fp16, bf16, int8 [fp32 on the CPU, else fp16].")
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="I/N: only part I (1 to N) of N, for 'pzsl merge' to put together."),
+    ] = None,
+    devices: Annotated[
+        list[str] | None,
+        typer.Option(help="One process for each: cuda:0,cuda:1 or cpu,cpu; merged in the end."),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray for the machines of a Ray cluster.")
+    ] = "local",
     on_error: Annotated[
         str, typer.Option(help="What a missing or unreadable image does: fail or skip.")
     ] = "fail",
@@ -98,6 +112,9 @@ def extract(
         templates=templates,
         descriptions=descriptions,
         dtype="float16" if float16 else "float32",
+        shard=shard,
+        devices=words(devices),
+        engine=engine,
         splits=splits,
         names=names,
         table=table,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pzsl.extraction.exchange import export_any, import_any
+from pzsl.extraction.exchange import export_any, import_any, merge
 from pzsl.extraction.foreign_features import Labelling
 from pzsl.extraction.scoring import zero_shot
 from pzsl.extraction.stage_one import extract
 
-__all__ = ["Labelling", "export_any", "extract", "import_any", "zero_shot"]
+__all__ = ["Labelling", "export_any", "extract", "import_any", "merge", "zero_shot"]

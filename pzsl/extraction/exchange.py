@@ -11,7 +11,7 @@ from pzsl.errors import UsageError, UserError
 from pzsl.extraction.foreign_features import Labelling, import_features
 from pzsl.extraction.published_features import import_xlsa17
 from pzsl.extraction.scoring import zero_shot
-from pzsl.store import export_cache, import_npz, load_cache
+from pzsl.store import export_cache, import_npz, load_cache, merge_parts
 
 MATRICES = (".npy", ".safetensors")
 
@@ -86,6 +86,22 @@ def export_any(
     """
     files = export_cache(cache, out, formats, overwrite)
     return {**_summary(Path(cache)), "files": [str(file) for file in files]}
+
+
+def merge(
+    parts: Sequence[str | Path],
+    out: str | Path,
+    virtual: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Put parts of a cache together, see `store.merge_parts`.
+
+    Returns:
+        `cache, images, classes, zero_shot`, `parts` (their files) and `virtual`.
+    """
+    files = merge_parts(parts, out, virtual=virtual, overwrite=overwrite)
+    about = {"parts": [str(file) for file in files], "virtual": virtual}
+    return {**_summary(Path(out)), **about}
 
 
 def _summary(path: Path) -> dict[str, Any]:

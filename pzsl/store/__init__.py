@@ -16,7 +16,7 @@ from pzsl.store.parts import (
     remove_parts,
     shard_rows,
 )
-from pzsl.store.reader import Cache, load_cache
+from pzsl.store.reader import Cache, load_cache, partial_path
 from pzsl.store.vectors import LOGIT_SCALE, check_vectors, read_vectors, write_vectors
 from pzsl.store.writer import CacheWriter
 
@@ -36,6 +36,7 @@ __all__ = [
     "merge_parts",
     "parse_shard",
     "part_path",
+    "partial_path",
     "read_vectors",
     "remove_parts",
     "shard_rows",

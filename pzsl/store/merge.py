@@ -33,7 +33,7 @@ def merge_parts(
     *,
     virtual: bool = False,
     overwrite: bool = False,
-) -> Path:
+) -> list[Path]:
     """Make one cache of the parts that `pzsl extract --shard I/N` wrote.
 
     Args:
@@ -44,7 +44,7 @@ def merge_parts(
         overwrite: replace a cache that is there.
 
     Returns:
-        `out`.
+        The files of the parts, in the order of their rows.
 
     Raises:
         UserError: a part is missing (named, with what makes it), not finished or there twice; or
@@ -58,7 +58,7 @@ def merge_parts(
     note_versions(pieces)
     header = _header(pieces)
     (_refer if virtual else _copy)(pieces, header, out, overwrite)
-    return out
+    return [piece.path for piece in pieces]
 
 
 def _beside(out: Path) -> list[Path]:

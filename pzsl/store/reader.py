@@ -151,7 +151,7 @@ def _checksums(array: NDArray[Any]) -> bytes:
     return b"".join(zlib.crc32(data[i : i + 2**20].data).to_bytes(4, "little") for i in starts)
 
 
-def load_cache(path: str | Path, check: bool = True) -> Cache:
+def load_cache(path: str | Path, check: bool = True, part: bool = False) -> Cache:
     """Open a whole cache.
 
     Args:
@@ -159,6 +159,7 @@ def load_cache(path: str | Path, check: bool = True) -> Cache:
         check: look at all contents once, in chunks: embeddings finite and of length one, labels
             in range, names unique, candidates usable. Without it only schema, shapes and missing
             rows are checked, which takes milliseconds at any size.
+        part: take a part of a cache, too.
 
     Returns:
         The cache, its image embeddings mapped rather than read where they are float32.
@@ -174,7 +175,7 @@ def load_cache(path: str | Path, check: bool = True) -> Cache:
     stored = read_stored(path)
     for problem in missing_rows(stored):
         raise UserError(f"{path}: {problem}: {GO_ON}.")
-    if stored.attributes["part"]:
+    if stored.attributes["part"] and not part:
         raise UserError(f"{path} is part of a cache: put all parts together with 'pzsl merge'.")
     cache = as_cache(path, stored)
     if check:

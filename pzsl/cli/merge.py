@@ -1,0 +1,43 @@
+"""`pzsl merge`: the parts of a cache, written by `pzsl extract --shard`, into one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pzsl.cli.common import emit
+
+
+def merge(
+    out: Annotated[Path, typer.Option("--out", help="The cache to write.")],
+    parts: Annotated[
+        list[Path] | None, typer.Argument(help="The part files. [all of OUT, beside it]")
+    ] = None,
+    virtual: Annotated[
+        bool,
+        typer.Option("--virtual", help="Copy no embeddings: refer to the parts, which stay."),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a cache that exists.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Put shards together, once every row is there exactly once and all are of one origin."""
+    from pzsl.extraction import merge as run
+
+    emit(run(parts or [], out, virtual, overwrite), as_json, _text)
+
+
+def _text(result: dict[str, Any]) -> str:
+    how = "refers to" if result["virtual"] else "holds the rows of"
+    scores = "  ".join(
+        f"{name} {'-' if value is None else f'{value:.2f}'}"
+        for name, value in result["zero_shot"].items()
+    )
+    return (
+        f"cache      {result['cache']}, {how} {len(result['parts'])} parts\n"
+        f"images     {result['images']:,} of {result['classes']:,} classes\n"
+        f"zero-shot  {scores}"
+    )

@@ -1,0 +1,177 @@
+"""Fill a cache, or the part of one that a shard is: encode what it lacks, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pzsl.datasets import Dataset
+from pzsl.encoders.descriptions import encode_prompts
+from pzsl.errors import UserError
+from pzsl.extraction.header import header_of
+from pzsl.extraction.request import Job
+from pzsl.files import digest
+from pzsl.progress import progress, say
+from pzsl.store import CacheHeader, CacheWriter, Part, part_path, shard_rows
+
+if TYPE_CHECKING:
+    from pzsl.extraction.pipeline import Block, Report
+
+SHOWN = 3
+"""How many unreadable images a message names."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of `of` parts of a cache, counted from 1."""
+
+    number: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    def path(self, cache: Path) -> Path:
+        """The file of this part of a cache."""
+        return part_path(cache, self.number, self.of)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done to a cache or to one of its parts.
+
+    Attributes:
+        images: that it is about.
+        resumed: images that were encoded before.
+        report: of the run; where it names failures and these are not to be skipped, the cache is
+            not finished.
+    """
+
+    images: int
+    resumed: int
+    report: Report
+
+
+def fill(
+    job: Job,
+    target: Path,
+    shard: Shard | None = None,
+    overwrite: bool = False,
+    after: Callable[[int], None] | None = None,
+) -> Outcome:
+    """Encode the images that a cache lacks, and finish it.
+
+    Args:
+        job: what to encode, and with what.
+        target: the whole cache.
+        shard: only this part of it, into a file of its own beside the cache.
+        overwrite: begin anew instead of going on, and replace what is finished.
+        after: is told how many images a block had, when it is written; silent but for that. By
+            default a progress bar and lines for the user.
+
+    Raises:
+        UserError: the cache is of another kind, or can't be written; what is encoded is kept.
+    """
+    request, data = job.request, job.data
+    header = header_of(data, job.encoder.identity, job.prompts.columns)
+    if shard is not None:
+        data, header = _share(job, header, shard)
+        target = shard.path(target)
+    with CacheWriter(target, header, dtype=request.dtype, overwrite=overwrite) as writer:
+        _say_what_is_there(writer, len(data.paths), request.on_error, quiet=after is not None)
+        if writer.text_pending:
+            writer.write_text(_texts(job, header))
+        resumed = writer.resumed
+        report = _encode(job, data, writer, after)
+        if not report.failures or request.on_error == "skip":
+            writer.finish(skip=[failure.row for failure in report.failures])
+    return Outcome(len(data.paths), resumed, report)
+
+
+def _share(job: Job, header: CacheHeader, shard: Shard) -> tuple[Dataset, CacheHeader]:
+    """Images and header of a part; only the first has the text embeddings."""
+    images, size = len(job.data.paths), job.batch_size
+    rows = shard_rows(shard.number, shard.of, images, size)
+    data = job.data.subset(np.arange(rows.start, rows.stop, dtype=np.int64))
+    columns = job.prompts.columns if shard.number == 1 else ()
+    whole, prompts = header.split_hash, digest(*job.prompts.columns)
+    part = Part(shard.number, shard.of, rows.start, rows.stop, images, size, whole, prompts)
+    header = header_of(data, job.encoder.identity, columns)
+    return data, replace(header, split_hash=whole, part=part.to_dict())
+
+
+def _texts(job: Job, header: CacheHeader) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    if not header.templates:
+        return np.empty((len(header.classes), 0, header.dim), np.float32)
+    vectors = encode_prompts(job.encoder, job.data.classes, job.prompts)
+    return np.asarray(vectors.numpy(), np.float32)
+
+
+def _say_what_is_there(writer: CacheWriter, images: int, on_error: str, quiet: bool) -> None:
+    """Tell of images that are encoded already.
+
+    Raises:
+        UserError: the cache is whole but lacks unreadable images, and these are not to be skipped.
+    """
+    if writer.whole and writer.resumed < images and on_error == "fail":
+        raise UserError(
+            f"{writer.path} exists already, without {images - writer.resumed} of {images} images "
+            "that couldn't be read: write it anew with --overwrite, or take it as it is with "
+            "--on-error skip."
+        )
+    if quiet:
+        return
+    if writer.whole:
+        say(f"{writer.path} is whole already, nothing is encoded; --overwrite would make it anew.")
+    elif writer.resumed:
+        say(f"Going on: {writer.resumed} of {images} images are done already.")
+
+
+def _encode(
+    job: Job, data: Dataset, writer: CacheWriter, after: Callable[[int], None] | None
+) -> Report:
+    """Encode the rows that are missing in the cache."""
+    from pzsl.extraction.memory import Halving
+    from pzsl.extraction.pipeline import encode_blocks, run
+
+    encoder = job.encoder
+    total, pending = len(data.paths), writer.pending
+    blocks = encode_blocks(
+        lambda path: encoder.preprocess(data.reader(path)),
+        Halving(encoder.encode_images, job.batch_size),
+        data.paths,
+        pending,
+        job.batch_size,
+        job.threads,
+        lanes=None if encoder.device.type == "cpu" else 1,
+    )
+    with closing(blocks), progress(total, "images", total - len(pending)) as bar:
+        tell: Callable[[int], object] = after or bar.update
+
+        def written(block: Block) -> None:
+            tell(len(block.rows) + len(block.failures))
+
+        try:
+            return run(blocks, writer.write, written)
+        except KeyboardInterrupt:
+            kept = total - len(writer.pending)
+            say(f"Stopped; {kept} of {total} images are kept: the same command goes on.")
+            raise
+
+
+def unreadable(name: str, outcomes: Sequence[Outcome]) -> UserError:
+    """The one line for images that can't be read, once all others are encoded."""
+    failed = [failure for outcome in outcomes for failure in outcome.report.failures]
+    total = sum(outcome.images for outcome in outcomes)
+    named = ", ".join(f"'{one.path}' ({one.reason})" for one in failed[:SHOWN])
+    more = f" and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
+    return UserError(
+        f"{name}: {len(failed)} of {total} images can't be read: {named}{more}. The other "
+        f"{total - len(failed)} are encoded and kept: leave these out with --on-error skip, or "
+        "repair them and run again: it goes on from here."
+    )

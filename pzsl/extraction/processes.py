@@ -1,0 +1,208 @@
+"""The local engine: one process for each device; one that dies is replaced.
+
+Every process has a pipe of its own: one that is killed can't take a lock with it that others need.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+from pzsl.errors import UserError
+from pzsl.extraction.filling import Outcome, Shard, fill
+from pzsl.extraction.request import Request, prepare
+from pzsl.progress import say
+
+LOSSES = 3
+"""How often a shard may lose its process."""
+
+
+@dataclass
+class Worker:
+    """A process, what it computes on, and the shard it is at."""
+
+    device: str
+    process: SpawnProcess
+    pipe: Connection
+    shard: Shard | None = None
+
+
+def run_shards(
+    request: Request,
+    target: Path,
+    shards: Sequence[Shard],
+    devices: Sequence[str],
+    tell: Callable[[int], object],
+) -> list[Outcome]:
+    """Encode shards into their part files.
+
+    Args:
+        request: what to encode; its device is set to each of `devices`.
+        target: the whole cache.
+        shards: to be done.
+        devices: one process for each.
+        tell: is told how many images are done, again and again.
+
+    Returns:
+        What was done to each shard.
+
+    Raises:
+        UserError: a shard lost its process too often, or a process met an error.
+    """
+    crew = Crew(request, target, deque(shards), tell)
+    try:
+        crew.work(devices)
+    finally:
+        crew.dismiss()
+    return [crew.outcomes[shard] for shard in shards]
+
+
+class Crew:
+    """The processes and what is still to be done.
+
+    Args:
+        request, target, tell: see `run_shards`.
+        queue: shards that nobody has begun.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        target: Path,
+        queue: deque[Shard],
+        tell: Callable[[int], object],
+    ) -> None:
+        self.request, self.target, self.queue, self.tell = request, target, queue, tell
+        self.outcomes: dict[Shard, Outcome] = {}
+        self.losses: Counter[Shard] = Counter()
+        self.workers: list[Worker] = []
+        self.told = False
+
+    def work(self, devices: Sequence[str]) -> None:
+        """Have all shards done."""
+        total = len(self.queue)
+        for device in devices[:total]:
+            self.employ(device, self.queue.popleft())
+        while len(self.outcomes) < total:
+            ready = wait([worker.pipe for worker in self.workers])
+            for worker in [worker for worker in self.workers if worker.pipe in ready]:
+                try:
+                    kind, value = worker.pipe.recv()
+                except (EOFError, OSError):
+                    self.replace(worker)
+                else:
+                    self.hear(worker, kind, value)
+
+    def employ(self, device: str, shard: Shard) -> None:
+        """Start a process and give it its first shard."""
+        context = get_context("spawn")  # the same everywhere, and safe with threads and GPUs
+        ours, theirs = context.Pipe()
+        request = replace(self.request, device=device)
+        process = context.Process(target=serve, args=(theirs, request, self.target), daemon=True)
+        process.start()
+        theirs.close()
+        worker = Worker(device, process, ours)
+        self.workers.append(worker)
+        self.give(worker, shard)
+
+    def give(self, worker: Worker, shard: Shard | None) -> None:
+        """Send a process its next shard; None ends it."""
+        worker.shard = shard
+        try:
+            worker.pipe.send(shard)
+        except OSError:
+            return  # it has died: its end of the pipe will say so
+
+    def hear(self, worker: Worker, kind: str, value: Any) -> None:
+        """Take a message of a process."""
+        if kind == "images":
+            self.tell(value)
+        elif kind == "about" and not self.told:
+            self.told = True
+            for line in value:
+                say(line)
+        elif kind == "outcome" and worker.shard is not None:
+            self.outcomes[worker.shard] = value
+            self.tell(value.resumed)
+            self.give(worker, self.queue.popleft() if self.queue else None)
+        elif kind == "error":
+            raise UserError(f"Shard {worker.shard}: {value}")
+        elif kind == "fault":
+            raise RuntimeError(f"shard {worker.shard} on {worker.device}:\n{value}")
+
+    def replace(self, worker: Worker) -> None:
+        """Let go of a process that has ended; if it was at work, another one goes on.
+
+        Raises:
+            UserError: that shard has lost too many already.
+        """
+        self.workers.remove(worker)
+        worker.pipe.close()
+        worker.process.join()
+        shard, code = worker.shard, worker.process.exitcode or 0
+        if shard is None:
+            return
+        self.losses[shard] += 1
+        how = f"by signal {-code}" if code < 0 else f"with code {code}"
+        if self.losses[shard] > LOSSES:
+            raise UserError(
+                f"Shard {shard} was lost {self.losses[shard]} times: its process on "
+                f"{worker.device} was ended {how}, often for lack of memory. What is encoded is "
+                "kept: run again with fewer --devices or a smaller model, or look at it alone "
+                f"with --shard {shard}."
+            )
+        say(
+            f"The process on {worker.device} was ended {how}: another one goes on with shard "
+            f"{shard} (loss {self.losses[shard]} of at most {LOSSES})."
+        )
+        self.employ(worker.device, shard)
+
+    def dismiss(self) -> None:
+        """End all processes; what they have written is safe."""
+        for worker in self.workers:
+            if worker.shard is not None:
+                worker.process.terminate()
+        for worker in self.workers:
+            worker.process.join()
+            worker.pipe.close()
+
+
+def serve(pipe: Connection, request: Request, target: Path) -> None:
+    """What a process does: load the encoder once, then encode the shards that it is given."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends this process
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def after(images: int) -> None:
+        pipe.send(("images", images))
+
+    try:
+        job = None
+        for shard in iter(pipe.recv, None):
+            if job is None:
+                job = prepare(request)
+                pipe.send(("about", job.about))
+            pipe.send(("outcome", fill(job, target, shard, after=after)))
+    except UserError as error:
+        pipe.send(("error", str(error)))
+    except (EOFError, BrokenPipeError):
+        return  # the parent is gone
+    except Exception:
+        pipe.send(("fault", traceback.format_exc()))
+
+
+def _end_with_parent() -> None:
+    """End with the parent, even if it is killed: else its next run finds this one writing."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

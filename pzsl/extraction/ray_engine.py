@@ -1,0 +1,127 @@
+"""The engine on a Ray cluster: actors that hold the encoder take shards, and are restarted.
+
+Part files have to be on a disk that all machines of the cluster see, as the images have to be.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pzsl.errors import UserError
+from pzsl.extraction.filling import Outcome, Shard, fill
+from pzsl.extraction.request import Job, Request, prepare
+from pzsl.progress import say
+from pzsl.ray import connect
+
+RETRIES = 3
+"""How often a shard may lose its actor."""
+
+
+class Encoding:
+    """The actor: loads the encoder once, then encodes shards.
+
+    Args:
+        request: what to encode, on which device.
+        target: the whole cache.
+        folder: what relative paths are relative to, where that folder is there.
+    """
+
+    def __init__(self, request: Request, target: Path, folder: str) -> None:
+        self.request, self.target, self.folder = request, target, folder
+        self.job: Job | None = None
+
+    def encode(self, shard: Shard) -> tuple[Outcome | None, list[str]]:
+        """What was done to a shard, and lines on the job; or None and the line of an error."""
+        try:
+            if self.job is None:
+                if Path(self.folder).is_dir():
+                    os.chdir(self.folder)
+                self.job = prepare(self.request)
+            return fill(self.job, self.target, shard, after=_silent), self.job.about
+        except UserError as error:
+            return None, [str(error)]
+
+
+def _silent(images: int) -> None:
+    """Ray tells of whole shards only."""
+
+
+def run_shards(
+    request: Request,
+    target: Path,
+    shards: Sequence[Shard],
+    devices: Sequence[str],
+    tell: Callable[[int], object],
+) -> list[Outcome]:
+    """Encode shards into their part files, by the actors of a Ray cluster.
+
+    Args:
+        request: what to encode.
+        target: the whole cache.
+        shards: to be done.
+        devices: one actor for each: `cpu` or `cuda`, wherever the cluster has one.
+        tell: is told how many images are done.
+
+    Returns:
+        What was done to each shard.
+
+    Raises:
+        UserError: no cluster, a shard lost its actor too often, or an actor met an error.
+    """
+    with connect() as ray:
+        actors = [_actor(ray, request, target, device) for device in devices[: len(shards)]]
+        queue, at_work = deque(shards), {}
+        outcomes: dict[Shard, Outcome] = {}
+        for actor in actors:
+            shard = queue.popleft()
+            at_work[actor.encode.remote(shard)] = actor, shard
+        while at_work:
+            (done,), _ = ray.wait(list(at_work))
+            actor, shard = at_work.pop(done)
+            outcome, lines = _answer(ray, done, shard)
+            if not outcomes:
+                for line in lines:
+                    say(line)
+            outcomes[shard] = outcome
+            tell(outcome.images)
+            if queue:
+                shard = queue.popleft()
+                at_work[actor.encode.remote(shard)] = actor, shard
+    return [outcomes[shard] for shard in shards]
+
+
+def devices_of(resources: dict[str, float]) -> list[str]:
+    """All that a cluster has to compute on: its GPUs, or where it has none, its processors."""
+    gpus = int(resources.get("GPU", 0))
+    return ["cuda"] * gpus or ["cpu"] * max(1, int(resources.get("CPU", 1)))
+
+
+def _actor(ray: Any, request: Request, target: Path, device: str) -> Any:
+    """Start an actor on one processor or one GPU; Ray shows each actor only its own GPU."""
+    request = replace(request, device=device.partition(":")[0])
+    needs = {"num_gpus": 1}
+    if request.device == "cpu":
+        needs, request = {"num_cpus": 1}, replace(request, workers=request.workers or 1)
+    kept = {"max_restarts": -1, "max_task_retries": RETRIES}
+    return ray.remote(Encoding).options(**kept, **needs).remote(request, target, str(Path.cwd()))
+
+
+def _answer(ray: Any, reference: Any, shard: Shard) -> tuple[Outcome, list[str]]:
+    try:
+        outcome, lines = ray.get(reference)
+    except ray.exceptions.RayTaskError:
+        raise  # a fault in pzsl
+    except ray.exceptions.RayError as error:
+        raise UserError(
+            f"Shard {shard} was lost {RETRIES + 1} times ({str(error).splitlines()[0][:120]}): "
+            "what is encoded is kept: look at the machines of the cluster, then run the same "
+            "command again."
+        ) from error
+    if outcome is None:
+        raise UserError(f"Shard {shard}: {lines[0]}")
+    return outcome, lines

@@ -1,0 +1,128 @@
+"""What a run of stage one is asked for, and what it works with once that is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pzsl.datasets import Dataset, load_dataset
+from pzsl.device import cores, default_batch
+from pzsl.encoders import Encoder, load_encoder
+from pzsl.encoders.descriptions import Prompts, choose_prompts
+from pzsl.errors import UsageError
+
+ON_ERROR = ("fail", "skip")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to encode and how; plain values, so that it can be sent to other processes.
+
+    Attributes: see `extract`.
+    """
+
+    dataset: str = "shapes"
+    root: str | Path | None = None
+    model: str | None = None
+    pretrained: str | None = None
+    batch_size: int | None = None
+    workers: int | None = None
+    limit: int | None = None
+    device: str = "auto"
+    precision: str | None = None
+    on_error: str = "fail"
+    templates: str | Path | None = None
+    descriptions: str | Path | None = None
+    dtype: str = "float32"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Refuse values that make no sense.
+
+        Raises:
+            UsageError: the first of them.
+        """
+        for name, value in (("--batch-size", self.batch_size), ("--limit", self.limit)):
+            if value is not None and value < 1:
+                raise UsageError(f"{name} should be at least 1, not {value}.")
+        if self.on_error not in ON_ERROR:
+            raise UsageError(f"--on-error is {' or '.join(ON_ERROR)}, not '{self.on_error}'.")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request with its data set, prompts and encoder loaded."""
+
+    request: Request
+    data: Dataset
+    prompts: Prompts
+    encoder: Encoder
+
+    @property
+    def batch_size(self) -> int:
+        """Images per batch: part of what decides the last bits of embeddings."""
+        return self.request.batch_size or default_batch(self.encoder.device)
+
+    @property
+    def threads(self) -> int:
+        """Threads that read images, and on the CPU encode them."""
+        return cores() if self.request.workers is None else max(1, self.request.workers)
+
+    @property
+    def about(self) -> list[str]:
+        """All that matters before the work begins, in lines for the user."""
+        data, prompts = self.data, self.prompts
+        identity = self.encoder.identity
+        origin = ", ".join(f"{name} {value}" for name, value in data.origin)
+        seen = int(data.seen.sum())
+        return [
+            f"Data set {data.name} ({origin}): {len(data.paths)} images, {len(data.classes)} "
+            f"classes, {seen} seen and {len(data.classes) - seen} unseen.",
+            f"Model {identity.model}, weights {identity.pretrained} "
+            f"({identity.weights_hash[:12]}), {identity.precision} on {self.encoder.device}, "
+            f"batches of {self.batch_size}, {self.threads} threads.",
+            f"Prompts: {len(prompts.columns)} templates from {prompts.source}, the first "
+            f"'{prompts.columns[0]}'.",
+        ]
+
+
+def load_images(request: Request) -> Dataset:
+    """The data set of a request, with at most `limit` images.
+
+    Raises:
+        UserError: see `load_dataset`.
+    """
+    data = load_dataset(
+        request.dataset, root=request.root, on_error=request.on_error, **request.options
+    )
+    return evenly(data, request.limit)
+
+
+def prepare(request: Request) -> Job:
+    """Load what a request names.
+
+    Raises:
+        UserError: the data set, the prompts or the encoder are not as they should be.
+    """
+    data = load_images(request)
+    own = [Path(file) if file else None for file in (request.templates, request.descriptions)]
+    prompts = choose_prompts(request.dataset, data.classes, *own)
+    model = request.model or default_model(request.dataset)
+    encoder = load_encoder(model, request.pretrained, request.device, request.precision)
+    return Job(request, data, prompts, encoder)
+
+
+def default_model(dataset: str) -> str:
+    """The encoder that a data set is given unless the user names one."""
+    return "tiny" if dataset == "shapes" else "ViT-B-32"
+
+
+def evenly(data: Dataset, limit: int | None) -> Dataset:
+    """At most `limit` images, spread evenly, so that all splits and most classes keep some."""
+    count = len(data.paths)
+    if limit is None or limit >= count:
+        return data
+    return data.subset(np.arange(limit, dtype=np.int64) * count // limit)
