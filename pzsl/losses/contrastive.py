@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+
+class _Contrast(torch.autograd.Function):
+    """Its slope by the logits is the softmax, times the sum of the weights, less the weights."""
+
+    @staticmethod
+    def forward(
+        context: Any, anchors: Tensor, others: Tensor, pairs: Tensor, temperature: float
+    ) -> Tensor:
+        logits = (anchors / temperature) @ others.T
+        log_p = logits.fill_diagonal_(torch.finfo(logits.dtype).min / 2).log_softmax(dim=1)
+        context.save_for_backward(anchors, others, pairs, log_p)
+        context.temperature = temperature
+        return torch.dot(pairs.flatten(), log_p.flatten()) / -len(anchors)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        anchors, others, pairs, log_p = context.saved_tensors
+        slope = log_p.exp().mul_(pairs.sum(dim=1, keepdim=True)).sub_(pairs)
+        share = gradient / (len(anchors) * context.temperature)
+        by_others = (slope.T @ anchors).mul_(share) if context.needs_input_grad[1] else None
+        return (slope @ others).mul_(share), by_others, None, None
 
 
 def contrastive_loss(anchors: Tensor, others: Tensor, pairs: Tensor, temperature: float) -> Tensor:
@@ -23,9 +46,8 @@ def contrastive_loss(anchors: Tensor, others: Tensor, pairs: Tensor, temperature
     Returns:
         Scalar.
     """
-    logits = (anchors / temperature) @ others.T
-    logits = logits.fill_diagonal_(torch.finfo(logits.dtype).min / 2)
-    return F.cross_entropy(logits, pairs)
+    loss: Tensor = _Contrast.apply(anchors, others, pairs, temperature)
+    return loss
 
 
 def share_equally(positives: Tensor) -> Tensor:
