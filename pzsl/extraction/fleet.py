@@ -59,7 +59,7 @@ def extract_in_shards(
         from pzsl.extraction import ray_engine
 
         with connect() as ray:
-            devices = devices or ray_engine.devices_of(ray.cluster_resources())
+            devices = devices or ray_engine.devices_of(ray.cluster_resources(), request.device)
             gpus = any(device != "cpu" for device in devices)
             sizes = [GPU_BATCH if gpus else CPU_BATCH]
             return _extract(request, target, devices, sizes, ray_engine.run_shards, overwrite)

@@ -95,9 +95,9 @@ def run_shards(
     return [outcomes[shard] for shard in shards]
 
 
-def devices_of(resources: dict[str, float]) -> list[str]:
-    """All that a cluster has to compute on: its GPUs, or where it has none, its processors."""
-    gpus = int(resources.get("GPU", 0))
+def devices_of(resources: dict[str, float], device: str) -> list[str]:
+    """All that a cluster has of a device; `auto`: its GPUs, or where it has none, its processors."""
+    gpus = 0 if device == "cpu" else int(resources.get("GPU", 0))
     return ["cuda"] * gpus or ["cpu"] * max(1, int(resources.get("CPU", 1)))
 
 

@@ -48,7 +48,7 @@ def relative_part(part: Path, cache: Path) -> str:
     return name
 
 
-def gathered(data: h5py.Dataset, path: Path, sources: dict[str, Any]) -> NDArray[Any]:
+def gathered(data: h5py.Dataset, path: Path, sources: Any) -> NDArray[Any]:
     """Read a virtual data set from the parts of its cache.
 
     Args:
@@ -62,7 +62,10 @@ def gathered(data: h5py.Dataset, path: Path, sources: dict[str, Any]) -> NDArray
     Raises:
         UserError: it isn't what `pzsl merge` wrote, or a part is gone or has changed.
     """
-    rows = [int(source["rows"]) for source in sources.values()]
+    told = sources if isinstance(sources, dict) else {}
+    rows = [one.get("rows") if isinstance(one, dict) else None for one in told.values()]
+    if not rows or any(type(count) is not int for count in rows):
+        raise _not_ours(data, path)
     ends = np.cumsum([0, *rows]).tolist()
     planned = [
         (name, data.name, ((start,) + (0,) * (data.ndim - 1), (stop - 1, *_last(data))))
@@ -73,16 +76,20 @@ def gathered(data: h5py.Dataset, path: Path, sources: dict[str, Any]) -> NDArray
         (source.file_name, source.dset_name, source.vspace.get_select_bounds())
         for source in data.virtual_sources()
     ]
-    if not sources or found != planned or ends[-1] != len(data):
-        raise UserError(
-            f"{path}: {data.name} lies in other files, and not as 'pzsl merge --virtual' puts it: "
-            f"it isn't read: {MERGE}."
-        )
+    if found != planned or ends[-1] != len(data):
+        raise _not_ours(data, path)
     whole = np.empty(data.shape, data.dtype)
     for name, start, stop in zip(sources, ends[:-1], ends[1:], strict=True):
         if stop > start:
             _read_part(name, path, data, sources[name], whole[start:stop])
     return whole
+
+
+def _not_ours(data: h5py.Dataset, path: Path) -> UserError:
+    return UserError(
+        f"{path}: {data.name} lies in other files, and not as 'pzsl merge --virtual' puts it: "
+        f"it isn't read: {MERGE}."
+    )
 
 
 def _last(data: h5py.Dataset) -> list[int]:
@@ -108,7 +115,7 @@ def _read_part(
         plain = isinstance(values, h5py.Dataset) and values.file == file
         plain = plain and not (values.external or values.is_virtual)
         fits = plain and (values.shape, values.dtype) == (into.shape, into.dtype)
-        if not fits or told.get("created") != source["created"] or "part" not in told:
+        if not fits or told.get("created") != source.get("created") or "part" not in told:
             raise UserError(f"{cache}: its part {part} is another than was merged: {MERGE}.")
         into[:] = mapped(values, part)
 
