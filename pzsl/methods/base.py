@@ -29,6 +29,8 @@ class Problem:
         view_kinds: (V,) `weak` or `strong`; empty where there are no views, or nobody said.
         truth: (N,) true labels as columns of `seen`, -1 where unknown. Given to a method that
             needs them (`oracle`), to no other.
+        labelled: (N,) bool, images whose only candidate is a true label given by hand; None where
+            there are none.
     """
 
     images: Tensor
@@ -39,6 +41,7 @@ class Problem:
     views: Tensor | None = None
     view_kinds: tuple[str, ...] = ()
     truth: Tensor | None = None
+    labelled: Tensor | None = None
 
     def cosines(self, rows: Tensor) -> Tensor:
         """Frozen cosines of training rows (B,) with the label embeddings of the seen: (B, K)."""
@@ -60,7 +63,7 @@ class Options:
         epochs: passes over the training images; more where `min_steps` asks for it.
         min_steps: least number of optimiser steps.
         batch_size: images a step.
-        lr, weight_decay: of AdamW; the rate falls to zero on a cosine.
+        lr, weight_decay: of the optimiser; the rate falls to zero on a cosine.
         calibrate: choose gamma of calibrated stacking on folds of the training classes.
     """
 
@@ -94,6 +97,11 @@ class Method(nn.Module):
         self.problem = problem
         self.options = options
         self.support = problem.candidates
+
+    @property
+    def optimizer(self) -> str:
+        """`adamw` or `sgd`."""
+        return "adamw"
 
     @property
     def trainable(self) -> bool:

@@ -48,6 +48,22 @@ PICO_PAPER = MappingProxyType(
         "queue": 8192,
     }
 )
+CO_REG_PAPER = MappingProxyType(
+    {
+        "optimizer": "sgd",
+        "lr": 0.01,
+        "weight_decay": 5e-4,
+        "batch_size": 256,
+        "epochs": 300,
+        "warm_up": 10,
+        "ramp_up": 16,
+        "late": 10,
+        "alignment": 0.0,
+        "prototype_momentum": 0.999,
+        "key_momentum": 0.999,
+        "queue": 8192,
+    }
+)
 METHODS: dict[str, Entry] = {
     "clip": Entry(
         "pzsl.methods.clip:Clip:ClipOptions",
@@ -130,6 +146,14 @@ METHODS: dict[str, Entry] = {
         2023,
         "candidates",
         "PRODEN on candidate sets that lose their unlikely labels",
+    ),
+    "co-reg": Entry(
+        "pzsl.methods.co_reg:CoReg:CoRegOptions",
+        "Wang et al., Pre-trained vision-language models as partial annotators, AAAI",
+        2025,
+        "candidates, views where cached",
+        "two networks that tell each other which candidate sets to believe",
+        MappingProxyType({"default": NONE, "paper": CO_REG_PAPER}),
     ),
     "prototype": Entry(
         "pzsl.methods.prototype:Prototype:Options",

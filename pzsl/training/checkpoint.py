@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pzsl.files import write_atomic
 from pzsl.methods.base import Method
-from pzsl.training.optimizer import AdamW
+from pzsl.training.optimizer import Optimizer
 
 MODEL, OPTIMIZER = "model.", "optimizer."
 
@@ -25,7 +25,7 @@ def model_bytes(method: Method, about: dict[str, str]) -> bytes:
 def save_checkpoint(
     path: Path,
     method: Method,
-    optimizer: AdamW | None,
+    optimizer: Optimizer | None,
     epoch: int,
     history: list[dict[str, float | None]],
 ) -> None:
@@ -38,7 +38,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, method: Method, optimizer: AdamW | None
+    path: Path, method: Method, optimizer: Optimizer | None
 ) -> tuple[int, list[dict[str, float | None]]]:
     """Restore a method and its optimiser in place.
 
@@ -69,7 +69,7 @@ class Saver:
     def __call__(
         self,
         method: Method,
-        optimizer: AdamW | None,
+        optimizer: Optimizer | None,
         epoch: int,
         history: list[dict[str, float | None]],
     ) -> None:

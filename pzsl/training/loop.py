@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from pzsl.methods.base import Method
-from pzsl.training.optimizer import AdamW
+from pzsl.training.features import StoredRows
+from pzsl.training.optimizer import OPTIMIZERS, Optimizer
 
 EpochHook = Callable[[int, float], None]
 """Called after each epoch with its number and mean loss."""
@@ -20,10 +21,15 @@ def epoch_generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed * 1_000_003 + epoch + 1) % 2**63)
 
 
-def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """A random order of `count` rows in batches as equal as can be, none above `size`."""
-    order = torch.randperm(count, generator=generator)
-    return iter(torch.tensor_split(order, max(1, -(-count // size))))
+def batches(
+    images: Tensor | StoredRows, size: int, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """A random order of all images in batches as equal as can be, none above `size`."""
+    if isinstance(images, StoredRows):
+        order = images.shuffled(generator)
+    else:
+        order = torch.randperm(len(images), generator=generator)
+    return iter(torch.tensor_split(order, max(1, -(-len(images) // size))))
 
 
 def learning_rate(base: float, step: int, steps: int) -> float:
@@ -34,7 +40,7 @@ def learning_rate(base: float, step: int, steps: int) -> float:
 def fit(
     method: Method,
     seed: int,
-    optimizer: AdamW | None = None,
+    optimizer: Optimizer | None = None,
     start: int = 0,
     on_epoch: EpochHook | None = None,
 ) -> Method:
@@ -43,7 +49,7 @@ def fit(
     Args:
         method: as made by its factory, or restored from a checkpoint.
         seed: of the order of the images and all else that is drawn.
-        optimizer: restored from a checkpoint; a new AdamW when None.
+        optimizer: restored from a checkpoint; a new one when None.
         start: first epoch to run; those before it are in the checkpoint.
         on_epoch: called after each epoch.
 
@@ -61,14 +67,14 @@ def fit(
     return method
 
 
-def _epoch(method: Method, optimizer: AdamW, seed: int, epoch: int) -> float:
+def _epoch(method: Method, optimizer: Optimizer, seed: int, epoch: int) -> float:
     """One pass over the training images; returns the mean loss."""
     options, images = method.options, method.problem.images
     per_epoch = -(-len(images) // options.batch_size)
     generator = epoch_generator(seed, epoch)
     method.begin_epoch(epoch, generator)
     total = images.new_zeros(())
-    for number, rows in enumerate(batches(len(images), options.batch_size, generator)):
+    for number, rows in enumerate(batches(images, options.batch_size, generator)):
         batch = rows.to(images.device)
         rate = learning_rate(options.lr, epoch * per_epoch + number, method.epochs * per_epoch)
         loss = method.loss(batch)
@@ -80,8 +86,9 @@ def _epoch(method: Method, optimizer: AdamW, seed: int, epoch: int) -> float:
     return total.item() / len(images)
 
 
-def make_optimizer(method: Method) -> AdamW | None:
-    """AdamW on the method's parameters; None where it has none."""
+def make_optimizer(method: Method) -> Optimizer | None:
+    """The method's optimiser on its parameters; None where it has none."""
     if not method.trainable:
         return None
-    return AdamW(method.parameters(), method.options.weight_decay)
+    kind = OPTIMIZERS[method.optimizer]
+    return kind(method.parameters(), method.options.weight_decay)

@@ -1,4 +1,4 @@
-"""AdamW on a handful of tensors.
+"""AdamW and SGD on a handful of tensors.
 
 `torch.optim` does the same, but loads torch's compiler first: two seconds in each process.
 """
@@ -6,12 +6,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
+MOMENTUM = 0.9
+"""Of SGD."""
+
+
+class Optimizer(Protocol):
+    """What the loop and the checkpoint ask of one."""
+
+    def step(self, rate: float) -> None:
+        """Move each parameter that has a gradient at learning rate `rate`; drop the gradient."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that later steps need, as tensors."""
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from a state, in place."""
 
 
 class AdamW:
@@ -56,3 +72,36 @@ class AdamW:
         for index, moments in enumerate(zip(self.first, self.second, strict=True)):
             moments[0].copy_(state[f"{index}.first"])
             moments[1].copy_(state[f"{index}.second"])
+
+
+class Sgd:
+    """Stochastic gradient descent with momentum 0.9, as in `torch.optim`.
+
+    Args:
+        parameters: what is trained. weight_decay: added to the gradient, times the parameter.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], weight_decay: float) -> None:
+        self.parameters, self.weight_decay = list(parameters), weight_decay
+        self.velocity = [torch.zeros_like(each) for each in self.parameters]
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Move each parameter that has a gradient at learning rate `rate`; drop the gradient."""
+        for parameter, velocity in zip(self.parameters, self.velocity, strict=True):
+            if parameter.grad is not None:
+                gradient, parameter.grad = parameter.grad, None
+                slope = gradient.add(parameter, alpha=self.weight_decay)
+                parameter.sub_(velocity.mul_(MOMENTUM).add_(slope), alpha=rate)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Velocities, as tensors."""
+        return {f"{index}.velocity": each for index, each in enumerate(self.velocity)}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from a state, in place."""
+        for index, each in enumerate(self.velocity):
+            each.copy_(state[f"{index}.velocity"])
+
+
+OPTIMIZERS: dict[str, type[AdamW] | type[Sgd]] = {"adamw": AdamW, "sgd": Sgd}

@@ -1,0 +1,110 @@
+"""The losses and updates of Co-Reg (Wang et al., arXiv 2406.18550 and 2506.03229)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+LEAST = 1e-12
+"""Keeps quotients and logarithms of probabilities finite."""
+
+
+def warm_up_loss(logits: Tensor, candidates: Tensor) -> Tensor:
+    """`mean_i [- log sum_{j in S_i} f_j + sum_j f_j log f_j]`: likely sets, and no haste.
+
+    Images whose candidates are all classes say nothing and are left out.
+
+    Args:
+        logits: (B, K). candidates: (B, K), 1 for a candidate, 0 for any other label.
+
+    Returns:
+        Scalar, a mean over the images that count; 0 where there are none.
+    """
+    log_f = logits.log_softmax(dim=1)
+    inside = log_f.masked_fill(candidates == 0, -torch.inf).logsumexp(dim=1)
+    negative_entropy = (log_f.exp() * log_f).sum(dim=1)
+    counts = (candidates.sum(dim=1) < candidates.shape[1]).to(logits.dtype)
+    return ((negative_entropy - inside) * counts).sum() / counts.sum().clamp_min(1)
+
+
+def align_distribution(f: Tensor, ratio: Tensor) -> Tensor:
+    """`f <- norm(f * prior / mean f)`: predictions (n, K) whose mean comes nearer to the prior.
+
+    Args:
+        f: (n, K) probabilities. ratio: (K,) prior over mean f.
+    """
+    weighted = f * ratio
+    return weighted / weighted.sum(dim=1, keepdim=True).clamp_min(LEAST)
+
+
+def restrict(f: Tensor, candidates: Tensor) -> Tensor:
+    """`p_j = y_j f_j / sum_k y_k f_k`; uniform on candidates (n, K) that all have f = 0."""
+    inside = f.clamp_min(LEAST) * candidates
+    return inside / inside.sum(dim=1, keepdim=True)
+
+
+def candidate_loss(f: Tensor, candidates: Tensor) -> Tensor:
+    """`- log max_{j in S} f_j` of each image, (n,)."""
+    return -(f * candidates).amax(dim=1).clamp_min(LEAST).log()
+
+
+def scale_to_unit(values: Tensor) -> Tensor:
+    """Values (n,) moved and scaled to 0..1; all 0 where they are equal."""
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low).clamp_min(LEAST)
+
+
+def sharpen(p: Tensor, temperature: float) -> Tensor:
+    """`p_j^(1/T) / sum_k p_k^(1/T)` (Berthelot et al. 2019, eq. 7)."""
+    return torch.softmax(p.clamp_min(LEAST).log() / temperature, dim=1)
+
+
+def cross_entropy(f: Tensor, targets: Tensor, share: Tensor) -> Tensor:
+    """`- sum_i share_i sum_j p_ij log f_ij / B` for log-probabilities f.
+
+    Args:
+        f: (B, K) log-probabilities. targets: (B, K). share: (B,), 1 for the images of P.
+    """
+    return -((f * targets).sum(dim=1) * share).sum() / len(f)
+
+
+def squared_error(f: Tensor, targets: Tensor, share: Tensor) -> Tensor:
+    """`sum_i share_i sum_j (f_ij - p_ij)^2 / B` for log-probabilities f.
+
+    Args:
+        f: (B, K) log-probabilities. targets: (B, K). share: (B,), 1 for the images of U.
+    """
+    return (((f.exp() - targets) ** 2).sum(dim=1) * share).sum() / len(f)
+
+
+def prototype_loss(
+    features: Tensor, prototypes: Tensor, targets: Tensor, partial: Tensor, temperature: float
+) -> Tensor:
+    """KL(p, s) on P and squared error on U of `s = softmax(z . o / temperature)`.
+
+    Args:
+        features: (B, d) unit vectors z. prototypes: (K, d) unit vectors o.
+        targets: (B, K) pseudo-labels p. partial: (B,), 1 for the images of P, 0 for those of U.
+        temperature: of the softmax.
+
+    Returns:
+        Scalar, over the batch.
+    """
+    log_s = (features @ prototypes.T / temperature).log_softmax(dim=1)
+    entropy = (targets * targets.clamp_min(LEAST).log()).sum(dim=1)
+    divergence = cross_entropy(log_s, targets, partial) + (entropy * partial).sum() / len(log_s)
+    return divergence + squared_error(log_s, targets, 1 - partial)
+
+
+def noisy_positives(labels: Tensor, others: Tensor, sure: Tensor, others_sure: Tensor) -> Tensor:
+    """Which vectors are positives: the same pseudo-label, and both in P.
+
+    Args:
+        labels: (n,) pseudo-labels of the anchors. others: (m,) those of the others.
+        sure: (n,) bool, whether an anchor is in P. others_sure: (m,) bool.
+
+    Returns:
+        (n, m), 1 for a positive, 0 for any other.
+    """
+    same = labels[:, None] == others
+    return (same & sure[:, None] & others_sure).to(torch.get_default_dtype())

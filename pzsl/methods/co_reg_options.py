@@ -1,0 +1,88 @@
+"""The options of Co-Reg: its parts, each of which can be switched off, and its constants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pzsl.errors import UsageError, nearest
+from pzsl.methods.adapted import AdaptedOptions
+from pzsl.methods.base import Problem
+
+HEADS = ("cosine", "linear")
+OPTIMIZERS = ("adamw", "sgd")
+PRIORS = ("uniform", "candidates")
+
+
+@dataclass(frozen=True)
+class CoRegOptions(AdaptedOptions):
+    """Options of Co-Reg; preset `paper` has the published constants, for a ResNet-18 on images.
+
+    Attributes:
+        head: `cosine` over label embeddings, or `linear`, for seen classes only.
+        optimizer: `adamw`, or `sgd` with momentum 0.9.
+        warm_up: epochs in which the networks learn from the candidate sets as they are.
+        ramp_up: epochs after them in which the weight of U grows to `unlabelled_weight`.
+        late: epochs after them at which prototypes and contrast set in.
+        distribution_alignment: pull the mean prediction towards the prior.
+        prior: `uniform`, or the share of each class in frozen CLIP's weights of the candidates.
+        co_pseudo_labels: each network is served by the other; off: by itself.
+        unlabelled: learn from U; off: images in U teach nothing about classes.
+        unlabelled_weight: of the squared error on U.
+        sharpening: temperature of the pseudo-labels.
+        mixup, mixup_alpha: mix images and pseudo-labels by Beta(alpha, alpha).
+        prototype_alignment, prototype_weight, prototype_temperature, prototype_momentum: of the
+            prototypes that both networks share.
+        contrast, contrast_weight, temperature, dimension, queue, key_momentum: of the supervised
+            contrastive loss, its projection, its queue and the momentum copies.
+        noisy_contrast: positives are both in P; off: plain supervised contrast.
+        weak_noise, strong_noise, mask: of augmented features, where no views are cached.
+    """
+
+    epochs: int = 20
+    head: str = "cosine"
+    optimizer: str = "adamw"
+    warm_up: int = 2
+    ramp_up: int = 8
+    late: int = 4
+    distribution_alignment: bool = True
+    prior: str = "uniform"
+    co_pseudo_labels: bool = True
+    unlabelled: bool = True
+    unlabelled_weight: float = 1.0
+    sharpening: float = 0.5
+    mixup: bool = True
+    mixup_alpha: int = 4
+    prototype_alignment: bool = True
+    prototype_weight: float = 0.1
+    prototype_temperature: float = 0.3
+    prototype_momentum: float = 0.99
+    contrast: bool = True
+    noisy_contrast: bool = True
+    contrast_weight: float = 0.1
+    temperature: float = 0.07
+    dimension: int = 128
+    queue: int = 1024
+    key_momentum: float = 0.99
+    weak_noise: float = 0.1
+    strong_noise: float = 0.5
+    mask: float = 0.1
+
+
+def check_options(problem: Problem, options: CoRegOptions) -> None:
+    """Refuse names that are none, and a head that can't do what is asked.
+
+    Raises:
+        UsageError: unknown head, optimiser or prior; a linear head where classes are unseen.
+    """
+    for name, value, known in (
+        ("head", options.head, HEADS),
+        ("optimizer", options.optimizer, OPTIMIZERS),
+        ("prior", options.prior, PRIORS),
+    ):
+        if value not in known:
+            raise UsageError(f"co-reg: unknown {name} '{value}'.{nearest(value, [*known])}")
+    if options.head == "linear" and len(problem.unseen):
+        raise UsageError(
+            f"co-reg: a linear head can't score the {len(problem.unseen)} unseen classes: "
+            "use --set head=cosine."
+        )

@@ -1,0 +1,97 @@
+"""Two Gaussians fitted to numbers on a line: images with a low loss and images with a high one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+ROUNDS = 100
+CLOSE = 1e-6
+"""EM stops when the mean log-likelihood grows by less."""
+NARROWEST = 1e-6
+"""Least variance of a component, as a share of the squared range of the values."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Two Gaussians, the one with the lower mean first; float64 tensors (2,)."""
+
+    means: Tensor
+    variances: Tensor
+    shares: Tensor
+
+    def log_joint(self, values: Tensor) -> Tensor:
+        """Log of share times density of each component at values (N,): (N, 2)."""
+        away = (values[:, None] - self.means) ** 2 / self.variances
+        return self.shares.log() - 0.5 * (away + self.variances.log() + math.log(2 * math.pi))
+
+
+def fit_mixture(values: Tensor) -> Mixture | None:
+    """Fit two Gaussians by EM (Dempster et al. 1977), from the two means of Lloyd's algorithm.
+
+    Args:
+        values: (N,) finite numbers.
+
+    Returns:
+        The mixture; None where the values don't form two groups: all (nearly) equal, or one of the
+        two groups ran empty.
+
+    Raises:
+        ValueError: no value, or one that is not finite.
+    """
+    if not len(values) or not values.isfinite().all():
+        bad = torch.nonzero(~values.isfinite()).flatten()
+        where = f"value {int(bad[0])} is {float(values[bad[0]])}" if len(bad) else "there is none"
+        raise ValueError(f"a mixture is fitted to finite values, but {where}")
+    values = values.double()
+    width = float(values.max() - values.min())
+    if width < 1e-9 * max(1.0, float(values.abs().max())):
+        return None
+    floor = NARROWEST * width**2
+    high = _two_means(values)
+    answer = torch.stack([1.0 - high, high], dim=1)
+    before = -math.inf
+    for _ in range(ROUNDS):
+        counts = answer.sum(0)
+        if counts.min() < 1e-6:
+            return None
+        means = (answer * values[:, None]).sum(0) / counts
+        spread = (answer * (values[:, None] - means) ** 2).sum(0) / counts
+        mixture = Mixture(means, spread.clamp_min(floor), counts / len(values))
+        joint = mixture.log_joint(values)
+        evidence = joint.logsumexp(dim=1, keepdim=True)
+        answer, likelihood = (joint - evidence).exp(), float(evidence.mean())
+        if likelihood - before < CLOSE:
+            break
+        before = likelihood
+    order = torch.argsort(mixture.means)
+    return Mixture(mixture.means[order], mixture.variances[order], mixture.shares[order])
+
+
+def low_posterior(values: Tensor, mixture: Mixture | None) -> Tensor:
+    """Posterior (N,) that values belong to the component with the lower mean.
+
+    A value beyond one of the means is answered as that mean is: of two Gaussians the wider one wins
+    in both tails, and a very low loss would count as a high one. Without two groups all is low.
+    """
+    if mixture is None:
+        return torch.ones_like(values)
+    low, high = mixture.means.tolist()
+    joint = mixture.log_joint(values.double().clamp(low, high))
+    return joint.softmax(dim=1)[:, 0].to(values.dtype)
+
+
+def _two_means(values: Tensor) -> Tensor:
+    """1 for values (N,) of the higher of two groups (Lloyd's algorithm from the extremes)."""
+    low, high = values.min(), values.max()
+    upper = values > (low + high) / 2
+    for _ in range(ROUNDS):
+        low, high = values[~upper].mean(), values[upper].mean()
+        moved = values > (low + high) / 2
+        if torch.equal(moved, upper):
+            break
+        upper = moved
+    return upper.to(values.dtype)
