@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pzsl.candidates.annotation import RULES, annotate_images, check_rule
+from pzsl.candidates.few_shot import choose_labelled, give_labels
 from pzsl.candidates.generation import KINDS, Kind, generate, statistics
 from pzsl.candidates.joining import join
 from pzsl.candidates.ragged import CandidateSets
@@ -15,7 +16,9 @@ __all__ = [
     "Kind",
     "annotate_images",
     "check_rule",
+    "choose_labelled",
     "generate",
+    "give_labels",
     "join",
     "statistics",
     "validate",

@@ -26,6 +26,7 @@ class Stream(IntEnum):
     MEMBERSHIP = 1
     SWAP = 2
     REPLACEMENT = 3
+    FEW_SHOT = 4
 
 
 def image_keys(ids: Sequence[str], seed: int) -> Keys:

@@ -36,7 +36,7 @@ def text_of(result: dict[str, Any]) -> str:
     blocks = []
     for title, rows in sections(result["rows"]):
         lines = [
-            [row["label"], noise_text(row["noise"], row["eta"]), rate_text(row["rate"]), row["n"]]
+            [row["label"], noise_text(row), rate_text(row["rate"]), row["n"]]
             + [cell(row, metric) for metric in SCORES]
             for row in rows
         ]

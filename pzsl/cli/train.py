@@ -16,6 +16,7 @@ DEFAULTS: dict[str, Any] = {
     "noise": ["uniform"],
     "rate": ["0.1,0.3,0.5"],
     "eta": ["0.2"],
+    "few_shot": ["0"],
     "seeds": 5,
     "first_seed": 0,
     "labels": "text",
@@ -31,6 +32,9 @@ def train(
     ] = None,
     rate: Annotated[Words, typer.Option(help="Noise rates. [0.1,0.3,0.5]")] = None,
     eta: Annotated[Words, typer.Option(help="Noisy sets: share without the truth. [0.2]")] = None,
+    few_shot: Annotated[
+        Words, typer.Option(help="True labels a class, given by hand: 1,2,4,8. [0]")
+    ] = None,
     seeds: Annotated[int | None, typer.Option(help="How many seeds. [5]")] = None,
     first_seed: Annotated[int | None, typer.Option(help="The first of them. [0]")] = None,
     labels: Annotated[
@@ -67,6 +71,7 @@ def train(
         "noise": noise,
         "rate": rate,
         "eta": eta,
+        "few_shot": few_shot,
         "seeds": seeds,
         "first_seed": first_seed,
         "labels": labels,
@@ -80,6 +85,7 @@ def train(
         noise=words(_list(given["noise"])),
         rate=numbers(_list(given["rate"]), "--rate"),
         eta=numbers(_list(given["eta"]), "--eta"),
+        few_shot=numbers(_list(given["few_shot"]), "--few-shot"),
         seeds=given["seeds"],
         first_seed=given["first_seed"],
         labels=given["labels"],
@@ -98,10 +104,11 @@ def _list(value: Any) -> list[str]:
 
 
 def _text(result: dict[str, Any]) -> str:
-    header = ("method", "noise", "rate", "seed", "S", "U", "H", "T1", "AUSUC", "disambiguation")
+    shots = ["few_shot"] if any(row["few_shot"] for row in result["runs"]) else []
+    plain = ["rate", *shots, "seed"]
+    header = ["method", "noise", *plain, "S", "U", "H", "T1", "AUSUC", "disambiguation"]
     rows = [
-        [_shown(row[key]) if key not in ("seed", "rate") else row[key] for key in header]
-        for row in result["runs"]
+        [row[key] if key in plain else _shown(row[key]) for key in header] for row in result["runs"]
     ]
     lines = table(rows, header)
     return f"{lines}\n\n{len(rows)} runs in {result['sweep']}; next: pzsl report"

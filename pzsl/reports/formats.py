@@ -51,10 +51,11 @@ def rate_text(rate: float | None) -> str:
     return "-" if rate is None else f"{rate:g}"
 
 
-def noise_text(noise: str, eta: float) -> str:
-    """A kind of noise, with its eta where it has one."""
-    name = noise or "no noise"
-    return f"{name}, eta {eta:g}" if eta else name
+def noise_text(row: Row) -> str:
+    """A kind of noise, with its eta and its true labels a class where it has some."""
+    name, eta, shots = row["noise"] or "no noise", row["eta"], row["few_shot"]
+    parts = [name, f"eta {eta:g}" if eta else "", f"{shots}-shot" if shots else ""]
+    return ", ".join(part for part in parts if part)
 
 
 def sections(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
@@ -116,7 +117,10 @@ def table_csv(rows: Sequence[Row]) -> str:
 
 def runs_csv(pairs: Sequence[tuple[Row, list[Run]]]) -> str:
     """Every single run with full precision: the numbers behind each mean."""
-    names = ("dataset", "cache_hash", "method", "preset", "variant", "noise", "rate", "eta")
+    names = (
+        *("dataset", "cache_hash", "method", "preset", "variant"),
+        *("noise", "rate", "eta", "few_shot"),
+    )
     flat = [
         {
             **{name: row[name] for name in names},
@@ -137,7 +141,7 @@ def _body(
     best = {metric: best_of(setting, metric) for metric in shown}
     lines = []
     for index, row in enumerate(setting):
-        noise = noise_text(row["noise"], row["eta"])
+        noise = noise_text(row)
         cells = [escape(row["label"]), escape(noise), rate_text(row["rate"]), str(row["n"])]
         for metric in shown:
             text = cell(row, metric)

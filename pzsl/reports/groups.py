@@ -12,13 +12,13 @@ from pzsl.reports.records import METRICS, Run
 Row = dict[str, Any]
 """One line of the table: names, setting, `n`, `seeds`, and for each metric `_mean` and `_std`."""
 
-Setting = tuple[str, float | None, float]
-"""Noise, rate and eta."""
+Setting = tuple[str, float | None, float, int]
+"""Noise, rate, eta and true labels a class."""
 
 
 def setting_of(row: Row) -> Setting:
     """The setting that a row belongs to; rows of one setting compete with each other."""
-    return row["noise"], row["rate"], row["eta"]
+    return row["noise"], row["rate"], row["eta"], row["few_shot"]
 
 
 def rows_of(runs: Sequence[Run]) -> list[tuple[Row, list[Run]]]:
@@ -28,13 +28,14 @@ def rows_of(runs: Sequence[Run]) -> list[tuple[Row, list[Run]]]:
         runs: finished runs, each configuration once.
 
     Returns:
-        Rows with their runs, ordered by data set, eta, noise, rate and method. `label` tells the
-        methods, presets and options of one data set apart. Means are over the seeds with a value;
-        standard deviations are those of a sample (ddof = 1), None for fewer than two values.
+        Rows with their runs, ordered by data set, eta, noise, rate, labels a class and method.
+        `label` tells the methods, presets and options of one data set apart. Means are over the
+        seeds with a value; standard deviations are those of a sample (ddof = 1), None for fewer
+        than two values.
     """
     groups: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: (run.seed, run.path)):
-        setting = (run.noise, run.rate, run.eta)
+        setting = (run.noise, run.rate, run.eta, run.few_shot)
         groups[(*_system(run), tuple(sorted(run.options.items())), *setting)].append(run)
     variants = _variants(runs)
     presets = _presets(runs)
@@ -87,6 +88,7 @@ def _row(group: list[Run], variants: dict[tuple[str, ...], set[str]], presets: s
         "noise": run.noise,
         "rate": run.rate,
         "eta": run.eta,
+        "few_shot": run.few_shot,
         "n": len(group),
         "seeds": [one.seed for one in group],
     }
@@ -114,5 +116,5 @@ def _presets(runs: Sequence[Run]) -> set[str]:
 
 def _order(row: Row) -> tuple[Any, ...]:
     rate = row["rate"]
-    setting = (row["eta"], row["noise"], rate is not None, rate or 0.0)
+    setting = (row["eta"], row["noise"], rate is not None, rate or 0.0, row["few_shot"])
     return row["dataset"], row["cache_hash"], *setting, row["method"] != "clip", row["label"]

@@ -76,7 +76,7 @@ def _facts(pairs: Pairs) -> list[tuple[str, str]]:
     facts = [
         ("Runs", f"{len(runs)} finished"),
         ("Seeds", ", ".join(map(str, seeds))),
-        ("Noise", "; ".join(dict.fromkeys(formats.noise_text(r["noise"], r["eta"]) for r in rows))),
+        ("Noise", "; ".join(dict.fromkeys(formats.noise_text(r) for r in rows))),
     ]
     seconds = [run.metrics["seconds"] for run in runs]
     if total := sum(value for value in seconds if value is not None):
@@ -111,7 +111,7 @@ def _curves(rows: Sequence[Row], looks: dict[str, Style]) -> list[tuple[str, str
     kinds: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row["H_mean"] is not None:
-            kinds[formats.noise_text(row["noise"], row["eta"])].append(row)
+            kinds[formats.noise_text(row)].append(row)
     curves, single = [], []
     for name, group in kinds.items():
         lines: dict[str, list[Row]] = defaultdict(list)
@@ -165,7 +165,7 @@ def _inline(drawings: list[tuple[str, str]], anchor: str) -> list[tuple[str, Mar
 
 
 def _setting_name(row: Row) -> str:
-    name = formats.noise_text(row["noise"], row["eta"])
+    name = formats.noise_text(row)
     return name if row["rate"] is None else f"{name}, rate {row['rate']:g}"
 
 

@@ -17,7 +17,10 @@ METRICS = (
 )
 """What a run's `metrics.json` may hold; accuracies and `truth_outside` in percent."""
 
-_CONFIG = ("dataset", "cache_hash", "method", "preset", "noise", "rate", "eta", "seed", "options")
+_CONFIG = (
+    *("dataset", "cache_hash", "method", "preset", "noise", "rate", "eta", "few_shot", "seed"),
+    "options",
+)
 
 Epoch = dict[str, float | None]
 
@@ -32,6 +35,7 @@ class Run:
         rate: noise rate; None for candidate sets that came with the data.
         eta: share of sets without the truth.
         seed: of the run.
+        few_shot: true labels a class that were given by hand.
         options: everything else in its configuration, nested names joined by dots.
         metrics: one value for each of `METRICS`, None where unknown.
         history: one dict per epoch.
@@ -49,6 +53,7 @@ class Run:
     options: dict[str, str]
     metrics: dict[str, float | None]
     history: tuple[Epoch, ...] = ()
+    few_shot: int = 0
 
 
 @dataclass
@@ -145,6 +150,7 @@ def _run(name: str, config: dict[str, Any], metrics: dict[str, Any]) -> Run:
         eta=_number(config, "eta", f"{name}/config.json") or 0.0,
         seed=seed,
         options=dict(_flatten({**extra, **options})),
+        few_shot=int(_number(config, "few_shot", f"{name}/config.json") or 0),
         metrics={key: _number(metrics, key, f"{name}/metrics.json") for key in METRICS},
     )
 

@@ -29,6 +29,7 @@ def train(
     noise: Sequence[str] = ("uniform",),
     rate: Sequence[float] = (0.1, 0.3, 0.5),
     eta: Sequence[float] = (0.2,),
+    few_shot: Sequence[float] = (0,),
     seeds: int = 5,
     first_seed: int = 0,
     labels: str = "text",
@@ -44,6 +45,7 @@ def train(
     Args:
         cache: HDF5 cache of stage one.
         method, preset, noise, rate, eta: the axes of the grid; eta counts for `noisy` only.
+        few_shot: true labels a class that are given by hand, another axis of the grid.
         seeds: number of seeds, from `first_seed` on.
         labels: what label embeddings are made of: `text`, `attributes` or `both`.
         settings: options that override the preset's, for the methods that know them.
@@ -59,6 +61,9 @@ def train(
     """
     if seeds < 1:
         raise UsageError(f"--seeds should be at least 1, not {seeds}.")
+    for shots in few_shot:
+        if shots < 0 or shots != int(shots):
+            raise UsageError(f"--few-shot takes whole numbers from 0 on, not {shots:g}.")
     if labels not in LABELS:
         raise UsageError(f"--labels is one of {', '.join(LABELS)}, not '{labels}'.")
     where = resolve_device(device)
@@ -73,6 +78,7 @@ def train(
         range(first_seed, first_seed + seeds),
         labels,
         settings,
+        [int(shots) for shots in few_shot],
     )
     check_grid(data, grid)
     sweep = Path(runs) / (name or Path(cache).stem)
@@ -97,4 +103,5 @@ def _row(config: RunConfig, folder: Path) -> dict[str, Any]:
     setting = config.as_dict()
     names = ("method", "preset", "noise", "rate", "eta", "seed")
     row = {name: setting[name] for name in names}
+    row["few_shot"] = config.few_shot
     return row | {name: metrics.get(name) for name in _SHOWN} | {"path": str(folder)}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl.candidates import CandidateSets, generate, validate
+from pzsl.candidates import CandidateSets, choose_labelled, generate, give_labels, validate
 from pzsl.errors import UserError
 from pzsl.store import Cache
 from pzsl.training.config import FROM_DATA, RunConfig
@@ -35,10 +35,11 @@ def check_grid(cache: Cache, configs: Sequence[RunConfig]) -> None:
         UserError, UsageError: those of `candidate_sets` and `label_vectors`.
     """
     rows = training_rows(cache)
-    settings = {(config.noise, config.rate, config.eta): config for config in configs}
+    settings = {(c.noise, c.rate, c.eta, c.few_shot > 0): c for c in configs}
     for config in settings.values():
         _check_truth(cache, config, rows)
-        candidate_sets(cache, config, rows if config.noise in FROM_DATA else rows[:1])
+        some = rows if config.noise in FROM_DATA else rows[:1]
+        labelled_by_hand(cache, config, some, candidate_sets(cache, config, some))
     if not cache.templates and any(config.labels != "attributes" for config in configs):
         cache.label_embeddings()  # says what to do instead
     if cache.attributes is None and any(config.labels != "text" for config in configs):
@@ -69,6 +70,27 @@ def candidate_sets(cache: Cache, config: RunConfig, rows: NDArray[np.int64]) -> 
         seed=config.seed,
         similarities=similar,
     )
+
+
+def labelled_by_hand(
+    cache: Cache, config: RunConfig, rows: NDArray[np.int64], sets: CandidateSets
+) -> tuple[CandidateSets, NDArray[np.bool_] | None]:
+    """The candidate sets with `few_shot` true labels a class, and which images got theirs.
+
+    Raises:
+        UserError: no true label of a training image is known.
+    """
+    if not config.few_shot:
+        return sets, None
+    truth = np.where(cache.seen[cache.labels[rows]], cache.labels[rows], -1)
+    if not (truth >= 0).any():
+        raise UserError(
+            f"{cache.path}: no training image has a true label that --few-shot {config.few_shot} "
+            "could give: label some in the data set's table, or leave the option out."
+        )
+    ids = [cache.paths[row] for row in rows]
+    labelled = choose_labelled(truth, ids, config.few_shot, config.seed)
+    return give_labels(sets, truth, labelled), labelled
 
 
 def frozen_probabilities(cache: Cache, rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from pzsl.evaluation import Summary, summarise
 from pzsl.evaluation.accuracy import class_weights
 from pzsl.methods.base import Method, Problem
+from pzsl.training.features import choose_rows
 from pzsl.training.loop import fit
 
 FOLDS = 4
@@ -60,17 +61,18 @@ def held_out_summaries(
 def hold_out(problem: Problem, kept: Tensor, train: Tensor) -> Problem:
     """The problem with only the `kept` (K,) classes seen, on the `train` (n,) images."""
     columns = torch.where(kept, kept.cumsum(0) - 1, -1)
-    views, truth = problem.views, problem.truth
+    views, truth, labelled = problem.views, problem.truth, problem.labelled
     if truth is not None:
         truth = torch.where(truth[train] >= 0, columns[truth[train]], -1)
     return replace(
         problem,
-        images=problem.images[train],
+        images=choose_rows(problem.images, train),
         candidates=problem.candidates.restrict(train, columns, int(kept.sum())),
         seen=problem.seen[kept],
         unseen=torch.cat([problem.seen[~kept], problem.unseen]),
-        views=None if views is None else views[train],
+        views=None if views is None else choose_rows(views, train),
         truth=truth,
+        labelled=None if labelled is None else labelled[train],
     )
 
 

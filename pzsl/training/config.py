@@ -19,7 +19,8 @@ FROM_DATA = ("file", "annotated")
 """Kinds of noise that are not drawn: the candidate sets lie in the cache."""
 LABELS = ("text", "attributes", "both")
 SWEEP_KEYS = (
-    *("method", "preset", "noise", "rate", "eta", "seeds", "first_seed", "labels", "set", "off"),
+    *("method", "preset", "noise", "rate", "eta", "few_shot", "seeds", "first_seed", "labels"),
+    *("set", "off"),
 )
 
 
@@ -41,6 +42,7 @@ class RunConfig:
         noise, rate, eta: where the ambiguity comes from.
         labels: what the label embeddings are made of.
         seed: of the candidate sets, the initial weights and the order of the images.
+        few_shot: true labels a class that are given by hand; told only where there are some.
     """
 
     dataset: str
@@ -54,15 +56,17 @@ class RunConfig:
     labels: str
     seed: int
     options: Mapping[str, Any] = field(default_factory=dict)
+    few_shot: int = 0
 
     @property
     def name(self) -> str:
         """Folder name of the run: the method, and a hash of the whole configuration."""
-        return f"{self.method}-{digest(json.dumps(asdict(self), sort_keys=True))[:12]}"
+        return f"{self.method}-{digest(json.dumps(self.as_dict(), sort_keys=True))[:12]}"
 
     def as_dict(self) -> dict[str, Any]:
         """The configuration as plain values."""
-        return asdict(self)
+        values = asdict(self)
+        return values if self.few_shot else {k: v for k, v in values.items() if k != "few_shot"}
 
 
 def read_settings(texts: Sequence[str], off: Sequence[str] = ()) -> dict[str, Any]:
@@ -137,6 +141,7 @@ def expand(
     seeds: Sequence[int],
     labels: str = "text",
     settings: Mapping[str, Any] | None = None,
+    few_shots: Sequence[int] = (0,),
 ) -> list[RunConfig]:
     """The grid of a sweep, seeds outermost, so that an interrupted one is worth a report.
 
@@ -157,9 +162,10 @@ def expand(
         for own_eta in (etas if noise == "noisy" else [0.0])
     ]
     runs: dict[str, RunConfig] = {}
-    for seed, (noise, rate, eta), system in itertools.product(seeds, ambiguities, systems):
-        method, preset, options = system
-        run = RunConfig(*source, method, preset, noise, rate, float(eta), labels, seed, options)
+    for seed, shots, ambiguity, system in itertools.product(seeds, few_shots, ambiguities, systems):
+        (noise, rate, eta), (method, preset, options) = ambiguity, system
+        asked = (noise, rate, float(eta))
+        run = RunConfig(*source, method, preset, *asked, labels, seed, options, shots)
         runs.setdefault(run.name, run)
     return list(runs.values())
 

@@ -15,8 +15,9 @@ from pzsl.methods import METHODS
 from pzsl.methods.base import Method, Problem
 from pzsl.methods.support import Support
 from pzsl.store import Cache
-from pzsl.training.ambiguity import candidate_sets, training_rows
+from pzsl.training.ambiguity import candidate_sets, labelled_by_hand, training_rows
 from pzsl.training.config import RunConfig
+from pzsl.training.features import MEMORY, load_rows
 from pzsl.training.labels import label_vectors
 
 TRUE_LABELS = "true labels"
@@ -42,7 +43,9 @@ class Task:
     rows: NDArray[np.int64]
 
 
-def make_task(cache: Cache, config: RunConfig, device: torch.device) -> Task:
+def make_task(
+    cache: Cache, config: RunConfig, device: torch.device, memory: float = MEMORY
+) -> Task:
     """Draw or read the candidate sets and put the training images into tensors.
 
     Raises:
@@ -51,6 +54,7 @@ def make_task(cache: Cache, config: RunConfig, device: torch.device) -> Task:
     """
     rows = training_rows(cache)
     sets = candidate_sets(cache, config, rows)
+    sets, labelled = labelled_by_hand(cache, config, rows, sets)
     column = np.where(cache.seen, np.cumsum(cache.seen) - 1, -1)
     labels = cache.labels[rows]
     truth = np.where(labels >= 0, column[labels], -1)
@@ -61,14 +65,15 @@ def make_task(cache: Cache, config: RunConfig, device: torch.device) -> Task:
 
     support = Support.of(tensor(sets.offsets), tensor(column[sets.labels]))
     problem = Problem(
-        images=tensor(cache.images[rows]),
+        images=load_rows(cache.images, rows, device, memory),
         candidates=support,
         seen=tensor(text[cache.seen]),
         unseen=tensor(text[~cache.seen]),
         scale=cache.logit_scale,
-        views=None if cache.views is None else tensor(cache.views[rows]),
+        views=None if cache.views is None else load_rows(cache.views, rows, device, memory),
         view_kinds=cache.view_kinds,
         truth=tensor(truth) if METHODS[config.method].needs == TRUE_LABELS else None,
+        labelled=None if labelled is None else tensor(labelled),
     )
     return Task(problem, truth, statistics(sets, labels), rows)
 
