@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from pzsl.errors import UsageError
@@ -9,7 +10,11 @@ from pzsl.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
-PRECISIONS = ("fp32", "fp16", "bf16")
+CPU_BATCH, GPU_BATCH = 32, 256
+"""Most images in a batch: a processor's caches hold the activations of so many, a GPU is full."""
+PER_IMAGE = 64 << 20
+"""Bytes that an encoder needs for an image on a GPU: a high guess for 336 x 336 pixels."""
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -40,14 +45,41 @@ def resolve_precision(name: str | None, device: torch.device) -> tuple[str, torc
     """Name and dtype of the encoder's arithmetic; by default fp32 on CPU, fp16 elsewhere.
 
     Raises:
-        UsageError: an unknown precision, or a half precision on the CPU (far slower there).
+        UsageError: an unknown precision, a half precision on the CPU (far slower there), or
+            integers elsewhere.
     """
     import torch
 
     name = name or ("fp32" if device.type == "cpu" else "fp16")
     dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    dtypes["int8"] = torch.float32  # between the products
     if name not in dtypes:
         raise UsageError(f"Unknown precision '{name}': use one of {', '.join(PRECISIONS)}.")
-    if device.type == "cpu" and name != "fp32":
-        raise UsageError(f"Precision {name} is for GPUs: use --precision fp32 on the CPU.")
+    if device.type == "cpu" and name in ("fp16", "bf16"):
+        raise UsageError(f"Precision {name} is for GPUs: use --precision fp32 or int8 on the CPU.")
+    if device.type != "cpu" and name == "int8":
+        raise UsageError("Precision int8 is for the CPU: use --precision fp16 on GPUs.")
     return name, dtypes[name]
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def default_batch(device: torch.device) -> int:
+    """Images per batch: the same on machines of one kind, as it decides the embeddings' last bits.
+
+    On the CPU 32, and each thread has its own; on a GPU the largest power of two, up to 256, that
+    should need at most a quarter of its memory.
+    """
+    import torch
+
+    if device.type == "cpu":
+        return CPU_BATCH
+    if device.type != "cuda":
+        return GPU_BATCH // 4
+    fitting = max(1, torch.cuda.get_device_properties(device).total_memory // 4 // PER_IMAGE)
+    return int(min(GPU_BATCH, 1 << (fitting.bit_length() - 1)))

@@ -5,8 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from PIL import Image
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
+"""Kinds of files that are read, told by content. Of Pillow's others, some run other programs."""
+
+Image.init()  # else Pillow knows but the five commonest when it is given a list
+
+
+def open_image(source: Path | IO[bytes]) -> Image.Image:
+    """Decode an image file, in its own colour mode; the first picture, where it holds several.
+
+    Raises:
+        OSError: it is no whole image of a known kind, or larger than Pillow's limit, that of a
+            decompression bomb.
+    """
+    with Image.open(source, formats=FORMATS) as image:
+        limit = Image.MAX_IMAGE_PIXELS
+        if limit is not None and image.width * image.height > limit:
+            raise OSError(
+                f"{image.width} x {image.height} pixels: more than {limit} are taken for a "
+                "decompression bomb"
+            )
+        image.load()
+        return image
 
 
 @dataclass(frozen=True)
@@ -27,8 +51,9 @@ class FileReader:
         """Open an image.
 
         Raises:
-            OSError: the file is missing or is no whole image.
+            OSError: the file is missing, is no whole image, or a link leads out of the root.
         """
-        with Image.open(self.root / (self.moved.get(path) or f"{self.base}/{path}")) as image:
-            image.load()
-            return image
+        file = (self.root / (self.moved.get(path) or f"{self.base}/{path}")).resolve()
+        if not file.is_relative_to(self.root.resolve()):
+            raise OSError(f"a link leads out of the root to {file}")
+        return open_image(file)

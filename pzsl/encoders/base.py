@@ -21,7 +21,7 @@ class Identity:
         pretrained: tag or file name of the weights.
         weights_hash: SHA-256 over the weights, the same for any file format that holds them.
         preprocessing: size, mean, std, interpolation and so on; can be written as JSON.
-        precision: of the arithmetic: `fp32`, `fp16` or `bf16`.
+        precision: of the arithmetic: `fp32`, `fp16`, `bf16` or `int8`.
         dim: length D of an embedding.
         logit_scale: the factor that CLIP learnt for its cosines (100 for OpenAI's).
         normalised: whether embeddings have unit length.
@@ -49,10 +49,10 @@ class Encoder(Protocol):
         """Where it computes."""
 
     def preprocess(self, image: Image.Image) -> Tensor:
-        """One image as the encoder wants it, (3, h, w) float32; safe to call from threads."""
+        """One image in the size that the encoder wants, (3, h, w) uint8; may run in threads."""
 
     def encode_images(self, batch: Tensor) -> Tensor:
-        """Unit embeddings (n, D) float32, on the CPU, of preprocessed images (n, 3, h, w)."""
+        """Unit embeddings (n, D) float32, on the CPU, of such images (n, 3, h, w); thread-safe."""
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Unit embeddings (n, D) float32, on the CPU, of texts."""

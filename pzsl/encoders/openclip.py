@@ -13,13 +13,15 @@ from typing import Any, NamedTuple
 
 import open_clip
 import torch
-from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
-from PIL import Image
+from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import Tensor
 
 from pzsl.device import resolve_device, resolve_precision
 from pzsl.encoders.base import Identity
+from pzsl.encoders.images import Preparation, normalised
+from pzsl.encoders.int8 import to_int8
 from pzsl.encoders.published import Source, find_weights
+from pzsl.encoders.trimming import encode_tokens
 from pzsl.encoders.weights import (
     OPENAI_KEYS,
     adapt,
@@ -75,25 +77,30 @@ class OpenClipEncoder:
         self._model: Any = model.eval().requires_grad_(False)
         self._tokenizer = tokenizer
         self._known = known
-        self._transform = image_transform_v2(PreprocessCfg(**identity.preprocessing), False)
+        self.preprocess = Preparation(identity.preprocessing)
+        mean, std = (identity.preprocessing[name] for name in ("mean", "std"))
+        self._mean, self._std = (
+            torch.tensor(values, device=device)[:, None, None] for values in (mean, std)
+        )
         self._dtype = open_clip.get_input_dtype(identity.precision)
-
-    def preprocess(self, image: Image.Image) -> Tensor:
-        """One image, resized, cropped and normalised as in open_clip's evaluation, (3, h, w)."""
-        tensor: Tensor = self._transform(image)
-        return tensor
 
     @torch.inference_mode()
     def encode_images(self, batch: Tensor) -> Tensor:
-        """Unit embeddings (n, D) float32 of preprocessed images (n, 3, h, w)."""
-        images = batch.to(self.device, self._dtype)
-        return _unit(self._model.encode_image(images, normalize=True))
+        """Unit embeddings (n, D) float32 of prepared images (n, 3, h, w).
+
+        Args:
+            batch: uint8; or float32, normalised already as open_clip's own transform does it.
+        """
+        images = batch.to(self.device)
+        if not images.is_floating_point():
+            images = normalised(images, self._mean, self._std)
+        return _unit(self._model.encode_image(images.to(dtype=self._dtype), normalize=True))
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Unit embeddings (n, D) float32 of texts; what is too long is cut off at the end."""
         tokens = self._tokenizer(list(texts)).to(self.device)
-        return _unit(self._model.encode_text(tokens, normalize=True))
+        return _unit(encode_tokens(self._model, tokens))
 
     def check_texts(self, texts: Sequence[str]) -> list[str]:
         """One line on texts that are cut off, and one on words that the encoder never met."""
@@ -147,6 +154,8 @@ def load_openclip(
     state, known = expand_token_rows(state, getattr(network, "vocab_size", 0), source.path)
     state = adapt(state, network)
     load_into(network, state, model, source.path)
+    if precision == "int8" and not to_int8(network.visual):
+        raise UsageError(f"{model} has no linear layers for --precision int8: use fp32.")
     preprocessing = merge_preprocess_dict(network.visual.preprocess_cfg, source.config)
     preprocessing = merge_preprocess_dict(preprocessing, preset.preprocessing if preset else {})
     identity = Identity(
@@ -197,7 +206,7 @@ def _build(model: str, quick_gelu: bool, precision: str, device: torch.device) -
         with _no_alarm(), torch.random.fork_rng(devices=[]):  # drawn on the CPU
             return open_clip.create_model(
                 model,
-                precision=precision,
+                precision="fp32" if precision == "int8" else precision,
                 device=device,
                 force_quick_gelu=quick_gelu,
                 pretrained_text=False,

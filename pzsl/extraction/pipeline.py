@@ -1,8 +1,12 @@
-"""The runner of stage one: a reader, an encoder and a writer, one block of rows at a time.
+"""The runner of stage one: threads that read and encode, and a writer, one block of rows at a time.
 
 Block b is rows b * size to (b + 1) * size, however much of it is done already, and the batch given
 to the encoder always has the block's shape. So a row's embedding doesn't depend on what was
 resumed or skipped: it is the same bit for bit.
+
+Each thread takes a block, reads its images, encodes them, and takes the next. On the CPU it
+computes on one core, so no two threads ever wait for each other, and the number of threads
+doesn't change a bit either. On a GPU one thread encodes at a time while the others read.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Semaphore
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +24,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-AHEAD = 2
-"""Blocks that are decoded ahead of the encoder; bounds the memory."""
+NAME = "pzsl-read"
+"""How the threads' names begin."""
 
 
 class Failure(NamedTuple):
@@ -32,51 +37,102 @@ class Failure(NamedTuple):
 
 
 class Block(NamedTuple):
-    """What was read of one block.
+    """What came out of one block.
 
     Attributes:
         rows: (k,) rows of the data set that were read, ascending.
-        places: (k,) their places in the batch.
-        batch: (size, 3, h, w), zero at all other places; None when k = 0.
+        features: (k, D) their embeddings; with K views (k, 1 + K, D), the images' own first.
         failures: the images that can't be read.
+        read, encode: seconds that a thread spent on it.
     """
 
     rows: NDArray[np.int64]
-    places: NDArray[np.int64]
-    batch: Tensor | None
+    features: NDArray[np.float32]
     failures: tuple[Failure, ...]
+    read: float
+    encode: float
 
 
 @dataclass
 class Report:
-    """What a run did: images encoded, those it couldn't read, and seconds per part."""
+    """What a run did.
+
+    Attributes:
+        encoded: images.
+        failures: those it couldn't read.
+        seconds: `read` and `encode`, added up over the threads, `write`, and `all` by the clock.
+    """
 
     encoded: int = 0
     failures: list[Failure] = field(default_factory=list)
     seconds: dict[str, float] = field(
-        default_factory=lambda: {"read": 0.0, "encode": 0.0, "write": 0.0}
+        default_factory=lambda: dict.fromkeys(("read", "encode", "write", "all"), 0.0)
     )
 
 
-def read_blocks(
+class Span(NamedTuple):
+    """One block before its images are read: rows `start` to `end`, of which `rows` are pending."""
+
+    start: int
+    end: int
+    rows: NDArray[np.int64]
+
+
+class Views(NamedTuple):
+    """Which images come with views.
+
+    Attributes:
+        count: K, how many each of them has.
+        rows: (N,) bool; what they are is the data set's, so that it is the same for every run.
+    """
+
+    count: int
+    rows: NDArray[np.bool_]
+
+
+def spans(count: int, pending: NDArray[np.int64], size: int) -> list[Span]:
+    """The blocks that have a pending row, in order.
+
+    Args:
+        count: rows N of the data set.
+        pending: rows still to be encoded, ascending.
+        size: rows of a block.
+    """
+    starts = (np.unique(pending // size) * size).tolist()
+    ends = [min(start + size, count) for start in starts]
+    return [
+        Span(start, end, pending[slice(*np.searchsorted(pending, [start, end]))])
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def encode_blocks(
     load: Callable[[str], Tensor],
+    encode: Callable[[Tensor], Tensor],
     paths: tuple[str, ...],
     pending: NDArray[np.int64],
     size: int,
     workers: int,
+    lanes: int | None = None,
+    views: Views | None = None,
 ) -> Generator[Block]:
-    """Read the pending rows in threads, block by block, a bounded number of blocks ahead.
+    """Read and encode the pending rows in threads, block by block, in bounded memory.
 
     Args:
-        load: the preprocessed image (3, h, w) of a path; is called from several threads.
+        load: the prepared image (3, h, w) of a path, uint8. With `views`: the image and its K
+            views (1 + K, 3, h, w), or the image alone (1, 3, h, w).
+        encode: batch (n, 3, h, w) -> unit embeddings (n, D) on the CPU.
         paths: of all N rows.
         pending: rows still to be encoded, ascending.
         size: rows of a block.
-        workers: threads.
+        workers: threads; both functions are called from all of them.
+        lanes: threads that encode at a time; by default all.
+        views: where some images come with views.
 
     Yields:
         Each block that has a pending row, in order.
     """
+    lane, before = Semaphore(lanes or workers), torch.get_num_threads()
 
     def attempt(row: int) -> Tensor | Failure:
         try:
@@ -84,34 +140,89 @@ def read_blocks(
         except Exception as error:  # a broken image can raise anything in a decoder
             return Failure(row, paths[row], _reason(error))
 
-    queue: deque[tuple[int, int, NDArray[np.int64], list[Future[Tensor | Failure]]]] = deque()
-    pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="pzsl-read")
+    def work(span: Span) -> Block:
+        start = time.perf_counter()
+        found = [attempt(row) for row in span.rows.tolist()]
+        middle = time.perf_counter()
+        with lane:
+            return _encoded(span, found, encode, middle - start, views)
+
+    queue: deque[Future[Block]] = deque()
+    pool = ThreadPoolExecutor(workers, NAME, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        for start in (np.unique(pending // size) * size).tolist():
-            end = min(start + size, len(paths))
-            rows = pending[slice(*np.searchsorted(pending, [start, end]))]
-            queue.append((start, end, rows, [pool.submit(attempt, row) for row in rows.tolist()]))
-            if len(queue) > AHEAD:
-                yield _gather(*queue.popleft())
+        for span in spans(len(paths), pending, size):
+            queue.append(pool.submit(work, span))
+            if len(queue) > 2 * workers:  # as many are at work as wait for a thread
+                yield queue.popleft().result()
         while queue:
-            yield _gather(*queue.popleft())
+            yield queue.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(before)
 
 
-def _gather(
-    start: int, end: int, rows: NDArray[np.int64], futures: list[Future[Tensor | Failure]]
+def _encoded(
+    span: Span,
+    found: list[Tensor | Failure],
+    encode: Callable[[Tensor], Tensor],
+    read: float,
+    views: Views | None,
 ) -> Block:
-    """Wait for the images of a block and lay them out as its batch."""
-    results = [future.result() for future in futures]
-    failures = tuple(result for result in results if isinstance(result, Failure))
-    images = [result for result in results if isinstance(result, Tensor)]
-    rows = np.setdiff1d(rows, [failure.row for failure in failures])
-    batch = None
-    if images:
-        batch = torch.zeros(end - start, *images[0].shape)
-        batch[torch.from_numpy(rows - start)] = torch.stack(images)
-    return Block(rows, rows - start, batch, failures)
+    """Encode what was read of a block."""
+    clock = time.perf_counter()
+    failures = tuple(one for one in found if isinstance(one, Failure))
+    images = [one for one in found if isinstance(one, Tensor)]
+    rows = np.setdiff1d(span.rows, [failure.row for failure in failures])
+    if not images:
+        return Block(rows, np.empty((0, 0), np.float32), failures, read, 0.0)
+    places, size = torch.from_numpy(rows - span.start), span.end - span.start
+    if views is None:
+        features = _embedded(images, places, size, encode)
+    else:
+        clean = _embedded([image[0] for image in images], places, size, encode)
+        inside = torch.from_numpy(views.rows[span.start : span.end])
+        features = _with_views(clean, images, places, inside, views.count, encode)
+    return Block(rows, features.numpy(), failures, read, time.perf_counter() - clock)
+
+
+def _embedded(
+    images: list[Tensor], places: Tensor, size: int, encode: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Embeddings (k, D) of k images at their places in a batch that is zero elsewhere."""
+    batch = torch.zeros(size, *images[0].shape, dtype=images[0].dtype)
+    batch[places] = torch.stack(images)
+    return encode(batch)[places]
+
+
+def _with_views(
+    clean: Tensor,
+    images: list[Tensor],
+    places: Tensor,
+    inside: Tensor,
+    count: int,
+    encode: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Embeddings of images and their views; those without views have their own in place of each.
+
+    Each view is a batch of its own, with a place for every image of the block that has views.
+
+    Args:
+        clean: (k, D) of the images.
+        images: k images with their views, or alone. places: (k,) in the block.
+        inside: (size,) which images of the block have views.
+        count: K views.
+
+    Returns:
+        (k, 1 + K, D).
+    """
+    features = clean[:, None].repeat(1, 1 + count, 1)
+    having = torch.nonzero(inside[places]).flatten()
+    if len(having):
+        slots = (inside.cumsum(0) - 1)[places[having]]
+        for view in range(1, 1 + count):
+            shown = [images[at][view] for at in having.tolist()]
+            features[having, view] = _embedded(shown, slots, int(inside.sum()), encode)
+    return features
 
 
 def _reason(error: Exception) -> str:
@@ -122,35 +233,26 @@ def _reason(error: Exception) -> str:
 
 def run(
     blocks: Iterable[Block],
-    encode: Callable[[Tensor], Tensor],
     write: Callable[[NDArray[np.int64], NDArray[np.float32]], None],
     after: Callable[[Block], None],
 ) -> Report:
-    """Take blocks from a reader through an encoder to a writer, timing the three apart.
+    """Take blocks to a writer, and keep account of them.
 
     Args:
-        blocks: from `read_blocks`.
-        encode: batch (n, 3, h, w) -> unit embeddings (n, D) on the CPU.
+        blocks: from `encode_blocks`.
         write: keeps the embeddings of some rows; once it returns they are safe.
         after: is told of each block when it is written.
     """
-    report = Report()
-    clock = time.perf_counter()
-
-    def lap(part: str) -> None:
-        nonlocal clock
-        now = time.perf_counter()
-        report.seconds[part] += now - clock
-        clock = now
-
+    report, start = Report(), time.perf_counter()
     for block in blocks:
-        lap("read")
-        if block.batch is not None:
-            features = encode(block.batch)[torch.from_numpy(block.places)].numpy()
-            lap("encode")
-            write(block.rows, features)
-            lap("write")
+        clock = time.perf_counter()
+        if len(block.rows):
+            write(block.rows, block.features)
+        report.seconds["write"] += time.perf_counter() - clock
+        report.seconds["read"] += block.read
+        report.seconds["encode"] += block.encode
         report.encoded += len(block.rows)
         report.failures.extend(block.failures)
         after(block)
+    report.seconds["all"] = time.perf_counter() - start
     return report

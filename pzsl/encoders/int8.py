@@ -1,0 +1,105 @@
+"""Linear layers in 8-bit integers, for processors: about twice the speed, nearly the same vectors.
+
+Weights are rounded once, each output channel on its own scale; activations as they come, each token
+on its own scale (Dettmers et al. 2022, without their outlier columns). So an image's vector doesn't
+depend on what else is in its batch.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LEVELS = 127
+TINY = 1e-12
+
+
+class Int8Linear(nn.Module):
+    """A linear layer whose product is taken in integers.
+
+    Args:
+        weight: (out, in) float32.
+        bias: (out,) float32, or None.
+    """
+
+    weight: Tensor
+    scale: Tensor
+    bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        levels, scale = _rounded(weight)
+        self.register_buffer("weight", levels.t().contiguous())
+        self.register_buffer("scale", scale.t())
+        self.register_buffer("bias", torch.zeros(len(weight)) if bias is None else bias.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) float32 -> (..., out) float32."""
+        levels, scale = _rounded(x.reshape(-1, x.shape[-1]))
+        out = torch._int_mm(levels, self.weight).float().mul_(scale)
+        return torch.addcmul(self.bias, out, self.scale).view(*x.shape[:-1], -1)
+
+
+def _rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Levels (n, d) int8 of rows, and the scale (n, 1) that brings them back."""
+    scale = rows.abs().amax(dim=1, keepdim=True).clamp_min_(TINY).div_(LEVELS)
+    return (rows / scale).round_().to(torch.int8), scale
+
+
+class Int8Attention(nn.Module):
+    """Self-attention with its four projections in integers; called as `nn.MultiheadAttention` is.
+
+    Args:
+        whole: the attention in float32, with one width throughout.
+    """
+
+    def __init__(self, whole: nn.MultiheadAttention) -> None:
+        super().__init__()
+        self.heads = whole.num_heads
+        self.inward = Int8Linear(whole.in_proj_weight, whole.in_proj_bias)
+        self.outward = Int8Linear(whole.out_proj.weight, whole.out_proj.bias)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        need_weights: bool = False,
+        attn_mask: Tensor | None = None,
+    ) -> tuple[Tensor, None]:
+        """(n, tokens, width) -> the same; key and value are the query, there are no weights."""
+        parts = self.inward(query).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask)
+        return self.outward(mixed.transpose(1, 2).flatten(2)), None
+
+
+def to_int8(tower: nn.Module) -> int:
+    """Replace the linear layers and self-attentions below a module, in place.
+
+    Returns:
+        How many were replaced; normalisation, convolutions and the rest stay as they are.
+    """
+    count = 0
+    for name, child in list(tower.named_children()):
+        new: nn.Module | None = None
+        if type(child) is nn.Linear:
+            new = Int8Linear(child.weight, child.bias)
+        elif _plain(child):
+            new = Int8Attention(child)  # type: ignore[arg-type]
+        if new is None:
+            count += to_int8(child)
+        else:
+            setattr(tower, name, new)
+            count += 1
+    return count
+
+
+def _plain(module: nn.Module) -> bool:
+    """Whether a module is self-attention of one width, batch first."""
+    return (
+        type(module) is nn.MultiheadAttention
+        and module.batch_first
+        and module.in_proj_weight is not None
+        and module.bias_k is None
+    )

@@ -1,0 +1,63 @@
+"""Encoding that answers a lack of memory with smaller batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+
+import torch
+from torch import Tensor
+
+from pzsl.errors import UserError
+from pzsl.progress import say
+
+SIGNS = ("out of memory", "can't allocate memory", "not enough memory")
+"""How CUDA, the CPU's allocator on Unix, and that on Windows put it, all as a RuntimeError."""
+
+
+class Halving:
+    """Encodes a batch whole, or in as many parts as the memory asks for; once smaller, it stays so.
+
+    A smaller batch changes the last bits of embeddings, nothing else. May be called from threads.
+
+    Args:
+        encode: batch (n, ...) -> (n, D).
+        size: of the largest batch.
+    """
+
+    def __init__(self, encode: Callable[[Tensor], Tensor], size: int) -> None:
+        self.size = size
+        self._encode = encode
+        self._lock = Lock()
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Embeddings (n, D) of a batch (n, ...).
+
+        Raises:
+            UserError: there is no memory for a single image.
+        """
+        while True:
+            size = min(self.size, len(batch))
+            try:
+                return torch.cat([self._encode(part) for part in torch.split(batch, size)])
+            except (RuntimeError, MemoryError) as error:
+                if not _lacks_memory(error):
+                    raise
+            self._shrink(size)
+
+    def _shrink(self, tried: int) -> None:
+        if tried == 1:
+            raise UserError(
+                "There is not enough memory to encode a single image: use a smaller --model, fewer "
+                "--workers, or another --device."
+            )
+        with self._lock:
+            if self.size >= tried:  # else another thread has been here
+                self.size = (tried + 1) // 2
+                say(f"Out of memory: going on with batches of {self.size} (was {tried}).")
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _lacks_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in SIGNS)
