@@ -20,7 +20,8 @@ class Problem:
     """All that a method may see: training images, their candidates, label embeddings.
 
     Attributes:
-        images: (N, D) unit training images.
+        images: (N, D) unit training images: a tensor, or rows of a file that act as one does when
+            it is asked for some rows, its shape and its device.
         candidates: candidate labels as columns of `seen` (0..K-1), ragged.
         seen: (K, D) unit label embeddings of the seen classes.
         unseen: (U, D) of the unseen ones; names only, no image of them is here.
@@ -52,7 +53,7 @@ class Problem:
     @cached_property
     def _kept(self) -> Tensor | None:
         small = len(self.images) * len(self.seen) <= KEPT_COSINES
-        return self.images @ self.seen.T if small else None
+        return self.images @ self.seen.T if small and isinstance(self.images, Tensor) else None
 
 
 @dataclass(frozen=True)

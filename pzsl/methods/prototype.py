@@ -25,7 +25,8 @@ class Prototype(Clip):
     def __init__(self, problem: Problem, options: Options, generator: torch.Generator) -> None:
         super().__init__(problem, options, generator)
         labels = torch.cat([problem.seen, problem.unseen])
-        self.register_buffer("centre", problem.images.mean(0))
+        sums = [problem.images[rows].sum(0) for rows in self.support.blocks()]
+        self.register_buffer("centre", torch.stack(sums).sum(0) / len(problem.images))
         self.register_buffer("means", F.normalize(labels - labels.mean(0), dim=-1))
 
     def finish(self) -> None:

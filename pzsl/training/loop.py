@@ -21,9 +21,7 @@ def epoch_generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed * 1_000_003 + epoch + 1) % 2**63)
 
 
-def batches(
-    images: Tensor | StoredRows, size: int, generator: torch.Generator
-) -> Iterator[Tensor]:
+def batches(images: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """A random order of all images in batches as equal as can be, none above `size`."""
     if isinstance(images, StoredRows):
         order = images.shuffled(generator)

@@ -1,0 +1,138 @@
+"""Features that are larger than memory: read from the cache file in blocks, shuffled in blocks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+MEMORY = 2.0
+"""Gibibytes of training features that are held in memory; larger ones are read in blocks."""
+RUN = 256
+"""Rows that lie side by side in the file and are read together: half a megabyte."""
+MIXED = 64
+"""Runs whose rows are mixed with each other: 16,384 images."""
+
+
+class StoredRows:
+    """Rows of an array in a file that act as a tensor does, as far as methods ask for it.
+
+    They are read, not mapped: pages of a map count as memory of the process. The runs that were
+    read last are kept; rows in the order of `shuffled` are read once.
+
+    Args:
+        source: contiguous map (N, ...) into a file.
+        rows: (n,) which of its rows, ascending.
+        device: where tensors go.
+    """
+
+    def __init__(
+        self, source: np.memmap[Any, Any], rows: NDArray[np.int64], device: torch.device
+    ) -> None:
+        self.path, self.offset = Path(str(source.filename)), int(source.offset)
+        self.source_shape, self.dtype = source.shape, source.dtype
+        self.rows, self.device = torch.from_numpy(rows), device
+        self.width = source.nbytes // max(len(source), 1)
+        self.kept = np.empty((2 * MIXED * RUN, *source.shape[1:]), source.dtype)
+        self._forget()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape as of a tensor."""
+        return torch.Size((len(self.rows), *self.source_shape[1:]))
+
+    def new_zeros(self, *shape: int) -> Tensor:
+        """Zeros on the same device, as of a tensor."""
+        return torch.zeros(*shape, device=self.device)
+
+    def subset(self, chosen: Tensor) -> StoredRows:
+        """Some of these rows (n,), ascending."""
+        part = object.__new__(StoredRows)
+        part.__dict__.update(self.__dict__)
+        part.rows = self.rows[chosen.cpu()]
+        part.kept = np.empty_like(self.kept)
+        part._forget()
+        return part
+
+    def __getitem__(self, key: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+        """Rows (B,) in any order, as a tensor (B, ...); of a pair, the second says which view."""
+        chosen, *views = key if isinstance(key, tuple) else (key,)
+        rows = self.rows[chosen.cpu()].numpy()
+        runs = rows // RUN
+        needed = np.unique(runs)
+        if len(needed) > 2 * MIXED:
+            halves = torch.tensor_split(torch.arange(len(chosen)), 2)
+            return torch.cat([self[_part(key, half)] for half in halves])
+        self._read(needed)
+        slots = self.slot[runs] * RUN + rows % RUN
+        found = torch.from_numpy(self.kept[(slots, *(view.cpu().numpy() for view in views))])
+        return found.to(self.device, torch.float32)
+
+    def shuffled(self, generator: torch.Generator) -> Tensor:
+        """All rows in an order that is cheap to read: runs at random, mixed within 64 of them."""
+        bounds = torch.searchsorted(self.rows, torch.arange(0, int(self.rows[-1]) + RUN + 1, RUN))
+        spans = [span for span in bounds.unfold(0, 2, 1).tolist() if span[1] > span[0]]
+        order = torch.randperm(len(spans), generator=generator).tolist()
+        mixed = []
+        for start in range(0, len(order), MIXED):
+            rows = torch.cat([torch.arange(*spans[at]) for at in order[start : start + MIXED]])
+            mixed.append(rows[torch.randperm(len(rows), generator=generator)])
+        return torch.cat(mixed)
+
+    def _forget(self) -> None:
+        self.slot = np.full(self.source_shape[0] // RUN + 1, -1)
+        self.used = 0
+
+    def _read(self, runs: NDArray[np.int64]) -> None:
+        missing = runs[self.slot[runs] < 0]
+        if self.used + len(missing) > 2 * MIXED:
+            self._forget()
+            missing = runs
+        if not len(missing):
+            return
+        with self.path.open("rb", buffering=0) as file:
+            for run in missing.tolist():
+                block = self.kept[self.used * RUN : (self.used + 1) * RUN]
+                count = min(RUN, self.source_shape[0] - run * RUN)
+                file.seek(self.offset + run * RUN * self.width)
+                fill(file, block[:count])
+                self.slot[run] = self.used
+                self.used += 1
+
+
+def fill(file: Any, block: NDArray[Any]) -> None:
+    """Read a contiguous array from where an unbuffered file stands."""
+    left = block.data.cast("B")
+    while left:
+        read = file.readinto(left)
+        if not read:
+            raise EOFError(f"{file.name} ends within an array: was it cut off?")
+        left = left[read:]
+
+
+def _part(key: Tensor | tuple[Tensor, Tensor], rows: Tensor) -> Any:
+    return tuple(each[rows] for each in key) if isinstance(key, tuple) else key[rows]
+
+
+def load_rows(
+    array: NDArray[np.float32], rows: NDArray[np.int64], device: torch.device, memory: float
+) -> Tensor:
+    """Rows of an array as a tensor, or as `StoredRows` where they take more than `memory` GiB."""
+    size = len(rows) * (array.nbytes // max(len(array), 1))
+    if size > memory * 2**30 and isinstance(array, np.memmap):
+        return cast(Tensor, StoredRows(array, rows, device))  # acts alike in all that is asked
+    return torch.from_numpy(np.asarray(array[rows])).to(device)
+
+
+def choose_rows(images: Tensor, rows: Tensor) -> Tensor:
+    """Some training rows (n,), ascending, of a tensor or of `StoredRows`."""
+    if isinstance(images, StoredRows):
+        return cast(Tensor, images.subset(rows))
+    return images[rows]
