@@ -345,6 +345,7 @@ annotate(sys.argv[1], rule="topk", overwrite=True)
 """
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_kill_leaves_the_cache_as_it_was(tmp_path, moment):
     path = write_cache(tmp_path / "x.h5")

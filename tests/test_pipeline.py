@@ -18,7 +18,7 @@ from PIL import Image
 from pzsl.encoders import load_encoder
 from pzsl.errors import UserError
 from pzsl.extraction.memory import Halving
-from pzsl.extraction.pipeline import Failure, encode_blocks, run, spans
+from pzsl.extraction.pipeline import Failure, Views, encode_blocks, run, spans
 
 ROOT = Path(__file__).parents[1]
 
@@ -105,19 +105,32 @@ def test_reading_ahead_is_bounded():
     assert sorted(loaded) == list(range(400))
 
 
-def test_views_of_an_image_are_encoded_each_as_a_batch_of_its_own():
+def test_views_of_some_images_are_encoded_each_as_a_batch_of_its_own():
     shapes = []
 
     def encode(batch):
         shapes.append(tuple(batch.shape))
         return mean(batch)
 
-    views = torch.tensor([0, 100, 200], dtype=torch.uint8)[:, None, None, None]
-    blocks = collect(lambda path: constant(path) + views, range(20), 20, encode=encode)
+    shifts = torch.tensor([0, 100, 200], dtype=torch.uint8)[:, None, None, None]
+    rows = np.arange(20) % 3 == 0  # 3 of each 8, and 1 of the last 4
+    rows[16:] = [False, False, True, False]
+
+    def load(path):
+        return constant(path) + (shifts if rows[int(path)] else shifts[:1])
+
+    views = Views(2, rows)
+    paths = tuple(map(str, range(20)))
+    blocks = list(encode_blocks(load, encode, paths, np.arange(20), 8, 3, views=views))
     found = np.concatenate([block.features for block in blocks])
     assert found.shape == (20, 3, 3)
-    np.testing.assert_array_equal(found[:, :, 0], np.arange(20)[:, None] + [0, 100, 200])
-    assert sorted(shapes) == sorted([(8, 3, 2, 2)] * 6 + [(4, 3, 2, 2)] * 3)
+    expected = np.arange(20)[:, None] + rows[:, None] * [0, 100, 200]
+    np.testing.assert_array_equal(found[:, :, 0], expected)
+    assert sorted(shapes) == sorted([(size, 3, 2, 2) for size in (8, 8, 4, 3, 3, 3, 3, 1, 1)])
+    shapes.clear()
+    (block,) = encode_blocks(load, encode, paths, np.array([1, 6]), 8, 3, views=views)
+    np.testing.assert_array_equal(block.features[:, :, 0], [[1, 1, 1], [6, 106, 206]])
+    assert shapes == [(8, 3, 2, 2), (3, 3, 2, 2), (3, 3, 2, 2)]
 
 
 def test_lanes_bound_how_many_encode_at_a_time():

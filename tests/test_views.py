@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pzsl.errors import UsageError
-from pzsl.extraction import views
+from pzsl.annotation import annotate
+from pzsl.encoders import load_encoder
+from pzsl.encoders.openclip import OpenClipEncoder
+from pzsl.errors import UsageError, UserError
+from pzsl.extraction import extract, views
 from pzsl.extraction.views import Augmentation, choose_views
+from pzsl.store import load_cache, merge_parts
+from pzsl.training import train
+from pzsl.training.config import Source, expand
+from pzsl.training.task import make_task
 
 SIZE = (24, 20)
 
@@ -124,3 +137,137 @@ def test_a_distortion_of_no_strength_changes_nothing_and_one_of_full_strength_do
         changed = distort(image, strength)
         assert (changed.mode, changed.size) == ("RGB", image.size)
         assert not np.array_equal(np.asarray(changed), np.asarray(image))
+
+
+# --- in the cache --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """Three class folders of six noisy images each; one class is unseen."""
+    for label, folder in enumerate(("ash", "beech", "cedar", "elm")):
+        (tmp_path / "photos" / folder).mkdir(parents=True)
+        for number in range(6):
+            picture(10 * label + number).save(tmp_path / "photos" / folder / f"{number}.png")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def options(photos, tiny_weights) -> dict[str, object]:
+    """The small random encoder on the photos, in batches that don't divide them."""
+    small = {"model": "tiny", "pretrained": str(tiny_weights), "workers": 2, "batch_size": 5}
+    return {"dataset": "folder", "root": photos, **small}
+
+
+def test_each_view_is_cached_with_its_kind_beside_the_clean_image(options, photos, tmp_path):
+    plain = load_cache(extract(**options, out=tmp_path / "plain.h5")["cache"])
+    cache = load_cache(extract(**options, out=tmp_path / "x.h5", views=3, view_seed=4)["cache"])
+    assert np.array_equal(cache.images, plain.images)
+    assert cache.view_kinds == ("weak", "weak", "strong")
+    assert cache.views.shape == (24, 3, cache.images.shape[1])
+    encoder = load_encoder("tiny", str(options["pretrained"]))
+    augmentation = choose_views(3, seed=4)
+    train = cache.splits == "trainval"
+    assert 0 < train.sum() < 24
+    for row, path in enumerate(cache.paths):
+        expected = np.repeat(cache.images[row][None], 3, axis=0)
+        if train[row]:
+            shown = augmentation.views(Image.open(photos / path), path, (64, 64))
+            batch = torch.stack([encoder.preprocess(view) for view in shown])
+            expected = encoder.encode_images(batch).numpy()
+        np.testing.assert_allclose(cache.views[row], expected, atol=2e-6)
+    distance = np.linalg.norm(cache.views[train] - cache.images[train][:, None], axis=-1)
+    assert (distance > 5e-5).all()
+
+
+def test_views_of_test_images_cost_no_encoding(options, tmp_path, monkeypatch):
+    made, encoded = [], []
+    make, encode = Augmentation.views, OpenClipEncoder.encode_images
+    monkeypatch.setattr(
+        Augmentation,
+        "views",
+        lambda self, image, name, size: made.append(name) or make(self, image, name, size),
+    )
+    monkeypatch.setattr(
+        OpenClipEncoder,
+        "encode_images",
+        lambda self, batch: encoded.append(len(batch)) or encode(self, batch),
+    )
+    cache = load_cache(extract(**options, out=tmp_path / "x.h5", views=2)["cache"])
+    train = cache.splits == "trainval"
+    assert sorted(made) == sorted(np.array(cache.paths)[train])
+    assert sum(encoded) == 24 + 2 * train.sum()
+
+
+KILL = """
+import os, signal, sys
+from pzsl.cli import main
+from pzsl.store import CacheWriter
+write, calls = CacheWriter.write, []
+def armed(*args, **options):
+    write(*args, **options)
+    calls.append(1)
+    if len(calls) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+CacheWriter.write = armed
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_killed_run_ends_in_the_same_bits(options, tmp_path):
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    out = tmp_path / "x.h5"
+    command = [sys.executable, "-c", KILL, "extract", *words, "--views", "3", "--out", str(out)]
+    killed = subprocess.run(command, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    for change in ({"views": 2}, {"views": 3, "view_policy": "weak"}, {"views": 3, "view_seed": 1}):
+        with pytest.raises(UserError, match=r"was begun with other values \(.*augmentation"):
+            extract(**options, out=out, **change)
+    result = extract(**options, out=out, views=3)
+    assert (result["resumed"], result["encoded"]) == (10, 14)
+    whole = load_cache(extract(**options, out=tmp_path / "whole.h5", views=3)["cache"])
+    assert np.array_equal(load_cache(out).views, whole.views)
+    assert load_cache(out).fingerprint == whole.fingerprint
+
+
+def test_an_image_that_can_not_be_read_takes_its_views_along(options, photos, tmp_path):
+    whole = load_cache(extract(**options, out=tmp_path / "whole.h5", views=2)["cache"])
+    train = np.flatnonzero(whole.splits == "trainval")
+    (photos / whole.paths[train[1]]).write_bytes(b"no image")
+    some = extract(**options, out=tmp_path / "some.h5", views=2, on_error="skip")
+    assert [one["path"] for one in some["failed"]] == [whole.paths[train[1]]]
+    keep = np.delete(np.arange(24), train[1])
+    assert np.array_equal(load_cache(some["cache"]).views, whole.views[keep])
+
+
+def test_shards_have_views_too(options, tmp_path):
+    whole = load_cache(extract(**options, out=tmp_path / "whole.h5", views=2)["cache"])
+    out = tmp_path / "x.h5"
+    for number in (1, 2):
+        extract(**options, out=out, views=2, shard=f"{number}/2")
+    merge_parts([], out)
+    assert np.array_equal(load_cache(out).views, whole.views)
+    assert load_cache(out).view_kinds == whole.view_kinds
+    assert load_cache(out).fingerprint == whole.fingerprint
+
+
+def test_a_run_is_given_the_views_of_its_images_and_their_kinds(options, tmp_path):
+    path = Path(extract(**options, out=tmp_path / "x.h5", views=2)["cache"])
+    cache = load_cache(path)
+    (config,) = expand(
+        Source("folder", cache.fingerprint, "tiny"),
+        ["able"],
+        ["default"],
+        ["uniform"],
+        [0.5],
+        [0],
+        [0],
+    )
+    task = make_task(cache, config, torch.device("cpu"))
+    assert task.problem.view_kinds == ("weak", "strong")
+    assert np.array_equal(task.problem.views[:], cache.views[task.rows])
+    annotate(path)
+    assert load_cache(path).view_kinds == ("weak", "strong")
+    done = train(path, method=["able"], noise=["annotated"], seeds=1, runs=tmp_path / "runs")
+    assert done["runs"][0]["H"] is not None

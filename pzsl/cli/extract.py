@@ -71,6 +71,13 @@ def extract(
     precision: Annotated[
         str | None, typer.Option(help="fp32, fp16, bf16, int8 [fp32 on the CPU, else fp16].")
     ] = None,
+    views: Annotated[
+        int, typer.Option(help="Augmented views of each training image, cached beside it.")
+    ] = 0,
+    view_policy: Annotated[
+        str, typer.Option(help="weak, strong, or mixed: the first half weak, the rest strong.")
+    ] = "mixed",
+    view_seed: Annotated[int, typer.Option(help="Seed of the views.")] = 0,
     shard: Annotated[
         str | None,
         typer.Option(help="I/N: only part I (1 to N) of N, for 'pzsl merge' to put together."),
@@ -112,6 +119,9 @@ def extract(
         templates=templates,
         descriptions=descriptions,
         dtype="float16" if float16 else "float32",
+        views=views,
+        view_policy=view_policy,
+        view_seed=view_seed,
         shard=shard,
         devices=words(devices),
         engine=engine,

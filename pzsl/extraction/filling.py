@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pzsl.datasets import Dataset
 from pzsl.encoders.descriptions import encode_prompts
 from pzsl.errors import UserError
 from pzsl.extraction.header import header_of
 from pzsl.extraction.request import Job
+from pzsl.extraction.views import ImageReader
 from pzsl.files import digest
 from pzsl.progress import progress, say
 from pzsl.store import CacheHeader, CacheWriter, Part, part_path, shard_rows
@@ -78,11 +80,13 @@ def fill(
         UserError: the cache is of another kind, or can't be written; what is encoded is kept.
     """
     request, data = job.request, job.data
-    header = header_of(data, job.encoder.identity, job.prompts.columns)
+    header = header_of(data, job.encoder.identity, job.prompts.columns, job.augmentation)
     if shard is not None:
         data, header = _share(job, header, shard)
         target = shard.path(target)
-    with CacheWriter(target, header, dtype=request.dtype, overwrite=overwrite) as writer:
+    with CacheWriter(
+        target, header, dtype=request.dtype, overwrite=overwrite, views=request.views
+    ) as writer:
         _say_what_is_there(writer, len(data.paths), request.on_error, quiet=after is not None)
         if writer.text_pending:
             writer.write_text(_texts(job, header))
@@ -101,7 +105,7 @@ def _share(job: Job, header: CacheHeader, shard: Shard) -> tuple[Dataset, CacheH
     columns = job.prompts.columns if shard.number == 1 else ()
     whole, prompts = header.split_hash, digest(*job.prompts.columns)
     part = Part(shard.number, shard.of, rows.start, rows.stop, images, size, whole, prompts)
-    header = header_of(data, job.encoder.identity, columns)
+    header = header_of(data, job.encoder.identity, columns, job.augmentation)
     return data, replace(header, split_hash=whole, part=part.to_dict())
 
 
@@ -137,27 +141,36 @@ def _encode(
 ) -> Report:
     """Encode the rows that are missing in the cache."""
     from pzsl.extraction.memory import Halving
-    from pzsl.extraction.pipeline import encode_blocks, run
+    from pzsl.extraction.pipeline import Views, encode_blocks, run
 
-    encoder = job.encoder
+    encoder, augmentation = job.encoder, job.augmentation
+    reader = ImageReader(data, encoder.preprocess, augmentation)
+    views = Views(len(augmentation.kinds), reader.viewed) if augmentation else None
     total, pending = len(data.paths), writer.pending
     blocks = encode_blocks(
-        lambda path: encoder.preprocess(data.reader(path)),
+        reader,
         Halving(encoder.encode_images, job.batch_size),
         data.paths,
         pending,
         job.batch_size,
         job.threads,
         lanes=None if encoder.device.type == "cpu" else 1,
+        views=views,
     )
     with closing(blocks), progress(total, "images", total - len(pending)) as bar:
         tell: Callable[[int], object] = after or bar.update
+
+        def write(rows: NDArray[np.int64], features: NDArray[np.float32]) -> None:
+            if views is None:
+                writer.write(rows, features)
+            else:
+                writer.write(rows, features[:, 0], features[:, 1:])
 
         def written(block: Block) -> None:
             tell(len(block.rows) + len(block.failures))
 
         try:
-            return run(blocks, writer.write, written)
+            return run(blocks, write, written)
         except KeyboardInterrupt:
             kept = total - len(writer.pending)
             say(f"Stopped; {kept} of {total} images are kept: the same command goes on.")

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from pzsl.datasets import Dataset
 from pzsl.encoders import Identity
+from pzsl.extraction.views import Augmentation
 from pzsl.store import CacheHeader
 
 
-def header_of(data: Dataset, identity: Identity, templates: tuple[str, ...]) -> CacheHeader:
+def header_of(
+    data: Dataset,
+    identity: Identity,
+    templates: tuple[str, ...],
+    augmentation: Augmentation | None = None,
+) -> CacheHeader:
     """The header of a cache.
 
     Args:
         data: classes, images, labels, splits; attributes and candidates where it has some.
         identity: what the embeddings come from.
         templates: name of each text embedding of a class; none where attributes stand for them.
+        augmentation: the views of each training image.
     """
     return CacheHeader(
         dataset=data.name,
@@ -35,4 +42,5 @@ def header_of(data: Dataset, identity: Identity, templates: tuple[str, ...]) -> 
         attributes=data.attributes,
         candidate_offsets=data.candidates.offsets if data.candidates else None,
         candidate_labels=data.candidates.labels if data.candidates else None,
+        augmentation=augmentation.record() if augmentation else {},
     )

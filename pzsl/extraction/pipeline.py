@@ -82,11 +82,11 @@ class Views(NamedTuple):
     """Which images come with views.
 
     Attributes:
-        count: K, how many each of them has.
+        each: K, how many each of them has.
         rows: (N,) bool; what they are is the data set's, so that it is the same for every run.
     """
 
-    count: int
+    each: int
     rows: NDArray[np.bool_]
 
 
@@ -181,7 +181,7 @@ def _encoded(
     else:
         clean = _embedded([image[0] for image in images], places, size, encode)
         inside = torch.from_numpy(views.rows[span.start : span.end])
-        features = _with_views(clean, images, places, inside, views.count, encode)
+        features = _with_views(clean, images, places, inside, views.each, encode)
     return Block(rows, features.numpy(), failures, read, time.perf_counter() - clock)
 
 

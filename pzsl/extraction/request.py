@@ -13,6 +13,7 @@ from pzsl.device import cores, default_batch
 from pzsl.encoders import Encoder, load_encoder
 from pzsl.encoders.descriptions import Prompts, choose_prompts
 from pzsl.errors import UsageError
+from pzsl.extraction.views import Augmentation, choose_views
 
 ON_ERROR = ("fail", "skip")
 
@@ -37,6 +38,9 @@ class Request:
     templates: str | Path | None = None
     descriptions: str | Path | None = None
     dtype: str = "float32"
+    views: int = 0
+    view_policy: str = "mixed"
+    view_seed: int = 0
     options: dict[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
@@ -50,6 +54,7 @@ class Request:
                 raise UsageError(f"{name} should be at least 1, not {value}.")
         if self.on_error not in ON_ERROR:
             raise UsageError(f"--on-error is {' or '.join(ON_ERROR)}, not '{self.on_error}'.")
+        choose_views(self.views, self.view_policy, self.view_seed)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,12 @@ class Job:
         return self.request.batch_size or default_batch(self.encoder.device)
 
     @property
+    def augmentation(self) -> Augmentation | None:
+        """The views of each training image, where some are wanted."""
+        request = self.request
+        return choose_views(request.views, request.view_policy, request.view_seed)
+
+    @property
     def threads(self) -> int:
         """Threads that read images, and on the CPU encode them."""
         return cores() if self.request.workers is None else max(1, self.request.workers)
@@ -78,6 +89,8 @@ class Job:
         identity = self.encoder.identity
         origin = ", ".join(f"{name} {value}" for name, value in data.origin)
         seen = int(data.seen.sum())
+        views = self.augmentation
+        kinds = f" Views of each training image: {', '.join(views.kinds)}." if views else ""
         return [
             f"Data set {data.name} ({origin}): {len(data.paths)} images, {len(data.classes)} "
             f"classes, {seen} seen and {len(data.classes) - seen} unseen.",
@@ -85,7 +98,7 @@ class Job:
             f"({identity.weights_hash[:12]}), {identity.precision} on {self.encoder.device}, "
             f"batches of {self.batch_size}, {self.threads} threads.",
             f"Prompts: {len(prompts.columns)} templates from {prompts.source}, the first "
-            f"'{prompts.columns[0]}'.",
+            f"'{prompts.columns[0]}'.{kinds}",
         ]
 
 

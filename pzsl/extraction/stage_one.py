@@ -34,6 +34,9 @@ def extract(
     templates: str | Path | None = None,
     descriptions: str | Path | None = None,
     dtype: str = "float32",
+    views: int = 0,
+    view_policy: str = "mixed",
+    view_seed: int = 0,
     shard: str | None = None,
     devices: Sequence[str] | None = None,
     engine: str = "local",
@@ -59,6 +62,9 @@ def extract(
         templates: a file of prompt templates in place of the data set's.
         descriptions: a JSON file of sentences on each class, in place of templates or beside them.
         dtype: of the stored embeddings, `float32` or `float16`.
+        views: K augmented views of each training image, cached beside the clean one.
+        view_policy: which of them are weak and which strong, a key of `views.POLICIES`.
+        view_seed: of their draws.
         shard: `I/N`: only part I of N, into a part file beside the cache, for `merge`.
         devices: several devices, one process for each; `cpu` can be named more than once.
         engine: `local`, or `ray` for the machines of a Ray cluster.
@@ -86,6 +92,9 @@ def extract(
         templates=templates,
         descriptions=descriptions,
         dtype=dtype,
+        views=views,
+        view_policy=view_policy,
+        view_seed=view_seed,
         options=options,
     )
     request.check()

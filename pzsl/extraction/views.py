@@ -11,13 +11,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
+from pzsl.datasets import Dataset
 from pzsl.errors import UsageError, nearest
 from pzsl.files import digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WEAK, STRONG = "weak", "strong"
 POLICIES = {
@@ -88,6 +93,43 @@ class Augmentation:
             random = np.random.default_rng(int(digest(str(self.seed), name, str(number)), 16))
             found.append(_view(image, size, KINDS[kind], random))
         return found
+
+
+class ImageReader:
+    """Reads images and, for those that are trained on, their views; safe to call from threads.
+
+    Args:
+        data: the images.
+        preprocess: one image as the encoder wants it, (3, h, w).
+        augmentation: the views of a training image, if there shall be some.
+
+    Attributes:
+        viewed: (N,) which images have views.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        preprocess: Callable[[Image.Image], Tensor],
+        augmentation: Augmentation | None,
+    ) -> None:
+        self.viewed: NDArray[np.bool_] = data.splits == "trainval"
+        self._reader, self._preprocess, self._augmentation = data.reader, preprocess, augmentation
+        self._names = {data.paths[row] for row in np.flatnonzero(self.viewed)}
+
+    def __call__(self, path: str) -> Tensor:
+        """An image (3, h, w); with views (1 + K, 3, h, w), a test image's none: (1, 3, h, w)."""
+        image = self._reader(path)
+        prepared = self._preprocess(image)
+        if self._augmentation is None:
+            return prepared
+        views: list[Image.Image] = []
+        if path in self._names:
+            height, width = prepared.shape[1:]
+            views = self._augmentation.views(image, path, (width, height))
+        import torch
+
+        return torch.stack([prepared, *map(self._preprocess, views)])
 
 
 def choose_views(count: int, policy: str = "mixed", seed: int = 0) -> Augmentation | None:
