@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pzsl.losses.partial import partial_zero_shot_loss
-from pzsl.losses.ragged import Rows, row_softmax
+from pzsl.losses.partial import partial_zero_shot_losses
+from pzsl.losses.ragged import Rows, row_softmax, row_sum
 
 
-def classifier_consistent_loss(logits: Tensor, rows: Rows) -> Tensor:
-    """`- mean_i log sum_{j in S_i} f_j(x_i)`, f the softmax (Feng et al. 2020).
+def classifier_consistent_losses(logits: Tensor, rows: Rows) -> Tensor:
+    """`- log sum_{j in S_i} f_j(x_i)`, f the softmax (Feng et al. 2020).
 
     With w the softmax within S, `log sum_{j in S} f_j = sum_{j in S} w_j (log f_j - log w_j)`, and
     the slope by w vanishes there: so it is the weighted cross-entropy less the entropy of w.
@@ -19,9 +19,8 @@ def classifier_consistent_loss(logits: Tensor, rows: Rows) -> Tensor:
         logits: (B, K). rows: where the candidates lie in them.
 
     Returns:
-        Scalar.
+        (B,) the loss of each image.
     """
     weights = row_softmax(rows.take(logits.detach()), rows)
-    entropy = torch.special.entr(weights).sum() / len(logits)
-    loss: Tensor = partial_zero_shot_loss(logits, weights, rows) - entropy
-    return loss
+    entropy = row_sum(torch.special.entr(weights), rows)
+    return partial_zero_shot_losses(logits, weights, rows) - entropy

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pzsl.losses.ragged import Rows, first_largest
+from pzsl.losses.ragged import Rows, first_largest, row_sum
 
 
 class _WeightedCrossEntropy(torch.autograd.Function):
@@ -16,33 +16,39 @@ class _WeightedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, logits: Tensor, weights: Tensor, rows: Rows) -> Tensor:
         log_p = logits.log_softmax(dim=1)
-        context.save_for_backward(log_p, weights, rows.local, rows.cells)
-        return torch.dot(weights, rows.take(log_p)) / -len(log_p)
+        context.save_for_backward(log_p, weights)
+        context.rows = rows
+        return row_sum(weights * rows.take(log_p), rows).neg_()
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        log_p, weights, local, cells = context.saved_tensors
-        total = weights.new_zeros(len(log_p)).index_add_(0, local, weights)
-        slope = log_p.exp().mul_((total * (gradient / len(log_p)))[:, None])
-        slope.view(-1).index_add_(0, cells, weights * (gradient / -len(log_p)))
+        log_p, weights = context.saved_tensors
+        rows: Rows = context.rows
+        slope = log_p.exp().mul_((row_sum(weights, rows) * gradient)[:, None])
+        slope.view(-1).index_add_(0, rows.cells, weights * rows.spread(gradient), alpha=-1)
         return slope, None, None
 
 
-def partial_zero_shot_loss(logits: Tensor, weights: Tensor, rows: Rows) -> Tensor:
-    """`- mean_i sum_j w_ij log p_j(x_i)` over ragged label weights (Fan et al. 2026, as public).
+def partial_zero_shot_losses(logits: Tensor, weights: Tensor, rows: Rows) -> Tensor:
+    """`- sum_j w_ij log p_j(x_i)` over ragged label weights (Fan et al. 2026, as public).
 
     RC, PRODEN and the methods built on them use the same loss (Feng et al. 2020, Lv et al. 2020).
 
     Args:
         logits: (B, K) over the seen classes; p is their softmax.
-        weights: (m,) label weights, without gradient; a row's weights sum to one.
+        weights: (m,) label weights, without gradient.
         rows: where they belong in (B, K).
 
     Returns:
-        Scalar.
+        (B,) the loss of each image.
     """
-    loss: Tensor = _WeightedCrossEntropy.apply(logits, weights, rows)
-    return loss
+    losses: Tensor = _WeightedCrossEntropy.apply(logits, weights, rows)
+    return losses
+
+
+def partial_zero_shot_loss(logits: Tensor, weights: Tensor, rows: Rows) -> Tensor:
+    """The mean of `partial_zero_shot_losses` over a batch, a scalar."""
+    return partial_zero_shot_losses(logits, weights, rows).mean()
 
 
 def alignment(adapted: Tensor, frozen: Tensor) -> Tensor:

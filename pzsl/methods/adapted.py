@@ -80,6 +80,10 @@ class AdaptedMethod(Method):
         )
         return logits, self.options.alignment * problem.scale * away
 
+    def total(self, losses: Tensor, away: Tensor) -> Tensor:
+        """What is minimised: the mean of the losses of images (B,), and the alignment loss."""
+        return losses.mean() + away
+
     def alignment_loss(self, images: Tensor, frozen: Tensor, labels: Tensor) -> Tensor:
         """Weighted distance of adapted images (n, D) and all refined labels from frozen CLIP's."""
         away = alignment(labels, self.frozen_labels) + alignment(images, frozen)

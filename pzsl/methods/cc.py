@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pzsl.losses.cc import classifier_consistent_loss
+from pzsl.losses.cc import classifier_consistent_losses
 from pzsl.methods.adapted import AdaptedOptions
 from pzsl.methods.partial import Batch, PartialMethod
 
@@ -19,4 +19,4 @@ class Cc(PartialMethod):
 
     def partial_loss(self, batch: Batch) -> Tensor:
         """`- log sum_{j in S} f_j`."""
-        return classifier_consistent_loss(batch.logits, batch.entries.rows)
+        return classifier_consistent_losses(batch.logits, batch.entries.rows)

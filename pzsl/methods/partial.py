@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pzsl.losses.partial import best_candidate, partial_zero_shot_loss
+from pzsl.losses.partial import best_candidate, partial_zero_shot_losses
 from pzsl.methods.adapted import AdaptedMethod, AdaptedOptions, entries_softmax
 from pzsl.methods.base import Problem
 from pzsl.methods.support import Entries
@@ -63,13 +63,12 @@ class PartialMethod(AdaptedMethod):
         logits, away = self.seen_logits(rows)
         entries = self.support.batch(rows, logits.shape[1])
         self.last = Batch(rows, entries, logits.detach())
-        total: Tensor = self.partial_loss(Batch(rows, entries, logits)) + away
-        return total
+        return self.total(self.partial_loss(Batch(rows, entries, logits)), away)
 
     def partial_loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy of the label weights; a method with another loss replaces this."""
+        """Cross-entropy of the label weights, (B,); a method with another loss replaces this."""
         weights = self.weights.index_select(0, batch.entries.at)
-        return partial_zero_shot_loss(batch.logits, weights, batch.entries.rows)
+        return partial_zero_shot_losses(batch.logits, weights, batch.entries.rows)
 
     def after_step(self, rows: Tensor) -> None:
         """Label weights: the softmax over the candidates, from the forward of this step."""

@@ -1,0 +1,85 @@
+"""Features that are larger than memory are read in blocks, and nothing else changes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from problems import write_cache
+
+from pzsl.store import load_cache
+from pzsl.training import train
+from pzsl.training.features import MIXED, RUN, StoredRows, choose_rows, load_rows
+from pzsl.training.loop import batches, epoch_generator
+
+ROOT = Path(__file__).parents[1]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def stored(tmp_path) -> tuple[StoredRows, torch.Tensor]:
+    """Nine tenths of the rows of a file, and the same as a tensor."""
+    rng = np.random.default_rng(0)
+    array = rng.standard_normal((40_003, 3)).astype(np.float32)
+    file = tmp_path / "rows.bin"
+    file.write_bytes(b"header.." + array.tobytes())
+    source = np.memmap(file, dtype=np.float32, mode="r", offset=8, shape=array.shape)
+    rows = np.flatnonzero(np.arange(len(array)) % 10)
+    return StoredRows(source, rows, CPU), torch.from_numpy(array[rows])
+
+
+def test_stored_rows_act_as_a_tensor(stored):
+    images, plain = stored
+    assert images.shape == plain.shape and len(images) == len(plain)
+    rng = np.random.default_rng(1)
+    asked = [rng.integers(0, len(plain), 50), np.arange(100), rng.permutation(len(plain))[:9000]]
+    for rows in (*map(torch.from_numpy, asked), torch.tensor([len(plain) - 1, 0])):
+        assert torch.equal(images[rows], plain[rows])
+    some = torch.arange(5, len(plain), 7)
+    part = choose_rows(images, some)
+    assert torch.equal(part[torch.arange(len(some))], plain[some])
+    assert torch.equal(images[some[:9]], plain[some[:9]])
+
+
+def test_views_of_stored_rows_are_chosen_one_by_one(tmp_path):
+    array = np.random.default_rng(0).standard_normal((600, 4, 2)).astype(np.float32)
+    array.tofile(tmp_path / "views.bin")
+    source = np.memmap(tmp_path / "views.bin", dtype=np.float32, mode="r", shape=array.shape)
+    views = StoredRows(source, np.arange(600), CPU)
+    rows, which = torch.tensor([599, 3, 270]), torch.tensor([0, 3, 1])
+    assert torch.equal(views[rows, which], torch.from_numpy(array)[rows, which])
+
+
+def test_an_epoch_meets_each_row_once_well_mixed_and_reads_it_once(stored, monkeypatch):
+    images, plain = stored
+    read = []
+    take = StoredRows._read
+    monkeypatch.setattr(
+        StoredRows,
+        "_read",
+        lambda self, runs: (read.extend(runs[self.slot[runs] < 0]), take(self, runs)),
+    )
+    found = list(batches(images, 500, epoch_generator(0, 0)))
+    assert torch.equal(torch.cat(found).sort().values, torch.arange(len(plain)))
+    for rows in found:
+        assert torch.equal(images[rows], plain[rows])
+    runs = -(-40_003 // RUN)
+    assert runs <= len(read) < 1.2 * runs + 2 * MIXED
+    first = found[0]
+    assert first.max() - first.min() > len(plain) / 2  # from all over the file
+    again = list(batches(images, 500, epoch_generator(0, 0)))
+    other = list(batches(images, 500, epoch_generator(0, 1)))
+    assert torch.equal(torch.cat(found), torch.cat(again))
+    assert not torch.equal(torch.cat(found), torch.cat(other))
+
+
+def test_a_budget_decides(tmp_path):
+    cache = load_cache(write_cache(tmp_path / "toy.h5"))
+    rows = np.arange(100)
+    size = 100 * cache.images.shape[1] * 4 / 2**30
+    assert isinstance(load_rows(cache.images, rows, CPU, size), torch.Tensor)
+    assert isinstance(load_rows(cache.images, rows, CPU, 0.9 * size), StoredRows)
