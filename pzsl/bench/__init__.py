@@ -21,6 +21,7 @@ class Part(NamedTuple):
 
 
 PARTS: dict[str, Part] = {
+    "encode": Part("pzsl.bench.encode:measure_encode", "stage one beside other loops"),
     "annotate": Part("pzsl.bench.annotate:measure_annotate", "candidate sets by cached features"),
 }
 """In the order in which they are measured and printed; one line each."""
