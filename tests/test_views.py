@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,10 +17,11 @@ from PIL import Image
 
 from pzsl.annotation import annotate
 from pzsl.encoders import load_encoder
+from pzsl.encoders.images import Preparation
 from pzsl.encoders.openclip import OpenClipEncoder
 from pzsl.errors import UsageError, UserError
 from pzsl.extraction import extract, views
-from pzsl.extraction.views import Augmentation, choose_views
+from pzsl.extraction.views import Augmentation, ImageReader, choose_views
 from pzsl.store import load_cache, merge_parts
 from pzsl.training import train
 from pzsl.training.config import Source, expand
@@ -178,6 +180,21 @@ def test_each_view_is_cached_with_its_kind_beside_the_clean_image(options, photo
         np.testing.assert_allclose(cache.views[row], expected, atol=2e-6)
     distance = np.linalg.norm(cache.views[train] - cache.images[train][:, None], axis=-1)
     assert (distance > 5e-5).all()
+
+
+def test_views_of_16_bit_grey_are_as_bright_as_the_image(tmp_path):
+    grey = np.tile(np.linspace(0, 65535, 60).astype(np.uint16), (50, 1))
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    data = SimpleNamespace(
+        reader=lambda path: Image.open(tmp_path / path),
+        paths=("grey.png",),
+        splits=np.array(["trainval"]),
+    )
+    mean, std = (0.5,) * 3, (0.5,) * 3
+    prepare = Preparation({"size": 16, "mean": mean, "std": std, "interpolation": "bicubic"})
+    clean, *found = ImageReader(data, prepare, choose_views(8, "weak"))("grey.png").float()
+    assert len(found) == 8
+    assert all(abs(view.mean() - clean.mean()) < 50 for view in found)
 
 
 def test_views_of_test_images_cost_no_encoding(options, tmp_path, monkeypatch):

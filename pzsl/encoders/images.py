@@ -41,7 +41,7 @@ class Preparation:
 
     def __call__(self, image: Image.Image) -> Tensor:
         """One image, (3, h, w) uint8."""
-        image = _eight_bits(image)
+        image = eight_bits(image)
         shrinks = self._square is not None and self._square <= min(image.size)
         if self._square and shrinks and image.mode not in UNFILTERED:
             image = resize_and_crop(image, self._square, self._filter)
@@ -68,7 +68,7 @@ def resize_and_crop(image: Image.Image, size: int, resampling: Image.Resampling)
     return image.resize((size, size), resampling, box=(left, top, right, bottom))
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def eight_bits(image: Image.Image) -> Image.Image:
     """Bring 16-bit grey to 8 bits; other images as they are."""
     if not image.mode.startswith("I"):
         return image

@@ -119,7 +119,11 @@ class ImageReader:
 
     def __call__(self, path: str) -> Tensor:
         """An image (3, h, w); with views (1 + K, 3, h, w), a test image's none: (1, 3, h, w)."""
-        image = self._reader(path)
+        import torch
+
+        from pzsl.encoders.images import eight_bits
+
+        image = eight_bits(self._reader(path))
         prepared = self._preprocess(image)
         if self._augmentation is None:
             return prepared
@@ -127,8 +131,6 @@ class ImageReader:
         if path in self._names:
             height, width = prepared.shape[1:]
             views = self._augmentation.views(image, path, (width, height))
-        import torch
-
         return torch.stack([prepared, *map(self._preprocess, views)])
 
 
