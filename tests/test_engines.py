@@ -11,9 +11,13 @@ import torch
 import torch.nn.functional as F
 from problems import make_problem, write_cache
 
+from pzsl.errors import UsageError, UserError
 from pzsl.methods.adapted import AdaptedMethod, AdaptedOptions
 from pzsl.methods.proden import Proden
+from pzsl.training import train
+from pzsl.training.config import expand
 from pzsl.training.optimizer import AdamW
+from pzsl.training.sweep import run_sweep
 
 ROOT = Path(__file__).parents[1]
 
@@ -102,3 +106,40 @@ print({{"torch._dynamo", "sympy", "open_clip", "pandas"}} & set(sys.modules))
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.stdout.strip() == "set()", done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_of_two_workers_writes_the_same_records(tmp_path):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'pzsl[ray]'")
+    cache = write_cache(tmp_path / "toy.h5")
+    tables = []
+    for engine, workers in (("local", 1), ("ray", 2)):
+        found = train(
+            cache,
+            method=["clip-pzsl", "rc"],
+            rate=[0.3],
+            seeds=2,
+            runs=tmp_path / engine,
+            workers=workers,
+            settings={"min_steps": 6},
+            engine=engine,
+        )
+        drop = {"seconds", "path"}
+        tables.append([{k: v for k, v in row.items() if k not in drop} for row in found["runs"]])
+        records = sorted(p.relative_to(tmp_path / engine) for p in (tmp_path / engine).rglob("*"))
+        tables[-1].append({"files": records})
+    assert tables[0] == tables[1] and len(tables[0]) == 5
+
+
+@pytest.mark.slow
+def test_a_fault_on_a_ray_cluster_is_told_in_one_line(tmp_path):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'pzsl[ray]'")
+    (config,) = expand(("made", "h", "m"), ["clip"], ["default"], ["file"], [0], [0], [0])
+    cache = write_cache(tmp_path / "toy.h5")
+    with pytest.raises(UserError, match="holds no candidate sets"):
+        run_sweep(cache, [config], tmp_path / "runs", torch.device("cpu"), 2, engine="ray")
+
+
+def test_an_unknown_engine_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="--engine is one of local, ray, not 'spark'"):
+        run_sweep(tmp_path / "c.h5", [], tmp_path, torch.device("cpu"), engine="spark")

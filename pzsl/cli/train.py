@@ -53,6 +53,12 @@ def train(
     name: Annotated[str | None, typer.Option(help="Name of the sweep. [the cache's]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Processes. [one per core]")] = None,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: a cluster that sees cache and runs.")
+    ] = "local",
+    memory: Annotated[
+        float, typer.Option(help="GiB of features to hold; more are read in blocks.")
+    ] = 2.0,
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Least time between two checkpoints of a run.")
     ] = 10.0,
@@ -94,6 +100,8 @@ def train(
         name=name,
         device=device,
         workers=workers,
+        engine=engine,
+        memory=memory,
         checkpoint_seconds=checkpoint_seconds,
     )
     emit(result, as_json, _text)

@@ -13,6 +13,7 @@ from pzsl.progress import say
 from pzsl.store import Cache, load_cache
 from pzsl.training.ambiguity import check_grid
 from pzsl.training.config import LABELS, RunConfig, Source, expand, read_config, read_settings
+from pzsl.training.features import MEMORY
 from pzsl.training.run import CHECKPOINT_SECONDS
 from pzsl.training.sweep import run_sweep
 
@@ -39,6 +40,8 @@ def train(
     device: str = "auto",
     workers: int | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    memory: float = MEMORY,
+    engine: str = "local",
 ) -> dict[str, Any]:
     """Run every method at every noise rate with every seed; skip what is finished.
 
@@ -52,6 +55,8 @@ def train(
         runs: folder of all run records. name: of the sweep; the cache's name when None.
         device: auto, cpu, cuda or mps. workers: processes; one per core when None.
         checkpoint_seconds: least time between two checkpoints of a run.
+        memory: GiB of training features that a run holds; larger ones are read in blocks.
+        engine: `local`: processes of this machine; `ray`: a Ray cluster.
 
     Returns:
         `runs`: one flat dict per run with its setting, metrics and path; `sweep`: the folder.
@@ -87,7 +92,7 @@ def train(
         f"seeds {first_seed} to {first_seed + seeds - 1}, labels {labels}, device {where} "
         f"-> {sweep}"
     )
-    done = run_sweep(Path(cache), grid, sweep, where, workers, checkpoint_seconds)
+    done = run_sweep(Path(cache), grid, sweep, where, workers, checkpoint_seconds, memory, engine)
     if done < len(grid):
         say(f"{len(grid) - done} runs were finished already")
     return {"sweep": str(sweep), "runs": [_row(config, sweep / config.name) for config in grid]}

@@ -23,6 +23,7 @@ from pzsl.store import Cache
 from pzsl.training.calibration import choose_gamma, held_out_summaries
 from pzsl.training.checkpoint import Saver, load_checkpoint, model_bytes
 from pzsl.training.config import RunConfig
+from pzsl.training.features import MEMORY
 from pzsl.training.loop import fit, make_optimizer
 from pzsl.training.task import Task, evaluate_method, make_task
 
@@ -42,6 +43,7 @@ def execute(
     folder: Path,
     device: torch.device,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    memory: float = MEMORY,
 ) -> dict[str, Any]:
     """Do one run, or what is left of it, and write its record.
 
@@ -51,6 +53,7 @@ def execute(
         folder: of the record; made when missing.
         device: to compute on.
         checkpoint_seconds: least time between two checkpoints.
+        memory: GiB of training features that are held in memory; larger ones are read in blocks.
 
     Returns:
         The metrics, as in `metrics.json`.
@@ -59,7 +62,7 @@ def execute(
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", config.as_dict())
     with one_thread(device):
-        task = make_task(cache, config, device)
+        task = make_task(cache, config, device, memory)
         method, history = _train(task, config, folder / CHECKPOINT, checkpoint_seconds)
         gamma = _calibrate(method, task.problem, config)
         metrics: dict[str, Any] = dict(evaluate_method(cache, method, gamma))

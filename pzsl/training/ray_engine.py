@@ -1,0 +1,61 @@
+"""The engine on a Ray cluster: each run is a task of one processor or one GPU.
+
+The cache and the folder of records have to be on a disk that all machines of the cluster see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pzsl.errors import UserError
+from pzsl.ray import connect
+from pzsl.training.job import Job, work
+
+RETRIES = 3
+"""How often a run may lose its machine; it goes on from its checkpoint."""
+
+
+def run_on_ray(jobs: Sequence[Job], workers: int | None) -> Iterator[None]:
+    """Do runs on a cluster, in whatever order they finish; one item for each.
+
+    Args:
+        jobs: the runs, with absolute paths.
+        workers: processes of a cluster that is started here; one per processor when None.
+
+    Raises:
+        UserError: no cluster, or what a run had to say.
+    """
+    with connect(workers) as ray:
+        needs = {"num_gpus": 1} if jobs[0].device.startswith("cuda") else {"num_cpus": 1}
+        task = ray.remote(_attempt).options(max_retries=RETRIES, **needs)
+        waiting = [task.remote(job) for job in jobs]
+        while waiting:
+            done, waiting = ray.wait(waiting)
+            for reference in done:
+                _check(ray, reference)
+                yield
+
+
+def _attempt(job: Job) -> str | None:
+    """Do a run; the line of an error where there is one to tell."""
+    try:
+        work(job)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _check(ray: Any, reference: Any) -> None:
+    try:
+        line = ray.get(reference)
+    except ray.exceptions.RayTaskError:
+        raise  # a fault in pzsl
+    except ray.exceptions.RayError as error:
+        raise UserError(
+            f"A run was lost {RETRIES + 1} times ({str(error).splitlines()[0][:120]}): what is "
+            "finished is kept: look at the machines of the cluster, then run the same command "
+            "again."
+        ) from error
+    if line is not None:
+        raise UserError(line)
