@@ -15,11 +15,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from torchvision.transforms import Compose
 from safetensors.torch import load_file, save_file
+from torchvision.transforms import Compose
 
+from pzsl.device import resolve_precision
 from pzsl.encoders import encode_classes, load_encoder, load_templates, openclip, prompts, published
+from pzsl.encoders.int8 import Int8Attention, Int8Linear
 from pzsl.encoders.openclip import PRESETS
+from pzsl.encoders.trimming import encode_tokens
 from pzsl.encoders.weights import expand_token_rows, read_weights, weights_hash
 from pzsl.errors import UsageError, UserError
 
@@ -101,6 +104,95 @@ def test_vectors_are_open_clips_own_with_normalize(encoder, mini):
         words = mini.encode_text(tokens, normalize=True)
     torch.testing.assert_close(encoder.encode_images(batch), images, rtol=0, atol=1e-6)
     torch.testing.assert_close(encoder.encode_texts(texts), words, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("pool", ["argmax", "eos"])
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("custom", [True, False])
+def test_texts_are_cut_to_the_longest_where_that_changes_nothing(causal, custom, pool):
+    text = {**MINI["text_cfg"], "pool_type": pool, "eos_id": 49407, "no_causal_mask": not causal}
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        kind = open_clip.CustomTextCLIP if custom else open_clip.CLIP
+        model = kind(32, MINI["vision_cfg"], text).eval()
+    tower = model.text if custom else model
+    tokens = open_clip.get_tokenizer("ViT-B-32")(["a fox", "a photo of a very small zebra.", "x"])
+    lengths = []
+    tower.token_embedding.register_forward_pre_hook(
+        lambda _, args: lengths.append(args[0].shape[1])
+    )
+    with torch.inference_mode():
+        found = encode_tokens(model, tokens)
+        whole = model.encode_text(tokens, normalize=True)
+    assert lengths == [10 if causal else 77, 77]
+    torch.testing.assert_close(found, whole, rtol=0, atol=1e-6)
+
+
+def test_integers_are_nearly_a_linear_layer_and_each_row_is_on_its_own():
+    generator = torch.Generator().manual_seed(0)
+    weight, bias = torch.randn(96, 64, generator=generator), torch.randn(96, generator=generator)
+    weight[5] *= 100  # a channel on a scale of its own
+    weight[6] = 0
+    x = torch.randn(7, 5, 64, generator=generator) * torch.logspace(-3, 3, 7)[:, None, None]
+    x[3, 2] = 0
+    layer = Int8Linear(weight, bias)
+    right = torch.nn.functional.linear(x, weight, bias)
+    size = x.norm(dim=-1, keepdim=True) * weight.norm(dim=-1)
+    assert ((layer(x) - right).abs() <= 0.01 * size + 1e-5).all()
+    assert torch.equal(layer(x)[4, 3], layer(x[4, 3][None])[0])
+    torch.testing.assert_close(Int8Linear(weight, None)(x), layer(x) - bias, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_attention_in_integers_is_nearly_the_same(masked):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        whole = torch.nn.MultiheadAttention(64, 4, batch_first=True).eval()
+        x = torch.randn(3, 9, 64)
+    mask = torch.full((9, 9), float("-inf")).triu(1) if masked else None
+    with torch.no_grad():
+        right = whole(x, x, x, need_weights=False, attn_mask=mask)[0]
+        found = Int8Attention(whole)(x, x, x, need_weights=False, attn_mask=mask)[0]
+    assert torch.nn.functional.cosine_similarity(found, right, dim=-1).min() > 0.999
+
+
+def test_int8_vectors_are_nearly_those_in_full_precision(encoder, mini_file):
+    rounded = load_encoder("pzsl-mini", str(mini_file), precision="int8")
+    assert rounded.identity.precision == "int8"
+    assert rounded.identity.weights_hash == encoder.identity.weights_hash
+    batch = torch.stack([encoder.preprocess(picture(seed=seed)) for seed in range(16)])
+    vectors = rounded.encode_images(batch)
+    assert (vectors * encoder.encode_images(batch)).sum(dim=1).min() >= 0.999
+    assert not torch.equal(vectors, encoder.encode_images(batch))
+    batch[:3] = 255  # an image has its vector whatever else is in the batch
+    assert torch.equal(vectors[3:], rounded.encode_images(batch)[3:])
+    assert torch.equal(rounded.encode_texts(["a fox"]), encoder.encode_texts(["a fox"]))
+
+
+@pytest.mark.slow
+def test_int8_vectors_of_photographs_are_nearly_those_in_full_precision(real_data, tmp_path):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = open_clip.create_model("ViT-B-32", pretrained=None)
+    save_file(model.state_dict(), tmp_path / "random.safetensors")
+    weights = str(tmp_path / "random.safetensors")
+    whole, rounded = (load_encoder("ViT-B-32", weights, precision=p) for p in ("fp32", "int8"))
+    files = sorted((real_data / "images" / "cub50").rglob("*.jpg"))[::20]
+    batch = torch.stack([whole.preprocess(Image.open(file)) for file in files])
+    cosines = (rounded.encode_images(batch) * whole.encode_images(batch)).sum(dim=1)
+    assert cosines.min() >= 0.999
+
+
+def test_int8_is_refused_where_there_is_no_transformer_to_round(tiny_weights):
+    with pytest.raises(UsageError, match="tiny sees with no transformer"):
+        load_encoder("tiny", str(tiny_weights), precision="int8")
+
+
+def test_integers_are_for_the_cpu_and_half_floats_are_not():
+    with pytest.raises(UsageError, match="int8 is for the CPU"):
+        resolve_precision("int8", torch.device("cuda"))
+    with pytest.raises(UsageError, match="fp32 or int8"):
+        resolve_precision("fp16", torch.device("cpu"))
 
 
 def test_vectors_are_unit_float32_on_the_cpu_and_need_no_gradient(encoder):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pzsl.cli.common import emit, people, words
+from pzsl.cli.common import table as aligned
 
 SHOWN = 20
 """Failed images that are listed; all are in the JSON."""
@@ -150,6 +151,8 @@ def _text(result: dict[str, Any]) -> str:
             for name, value in result["zero_shot"].items()
         ),
     ]
+    if speed:
+        lines += _times(result["seconds"])
     failed = result["failed"]
     if failed:
         lines.append(f"left out   {len(failed)} images that can't be read:")
@@ -157,3 +160,13 @@ def _text(result: dict[str, Any]) -> str:
     if len(failed) > SHOWN:
         lines.append(f"  and {len(failed) - SHOWN} more (all are listed with --json)")
     return "\n".join(lines)
+
+
+def _times(seconds: dict[str, float]) -> list[str]:
+    """A table of where the time of all threads went, and how long it was by the clock."""
+    parts = {name: value for name, value in seconds.items() if name != "all"}
+    total = sum(parts.values()) or 1.0
+    rows = [(name, f"{value:.1f} s", f"{value / total:.0%}") for name, value in parts.items()]
+    rows.append(("all", f"{seconds['all']:.1f} s", "by the clock"))
+    lines = aligned(rows, ("time", "", "of all threads")).splitlines()
+    return [lines[0], *(f"  {line}" for line in lines[1:])]

@@ -20,7 +20,8 @@ def load_encoder(
             or .pt, .pth, .bin with tensors only); by default the built-in weights of `tiny`, and
             `openai` where a model has them.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        precision: `fp32`, `fp16` or `bf16`; by default fp32 on the CPU, fp16 elsewhere.
+        precision: `fp32`, or `int8` on the CPU (its image tower), `fp16` or `bf16` elsewhere; by
+            default fp32 on the CPU, fp16 elsewhere.
 
     Raises:
         UsageError: unknown model, tag, device or precision.

@@ -7,8 +7,11 @@ depend on what else is in its batch.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
+from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 LEVELS = 127
@@ -51,7 +54,7 @@ class Int8Attention(nn.Module):
     """Self-attention with its four projections in integers; called as `nn.MultiheadAttention` is.
 
     Args:
-        whole: the attention in float32, with one width throughout.
+        whole: the attention in float32, batch first and of one width.
     """
 
     def __init__(self, whole: nn.MultiheadAttention) -> None:
@@ -75,31 +78,15 @@ class Int8Attention(nn.Module):
 
 
 def to_int8(tower: nn.Module) -> int:
-    """Replace the linear layers and self-attentions below a module, in place.
+    """Replace the products of open_clip's transformer blocks below a module, in place.
 
     Returns:
-        How many were replaced; normalisation, convolutions and the rest stay as they are.
+        How many blocks there were; normalisation, convolutions and other blocks stay as they are.
     """
-    count = 0
-    for name, child in list(tower.named_children()):
-        new: nn.Module | None = None
-        if type(child) is nn.Linear:
-            new = Int8Linear(child.weight, child.bias)
-        elif _plain(child):
-            new = Int8Attention(child)  # type: ignore[arg-type]
-        if new is None:
-            count += to_int8(child)
-        else:
-            setattr(tower, name, new)
-            count += 1
-    return count
-
-
-def _plain(module: nn.Module) -> bool:
-    """Whether a module is self-attention of one width, batch first."""
-    return (
-        type(module) is nn.MultiheadAttention
-        and module.batch_first
-        and module.in_proj_weight is not None
-        and module.bias_k is None
-    )
+    blocks: list[Any] = [b for b in tower.modules() if type(b) is ResidualAttentionBlock]
+    for block in blocks:
+        block.attn = Int8Attention(block.attn)
+        for name, layer in list(block.mlp.named_children()):
+            if isinstance(layer, nn.Linear):
+                setattr(block.mlp, name, Int8Linear(layer.weight, layer.bias))
+    return len(blocks)

@@ -155,7 +155,10 @@ def load_openclip(
     state = adapt(state, network)
     load_into(network, state, model, source.path)
     if precision == "int8" and not to_int8(network.visual):
-        raise UsageError(f"{model} has no linear layers for --precision int8: use fp32.")
+        raise UsageError(
+            f"{model} sees with no transformer of open_clip's, and --precision int8 is for these "
+            "alone: use fp32."
+        )
     preprocessing = merge_preprocess_dict(network.visual.preprocess_cfg, source.config)
     preprocessing = merge_preprocess_dict(preprocessing, preset.preprocessing if preset else {})
     identity = Identity(

@@ -73,7 +73,8 @@ def extract(
     Returns:
         `cache, dataset, model, pretrained, images, classes, resumed, encoded, failed` (list of
         `{path, reason}`), `images_per_second` (None when nothing was left to encode), `seconds`
-        (read, encode, write) and `zero_shot` (S, U, H, T1 in percent; None of a part).
+        (read, encode, write, added up over the threads, and all by the clock) and `zero_shot` (S,
+        U, H, T1 in percent; None of a part).
 
     Raises:
         UserError: with one line that says what is wrong and what to do; nothing encoded is lost.
