@@ -24,8 +24,8 @@ class _WeightedCrossEntropy(torch.autograd.Function):
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         log_p, weights = context.saved_tensors
         rows: Rows = context.rows
-        slope = log_p.exp().mul_((row_sum(weights, rows) * gradient)[:, None])
-        slope.view(-1).index_add_(0, rows.cells, weights * rows.spread(gradient), alpha=-1)
+        slope = log_p.exp().mul_(gradient[:, None])
+        slope.view(-1).scatter_add_(0, rows.cells, weights * rows.spread(-gradient))
         return slope, None, None
 
 
@@ -36,7 +36,7 @@ def partial_zero_shot_losses(logits: Tensor, weights: Tensor, rows: Rows) -> Ten
 
     Args:
         logits: (B, K) over the seen classes; p is their softmax.
-        weights: (m,) label weights, without gradient.
+        weights: (m,) label weights, without gradient; a row's sum to one.
         rows: where they belong in (B, K).
 
     Returns:

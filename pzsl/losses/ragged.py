@@ -7,6 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+FAINT = 1e-25
+"""Sums of powers below this have lost digits."""
+
 
 class Rows(NamedTuple):
     """How m values lie in the rows of a (B, K) array of which they are some cells.
@@ -32,7 +35,7 @@ class Rows(NamedTuple):
     def put(self, values: Tensor, like: Tensor) -> Tensor:
         """Values (m,) as an array of the shape of `like`, zero elsewhere."""
         flat = values.new_zeros(like.numel())
-        return flat.index_copy_(0, self.cells, values).view(like.shape)
+        return flat.scatter_(0, self.cells, values).view(like.shape)
 
 
 def row_max(values: Tensor, rows: Rows) -> Tensor:
@@ -50,8 +53,18 @@ def row_sum(values: Tensor, rows: Rows) -> Tensor:
     return torch.segment_reduce(values, "sum", offsets=rows.offsets)
 
 
-def row_softmax(values: Tensor, rows: Rows) -> Tensor:
-    """Softmax among the values of each row, (m,)."""
+def row_softmax(values: Tensor, rows: Rows, top: Tensor | None = None) -> Tensor:
+    """Softmax among the values of each row, (m,).
+
+    Args:
+        values: (m,). rows: how they lie.
+        top: (B,) no value of the row is larger; spares finding the largest, as long as one is near.
+    """
+    if top is not None:
+        powers = (values - rows.spread(top)).exp_()
+        sums = row_sum(powers, rows)
+        if bool((sums > FAINT).all()):
+            return powers.div_(rows.spread(sums))
     powers = (values - rows.spread(row_max(values, rows))).exp_()
     return powers.div_(rows.spread(row_sum(powers, rows)))
 

@@ -108,4 +108,5 @@ def masked_softmax(logits: Tensor, support: Support, rows: Tensor) -> Tensor:
 
 def entries_softmax(logits: Tensor, entries: Entries) -> Tensor:
     """Softmax of logits (B, K) over the entries of each image of a batch, (m,)."""
-    return row_softmax(entries.rows.take(logits) + entries.log_mask, entries.rows)
+    values = entries.rows.take(logits).add_(entries.log_mask)
+    return row_softmax(values, entries.rows, logits.amax(dim=1))

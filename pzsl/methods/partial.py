@@ -77,4 +77,4 @@ class PartialMethod(AdaptedMethod):
     def follow(self, logits: Tensor) -> None:
         """Set the label weights of the last batch to the softmax of logits (B, K)."""
         entries = self.last.entries
-        self.weights.index_copy_(0, entries.at, entries_softmax(logits, entries))
+        self.weights.scatter_(0, entries.at, entries_softmax(logits, entries))

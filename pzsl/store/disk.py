@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -54,6 +55,13 @@ def put_rows(
             left = data[part[0] : part[-1] + 1].data.cast("B")
             while left:
                 left = left[file.write(left) :]
+
+
+def release(array: NDArray[Any]) -> None:
+    """Let go of what was read of a mapped array: its pages count as memory of the process."""
+    held = getattr(array, "_mmap", None)
+    if held is not None and hasattr(mmap, "MADV_DONTNEED"):
+        held.madvise(mmap.MADV_DONTNEED)
 
 
 def sync_folder(folder: Path) -> None:

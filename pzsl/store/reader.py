@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pzsl.errors import UserError
 from pzsl.files import digest
+from pzsl.store.disk import release
 from pzsl.store.layout import SPLITS
 from pzsl.store.stored import AGAIN, Stored, decoded, read_stored
 from pzsl.store.validation import CHUNK, content_problems, feature_problems, lengths
@@ -122,12 +123,11 @@ class Cache:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Decode `paths` and `splits` on first use: a million strings outlast all the rest."""
+            """Read labels, paths and splits on first use: a million outlast all the rest."""
             encoded = self.__dict__.get("_encoded", {})
             if name not in encoded:
                 raise AttributeError(f"'Cache' has no attribute '{name}'")
-            decode = _splits if name == "splits" else _paths
-            value = decode(encoded[name], self.path)
+            value = LAZY[name](encoded[name], self.path)
             object.__setattr__(self, name, value)
             return value
 
@@ -144,11 +144,22 @@ def _splits(encoded: NDArray[Any], path: Path) -> NDArray[np.str_]:
     return splits if (splits != "").all() else np.array(decoded(encoded, path), dtype=np.str_)
 
 
+def _labels(stored: NDArray[Any], path: Path) -> NDArray[np.int64]:
+    return np.array(stored, dtype=np.int64)
+
+
+LAZY = {"labels": _labels, "paths": _paths, "splits": _splits}
+"""What is read on first use, and how."""
+
+
 def _checksums(array: NDArray[Any]) -> bytes:
     """CRC-32 of each megabyte: eight times faster than SHA-256, and enough against accidents."""
     data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    starts = range(0, len(data), 2**20)
-    return b"".join(zlib.crc32(data[i : i + 2**20].data).to_bytes(4, "little") for i in starts)
+    sums = []
+    for start in range(0, len(data), 2**20):
+        sums.append(zlib.crc32(data[start : start + 2**20].data).to_bytes(4, "little"))
+        release(array)
+    return b"".join(sums)
 
 
 def load_cache(path: str | Path, check: bool = True, part: bool = False) -> Cache:
@@ -195,7 +206,7 @@ def as_cache(path: Path, stored: Stored) -> Cache:
         seen=np.array(arrays["/class/seen"], dtype=np.bool_),
         templates=tuple(decoded(arrays["/text/template"], path)),
         paths=(),
-        labels=np.array(arrays["/image/label"], dtype=np.int64),
+        labels=np.empty(0, np.int64),
         splits=np.empty(0, np.str_),
         images=_single(arrays["/image/features"]),
         text=np.asarray(arrays["/text/features"], dtype=np.float32),
@@ -206,7 +217,7 @@ def as_cache(path: Path, stored: Stored) -> Cache:
         logit_scale=attributes["logit_scale"],
         provenance=attributes,
     )
-    encoded = {"paths": arrays["/image/path"], "splits": arrays["/image/split"]}
+    encoded = {name: arrays[f"/image/{name.removesuffix('s')}"] for name in LAZY}
     object.__setattr__(cache, "_encoded", encoded)
     for name in encoded:
         object.__delattr__(cache, name)

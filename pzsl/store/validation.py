@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pzsl.store.disk import release
 from pzsl.store.layout import SPLITS, UNKNOWN
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def not_unit(features: NDArray[Any]) -> NDArray[np.int64]:
         with np.errstate(over="ignore", invalid="ignore"):
             near = np.abs(lengths(features[start : start + CHUNK]) - 1) <= TOLERANCE
         wrong.append(start + np.flatnonzero(~near.reshape(len(near), -1).all(axis=1)))
+        release(features)
     return np.concatenate([np.empty(0, np.int64), *wrong])
 
 
