@@ -10,14 +10,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from pzsl.losses.partial import partial_zero_shot_loss
+from pzsl.losses.partial import partial_zero_shot_losses
+from pzsl.losses.ragged import row_sum
 from pzsl.methods.adapted import AdaptedMethod, AdaptedOptions, entries_softmax, masked_softmax
 from pzsl.methods.base import Problem
-from pzsl.methods.mining import Miner, MiningOptions, mine_prototypes
+from pzsl.methods.class_statistics import (
+    Adapt,
+    all_prototypes,
+    gather,
+    hubness,
+    left_out_weights,
+)
+from pzsl.methods.mining import Miner, MiningOptions
 from pzsl.methods.noise_model import estimate_noise, widen
 from pzsl.methods.support import Entries
+
+ROUNDS = 3
+"""Of label weights and left-out prototypes in turn, before training; more change nothing."""
+SMALL = 1e-6
+"""Shares of an image's weight that are neither nothing nor all of it, in single precision."""
 
 
 @dataclass(frozen=True)
@@ -26,19 +40,28 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
 
     Attributes:
         noise_model: estimate how often the truth is outside the candidates, and let it be there.
-        progressive: let the label weights follow the model; else they stay frozen CLIP's.
+        progressive: let the label weights follow the model; else they stay as they began.
         momentum: of the moving average of the label weights.
+        left_out: before and after training, weigh each image's candidates also by the prototypes
+            that all other images make.
+        left_out_share: weight of those prototypes, in units of the logit scale.
         prototypes: mining in closed form, after training.
         prototype_share: weight of the prototypes in the score, in units of the logit scale.
         unseen_strength: length of an unseen label's prototype.
+        whiten: even out the covariance within the classes before comparing with prototypes.
+        hubness: how much of a label's hubness is taken off its score.
     """
 
     noise_model: bool = True
     progressive: bool = True
     momentum: float = 0.5
+    left_out: bool = True
+    left_out_share: float = 0.08
     prototypes: bool = True
     prototype_share: float = 0.04
     unseen_strength: float = 0.5
+    whiten: bool = True
+    hubness: float = 0.4
 
 
 class ClipPzsl(AdaptedMethod):
@@ -47,6 +70,8 @@ class ClipPzsl(AdaptedMethod):
     options: ClipPzslOptions
     prototypes: Tensor
     centre: Tensor
+    metric: Tensor
+    hubs: Tensor
 
     def __init__(
         self, problem: Problem, options: ClipPzslOptions, generator: torch.Generator
@@ -59,18 +84,42 @@ class ClipPzsl(AdaptedMethod):
             if not self.noise.hard:
                 self.support = widen(self.support, self.noise, problem.images, problem.seen)
         self.miner = Miner(problem, options, generator) if options.mining else None
-        self.register_buffer("weights", self._frozen_weights())
+        self.register_buffer("weights", self._first_weights())
+        self.inside = self._inside()
         classes, dim = len(problem.seen) + len(problem.unseen), problem.images.shape[1]
         self.register_buffer("prototypes", problem.images.new_zeros(classes, dim))
         self.register_buffer("centre", problem.images.new_zeros(dim))
+        self.register_buffer("metric", problem.images.new_zeros(dim, dim))
+        self.register_buffer("hubs", problem.images.new_zeros(classes))
         self._last: tuple[Entries, Tensor] | None = None
         self.to(problem.images.device)
 
-    def _frozen_weights(self) -> Tensor:
-        problem, blocks = self.problem, self.support.blocks()
-        frozen = (problem.scale * problem.images[rows] @ problem.seen.T for rows in blocks)
-        pairs = zip(frozen, blocks, strict=True)
-        return torch.cat([masked_softmax(logits, self.support, rows) for logits, rows in pairs])
+    def _first_weights(self) -> Tensor:
+        """Frozen CLIP's softmax over the support, corrected by the prototypes of the others."""
+        problem, support = self.problem, self.support
+        pairs = ((problem.scale * problem.cosines(rows), rows) for rows in support.blocks())
+        weights = torch.cat([masked_softmax(logits, support, rows) for logits, rows in pairs])
+        if self.options.left_out:
+            for _ in range(ROUNDS):
+                weights = self._left_out(weights, lambda images: images, self._frozen_logits)
+        return weights
+
+    def _inside(self) -> Tensor | None:
+        """How much of each image's weight lies on its candidates, (N,); None if all of it."""
+        if self.noise is None or self.noise.hard:
+            return None
+        rows = torch.repeat_interleave(self.support.sizes)
+        held = self.weights * (self.support.log_mask >= 0)
+        return held.new_zeros(len(self.support)).index_add_(0, rows, held)
+
+    def _frozen_logits(self, rows: Tensor) -> Tensor:
+        return self.problem.scale * self.problem.cosines(rows)
+
+    def _left_out(self, weights: Tensor, adapt: Adapt, logits: Adapt) -> Tensor:
+        problem, support, options = self.problem, self.support, self.options
+        found = gather(problem, support, weights, adapt, options.whiten)
+        strength = options.left_out_share * problem.scale
+        return left_out_weights(problem, support, weights, found, adapt, logits, strength)
 
     def loss(self, rows: Tensor) -> Tensor:
         """Partial zero-shot loss plus alignment, for training rows (B,)."""
@@ -78,8 +127,7 @@ class ClipPzsl(AdaptedMethod):
         weights = self.weights.index_select(0, entries.at)
         logits, loss = self._mined(rows, entries) if self.miner else self.seen_logits(rows)
         self._last = entries, logits.detach()
-        total: Tensor = loss + partial_zero_shot_loss(logits, weights, entries.rows)
-        return total
+        return self.total(partial_zero_shot_losses(logits, weights, entries.rows), loss)
 
     def _mined(self, rows: Tensor, entries: Entries) -> tuple[Tensor, Tensor]:
         """Logits over the labels that the block refines, and all that is to be learnt beside."""
@@ -90,7 +138,8 @@ class ClipPzsl(AdaptedMethod):
         labels, assignments = self.miner.refine(self.label_embeddings(), images, mask)
         loss = self.alignment_loss(images, frozen, labels)
         for logits in assignments:  # the query and key weights learn from nothing else
-            loss = loss + partial_zero_shot_loss(logits[:, :seen], weights, entries.rows)
+            losses = partial_zero_shot_losses(logits[:, :seen], weights, entries.rows)
+            loss = loss + losses.mean()
         return self.logits(images, labels[:seen]), loss
 
     def after_step(self, rows: Tensor) -> None:
@@ -98,40 +147,71 @@ class ClipPzsl(AdaptedMethod):
         if not self.options.progressive or self._last is None:
             return
         entries, logits = self._last
+        answer = entries_softmax(logits, entries)
+        if self.inside is not None:
+            answer = keep_inside(answer, entries, self.inside.index_select(0, rows))
         moved = self.weights.index_select(0, entries.at)
-        moved.lerp_(entries_softmax(logits, entries), 1 - self.options.momentum)
+        moved.lerp_(answer, 1 - self.options.momentum)
         self.weights.index_copy_(0, entries.at, moved)
 
     def finish(self) -> None:
-        """Mine the whole training set: refined labels of the block, prototypes in closed form."""
-        labels = self.label_embeddings()
+        """Mine the whole training set: refined labels, label weights, prototypes, hubness."""
+        labels, options = self.label_embeddings(), self.options
         if self.miner is not None:
             self.miner.settle(labels, self.image_adapter, self.support)
-        if self.options.prototypes:
-            centre, prototypes = mine_prototypes(
-                self.problem,
-                self.support,
-                self.weights,
-                self.image_adapter,
-                labels,
-                self.options.unseen_strength,
-            )
-            self.centre.copy_(centre)
-            self.prototypes.copy_(prototypes)
+            labels = self.miner.refined
+
+        def logits(rows: Tensor) -> Tensor:
+            return self.logits(self.image_adapter(self.problem.images[rows]), labels)
+
+        def both(rows: Tensor) -> Tensor:  # the trained network has met its own training images
+            seen = logits(rows)[:, : len(self.problem.seen)]
+            return seen.lerp(self._frozen_logits(rows), 0.5)
+
+        if options.left_out:
+            self.weights.copy_(self._left_out(self.weights, self.image_adapter, both))
+        parts = self.problem, self.support, self.weights
+        if options.prototypes:
+            found = gather(*parts, self.image_adapter, options.whiten)
+            self.centre.copy_(found.centre)
+            self.metric.copy_(found.metric)
+            self.prototypes.copy_(all_prototypes(found, labels, options.unseen_strength))
+        if options.hubness:
+            self.hubs.copy_(hubness(*parts, logits))
 
     def scores(self, images: Tensor) -> Tensor:
-        """`s (x'.e + 0.04 unit(x' - m).p_c)` of images (n, D): (n, K + U)."""
+        """`s (x'.e + 0.04 unit(L(x' - m)).p_c) - 0.4 h_c` of images (n, D): (n, K + U)."""
         adapted = self.image_adapter(images)
         labels = self.label_embeddings()
         if self.miner is not None:
             labels = self.miner.answer(labels, adapted)
-        scores = self.logits(adapted, labels)
+        scores = self.logits(adapted, labels) - self.options.hubness * self.hubs
         if not self.options.prototypes:
             return scores
-        centred = torch.nn.functional.normalize(adapted - self.centre, dim=-1)
+        placed = F.normalize((adapted - self.centre) @ self.metric, dim=-1)
         weight = self.problem.scale * self.options.prototype_share
-        return scores + weight * centred @ self.prototypes.T
+        return scores + weight * placed @ self.prototypes.T
 
     def describe(self) -> dict[str, Any]:
         """The noise that was estimated."""
         return {"estimated_eta": round(self.noise.eta, 4)} if self.noise else {}
+
+
+def keep_inside(answer: Tensor, entries: Entries, inside: Tensor) -> Tensor:
+    """A model's label weights, with the candidates' share of each image as it was (ours).
+
+    A model that is trained on weights which hold outsiders down learns to hold them down, and
+    would do so twice when asked. Frozen CLIP has not met the candidate sets: whether the truth is
+    among them stays as it was found there; which label it is follows the model.
+
+    Args:
+        answer: (m,) the model's weights. entries: of the batch.
+        inside: (B,) the candidates' share at the start.
+
+    Returns:
+        (m,) weights; each image's sum to one.
+    """
+    candidate, rows = entries.log_mask >= 0, entries.rows
+    now = row_sum(answer * candidate, rows).clamp(SMALL, 1 - SMALL)
+    more, less = rows.spread(inside / now), rows.spread((1 - inside) / (1 - now))
+    return answer * torch.where(candidate, more, less)

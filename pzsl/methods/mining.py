@@ -1,4 +1,4 @@
-"""Semantic mining of a whole training set: the trained block, and its closed form."""
+"""Semantic mining of a whole training set by the trained block."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from pzsl.methods.base import Options, Problem
 from pzsl.methods.support import OUTSIDE, Support
 from pzsl.models.mining_block import Parts, SemanticMiningBlock
-from pzsl.models.prototypes import class_sums, unseen_prototypes
 
 Adapt = Callable[[Tensor], Tensor]
 CENTROID_ROUNDS = 10
@@ -111,37 +110,3 @@ def k_means(points: Tensor, count: int) -> Tensor:
         empty = sums.norm(dim=1, keepdim=True) == 0
         centres = torch.where(empty, centres, F.normalize(sums, dim=-1))
     return centres
-
-
-def mine_prototypes(
-    problem: Problem,
-    support: Support,
-    weights: Tensor,
-    adapt: Adapt,
-    labels: Tensor,
-    unseen_strength: float,
-) -> tuple[Tensor, Tensor]:
-    """Mining in closed form: one soft k-means attention of labels to the training images (ours).
-
-    Args:
-        problem: the training problem. support: its entries. weights: (M,) their label weights.
-        adapt: the image adapter. labels: (K + U, D) refined label embeddings.
-        unseen_strength: length of an unseen label's prototype.
-
-    Returns:
-        The mean image (D,), and prototypes (K + U, D) of images centred by it.
-    """
-    seen, blocks = len(problem.seen), support.blocks()
-    centre = torch.stack([adapt(problem.images[rows]).sum(0) for rows in blocks]).sum(0)
-    centre = centre / len(problem.images)
-    sums, count = torch.zeros_like(problem.seen), problem.images.new_zeros(seen)
-    for rows in blocks:
-        entries, local = support.entries(rows)
-        columns, share = support.labels[entries], weights[entries]
-        images = F.normalize(adapt(problem.images[rows]) - centre, dim=-1)
-        class_sums(images, columns, share, local, sums)
-        count.index_add_(0, columns, share)
-    prototypes = F.normalize(sums, dim=-1)
-    relative = (count / count.mean()).clamp(max=1.0)
-    guessed = unseen_prototypes(prototypes, labels[:seen], labels[seen:], relative, unseen_strength)
-    return centre, torch.cat([prototypes, guessed])

@@ -31,7 +31,9 @@ class Entry(NamedTuple):
 PAPER = MappingProxyType(
     {
         "noise_model": False,
+        "left_out": False,
         "prototypes": False,
+        "hubness": 0.0,
         "calibrate": False,
         "label_adapter": False,
         "k_means": True,
@@ -59,6 +61,8 @@ CO_REG_PAPER = MappingProxyType(
         "ramp_up": 16,
         "late": 10,
         "alignment": 0.0,
+        "mixup": True,
+        "prior": 0.0,
         "prototype_momentum": 0.999,
         "key_momentum": 0.999,
         "queue": 8192,

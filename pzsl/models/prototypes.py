@@ -8,10 +8,12 @@ from torch import Tensor
 
 SIMILARITY_SCALE = 20.0
 """Sharpness of the unseen labels' attention to the seen ones."""
+SHRINKAGE = 2.0
+"""The covariance counts as much as the identity at 2 D images."""
 
 
 def class_sums(images: Tensor, labels: Tensor, weights: Tensor, rows: Tensor, out: Tensor) -> None:
-    """Add to `out` (K, D) the weighted sums of centred unit images.
+    """Add to `out` (K, D) the weighted sums of images.
 
     Args:
         images: (B, D) a block of images.
@@ -22,6 +24,59 @@ def class_sums(images: Tensor, labels: Tensor, weights: Tensor, rows: Tensor, ou
     dense = images.new_zeros(len(images), len(out))
     dense[rows, labels] = weights
     out.addmm_(dense.T, images)
+
+
+def within_covariance(second: Tensor, sums: Tensor, counts: Tensor, images: int) -> Tensor:
+    """Covariance of images around their class means.
+
+    Args:
+        second: (D, D) sum of the outer products of all images.
+        sums: (K, D) weighted sums of the images of each class.
+        counts: (K,) their weights. images: N.
+
+    Returns:
+        (D, D).
+    """
+    scaled = sums / counts.clamp_min(1e-6).sqrt()[:, None]
+    return torch.addmm(second, scaled.T, scaled, alpha=-1) / images
+
+
+def whitening(covariance: Tensor, images: int) -> Tensor:
+    """A matrix L such that the images times L vary alike in all directions within a class.
+
+    The covariance is shrunk to a multiple of the identity, `2 D / (2 D + N)` of the way, so that
+    few images change little (linear discriminant analysis, regularised as by Friedman 1989).
+
+    Args:
+        covariance: (D, D) within the classes. images: N, from which it was estimated.
+
+    Returns:
+        (D, D).
+    """
+    dim = len(covariance)
+    share = SHRINKAGE * dim / (SHRINKAGE * dim + images)
+    single = covariance.double().cpu()
+    level = single.diagonal().mean().clamp_min(1e-12)
+    shrunk = (1 - share) * single + share * level * torch.eye(dim, dtype=torch.float64)
+    whole: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(shrunk)))
+    return whole.mul_(level.sqrt()).to(covariance)
+
+
+def left_out_cosines(near: Tensor, squares: Tensor, weights: Tensor) -> Tensor:
+    """Cosines of images with the prototypes that the others make, without the image itself.
+
+    An image that is part of a prototype is like it, whatever its label.
+
+    Args:
+        near: (m,) products of a unit image and the sum of a class.
+        squares: (m,) squared length of that sum.
+        weights: (m,) weight of the image in the sum.
+
+    Returns:
+        (m,).
+    """
+    length = (squares - 2 * weights * near + weights**2).clamp_min(1e-6).sqrt()
+    return (near - weights) / length
 
 
 def unseen_prototypes(

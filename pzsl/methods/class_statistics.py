@@ -1,0 +1,156 @@
+"""What label weights make of the training images: prototypes, in closed form, and what they tell.
+
+Semantic mining without training (ours): labels attend to their images by their label weights, and
+weights to labels by the prototypes that all *other* images make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pzsl.losses.ragged import row_softmax
+from pzsl.methods.base import Problem
+from pzsl.methods.support import Support
+from pzsl.models.prototypes import (
+    class_sums,
+    left_out_cosines,
+    unseen_prototypes,
+    whitening,
+    within_covariance,
+)
+
+Adapt = Callable[[Tensor], Tensor]
+"""Images (n, D) as the trained network has them, or as they are."""
+HUB_PRIOR = 2.0
+"""How many times the mean mass is added to each label's, so that chance makes no hub."""
+
+
+class ClassStatistics(NamedTuple):
+    """Prototypes of the seen classes, in a space where classes vary alike in all directions.
+
+    Attributes:
+        centre: (D,) mean image.
+        metric: (D, D) what centred images are multiplied with.
+        sums: (K, D) of the unit images, times their label weights.
+        counts: (K,) sums of the label weights.
+    """
+
+    centre: Tensor
+    metric: Tensor
+    sums: Tensor
+    counts: Tensor
+
+    def place(self, images: Tensor) -> Tensor:
+        """Adapted images (n, D) in the space of the prototypes: unit vectors (n, D)."""
+        return F.normalize((images - self.centre) @ self.metric, dim=-1)
+
+
+def gather(
+    problem: Problem, support: Support, weights: Tensor, adapt: Adapt, whiten: bool
+) -> ClassStatistics:
+    """Go through the training images, block by block, and collect what each class has.
+
+    Args:
+        problem: the training problem. support: its entries. weights: (M,) their label weights.
+        adapt: the image adapter.
+        whiten: whether the covariance within the classes is evened out.
+    """
+    blocks, count = support.blocks(), len(problem.images)
+    sums, counts = torch.zeros_like(problem.seen), problem.seen.new_zeros(len(problem.seen))
+    centre = torch.stack([adapt(problem.images[rows]).sum(0) for rows in blocks]).sum(0) / count
+    metric = torch.eye(len(centre), device=centre.device)
+
+    def add(place: Adapt) -> None:
+        for rows in blocks:
+            entries, local = support.entries(rows)
+            columns, share = support.labels[entries], weights[entries]
+            class_sums(place(adapt(problem.images[rows])), columns, share, local, sums)
+
+    for rows in blocks:
+        entries, _ = support.entries(rows)
+        counts.index_add_(0, support.labels[entries], weights[entries])
+    if whiten:
+        second = torch.zeros_like(metric)
+        for rows in blocks:
+            centred = adapt(problem.images[rows]) - centre
+            second.addmm_(centred.T, centred)
+        add(lambda images: images - centre)
+        metric = whitening(within_covariance(second, sums, counts, count), count)
+        sums.zero_()
+    found = ClassStatistics(centre, metric, sums, counts)
+    add(found.place)
+    return found
+
+
+def all_prototypes(found: ClassStatistics, labels: Tensor, strength: float) -> Tensor:
+    """Prototypes of all classes, seen first: (K + U, D).
+
+    Args:
+        found: of the seen classes. labels: (K + U, D) refined label embeddings.
+        strength: length of an unseen label's prototype.
+    """
+    seen, prototypes = len(found.sums), F.normalize(found.sums, dim=-1)
+    relative = (found.counts / found.counts.mean()).clamp(max=1.0)
+    guessed = unseen_prototypes(prototypes, labels[:seen], labels[seen:], relative, strength)
+    return torch.cat([prototypes, guessed])
+
+
+def left_out_weights(
+    problem: Problem,
+    support: Support,
+    weights: Tensor,
+    found: ClassStatistics,
+    adapt: Adapt,
+    logits: Callable[[Tensor], Tensor],
+    strength: float,
+) -> Tensor:
+    """Label weights by logits and by the prototypes that all other images make.
+
+    Args:
+        problem, support: the training problem and its entries.
+        weights: (M,) the label weights that `found` was gathered with.
+        found: the prototypes. adapt: the image adapter they were gathered with.
+        logits: of training rows (B,): (B, K).
+        strength: what the cosine with a prototype is worth in logits.
+
+    Returns:
+        (M,) label weights.
+    """
+    squares, answers = found.sums.square().sum(1), []
+    for rows in support.blocks():
+        entries = support.batch(rows, len(problem.seen))
+        near = entries.rows.take(found.place(adapt(problem.images[rows])) @ found.sums.T)
+        own = weights.index_select(0, entries.at)
+        cosines = left_out_cosines(near, squares.index_select(0, entries.labels), own)
+        scores = entries.rows.take(logits(rows)) + strength * cosines + entries.log_mask
+        answers.append(row_softmax(scores, entries.rows))
+    return torch.cat(answers)
+
+
+def hubness(
+    problem: Problem, support: Support, weights: Tensor, logits: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """How much each label draws images that are not its own (ours, after Lample et al. 2018).
+
+    Args:
+        problem: the training problem. support: its entries. weights: (M,) their label weights.
+        logits: of training rows (B,) over all classes, seen first: (B, K + U).
+
+    Returns:
+        (K + U,) log of the softmax mass from other classes' images, less its mean.
+    """
+    seen = len(problem.seen)
+    mass = problem.seen.new_zeros(seen + len(problem.unseen))
+    for rows in support.blocks():
+        p = logits(rows).softmax(dim=1)
+        mass += p.sum(0)
+        entries = support.batch(rows, p.shape[1])
+        own = entries.rows.take(p) * weights.index_select(0, entries.at)
+        mass.index_add_(0, entries.labels, own, alpha=-1)
+    log_mass = (mass + HUB_PRIOR * mass.mean()).log()
+    return log_mass - log_mass.mean()
