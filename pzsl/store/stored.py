@@ -98,7 +98,9 @@ def read_stored(path: Path) -> Stored:
             _check_shapes(found, path)
             sources = attributes["sources"]
             arrays = {
-                name: gathered(data, path, sources) if data.is_virtual else mapped(data, path)
+                name: gathered(data, path, sources)
+                if name in VIRTUAL and data.is_virtual
+                else mapped(data, path)
                 for name, data in found.items()
             }
             return Stored(attributes, arrays)
@@ -134,12 +136,14 @@ def _attributes(file: h5py.File, path: Path) -> dict[str, Any]:
 
 
 def _datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
-    found = {}
+    found, here = {}, h5py.h5o.get_info(file.id).fileno
     for name in [*REQUIRED, *OPTIONAL]:
         data = file.get(name)
         if isinstance(data, h5py.Dataset):
-            virtual = data.is_virtual and name not in VIRTUAL
-            if data.external or virtual or data.file != file:
+            plan = data.id.get_create_plist()
+            virtual = name not in VIRTUAL and plan.get_layout() == h5py.h5d.VIRTUAL
+            elsewhere = h5py.h5o.get_info(data.id).fileno != here
+            if plan.get_external_count() or virtual or elsewhere:
                 raise UserError(f"{path}: {name} lies in another file, which isn't read: {AGAIN}.")
             found[name] = data
         elif name in REQUIRED:
