@@ -119,7 +119,9 @@ def test_files_that_are_no_json(file, tmp_path):
 # --- pzsl prompts show ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["shapes", "folder", "table", "sun", "cub", "awa2", "apy", "flo"])
+@pytest.mark.parametrize(
+    "name", ["shapes", "folder", "table", "tar", "sun", "cub", "awa2", "apy", "flo"]
+)
 def test_the_prompts_of_every_data_set_can_be_shown(name):
     shown = show_prompts(name)
     assert shown["templates"] and shown["source"].endswith(".txt")

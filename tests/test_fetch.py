@@ -533,7 +533,7 @@ def test_the_command_prints_the_list_and_fetches(published, tmp_path, monkeypatc
 
     run = CliRunner().invoke
     text = run(datasets_app, []).stdout
-    for name in ("shapes", "folder", "table", "sun", "cub", "awa2", "apy", "flo"):
+    for name in ("shapes", "folder", "table", "tar", "sun", "cub", "awa2", "apy", "flo"):
         assert name in text
     listed = json.loads(run(datasets_app, ["--json"]).stdout)["datasets"]
     assert {row["name"] for row in listed} >= {"shapes", "sun", "table"}

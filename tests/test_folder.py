@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pzsl.datasets import load_dataset
-from pzsl.datasets.folder import _draw, load_folder
+from pzsl.datasets.folder import draw_share, load_folder
 from pzsl.errors import UsageError, UserError
 
 
@@ -185,7 +185,7 @@ def test_two_classes_of_one_image_each_give_one_seen_and_one_unseen(tmp_path):
     seed=st.integers(0, 9),
 )
 def test_a_drawn_share_is_never_all_and_at_least_one_of_several(names, share, seed):
-    drawn = _draw(names, share, seed)
+    drawn = draw_share(names, share, seed)
     assert drawn <= names
     assert len(drawn) < len(names)
     if share and len(names) > 1:
@@ -197,7 +197,7 @@ def test_a_drawn_share_is_never_all_and_at_least_one_of_several(names, share, se
 def test_one_more_name_moves_at_most_one_of_the_others(names, seed):
     extra = max(names)
     fewer = names - {extra}
-    assert len(_draw(names, 0.3, seed) - {extra} ^ _draw(fewer, 0.3, seed)) <= 1
+    assert len(draw_share(names, 0.3, seed) - {extra} ^ draw_share(fewer, 0.3, seed)) <= 1
 
 
 # --- the split file ------------------------------------------------------------------------------

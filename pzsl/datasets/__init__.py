@@ -35,6 +35,11 @@ SOURCES: dict[str, Source] = {
         "--table FILE",
         "your own images, a CSV or Parquet file of path, label, candidates, split",
     ),
+    "tar": Source(
+        "pzsl.datasets.tarshards:load_tar",
+        "--root DIR",
+        "your own images in tar files of the webdataset layout",
+    ),
     "sun": Source(
         "pzsl.datasets.xlsa17:load_sun",
         "--root DIR",

@@ -58,11 +58,11 @@ def load_folder(
     names = {folder: _class_name(folder) for folder in images}
     _check_names(root, names)
     given = _read_splits(Path(splits), names) if splits else {}
-    hidden = given.get("unseen", _draw(names, unseen, seed))
+    hidden = given.get("unseen", draw_share(names, unseen, seed))
     tested = given.get("test_seen")
     if tested is None:
         seen = [folder for folder in images if folder not in hidden]
-        tested = {path for folder in seen for path in _draw(images[folder], test, seed)}
+        tested = {path for folder in seen for path in draw_share(images[folder], test, seed)}
     else:
         _check_tested(Path(splits or ""), images, hidden, tested)
     paths = [path for folder in images for path in images[folder]]
@@ -141,7 +141,7 @@ def _check_names(root: Path, names: dict[str, str]) -> None:
             )
 
 
-def _draw(names: Iterable[str], share: float, seed: int) -> set[str]:
+def draw_share(names: Iterable[str], share: float, seed: int) -> set[str]:
     """A share of some names: at least one of several unless it is 0, and never all."""
     ranked = sorted(names, key=lambda name: digest(str(seed), name))
     count = min(max(1, round(share * len(ranked))), len(ranked) - 1) if share else 0

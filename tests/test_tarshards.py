@@ -1,0 +1,186 @@
+"""Images in tar files: read in place, by id, from any process."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pzsl.datasets import load_dataset
+from pzsl.errors import UserError
+from pzsl.extraction import extract
+from pzsl.store import load_cache
+
+COLOURS = {"red fox": (200, 60, 20), "dingo": (180, 150, 90), "snow leopard": (220, 220, 230)}
+
+
+def picture(colour, seed):
+    noise = np.random.default_rng(seed).integers(-20, 20, (40, 50, 3))
+    file = io.BytesIO()
+    Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_tar(path, files):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, content in files:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+def samples(first, count, label=None, suffix="cls"):
+    """Files of some images; their labels go round the three classes."""
+    for number in range(first, first + count):
+        name = list(COLOURS)[number % 3]
+        told = str(label(number) if label else name)
+        yield f"{number:04d}.png", picture(COLOURS[name], number)
+        yield f"{number:04d}.{suffix}", told.encode()
+
+
+@pytest.fixture
+def tars(tmp_path):
+    for number in range(3):
+        write_tar(tmp_path / "tars" / f"data-{number:03d}.tar", samples(20 * number, 20))
+    return tmp_path / "tars"
+
+
+def test_images_are_found_and_read_in_place(tars):
+    data = load_dataset("tar", root=tars)
+    assert len(data.paths) == 60
+    assert data.paths[0] == "data-000.tar/0000.png"
+    assert data.classes == tuple(sorted(COLOURS))
+    reader = pickle.loads(pickle.dumps(data.reader))
+    for row in (0, 21, 59):
+        name = data.classes[data.labels[row]]
+        pixels = np.asarray(reader(data.paths[row]))
+        assert np.abs(pixels.mean(axis=(0, 1)) - COLOURS[name]).max() < 10
+    assert (~data.seen).sum() == 1
+    assert set(data.splits) == {"trainval", "test_seen", "test_unseen"}
+    assert sorted(path.name for path in tars.iterdir()) == [f"data-00{n}.tar" for n in range(3)]
+
+
+def test_a_pattern_a_folder_and_a_file_name_tar_files(tars):
+    whole = load_dataset("tar", root=tars)
+    pattern = load_dataset("tar", root=tars / "data-{000..002}.tar")
+    assert pattern.split_hash == whole.split_hash
+    assert len(load_dataset("tar", root=tars / "data-{001..002}.tar").paths) == 40
+    assert len(load_dataset("tar", root=tars / "data-001.tar").paths) == 20
+
+
+def test_labels_may_be_numbers_of_listed_classes(tars, tmp_path):
+    for file in tars.iterdir():
+        file.unlink()
+    write_tar(tars / "a.tar", samples(0, 30, label=lambda number: number % 3))
+    with pytest.raises(UserError, match="numbers: give the class names"):
+        load_dataset("tar", root=tars)
+    (tmp_path / "names.txt").write_text("\n".join(COLOURS))
+    given = load_dataset("tar", root=tars, classes=tmp_path / "names.txt")
+    assert given.classes == tuple(COLOURS)
+    assert given.labels.tolist() == [number % 3 for number in range(30)]
+    (tars / "classnames.txt").write_text("\n".join(COLOURS))
+    assert load_dataset("tar", root=tars).split_hash == given.split_hash
+
+
+def test_json_tells_label_and_split(tars):
+    def told(number):
+        split = "test_unseen" if number % 3 == 2 else ("trainval", "test_seen")[number % 2]
+        return json.dumps({"label": list(COLOURS)[number % 3], "split": split})
+
+    write_tar(tars / "b.tar", samples(0, 12, label=told, suffix="json"))
+    data = load_dataset("tar", root=tars / "b.tar")
+    assert [name for name, seen in zip(data.classes, data.seen, strict=True) if not seen] == [
+        "snow leopard"
+    ]
+    assert data.splits.tolist().count("test_unseen") == 4
+
+
+def test_the_whole_way_from_tar_files_to_a_cache(tars, tiny_weights, tmp_path):
+    result = extract("tar", tars, "tiny", str(tiny_weights), tmp_path / "x.h5", batch_size=8)
+    cache = load_cache(result["cache"])
+    assert (result["images"], result["classes"], result["failed"]) == (60, 3, [])
+    assert cache.paths[25] == "data-001.tar/0025.png"
+
+
+def test_a_broken_image_in_a_tar_file_is_named(tars, tiny_weights, tmp_path):
+    files = dict(samples(0, 12))
+    files["0004.png"] = files["0004.png"][:100]
+    write_tar(tars / "c.tar", files.items())
+    options = {"model": "tiny", "pretrained": str(tiny_weights), "on_error": "skip"}
+    result = extract("tar", tars / "c.tar", out=tmp_path / "x.h5", **options)
+    assert [row["path"] for row in result["failed"]] == ["c.tar/0004.png"]
+
+
+def test_a_tar_file_cut_short_after_it_was_listed_is_named(tars):
+    data = load_dataset("tar", root=tars)
+    file = tars / "data-002.tar"
+    file.write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(OSError, match="cut short"):
+        data.reader(data.paths[-1])
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([("a.png", b"x")], "has no label"),
+        ([("a.png", b"x"), ("a.json", b"[]")], "not a JSON object"),
+        ([("a.png", b"x"), ("a.json", b"{")], "can't be read"),
+        ([("a.png", b"x"), ("a.json", b'{"label": true}')], "has no label"),
+        ([("a.png", b"x"), ("a.jpg", b"x"), ("a.cls", b"y")], "second image"),
+        ([("a.txt", b"x")], "hold no image"),
+        ([("a.png", b"x"), ("a.cls", b"fox"), ("b.png", b""), ("b.cls", b"9")], None),
+    ],
+)
+def test_what_is_not_as_it_should_be_is_told_in_one_line(tmp_path, files, message):
+    write_tar(tmp_path / "x.tar", files)
+    if message is None:  # one name and one number: the number is a name, too
+        files += [(f"{n}.cls", b"fox") for n in range(3)] + [(f"{n}.png", b"") for n in range(3)]
+        write_tar(tmp_path / "x.tar", files)
+        assert load_dataset("tar", root=tmp_path, unseen=0).classes == ("9", "fox")
+        return
+    with pytest.raises(UserError, match=message) as caught:
+        load_dataset("tar", root=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_links_and_paths_that_lead_away_are_never_followed(tmp_path):
+    (tmp_path / "secret.png").write_bytes(picture((1, 2, 3), 0))
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for kind, target in ((tarfile.SYMTYPE, "secret.png"), (tarfile.LNKTYPE, "secret.png")):
+            entry = tarfile.TarInfo(f"link{kind.decode()}.png")
+            entry.type, entry.linkname = kind, str(tmp_path / target)
+            archive.addfile(entry)
+        for name, content in [("../../up.png", picture((9, 9, 9), 1)), ("../../up.cls", b"a")]:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+        for name, content in samples(0, 12):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    data = load_dataset("tar", root=tmp_path / "x.tar", unseen=0.25)
+    assert len(data.paths) == 13  # the one of the strange name is read in place, like all
+    assert data.reader(data.paths[0]).size == (50, 40)
+
+
+@pytest.mark.parametrize("damage", ["missing", "gzip", "cut", "empty folder"])
+def test_a_missing_or_damaged_tar_file_is_named(tars, tmp_path, damage):
+    root = tars
+    if damage == "missing":
+        root = tars / "data-{000..005}.tar"
+    elif damage == "gzip":
+        with tarfile.open(tars / "data-001.tar", "w:gz"):
+            pass
+    elif damage == "cut":
+        (tars / "data-001.tar").write_bytes((tars / "data-001.tar").read_bytes()[:700])
+    else:
+        root = tmp_path / "nothing"
+        root.mkdir()
+    with pytest.raises(UserError, match=r"data-003.tar is not there|data-001.tar|\*.tar is not"):
+        load_dataset("tar", root=root)
