@@ -22,6 +22,7 @@ class Part(NamedTuple):
 
 PARTS: dict[str, Part] = {
     "encode": Part("pzsl.bench.encode:measure_encode", "stage one beside other loops"),
+    "load": Part("pzsl.bench.load:measure_load", "a large cache beside a copy in memory"),
     "annotate": Part("pzsl.bench.annotate:measure_annotate", "candidate sets by cached features"),
 }
 """In the order in which they are measured and printed; one line each."""

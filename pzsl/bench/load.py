@@ -1,0 +1,89 @@
+"""Opening and loading a large cache, beside a plain copy of as many bytes in memory."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl.bench.timing import interleaved
+from pzsl.store import CacheHeader, CacheWriter, load_cache
+
+ROWS, QUICK = 1_000_000, 50_000
+DIM, CLASSES = 512, 100
+BLOCK = 8192
+"""Rows written at a time, all blocks alike."""
+
+
+def measure_load(quick: bool) -> dict[str, Any]:
+    """Open and load a cache of generated rows that the system has in its memory, too.
+
+    Args:
+        quick: fewer rows.
+
+    Returns:
+        `setting`, `figures` and `ratios`; loading is opening the file and copying all embeddings.
+    """
+    rows = QUICK if quick else ROWS
+    with tempfile.TemporaryDirectory(prefix="pzsl-bench-") as folder:
+        path = write_rows(Path(folder) / "rows.h5", rows)
+        source = np.array(load_cache(path, check=False).images)  # and warms the file
+        target = np.zeros_like(source)
+
+        def load() -> None:
+            target[:] = load_cache(path, check=False).images
+
+        def copy() -> None:
+            target[:] = source
+
+        sides = {"open": lambda: load_cache(path, check=False), "load": load, "copy": copy}
+        seconds = interleaved({**sides, "check": lambda: load_cache(path)})
+    return {
+        "setting": {"rows": rows, "dimensions": DIM, "megabytes": source.nbytes / 1e6},
+        "figures": {
+            "milliseconds to open": 1e3 * seconds["open"],
+            "milliseconds to load": 1e3 * seconds["load"],
+            "milliseconds to copy in memory": 1e3 * seconds["copy"],
+            "milliseconds to open and check all contents": 1e3 * seconds["check"],
+        },
+        "ratios": {"time to load, copy = 1": seconds["load"] / seconds["copy"]},
+    }
+
+
+def write_rows(path: Path, rows: int) -> Path:
+    """A cache of generated unit rows, with names as long as those of real images."""
+    rng = np.random.default_rng(0)
+    block = rng.standard_normal((BLOCK, DIM), dtype=np.float32)
+    block /= np.linalg.norm(block, axis=1, keepdims=True)
+    labels = np.arange(rows, dtype=np.int64) % CLASSES
+    header = CacheHeader(
+        dataset="generated",
+        split_hash="",
+        origin={},
+        classes=tuple(f"class {number}" for number in range(CLASSES)),
+        seen=np.ones(CLASSES, np.bool_),
+        templates=("{}",),
+        paths=tuple(f"class_{row % CLASSES}/image_{row:08d}.jpg" for row in range(rows)),
+        labels=labels,
+        splits=np.where(np.arange(rows) % 5 < 4, "trainval", "test_seen"),
+        dim=DIM,
+        model="generated",
+        pretrained="",
+        weights_hash="",
+        preprocessing={},
+        logit_scale=100.0,
+        precision="fp32",
+    )
+    with CacheWriter(path, header) as writer:
+        writer.write_text(_text(block))
+        for start in range(0, rows, BLOCK):
+            some = np.arange(start, min(start + BLOCK, rows))
+            writer.write(some, block[: len(some)])
+        return writer.finish()
+
+
+def _text(block: NDArray[np.float32]) -> NDArray[np.float32]:
+    return block[:CLASSES, None]
