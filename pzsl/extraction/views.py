@@ -1,6 +1,6 @@
 """Augmented views of training images, weak and strong, each drawn from (seed, image id, number).
 
-A weak view is a random crop of at least half the image, in the encoder's size, perhaps mirrored. A
+A weak view is a random crop of nearly all the image, in the encoder's size, perhaps mirrored. A
 strong one is cropped more tightly, then distorted twice, as RandAugment does (Cubuk et al. 2020),
 and has a grey square cut out (DeVries and Taylor 2017). No distortion turns hues: many classes are
 told apart, and named, by their colour.
@@ -54,8 +54,8 @@ class Policy(NamedTuple):
 
 
 KINDS = {
-    WEAK: Policy((0.5, 1.0), 4 / 3, 0, 0.0),
-    STRONG: Policy((0.3, 1.0), 4 / 3, DISTORTIONS, 0.4),
+    WEAK: Policy((0.8, 1.0), 1.1, 0, 0.0),
+    STRONG: Policy((0.5, 1.0), 1.25, DISTORTIONS, 0.4),
 }
 
 
@@ -189,14 +189,10 @@ def _square(size: tuple[int, int], largest: float, random: Random) -> tuple[int,
 
 def _enhanced(kind: Callable[[Image.Image], Any]) -> Callable[[Image.Image, float], Image.Image]:
     def distort(image: Image.Image, strength: float) -> Image.Image:
-        changed: Image.Image = kind(image).enhance(1 + 0.8 * strength)
+        changed: Image.Image = kind(image).enhance(1 + 0.5 * strength)
         return changed
 
     return distort
-
-
-def _contrast(image: Image.Image, strength: float) -> Image.Image:
-    return ImageOps.autocontrast(image, cutoff=5 * abs(strength), preserve_tone=True)
 
 
 def _posterise(image: Image.Image, strength: float) -> Image.Image:
@@ -230,7 +226,6 @@ ALL: tuple[Callable[[Image.Image, float], Image.Image], ...] = (
     _enhanced(ImageEnhance.Contrast),
     _enhanced(ImageEnhance.Color),
     _enhanced(ImageEnhance.Sharpness),
-    _contrast,
     _posterise,
     _rotated,
     _moved(lambda s, w, h: (1, 0.3 * s, -0.15 * s * h, 0, 1, 0)),
