@@ -1,0 +1,170 @@
+"""Prototypes, left-out label weights, whitening and hubness against slow, obvious references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from problems import make_problem, unit
+
+from pzsl.methods import make_options
+from pzsl.methods.class_statistics import all_prototypes, gather, hubness, left_out_weights
+from pzsl.methods.clip_pzsl import ClipPzsl, keep_inside
+from pzsl.models.prototypes import left_out_cosines, whitening, within_covariance
+from pzsl.training.loop import fit
+from pzsl.training.run import refined_labels
+
+
+def same(images: torch.Tensor) -> torch.Tensor:
+    return images
+
+
+def ragged(problem, seed: int = 0):
+    """Random label weights: as entries (M,), and as a dense array (N, K)."""
+    support = problem.candidates
+    rows = torch.repeat_interleave(support.sizes)
+    drawn = torch.rand(len(rows), generator=torch.Generator().manual_seed(seed)) + 0.05
+    total = torch.zeros(len(support)).index_add_(0, rows, drawn)
+    weights = drawn / total[rows]
+    dense = np.zeros((len(support), len(problem.seen)))
+    dense[rows.numpy(), support.labels.numpy()] = weights.double().numpy()
+    return weights, dense
+
+
+def covariance(images: np.ndarray, dense: np.ndarray) -> np.ndarray:
+    """Sum over images and labels of weight times the outer product around the class mean, / N."""
+    total = np.zeros((images.shape[1], images.shape[1]))
+    for label in range(dense.shape[1]):
+        mean = dense[:, label] @ images / dense[:, label].sum()
+        for image, weight in zip(images, dense[:, label], strict=True):
+            total += weight * np.outer(image - mean, image - mean)
+    return total / len(images)
+
+
+def test_within_covariance_equals_a_slow_loop():
+    problem, _ = make_problem(images=60)
+    _, dense = ragged(problem)
+    images = problem.images.double()
+    weights = torch.from_numpy(dense)
+    found = within_covariance(images.T @ images, weights.T @ images, weights.sum(0), 60)
+    assert np.allclose(found.numpy(), covariance(images.numpy(), dense), atol=1e-12)
+
+
+@pytest.mark.parametrize("images", [10, 10_000])
+def test_whitening_evens_out_the_shrunk_covariance(images):
+    rng = np.random.default_rng(0)
+    mixing = rng.standard_normal((6, 6))
+    matrix = mixing @ mixing.T
+    share = 2 * 6 / (2 * 6 + images)
+    level = np.trace(matrix) / 6
+    shrunk = (1 - share) * matrix + share * level * np.eye(6)
+    found = whitening(torch.from_numpy(matrix), images).numpy()
+    assert np.allclose(found.T @ shrunk @ found, level * np.eye(6), atol=1e-8)
+
+
+def test_a_left_out_cosine_is_that_with_the_sum_of_the_others():
+    rng = np.random.default_rng(1)
+    images, weights = unit(rng.standard_normal((7, 5))).astype(float), rng.random(7)
+    total = weights @ images
+    near = torch.from_numpy(images @ total)
+    squares = torch.full((7,), float(total @ total), dtype=torch.float64)
+    found = left_out_cosines(near, squares, torch.from_numpy(weights)).numpy()
+    for row in range(7):
+        others = sum(weights[i] * images[i] for i in range(7) if i != row)
+        assert found[row] == pytest.approx(images[row] @ others / np.linalg.norm(others), abs=1e-6)
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+def test_prototypes_and_left_out_weights_equal_a_slow_loop(whiten):
+    problem, _ = make_problem(images=50, rate=0.4)
+    support = problem.candidates
+    weights, dense = ragged(problem)
+    found = gather(problem, support, weights, same, whiten)
+    images = problem.images.double().numpy()
+    centred = images - images.mean(0)
+    metric = np.eye(16)
+    if whiten:
+        metric = whitening(torch.from_numpy(covariance(centred, dense)), 50).numpy()
+    placed = centred @ metric
+    placed /= np.linalg.norm(placed, axis=1, keepdims=True)
+    sums = dense.T @ placed
+    assert np.allclose(found.sums.numpy(), sums, atol=1e-4)
+    assert np.allclose(found.counts.numpy(), dense.sum(0), atol=1e-5)
+    prototypes = all_prototypes(found, torch.cat([problem.seen, problem.unseen]), 0.5)
+    assert np.allclose(prototypes[:8].numpy(), unit(sums), atol=1e-4)
+    assert np.allclose(prototypes[8:].norm(dim=1).numpy(), 0.5, atol=1e-5)
+
+    logits = 20 * images @ problem.seen.double().numpy().T
+    answer = left_out_weights(
+        problem, support, weights, found, same, lambda rows: torch.from_numpy(logits)[rows], 3.0
+    )
+    offsets = support.offsets.tolist()
+    for row, (start, end) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+        labels = support.labels[start:end].tolist()
+        scores = []
+        for label in labels:
+            others = sums[label] - dense[row, label] * placed[row]
+            length = max(np.sqrt(others @ others), 1e-3)
+            scores.append(logits[row, label] + 3 * placed[row] @ others / length)
+        powers = np.exp(np.array(scores) - max(scores))
+        assert np.allclose(answer[start:end].numpy(), powers / powers.sum(), atol=1e-3)
+
+
+def test_hubness_counts_only_the_images_of_other_classes():
+    problem, _ = make_problem(images=40)
+    weights, dense = ragged(problem)
+    labels = torch.cat([problem.seen, problem.unseen])
+    logits = (20 * problem.images @ labels.T).double()
+    p = logits.softmax(1).numpy()
+    own = np.hstack([dense, np.zeros((40, 4))])
+    mass = (p * (1 - own)).sum(0)
+    expected = np.log(mass + 2 * mass.mean())
+    found = hubness(problem, problem.candidates, weights, lambda rows: logits[rows].float())
+    assert np.allclose(found.numpy(), expected - expected.mean(), atol=1e-4)
+
+
+def test_left_out_prototypes_find_more_true_labels_than_frozen_clip():
+    problem, truth = make_problem(images=400, rate=0.9, spread=0.4)
+    first = [
+        ClipPzsl(problem, make_options("clip-pzsl", changes=changes), torch.Generator())
+        for changes in ({"left_out": False}, {"left_out_share": 0.5})
+    ]
+    frozen, corrected = ((refined_labels(m).numpy() == truth).mean() for m in first)
+    assert corrected > frozen + 0.02
+
+
+def test_training_leaves_the_share_of_the_candidates_as_it_began():
+    problem, _ = make_problem(images=400, seen=12, rate=0.3, eta=0.3)
+    options = make_options("clip-pzsl", changes={"left_out": False})
+    method = ClipPzsl(problem, options, torch.Generator().manual_seed(0))
+    assert method.inside is not None
+    started, weights = method.inside.clone(), method.weights.clone()
+    fit(method, 0)
+    rows = torch.repeat_interleave(method.support.sizes)
+    held = method.weights * (method.support.log_mask >= 0)
+    now = torch.zeros(len(started)).index_add_(0, rows, held)
+    assert torch.allclose(now, started, atol=1e-4)
+    assert (method.weights - weights).abs().max() > 0.01
+
+
+def test_keeping_the_share_survives_sets_with_everything_and_with_nothing_inside():
+    problem, _ = make_problem(images=4, seen=3, rate=1.0)
+    entries = problem.candidates.batch(torch.arange(4), 3)
+    mask = torch.tensor([0.0, 0, 0, 0, -2, -2, -2, -2, -2, 0, -2, -2])
+    entries = entries._replace(log_mask=mask)
+    answer = torch.tensor([0.2, 0.3, 0.5, 0.0, 0.4, 0.6, 0.1, 0.1, 0.8, 1.0, 0.0, 0.0])
+    inside = torch.tensor([1.0, 0.25, 0.0, 1.0])
+    kept = keep_inside(answer, entries, inside).view(4, 3)
+    assert kept.isfinite().all()
+    assert torch.allclose(kept[0], answer[:3], atol=1e-5)
+    assert torch.allclose(kept[1], torch.tensor([0.0, 0.3, 0.45]), atol=1e-5)
+    assert torch.allclose(kept[2], answer[6:9], atol=1e-5)
+    assert torch.allclose(kept[3], answer[9:], atol=1e-5)
+
+
+def test_few_images_with_every_label_allowed_don_t_break_the_noise_update():
+    """With fewer classes than outsiders allowed, some images have the whole class list inside."""
+    problem, _ = make_problem(images=60, seen=6, rate=0.5, eta=0.3)
+    method = fit(ClipPzsl(problem, make_options("clip-pzsl"), torch.Generator()), 0)
+    assert method.weights.isfinite().all()
+    assert method.scores(problem.images).isfinite().all()
