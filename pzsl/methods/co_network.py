@@ -23,6 +23,7 @@ class CoNetwork(nn.Module):
         linear: a linear head, for seen classes only, in place of label embeddings.
         projection: (d, D) first projection, the same for both networks, so that their projected
             vectors can share prototypes from the start.
+        centre: (D,) mean training image.
         generator: draws the adapters.
     """
 
@@ -34,13 +35,14 @@ class CoNetwork(nn.Module):
         options: AdaptedOptions,
         linear: bool,
         projection: Tensor,
+        centre: Tensor,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
         dim = problem.images.shape[1]
         self.scale, self.seen = problem.scale, len(problem.seen)
         self.frozen_labels = torch.cat([problem.seen, problem.unseen])
-        self.centre = problem.images.mean(0)
+        self.centre = centre
         self.image_adapter: nn.Module = nn.Identity()
         self.label_adapter: nn.Module = nn.Identity()
         if options.image_adapter:

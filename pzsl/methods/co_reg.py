@@ -25,6 +25,9 @@ from pzsl.methods.noise_model import NoiseModel, widen
 from pzsl.methods.support import OUTSIDE, Support
 from pzsl.methods.views import Views, mixing_shares
 
+LEAST_SHARE = 0.1
+"""A class that CLIP hardly ever names counts as a tenth of the mean in the prior."""
+
 
 class Step(NamedTuple):
     """What a step leaves for the state of one network: its queries and keys, its pseudo-labels."""
@@ -52,7 +55,7 @@ class CoReg(Method):
         self.register_buffer("weights", self._frozen_weights())
         dim = problem.images.shape[1]
         projection = torch.randn(options.dimension, dim, generator=generator) / dim**0.5
-        shared = (options.head == "linear", projection, generator)
+        shared = (options.head == "linear", projection, self._mean_image(), generator)
         networks = [CoNetwork(problem, options, *shared) for _ in range(2)]
         self.networks: Sequence[CoNetwork] = nn.ModuleList(networks)  # type: ignore[assignment]
         self.prototypes = Prototypes(classes, options.dimension, options.prototype_momentum)
@@ -215,12 +218,16 @@ class CoReg(Method):
         )
         return torch.cat(list(found))
 
+    def _mean_image(self) -> Tensor:
+        """(D,) mean of the training images."""
+        images, blocks = self.problem.images, self.support.blocks()
+        return torch.stack([images[rows].sum(dim=0) for rows in blocks]).sum(dim=0) / len(images)
+
     def _prior(self) -> Tensor:
         """(K,) expected share of each seen class."""
-        count = len(self.problem.seen)
-        if self.options.prior == "uniform":
-            return self.weights.new_full((count,), 1 / count)
-        sums = self.weights.new_zeros(count).index_add_(0, self.support.labels, self.weights)
+        sums = self.weights.new_zeros(len(self.problem.seen))
+        sums.index_add_(0, self.support.labels, self.weights)
+        sums = sums.clamp_min(LEAST_SHARE * sums.mean()) ** self.options.prior
         return sums / sums.sum()
 
 

@@ -10,7 +10,6 @@ from pzsl.methods.base import Problem
 
 HEADS = ("cosine", "linear")
 OPTIMIZERS = ("adamw", "sgd")
-PRIORS = ("uniform", "candidates")
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,8 @@ class CoRegOptions(AdaptedOptions):
         ramp_up: epochs after them in which the weight of U grows to `unlabelled_weight`.
         late: epochs after them at which prototypes and contrast set in.
         distribution_alignment: pull the mean prediction towards the prior.
-        prior: `uniform`, or the share of each class in frozen CLIP's weights of the candidates.
+        prior: power to which the share of each class is taken, in frozen CLIP's weights of the
+            candidates, to make the prior: 0 is uniform, 1 is as CLIP has it.
         co_pseudo_labels: each network is served by the other; off: by itself.
         unlabelled: learn from U; off: images in U teach nothing about classes.
         unlabelled_weight: of the squared error on U.
@@ -38,19 +38,18 @@ class CoRegOptions(AdaptedOptions):
         weak_noise, strong_noise, mask: of augmented features, where no views are cached.
     """
 
-    epochs: int = 20
     head: str = "cosine"
     optimizer: str = "adamw"
-    warm_up: int = 2
-    ramp_up: int = 8
-    late: int = 4
+    warm_up: int = 1
+    ramp_up: int = 2
+    late: int = 2
     distribution_alignment: bool = True
-    prior: str = "uniform"
+    prior: float = 0.0
     co_pseudo_labels: bool = True
     unlabelled: bool = True
     unlabelled_weight: float = 1.0
     sharpening: float = 0.5
-    mixup: bool = True
+    mixup: bool = False
     mixup_alpha: int = 4
     prototype_alignment: bool = True
     prototype_weight: float = 0.1
@@ -64,20 +63,19 @@ class CoRegOptions(AdaptedOptions):
     queue: int = 1024
     key_momentum: float = 0.99
     weak_noise: float = 0.1
-    strong_noise: float = 0.5
-    mask: float = 0.1
+    strong_noise: float = 0.25
+    mask: float = 0.02
 
 
 def check_options(problem: Problem, options: CoRegOptions) -> None:
     """Refuse names that are none, and a head that can't do what is asked.
 
     Raises:
-        UsageError: unknown head, optimiser or prior; a linear head where classes are unseen.
+        UsageError: unknown head or optimiser; a linear head where classes are unseen.
     """
     for name, value, known in (
         ("head", options.head, HEADS),
         ("optimizer", options.optimizer, OPTIMIZERS),
-        ("prior", options.prior, PRIORS),
     ):
         if value not in known:
             raise UsageError(f"co-reg: unknown {name} '{value}'.{nearest(value, [*known])}")
