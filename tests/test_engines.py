@@ -6,14 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from problems import make_problem, write_cache
 
+from pzsl.bench.paper_loop import train_paper_style, uniform_weights
+from pzsl.bench.train import Size, measure_train, write_classes
 from pzsl.errors import UsageError, UserError
 from pzsl.methods.adapted import AdaptedMethod, AdaptedOptions
 from pzsl.methods.proden import Proden
+from pzsl.store import load_cache
 from pzsl.training import train
 from pzsl.training.config import expand
 from pzsl.training.optimizer import AdamW
@@ -143,3 +147,25 @@ def test_a_fault_on_a_ray_cluster_is_told_in_one_line(tmp_path):
 def test_an_unknown_engine_is_refused(tmp_path):
     with pytest.raises(UsageError, match="--engine is one of local, ray, not 'spark'"):
         run_sweep(tmp_path / "c.h5", [], tmp_path, torch.device("cpu"), engine="spark")
+
+
+# --- pzsl bench train ----------------------------------------------------------------------------
+
+
+def test_the_paper_style_loop_disambiguates_too(tmp_path):
+    size = Size(240, 8, 12, 16)
+    cache = load_cache(write_classes(tmp_path / "made.h5", size))
+    start = uniform_weights(cache, np.flatnonzero(cache.splits == "trainval"), 0.3, 0)
+    weights = train_paper_style(cache, 2, 0.3)
+    assert torch.allclose(weights.sum(1), torch.ones(240), atol=1e-5)
+    assert ((weights > 0) <= (start > 0)).all()
+    truth = torch.arange(240) % 8
+    assert (weights.argmax(1) == truth).float().mean() > 0.9
+
+
+@pytest.mark.slow
+def test_a_short_look_at_training_gives_all_figures():
+    found = measure_train(quick=True)
+    assert found["ratios"].keys() >= {"sweep, paper-style run = 1"}
+    assert all(value > 0 for value in found["ratios"].values())
+    assert found["setting"]["runs of the sweep"] == 4

@@ -23,6 +23,7 @@ class Part(NamedTuple):
 PARTS: dict[str, Part] = {
     "encode": Part("pzsl.bench.encode:measure_encode", "stage one beside other loops"),
     "load": Part("pzsl.bench.load:measure_load", "a large cache beside a copy in memory"),
+    "train": Part("pzsl.bench.train:measure_train", "a sweep beside one run of a paper-style loop"),
     "annotate": Part("pzsl.bench.annotate:measure_annotate", "candidate sets by cached features"),
 }
 """In the order in which they are measured and printed; one line each."""

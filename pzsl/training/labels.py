@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from pzsl.candidates import CandidateSets
 from pzsl.errors import UserError
@@ -56,6 +55,8 @@ def project_attributes(
     Returns:
         (C, D) unit label embeddings.
     """
+    from scipy.sparse import csr_array  # half a second, for attributes alone
+
     standard = standardise(attributes, seen)
     column = np.cumsum(seen) - 1
     row, label = sets.rows(), column[sets.labels]
