@@ -74,8 +74,10 @@ def words_of(asked):
 
 
 @pytest.mark.parametrize("virtual", [False, True])
-def test_four_shards_merged_are_a_single_run(asked, single, tmp_path, virtual):
+def test_four_shards_merged_are_a_single_run(asked, tmp_path, virtual):
     out = tmp_path / "x.h5"
+    asked |= {"views": 2} if virtual else {"dtype": "float16"}
+    single = extract(**asked, out=tmp_path / "single.h5")["cache"]
     results = [extract(**asked, out=out, shard=f"{i}/4") for i in (3, 1, 4, 2)]
     assert [result["images"] for result in results] == [9, 9, 10, 12]
     assert results[0]["cache"] == str(part_path(out, 3, 4))

@@ -96,7 +96,7 @@ def run_shards(
 
 
 def devices_of(resources: dict[str, float], device: str) -> list[str]:
-    """All that a cluster has of a device; `auto`: its GPUs, or where it has none, its processors."""
+    """What a cluster has of a device; `auto`: its GPUs, or where it has none, its processors."""
     gpus = 0 if device == "cpu" else int(resources.get("GPU", 0))
     return ["cuda"] * gpus or ["cpu"] * max(1, int(resources.get("CPU", 1)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def extract(
         from pzsl.extraction.fleet import extract_in_shards
 
         return _result(target, *extract_in_shards(request, target, devices, engine, overwrite))
-    job = prepare(request)
+    job = prepare(replace(request, device=devices[0]) if devices else request)
     for line in job.about:
         say(line)
     say(f"Cache: {part.path(target) if part else target}, {dtype}.")
