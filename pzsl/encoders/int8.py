@@ -46,7 +46,8 @@ class Int8Linear(nn.Module):
 
 def _rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Levels (n, d) int8 of rows, and the scale (n, 1) that brings them back."""
-    scale = rows.abs().amax(dim=1, keepdim=True).clamp_min_(TINY).div_(LEVELS)
+    high, low = rows.amax(dim=1, keepdim=True), rows.amin(dim=1, keepdim=True)
+    scale = torch.maximum(high, low.neg_()).clamp_min_(TINY).div_(LEVELS)
     return (rows / scale).round_().to(torch.int8), scale
 
 

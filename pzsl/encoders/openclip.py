@@ -154,11 +154,6 @@ def load_openclip(
     state, known = expand_token_rows(state, getattr(network, "vocab_size", 0), source.path)
     state = adapt(state, network)
     load_into(network, state, model, source.path)
-    if precision == "int8" and not to_int8(network.visual):
-        raise UsageError(
-            f"{model} sees with no transformer of open_clip's, and --precision int8 is for these "
-            "alone: use fp32."
-        )
     preprocessing = merge_preprocess_dict(network.visual.preprocess_cfg, source.config)
     preprocessing = merge_preprocess_dict(preprocessing, preset.preprocessing if preset else {})
     identity = Identity(
@@ -170,6 +165,12 @@ def load_openclip(
         dim=open_clip.get_model_config(model)["embed_dim"],
         logit_scale=float(state["logit_scale"].exp()),
     )
+    del state  # a second copy of the weights
+    if precision == "int8" and not to_int8(network.visual):
+        raise UsageError(
+            f"{model} sees with no transformer of open_clip's, and --precision int8 is for these "
+            "alone: use fp32."
+        )
     return OpenClipEncoder(network, _tokenizer(model), identity, place, known)
 
 
