@@ -55,10 +55,12 @@ class CoNetwork(nn.Module):
         self.register_buffer("key_projection", projection.clone())
         self.to(problem.images.device)
 
-    def labels(self) -> Tensor:
-        """What images are scored against: (K + U, D), or (K, D) with a linear head."""
-        refined: Tensor = self.label_adapter(self.frozen_labels)
-        return refined if self.linear is None else self.linear
+    def labels(self, count: int | None = None) -> Tensor:
+        """What images are scored against, the first `count`: (K + U, D), (K, D) if linear."""
+        if self.linear is not None:
+            return self.linear[:count]
+        refined: Tensor = self.label_adapter(self.frozen_labels[:count])
+        return refined
 
     def logits(self, adapted: Tensor, labels: Tensor) -> Tensor:
         """`s x'.e` of adapted images (n, D) and labels (c, D): (n, c)."""
@@ -70,8 +72,7 @@ class CoNetwork(nn.Module):
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Softmax over the seen classes, (n, K)."""
-        adapted, labels = self.image_adapter(images), self.labels()[: self.seen]
-        return self.logits(adapted, labels).softmax(dim=1)
+        return self.logits(self.image_adapter(images), self.labels(self.seen)).softmax(dim=1)
 
     def project(self, adapted: Tensor) -> Tensor:
         """Adapted images (n, D), less the mean training image, as unit vectors (n, d)."""

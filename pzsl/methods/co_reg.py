@@ -192,8 +192,8 @@ class CoReg(Method):
 
     def _mean_prediction(self, which: int, views: list[Tensor]) -> Tensor:
         """Mean of a network's aligned predictions of views (B, D) each: (B, K)."""
-        found = [self.pseudo.aligned(which, self.networks[which].probabilities(v)) for v in views]
-        return torch.stack(found).mean(dim=0)
+        f = self.pseudo.aligned(which, self.networks[which].probabilities(torch.cat(views)))
+        return f.view(len(views), -1, f.shape[1]).mean(dim=0)
 
     def _clean(self, which: int) -> Predict:
         """A network's predictions of training images as they are."""
