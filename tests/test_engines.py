@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from problems import make_problem, write_cache
+from safetensors.torch import load_file
 
 from pzsl.bench.paper_loop import train_paper_style, uniform_weights
 from pzsl.bench.train import Size, measure_train, write_classes
@@ -18,9 +20,15 @@ from pzsl.errors import UsageError, UserError
 from pzsl.methods.adapted import AdaptedMethod, AdaptedOptions
 from pzsl.methods.proden import Proden
 from pzsl.store import load_cache
+from pzsl.training import batched as batched_module
+from pzsl.training import run as run_module
+from pzsl.training import sweep as sweep_module
 from pzsl.training import train
+from pzsl.training.batched import run_together
 from pzsl.training.config import expand
+from pzsl.training.job import Job, work
 from pzsl.training.optimizer import AdamW
+from pzsl.training.run import one_thread
 from pzsl.training.sweep import run_sweep
 
 ROOT = Path(__file__).parents[1]
@@ -149,11 +157,116 @@ def test_an_unknown_engine_is_refused(tmp_path):
         run_sweep(tmp_path / "c.h5", [], tmp_path, torch.device("cpu"), engine="spark")
 
 
+# --- many runs in one program --------------------------------------------------------------------
+
+NUMBERS = ("S", "U", "H", "T1", "AUSUC", "disambiguation", "entropy", "gamma")
+
+
+def records(folder: Path) -> dict[str, dict]:
+    """Metrics and history of each run in a folder."""
+    return {
+        path.parent.name: {
+            "metrics": json.loads(path.read_text()),
+            "history": [
+                json.loads(line)
+                for line in path.with_name("history.jsonl").read_text().splitlines()
+            ],
+            "model": load_file(path.with_name("model.safetensors")),
+        }
+        for path in folder.rglob("metrics.json")
+    }
+
+
+def jobs_for(cache: Path, folder: Path, methods: list[str], **changes) -> list[Job]:
+    budget = {"min_steps": 8, "epochs": 4, "batch_size": 32, **changes}
+    grid = expand(
+        ("made", "h", "m"),
+        methods,
+        ["default"],
+        ["noisy"],
+        [0.2, 0.4],
+        [0.2],
+        [0, 1],
+        settings=budget,
+    )
+    return [Job(str(cache), c, str(folder / c.name), "cpu", 0.0, 2.0) for c in grid]
+
+
+def same(one: dict[str, dict], other: dict[str, dict]) -> None:
+    assert one.keys() == other.keys() and one
+    for name, expected in one.items():
+        found = other[name]
+        for key in NUMBERS:
+            assert found["metrics"][key] == pytest.approx(expected["metrics"][key], abs=1e-3), key
+        for a, b in zip(expected["history"], found["history"], strict=True):
+            assert b["loss"] == pytest.approx(a["loss"], abs=1e-5)
+        assert expected["model"].keys() == found["model"].keys()
+        for key, value in expected["model"].items():
+            torch.testing.assert_close(found["model"][key], value, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["clip-pzsl", "oracle", "proden", "rc", "cc", "cavl", "pop"])
+def test_runs_in_one_program_write_the_records_of_sequential_ones(name, tmp_path, monkeypatch):
+    cache = write_cache(tmp_path / "toy.h5", each=24)
+    with one_thread(torch.device("cpu")):
+        for job in jobs_for(cache, tmp_path / "one", [name]):
+            work(job)
+        together = []
+        group = batched_module.fit_together
+        monkeypatch.setattr(
+            batched_module, "fit_together", lambda fits: together.append(len(fits)) or group(fits)
+        )
+        assert len(list(run_together(jobs_for(cache, tmp_path / "all", [name])))) == 4
+    assert together[0] == 4 and len(together) >= 5  # the runs, then their folds
+    same(records(tmp_path / "one"), records(tmp_path / "all"))
+
+
+def test_methods_that_cannot_share_a_program_run_beside_those_that_can(tmp_path):
+    cache = write_cache(tmp_path / "toy.h5", each=12)
+    names = ["pico", "clip", "proden", "probe"]
+    with one_thread(torch.device("cpu")):
+        for job in jobs_for(cache, tmp_path / "one", names, epochs=2):
+            work(job)
+        list(run_together(jobs_for(cache, tmp_path / "all", names, epochs=2)))
+    same(records(tmp_path / "one"), records(tmp_path / "all"))
+
+
+def test_runs_in_one_program_go_on_from_their_checkpoints(tmp_path, monkeypatch):
+    cache = write_cache(tmp_path / "toy.h5", each=24)
+    cut = jobs_for(cache, tmp_path / "cut", ["clip-pzsl"])
+    save = run_module.Saver.__call__
+
+    def stop(self, method, optimizer, epoch, history):
+        save(self, method, optimizer, epoch, history)
+        if epoch == 1 and "cut" in str(self.path) and str(cut[-1].folder) in str(self.path):
+            raise KeyboardInterrupt
+
+    with one_thread(torch.device("cpu")):
+        monkeypatch.setattr(run_module.Saver, "__call__", stop)
+        with pytest.raises(KeyboardInterrupt):
+            list(run_together(cut))
+        monkeypatch.undo()
+        assert len(list((tmp_path / "cut").rglob("checkpoint.safetensors"))) == 4
+        list(run_together(cut))
+        list(run_together(jobs_for(cache, tmp_path / "whole", ["clip-pzsl"])))
+    same(records(tmp_path / "whole"), records(tmp_path / "cut"))
+
+
+def test_a_gpu_does_many_runs_in_one_program_and_a_cpu_a_process_each(tmp_path, monkeypatch):
+    called = []
+    monkeypatch.setattr(sweep_module, "run_together", lambda jobs: called.append("one") or [])
+    monkeypatch.setattr(sweep_module, "_results", lambda jobs, count: called.append(count) or [])
+    grid = [job.config for job in jobs_for(tmp_path / "c.h5", tmp_path, ["proden"])]
+    for device, workers in (("cuda", None), ("cpu", 3), ("cuda", 1)):
+        run_sweep(tmp_path / "c.h5", grid, tmp_path, torch.device(device), workers)
+    assert called == ["one", 3, 1]
+
+
 # --- pzsl bench train ----------------------------------------------------------------------------
 
 
 def test_the_paper_style_loop_disambiguates_too(tmp_path):
-    size = Size(240, 8, 12, 16)
+    size = Size(240, 8, 12, 64)
     cache = load_cache(write_classes(tmp_path / "made.h5", size))
     start = uniform_weights(cache, np.flatnonzero(cache.splits == "trainval"), 0.3, 0)
     weights = train_paper_style(cache, 2, 0.3)

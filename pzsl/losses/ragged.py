@@ -70,6 +70,10 @@ def row_softmax(values: Tensor, rows: Rows, top: Tensor | None = None) -> Tensor
 
 
 def first_largest(values: Tensor, rows: Rows) -> Tensor:
-    """Position in `values` of the largest one of each row, the first of equal ones: (B,)."""
+    """Position in `values` of the largest one of each row, the first of equal ones: (B,).
+
+    A row without any value gets the answer of a neighbour.
+    """
     largest = torch.nonzero(values == rows.spread(row_max(values, rows))).flatten()
-    return largest[torch.searchsorted(largest, rows.offsets[:-1])]
+    first = torch.searchsorted(largest, rows.offsets[:-1])
+    return largest[torch.minimum(first, first[rows.local[-1]])]

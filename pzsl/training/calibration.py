@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from pzsl.evaluation import Summary, summarise
 from pzsl.evaluation.accuracy import class_weights
 from pzsl.methods.base import Method, Problem
 from pzsl.training.features import choose_rows
-from pzsl.training.loop import fit
+from pzsl.training.loop import Fit, fit
 
 FOLDS = 4
 SMOOTH = 0.005
@@ -26,6 +26,19 @@ MakeMethod = Callable[[Problem, int], Method]
 def held_out_summaries(
     make: MakeMethod, problem: Problem, labels: Tensor, seed: int
 ) -> list[Summary]:
+    """The summaries of `fold_fits`, each method fitted when it is asked for."""
+    folds = fold_fits(make, problem, labels, seed)
+    try:
+        while True:
+            fit(*next(folds))
+    except StopIteration as done:
+        summaries: list[Summary] = done.value
+        return summaries
+
+
+def fold_fits(
+    make: MakeMethod, problem: Problem, labels: Tensor, seed: int
+) -> Generator[Fit, None, list[Summary]]:
     """Hold out a quarter of the classes and of the images, four times, and score them (ours).
 
     A fold is a small copy of the whole problem: its unseen classes are held-out ones and, where
@@ -38,6 +51,9 @@ def held_out_summaries(
         problem: the whole training problem.
         labels: (N,) refined label of each training image.
         seed: of the folds and the fits.
+
+    Yields:
+        An untrained method; it should be trained when the next is asked for.
 
     Returns:
         One summary a fold: held-out images of kept classes, and all images of held-out ones.
@@ -53,7 +69,8 @@ def held_out_summaries(
         train = torch.nonzero((image_fold != fold) & ~unseen).flatten()
         check = torch.nonzero((image_fold == fold) | unseen).flatten()
         if len(train) and len(check) and kept.any():
-            method = fit(make(hold_out(problem, kept, train), seed + fold + 1), seed + fold + 1)
+            method = make(hold_out(problem, kept, train), seed + fold + 1)
+            yield Fit(method, seed + fold + 1)
             summaries.append(_score(method, problem, kept, check, labels[check]))
     return summaries
 

@@ -10,12 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pzsl.store.disk import release
+
 MEMORY = 2.0
 """Gibibytes of training features that are held in memory; larger ones are read in blocks."""
 RUN = 256
 """Rows that lie side by side in the file and are read together: half a megabyte."""
 MIXED = 64
 """Runs whose rows are mixed with each other: 16,384 images."""
+
+BLOCK = 1 << 16
+"""Rows that are copied from a map at a time."""
 
 
 class StoredRows:
@@ -128,7 +133,12 @@ def load_rows(
     size = len(rows) * (array.nbytes // max(len(array), 1))
     if size > memory * 2**30 and isinstance(array, np.memmap):
         return cast(Tensor, StoredRows(array, rows, device))  # acts alike in all that is asked
-    return torch.from_numpy(np.asarray(array[rows])).to(device)
+    held = torch.empty(len(rows), *array.shape[1:], device=device)
+    for start in range(0, len(rows), BLOCK):
+        block = np.array(array[rows[start : start + BLOCK]], dtype=np.float32)
+        held[start : start + BLOCK] = torch.from_numpy(block)
+        release(array)
+    return held
 
 
 def choose_rows(images: Tensor, rows: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from pzsl.store import Cache, load_cache
 from pzsl.training.config import RunConfig
-from pzsl.training.run import execute
+from pzsl.training.run import Attempt, attempt, execute
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,16 @@ class Job:
     memory: float
 
 
+def begin(job: Job, sharing: int = 1) -> Attempt:
+    """A run, step by step; `sharing` a program with so many."""
+    how = torch.device(job.device), job.checkpoint_seconds, job.memory, sharing
+    return attempt(open_cache(job.cache), job.config, Path(job.folder), *how)
+
+
 def work(job: Job) -> None:
     """Do one run and write its record."""
-    device = torch.device(job.device)
-    execute(
-        open_cache(job.cache),
-        job.config,
-        Path(job.folder),
-        device,
-        job.checkpoint_seconds,
-        job.memory,
-    )
+    how = torch.device(job.device), job.checkpoint_seconds, job.memory
+    execute(open_cache(job.cache), job.config, Path(job.folder), *how)
 
 
 @lru_cache(maxsize=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,6 +34,16 @@ def batches(images: Tensor, size: int, generator: torch.Generator) -> Iterator[T
 def learning_rate(base: float, step: int, steps: int) -> float:
     """Cosine from `base` to zero (Loshchilov and Hutter 2017, without restarts)."""
     return base * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+class Fit(NamedTuple):
+    """A training that is to be done: the arguments of `fit`."""
+
+    method: Method
+    seed: int
+    optimizer: Optimizer | None = None
+    start: int = 0
+    on_epoch: EpochHook | None = None
 
 
 def fit(

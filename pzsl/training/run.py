@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -20,16 +20,17 @@ from pzsl.files import write_atomic, write_json
 from pzsl.methods import load_method, make_options
 from pzsl.methods.base import Method, Problem
 from pzsl.store import Cache
-from pzsl.training.calibration import choose_gamma, held_out_summaries
+from pzsl.training.calibration import choose_gamma, fold_fits
 from pzsl.training.checkpoint import Saver, load_checkpoint, model_bytes
 from pzsl.training.config import RunConfig
 from pzsl.training.features import MEMORY
-from pzsl.training.loop import fit, make_optimizer
+from pzsl.training.loop import Fit, fit, make_optimizer
 from pzsl.training.task import Task, evaluate_method, make_task
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 10.0
 History = list[dict[str, float | None]]
+Attempt = Generator[Fit, None, dict[str, Any]]
 
 
 def is_finished(folder: Path) -> bool:
@@ -45,7 +46,31 @@ def execute(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     memory: float = MEMORY,
 ) -> dict[str, Any]:
-    """Do one run, or what is left of it, and write its record.
+    """Do one run, or what is left of it, and write its record; arguments as of `attempt`.
+
+    Returns:
+        The metrics, as in `metrics.json`.
+    """
+    with one_thread(device):
+        steps = attempt(cache, config, folder, device, checkpoint_seconds, memory)
+        try:
+            while True:
+                fit(*next(steps))
+        except StopIteration as done:
+            metrics: dict[str, Any] = done.value
+            return metrics
+
+
+def attempt(
+    cache: Cache,
+    config: RunConfig,
+    folder: Path,
+    device: torch.device,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    memory: float = MEMORY,
+    sharing: int = 1,
+) -> Attempt:
+    """One run, or what is left of it, up to its record; it stops where something is to be trained.
 
     Args:
         cache: features, labels and splits.
@@ -54,6 +79,10 @@ def execute(
         device: to compute on.
         checkpoint_seconds: least time between two checkpoints.
         memory: GiB of training features that are held in memory; larger ones are read in blocks.
+        sharing: how many runs share the program, and its time.
+
+    Yields:
+        What is to be trained before the next is asked for.
 
     Returns:
         The metrics, as in `metrics.json`.
@@ -61,16 +90,17 @@ def execute(
     started = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", config.as_dict())
-    with one_thread(device):
-        task = make_task(cache, config, device, memory)
-        method, history = _train(task, config, folder / CHECKPOINT, checkpoint_seconds)
-        gamma = _calibrate(method, task.problem, config)
-        metrics: dict[str, Any] = dict(evaluate_method(cache, method, gamma))
+    task = make_task(cache, config, device, memory)
+    fitting, history = _prepare(task, config, folder / CHECKPOINT, checkpoint_seconds)
+    method = fitting.method
+    yield fitting
+    gamma = yield from _calibrate(method, task.problem, config)
+    metrics: dict[str, Any] = dict(evaluate_method(cache, method, gamma))
     metrics |= _label_metrics(method, task)
     metrics |= {name: task.statistics[name] for name in ("mean_candidates", "truth_outside")}
     metrics |= {"gamma": gamma, "parameters": sum(p.numel() for p in method.parameters())}
     metrics |= method.describe()
-    metrics["seconds"] = round(time.perf_counter() - started, 3)
+    metrics["seconds"] = round((time.perf_counter() - started) / sharing, 3)
     _write_record(folder, method, config, history, metrics, cache)
     return metrics
 
@@ -94,9 +124,9 @@ def make_method(config: RunConfig, problem: Problem, seed: int) -> Method:
     return kind(problem, options, torch.Generator().manual_seed(seed))
 
 
-def _train(
+def _prepare(
     task: Task, config: RunConfig, path: Path, checkpoint_seconds: float
-) -> tuple[Method, History]:
+) -> tuple[Fit, History]:
     method = make_method(config, task.problem, config.seed)
     optimizer = make_optimizer(method)
     start, history = load_checkpoint(path, method, optimizer)
@@ -106,13 +136,13 @@ def _train(
         history.append({"epoch": epoch, "loss": loss, **_label_metrics(method, task)})
         save(method, optimizer, epoch, history)
 
-    return fit(method, config.seed, optimizer, start, note), history
+    return Fit(method, config.seed, optimizer, start, note), history
 
 
-def _calibrate(method: Method, problem: Problem, config: RunConfig) -> float:
+def _calibrate(method: Method, problem: Problem, config: RunConfig) -> Generator[Fit, None, float]:
     if not method.options.calibrate or not len(problem.unseen):
         return 0.0
-    held = held_out_summaries(
+    held = yield from fold_fits(
         lambda part, seed: make_method(config, part, seed),
         problem,
         refined_labels(method),

@@ -12,6 +12,7 @@ import torch
 from pzsl.device import cores
 from pzsl.errors import UsageError
 from pzsl.progress import progress
+from pzsl.training.batched import run_together
 from pzsl.training.config import RunConfig
 from pzsl.training.features import MEMORY
 from pzsl.training.job import Job, work
@@ -40,7 +41,8 @@ def run_sweep(
 
     Args:
         cache_path: the features. configs: the grid. folder: of the sweep.
-        device: to compute on. workers: processes; None for one per core.
+        device: to compute on; a GPU does many runs in one program.
+        workers: processes; None for one per core.
         checkpoint_seconds: least time between two checkpoints of a run.
         memory: GiB of training features that a run holds in memory.
         engine: `local`: processes of this machine; `ray`: a cluster.
@@ -66,6 +68,8 @@ def run_sweep(
     with progress(len(configs), "runs", len(configs) - len(todo), "train") as bar:
         if jobs and engine == "ray":
             results = run_on_ray(jobs, workers)
+        elif device.type != "cpu" and workers is None:
+            results = run_together(jobs)
         else:
             results = _results(jobs, min(workers or default_workers(device, len(jobs)), len(jobs)))
         for _ in results:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from pzsl.methods import METHODS
 from pzsl.methods.base import Method, Problem
 from pzsl.methods.support import Support
 from pzsl.store import Cache
+from pzsl.store.disk import release
 from pzsl.training.ambiguity import candidate_sets, labelled_by_hand, training_rows
 from pzsl.training.config import RunConfig
 from pzsl.training.features import MEMORY, load_rows
@@ -65,7 +67,7 @@ def make_task(
 
     support = Support.of(tensor(sets.offsets), tensor(column[sets.labels]))
     problem = Problem(
-        images=load_rows(cache.images, rows, device, memory),
+        images=training_images(cache, device, memory),
         candidates=support,
         seen=tensor(text[cache.seen]),
         unseen=tensor(text[~cache.seen]),
@@ -76,6 +78,12 @@ def make_task(
         labelled=None if labelled is None else tensor(labelled),
     )
     return Task(problem, truth, statistics(sets, labels), rows)
+
+
+@lru_cache(maxsize=1)
+def training_images(cache: Cache, device: torch.device, memory: float) -> torch.Tensor:
+    """The training images of a cache, shared by all runs of a process."""
+    return load_rows(cache.images, training_rows(cache), device, memory)
 
 
 def evaluate_method(cache: Cache, method: Method, gamma: float) -> Metrics:
@@ -94,6 +102,7 @@ def evaluate_method(cache: Cache, method: Method, gamma: float) -> Metrics:
     for start in range(0, len(test), BLOCK):
         rows = test[start : start + BLOCK]
         images = torch.from_numpy(np.array(cache.images[rows])).to(device)
+        release(cache.images)
         with torch.no_grad():
             scores = method.scores(images).cpu().numpy()
         parts.append(summarise(scores[:, column], cache.labels[rows], cache.seen))

@@ -1,0 +1,136 @@
+"""Many runs in one program, for GPUs: the same records as one run after the other gives."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import suppress
+
+import torch
+from torch import Tensor
+
+from pzsl.methods.stack import Stack, can_stack
+from pzsl.training.features import StoredRows
+from pzsl.training.job import Job, begin
+from pzsl.training.loop import Fit, batches, epoch_generator, fit, learning_rate
+from pzsl.training.optimizer import AdamW
+from pzsl.training.run import Attempt
+
+TOGETHER = 32
+"""Most runs in one program."""
+
+
+def run_together(jobs: Sequence[Job]) -> Iterator[None]:
+    """Do runs side by side: whenever several have alike networks to train, in one program.
+
+    All go on to their next training before any is trained; those that no other is like are
+    trained by themselves.
+
+    Args:
+        jobs: the runs; 32 at a time share the memory of the device.
+
+    Yields:
+        None for each run that has been recorded.
+    """
+    alike = sorted(jobs, key=lambda job: (job.config.method, job.config.preset, job.config.labels))
+    for start in range(0, len(alike), TOGETHER):
+        group = alike[start : start + TOGETHER]
+        attempts = [begin(job, sharing=len(group)) for job in group]
+        while attempts:
+            waiting: list[tuple[Attempt, Fit]] = []
+            for attempt in attempts:
+                with suppress(StopIteration):
+                    waiting.append((attempt, next(attempt)))
+            fit_groups([fitting for _, fitting in waiting])
+            for _ in range(len(attempts) - len(waiting)):
+                yield
+            attempts = [attempt for attempt, _ in waiting]
+
+
+def fit_groups(fits: Sequence[Fit]) -> None:
+    """Train methods, those that are alike together."""
+    groups: dict[Hashable, list[Fit]] = {}
+    for number, fitting in enumerate(fits):
+        groups.setdefault(_kind(fitting, number), []).append(fitting)
+    for group in groups.values():
+        if len(group) == 1:
+            fit(*group[0])
+        else:
+            fit_together(group)
+
+
+def _kind(fitting: Fit, number: int) -> Hashable:
+    """What methods have in common that can be trained in one program; their own number if none."""
+    method, problem = fitting.method, fitting.method.problem
+    if not can_stack(method) or isinstance(problem.images, StoredRows):
+        return number
+    steps = -(-len(problem.images) // method.options.batch_size)
+    sizes = len(problem.seen), len(problem.unseen), problem.images.shape[1], steps
+    return type(method), method.options, sizes, fitting.start
+
+
+def fit_together(fits: Sequence[Fit]) -> None:
+    """Train alike methods in one program, each as `fit` would: with the same rows and hooks."""
+    first = fits[0].method
+    stack = Stack([fitting.method for fitting in fits])
+    optimizer = AdamW(stack.values, first.options.weight_decay)
+    _take_moments(fits, optimizer)
+    for epoch in range(fits[0].start, first.epochs):
+        losses = _epoch(stack, fits, optimizer, epoch)
+        if any(fitting.on_epoch for fitting in fits):
+            stack.settle()
+            _give_moments(fits, optimizer)
+        for fitting, loss in zip(fits, losses.tolist(), strict=True):
+            if fitting.on_epoch:
+                fitting.on_epoch(epoch, loss)
+    stack.settle()
+    with torch.no_grad():
+        for fitting in fits:
+            fitting.method.finish()
+
+
+def _epoch(stack: Stack, fits: Sequence[Fit], optimizer: AdamW, epoch: int) -> Tensor:
+    """One pass of each run over its own images, in its own order; returns the mean losses (R,)."""
+    first, images = fits[0].method, [fitting.method.problem.images for fitting in fits]
+    options, device = first.options, images[0].device
+    generators = [epoch_generator(fitting.seed, epoch) for fitting in fits]
+    stack.front.begin_epoch(epoch, generators[0])
+    orders = [
+        batches(own, options.batch_size, generator)
+        for own, generator in zip(images, generators, strict=True)
+    ]
+    per_epoch, total = -(-len(images[0]) // options.batch_size), torch.zeros_like(stack.each)
+    for number, rows in enumerate(zip(*orders, strict=True)):
+        rate = learning_rate(options.lr, epoch * per_epoch + number, first.epochs * per_epoch)
+        batch = stack.step_rows([own.to(device) for own in rows])
+        stack.front.loss(batch).backward()  # type: ignore[no-untyped-call]
+        optimizer.step(rate)
+        with torch.no_grad():
+            stack.front.after_step(batch)
+            total += stack.each * stack.mask.sum(1)
+    return total / torch.tensor([len(own) for own in images], device=device)
+
+
+def _take_moments(fits: Sequence[Fit], optimizer: AdamW) -> None:
+    """Go on from the moments of each run."""
+    for own, shared in _moments(fits, optimizer):
+        shared.copy_(own)
+    if isinstance(fits[0].optimizer, AdamW):
+        optimizer.steps = list(fits[0].optimizer.steps)
+
+
+def _give_moments(fits: Sequence[Fit], optimizer: AdamW) -> None:
+    """Let each run have its own moments, for its checkpoint."""
+    for own, shared in _moments(fits, optimizer):
+        own.copy_(shared)
+    for fitting in fits:
+        if isinstance(fitting.optimizer, AdamW):
+            fitting.optimizer.steps = list(optimizer.steps)
+
+
+def _moments(fits: Sequence[Fit], optimizer: AdamW) -> Iterator[tuple[Tensor, Tensor]]:
+    """The moments of each run that has an optimiser of its own, and where they are stacked."""
+    for run, fitting in enumerate(fits):
+        if isinstance(fitting.optimizer, AdamW):
+            own = [*fitting.optimizer.first, *fitting.optimizer.second]
+            for each, whole in zip(own, [*optimizer.first, *optimizer.second], strict=True):
+                yield each, whole[run]
