@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pzsl.cli import main
 from pzsl.errors import UsageError, UserError
 from pzsl.files import digest
 from pzsl.store import (
@@ -367,6 +369,28 @@ def test_what_a_file_says_of_its_part_is_checked(
     with h5py.File(parts[0], "r+") as file:
         file.attrs["part"] = json.dumps(told)
     assert f"{parts[0]}: what it says of its part is damaged" in complaint(parts, tmp_path / "x.h5")
+
+
+def test_the_command_prints_one_document_or_fails_in_one_line(
+    tmp_path: Path,
+    parts: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["pzsl", "merge", "--out", str(tmp_path / "x.h5"), "--json"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as done:
+        main()
+    told = json.loads(capsys.readouterr().out)
+    assert not done.value.code
+    assert set(told) == {"cache", "parts", "images", "classes", "virtual", "zero_shot"}
+    assert (told["parts"], told["images"], told["virtual"]) == ([*map(str, parts)], COUNT, False)
+    monkeypatch.setattr(sys, "argv", [*words, "--overwrite", str(parts[0])])
+    with pytest.raises(SystemExit) as done:
+        main()
+    said = capsys.readouterr()
+    assert done.value.code == 1 and not said.out
+    assert said.err.count("\n") == 1 and "shards 2/4, 3/4, 4/4 are missing" in said.err
 
 
 # --- virtual caches ------------------------------------------------------------------------------
