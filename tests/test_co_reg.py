@@ -543,9 +543,23 @@ def test_where_its_views_are_from_is_told():
     assert 0 <= method.describe()["partial_set"] <= 100
 
 
+def test_strong_views_are_learnt_from_only_while_they_show_the_class():
+    problem, _ = make_problem(rate=0.0)
+    random = torch.randn(240, 2, 16, generator=torch.Generator().manual_seed(0))
+    good, lost = problem.images[:, None].repeat(1, 2, 1), F.normalize(random, dim=-1)
+    kinds = ("strong", "strong")
+    for views, expected in ((good, "strong"), (lost, "weak")):
+        shown = replace(problem, views=views, view_kinds=kinds)
+        method = make("co-reg", shown)
+        assert method.learn_from == method.describe()["learn_from"] == expected
+        assert make("co-reg", shown, learn_from="strong").learn_from == "strong"
+    assert make("co-reg", problem).learn_from == "strong"
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
+        ({"learn_from": "week"}, "Did you mean 'weak'"),
         ({"head": "lineal"}, "unknown head 'lineal'. Did you mean 'linear'"),
         ({"optimizer": "adam"}, "Did you mean 'adamw'"),
         ({"head": "linear"}, "can't score the 4 unseen classes"),

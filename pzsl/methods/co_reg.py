@@ -29,6 +29,10 @@ LEAST_SHARE = 0.1
 """A class that CLIP hardly ever names counts as a tenth of the mean in the prior."""
 
 
+STEADY = 0.7
+"""Strong views are learnt from where frozen CLIP still names a candidate in this share of them."""
+
+
 class Step(NamedTuple):
     """What a step leaves for the state of one network: its queries and keys, its pseudo-labels."""
 
@@ -71,6 +75,7 @@ class CoReg(Method):
             options.sharpening,
         )
         self.views = Views(problem, options.weak_noise, options.strong_noise, options.mask)
+        self.learn_from = self._choose_views()
         self.epoch, self.generator = 0, generator
         self._steps: list[Step] = []
         self.to(device)
@@ -95,7 +100,7 @@ class CoReg(Method):
             view, _ = self.views.pair("weak", rows, self.generator)
             return sum((self._warm_up(n, view, candidates) for n in range(2)), view.new_zeros(()))
         weak = self.views.pair("weak", rows, self.generator)
-        strong = self.views.pair("strong", rows, self.generator)
+        strong = self.views.pair(self.learn_from, rows, self.generator)
         with torch.no_grad():
             f = [self._mean_prediction(n, weak) for n in range(2)]
             pseudo = [self.pseudo.serve(n, rows, f, candidates) for n in range(2)]
@@ -130,7 +135,8 @@ class CoReg(Method):
 
     def describe(self) -> dict[str, Any]:
         """Where the views are from, and how many images keep their candidates."""
-        return {"views": self.views.describe(), **self.pseudo.describe()}
+        views = {"views": self.views.describe(), "learn_from": self.learn_from}
+        return {**views, **self.pseudo.describe()}
 
     @property
     def _is_late(self) -> bool:
@@ -217,6 +223,20 @@ class CoReg(Method):
             for rows in self.support.blocks()
         )
         return torch.cat(list(found))
+
+    def _choose_views(self) -> str:
+        """Which kind of view the losses are on; no true label is looked at."""
+        views, columns = self.problem.views, self.views.columns["strong"]
+        if self.options.learn_from != "auto":
+            return self.options.learn_from
+        if views is None or not len(columns):
+            return "strong"
+        named = 0.0
+        for rows in self.support.blocks():
+            view = views[rows, columns[:1].to(rows.device).expand(len(rows))]
+            answer = (view @ self.problem.seen.T).argmax(dim=1, keepdim=True)
+            named += float(self._candidates(rows).gather(1, answer).sum())
+        return "strong" if named >= STEADY * len(self.problem.images) else "weak"
 
     def _mean_image(self) -> Tensor:
         """(D,) mean of the training images."""

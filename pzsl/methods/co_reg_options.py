@@ -10,6 +10,7 @@ from pzsl.methods.base import Problem
 
 HEADS = ("cosine", "linear")
 OPTIMIZERS = ("adamw", "sgd")
+LEARN_FROM = ("auto", "strong", "weak")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class CoRegOptions(AdaptedOptions):
         unlabelled: learn from U; off: images in U teach nothing about classes.
         unlabelled_weight: of the squared error on U.
         sharpening: temperature of the pseudo-labels.
+        learn_from: the views that the losses are on: `strong`, `weak`, or `auto`: strong, unless
+            frozen CLIP, asked on cached strong views, names a candidate in too few images. Then
+            they don't show any more what the class is about.
         mixup, mixup_alpha: mix images and pseudo-labels by Beta(alpha, alpha).
         prototype_alignment, prototype_weight, prototype_temperature, prototype_momentum: of the
             prototypes that both networks share.
@@ -49,6 +53,7 @@ class CoRegOptions(AdaptedOptions):
     unlabelled: bool = True
     unlabelled_weight: float = 1.0
     sharpening: float = 0.5
+    learn_from: str = "auto"
     mixup: bool = False
     mixup_alpha: int = 4
     prototype_alignment: bool = True
@@ -71,11 +76,12 @@ def check_options(problem: Problem, options: CoRegOptions) -> None:
     """Refuse names that are none, and a head that can't do what is asked.
 
     Raises:
-        UsageError: unknown head or optimiser; a linear head where classes are unseen.
+        UsageError: unknown head, optimiser or kind of view; a linear head where classes are unseen.
     """
     for name, value, known in (
         ("head", options.head, HEADS),
         ("optimizer", options.optimizer, OPTIMIZERS),
+        ("learn_from", options.learn_from, LEARN_FROM),
     ):
         if value not in known:
             raise UsageError(f"co-reg: unknown {name} '{value}'.{nearest(value, [*known])}")
