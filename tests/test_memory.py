@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -16,7 +12,6 @@ from pzsl.training import train
 from pzsl.training.features import MIXED, RUN, StoredRows, choose_rows, load_rows
 from pzsl.training.loop import batches, epoch_generator
 
-ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 
 
@@ -83,3 +78,17 @@ def test_a_budget_decides(tmp_path):
     size = 100 * cache.images.shape[1] * 4 / 2**30
     assert isinstance(load_rows(cache.images, rows, CPU, size), torch.Tensor)
     assert isinstance(load_rows(cache.images, rows, CPU, 0.9 * size), StoredRows)
+
+
+@pytest.mark.parametrize("method", ["clip-pzsl", "pico", "prototype"])
+def test_a_run_on_features_read_in_blocks_learns_the_same(method, tmp_path):
+    cache = write_cache(tmp_path / "toy.h5", each=60)
+    rows = [
+        train(
+            cache, method=[method], rate=[0.3], seeds=1, workers=1, memory=memory,
+            runs=tmp_path / str(memory), settings={"min_steps": 20},
+        )["runs"][0]
+        for memory in (2.0, 0.0)
+    ]  # fmt: skip
+    assert rows[1]["disambiguation"] == pytest.approx(rows[0]["disambiguation"], abs=3)
+    assert rows[1]["H"] == pytest.approx(rows[0]["H"], abs=4)
