@@ -12,7 +12,13 @@ import torch.nn.functional as F
 from problems import make_problem, unit
 
 from pzsl.methods import make_options
-from pzsl.methods.class_statistics import all_prototypes, gather, hubness, left_out_weights
+from pzsl.methods.class_statistics import (
+    all_prototypes,
+    find_space,
+    gather,
+    hubness,
+    left_out_weights,
+)
 from pzsl.methods.clip_pzsl import ClipPzsl, keep_inside
 from pzsl.models.prototypes import left_out_cosines, whitening, within_covariance
 from pzsl.training.loop import fit
@@ -83,7 +89,8 @@ def test_prototypes_and_left_out_weights_equal_a_slow_loop(whiten):
     problem, _ = make_problem(images=50, rate=0.4)
     support = problem.candidates
     weights, dense = ragged(problem)
-    found = gather(problem, support, weights, same, whiten)
+    space = find_space(problem, support, weights, same, whiten)
+    found = gather(problem, support, weights, space.place)
     images = problem.images.double().numpy()
     centred = images - images.mean(0)
     metric = np.eye(16)
@@ -100,7 +107,7 @@ def test_prototypes_and_left_out_weights_equal_a_slow_loop(whiten):
 
     logits = 20 * images @ problem.seen.double().numpy().T
     answer = left_out_weights(
-        problem, support, weights, found, same, lambda rows: torch.from_numpy(logits)[rows], 3.0
+        problem, support, weights, space.place, lambda rows: torch.from_numpy(logits)[rows], 3.0
     )
     offsets = support.offsets.tolist()
     for row, (start, end) in enumerate(pairwise(offsets)):

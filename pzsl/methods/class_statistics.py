@@ -30,30 +30,35 @@ HUB_PRIOR = 2.0
 """How many times the mean mass is added to each label's, so that chance makes no hub."""
 
 
-class ClassStatistics(NamedTuple):
-    """Prototypes of the seen classes, in a space where classes vary alike in all directions.
+class Space(NamedTuple):
+    """Where images are compared with prototypes: centred, and classes vary alike in all directions.
 
     Attributes:
         centre: (D,) mean image.
         metric: (D, D) what centred images are multiplied with.
-        sums: (K, D) of the unit images, times their label weights.
-        counts: (K,) sums of the label weights.
     """
 
     centre: Tensor
     metric: Tensor
-    sums: Tensor
-    counts: Tensor
 
     def place(self, images: Tensor) -> Tensor:
-        """Adapted images (n, D) in the space of the prototypes: unit vectors (n, D)."""
+        """Adapted images (n, D) as unit vectors (n, D) of the space."""
         return F.normalize((images - self.centre) @ self.metric, dim=-1)
 
 
-def gather(
+class ClassStatistics(NamedTuple):
+    """What each seen class has: (K, D) sums of placed images times their label weights, and (K,)
+    sums of the label weights.
+    """
+
+    sums: Tensor
+    counts: Tensor
+
+
+def find_space(
     problem: Problem, support: Support, weights: Tensor, adapt: Adapt, whiten: bool
-) -> ClassStatistics:
-    """Go through the training images, block by block, and collect what each class has.
+) -> Space:
+    """Go through the training images, block by block, for their mean and the metric.
 
     Args:
         problem: the training problem. support: its entries. weights: (M,) their label weights.
@@ -61,30 +66,27 @@ def gather(
         whiten: whether the covariance within the classes is evened out.
     """
     blocks, count = support.blocks(), len(problem.images)
-    sums, counts = torch.zeros_like(problem.seen), problem.seen.new_zeros(len(problem.seen))
     centre = torch.stack([adapt(problem.images[rows]).sum(0) for rows in blocks]).sum(0) / count
     metric = torch.eye(len(centre), device=centre.device)
-
-    def add(place: Adapt) -> None:
-        for rows in blocks:
-            entries, local = support.entries(rows)
-            columns, share = support.labels[entries], weights[entries]
-            class_sums(place(adapt(problem.images[rows])), columns, share, local, sums)
-
-    for rows in blocks:
-        entries, _ = support.entries(rows)
-        counts.index_add_(0, support.labels[entries], weights[entries])
     if whiten:
         second = torch.zeros_like(metric)
         for rows in blocks:
             centred = adapt(problem.images[rows]) - centre
             second.addmm_(centred.T, centred)
-        add(lambda images: images - centre)
+        sums, counts = gather(problem, support, weights, lambda images: adapt(images) - centre)
         metric = whitening(within_covariance(second, sums, counts, count), count)
-        sums.zero_()
-    found = ClassStatistics(centre, metric, sums, counts)
-    add(found.place)
-    return found
+    return Space(centre, metric)
+
+
+def gather(problem: Problem, support: Support, weights: Tensor, place: Adapt) -> ClassStatistics:
+    """Sum up the images of each class, as `place` has them; see `find_space` for the rest."""
+    sums, counts = torch.zeros_like(problem.seen), problem.seen.new_zeros(len(problem.seen))
+    for rows in support.blocks():
+        entries, local = support.entries(rows)
+        columns, share = support.labels[entries], weights[entries]
+        class_sums(place(problem.images[rows]), columns, share, local, sums)
+        counts.index_add_(0, columns, share)
+    return ClassStatistics(sums, counts)
 
 
 def all_prototypes(found: ClassStatistics, labels: Tensor, strength: float) -> Tensor:
@@ -104,8 +106,7 @@ def left_out_weights(
     problem: Problem,
     support: Support,
     weights: Tensor,
-    found: ClassStatistics,
-    adapt: Adapt,
+    place: Adapt,
     logits: Callable[[Tensor], Tensor],
     strength: float,
 ) -> Tensor:
@@ -113,18 +114,19 @@ def left_out_weights(
 
     Args:
         problem, support: the training problem and its entries.
-        weights: (M,) the label weights that `found` was gathered with.
-        found: the prototypes. adapt: the image adapter they were gathered with.
+        weights: (M,) the label weights before.
+        place: images (n, D) to unit vectors of the space of the prototypes.
         logits: of training rows (B,): (B, K).
         strength: what the cosine with a prototype is worth in logits.
 
     Returns:
         (M,) label weights.
     """
-    squares, answers = found.sums.square().sum(1), []
+    sums, answers = gather(problem, support, weights, place).sums, []
+    squares = sums.square().sum(1)
     for rows in support.blocks():
         entries = support.batch(rows, len(problem.seen))
-        near = entries.rows.take(found.place(adapt(problem.images[rows])) @ found.sums.T)
+        near = entries.rows.take(place(problem.images[rows]) @ sums.T)
         own = weights.index_select(0, entries.at)
         cosines = left_out_cosines(near, squares.index_select(0, entries.labels), own)
         scores = entries.rows.take(logits(rows)) + strength * cosines + entries.log_mask

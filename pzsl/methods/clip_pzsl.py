@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pzsl.losses.partial import partial_zero_shot_losses
@@ -18,8 +17,9 @@ from pzsl.losses.ragged import row_sum
 from pzsl.methods.adapted import AdaptedMethod, AdaptedOptions, entries_softmax, masked_softmax
 from pzsl.methods.base import Problem
 from pzsl.methods.class_statistics import (
-    Adapt,
+    Space,
     all_prototypes,
+    find_space,
     gather,
     hubness,
     left_out_weights,
@@ -99,9 +99,14 @@ class ClipPzsl(AdaptedMethod):
         problem, support = self.problem, self.support
         pairs = ((problem.scale * problem.cosines(rows), rows) for rows in support.blocks())
         weights = torch.cat([masked_softmax(logits, support, rows) for logits, rows in pairs])
-        if self.options.left_out:
-            for _ in range(ROUNDS):
-                weights = self._left_out(weights, lambda images: images, self._frozen_logits)
+        if not self.options.left_out:
+            return weights
+        args = problem, support
+        space = find_space(*args, weights, lambda images: images, self.options.whiten)
+        for _ in range(ROUNDS):
+            weights = left_out_weights(
+                *args, weights, space.place, self._frozen_logits, self._left_out_strength
+            )
         return weights
 
     def _inside(self) -> Tensor | None:
@@ -115,11 +120,9 @@ class ClipPzsl(AdaptedMethod):
     def _frozen_logits(self, rows: Tensor) -> Tensor:
         return self.problem.scale * self.problem.cosines(rows)
 
-    def _left_out(self, weights: Tensor, adapt: Adapt, logits: Adapt) -> Tensor:
-        problem, support, options = self.problem, self.support, self.options
-        found = gather(problem, support, weights, adapt, options.whiten)
-        strength = options.left_out_share * problem.scale
-        return left_out_weights(problem, support, weights, found, adapt, logits, strength)
+    @property
+    def _left_out_strength(self) -> float:
+        return self.options.left_out_share * self.problem.scale
 
     def loss(self, rows: Tensor) -> Tensor:
         """Partial zero-shot loss plus alignment, for training rows (B,)."""
@@ -168,13 +171,15 @@ class ClipPzsl(AdaptedMethod):
             seen = logits(rows)[:, : len(self.problem.seen)]
             return seen.lerp(self._frozen_logits(rows), 0.5)
 
-        if options.left_out:
-            self.weights.copy_(self._left_out(self.weights, self.image_adapter, both))
         parts = self.problem, self.support, self.weights
+        if options.left_out or options.prototypes:
+            space = find_space(*parts, self.image_adapter, options.whiten)
+            self.centre.copy_(space.centre)
+            self.metric.copy_(space.metric)
+        if options.left_out:
+            self.weights.copy_(left_out_weights(*parts, self.place, both, self._left_out_strength))
         if options.prototypes:
-            found = gather(*parts, self.image_adapter, options.whiten)
-            self.centre.copy_(found.centre)
-            self.metric.copy_(found.metric)
+            found = gather(*parts, self.place)
             self.prototypes.copy_(all_prototypes(found, labels, options.unseen_strength))
         if options.hubness:
             self.hubs.copy_(hubness(*parts, logits))
@@ -188,9 +193,13 @@ class ClipPzsl(AdaptedMethod):
         scores = self.logits(adapted, labels) - self.options.hubness * self.hubs
         if not self.options.prototypes:
             return scores
-        placed = F.normalize((adapted - self.centre) @ self.metric, dim=-1)
+        placed = Space(self.centre, self.metric).place(adapted)
         weight = self.problem.scale * self.options.prototype_share
         return scores + weight * placed @ self.prototypes.T
+
+    def place(self, images: Tensor) -> Tensor:
+        """Images (n, D), adapted, in the space of the prototypes: unit vectors (n, D)."""
+        return Space(self.centre, self.metric).place(self.image_adapter(images))
 
     def describe(self) -> dict[str, Any]:
         """The noise that was estimated."""

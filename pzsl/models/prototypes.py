@@ -8,6 +8,8 @@ from torch import Tensor
 
 SIMILARITY_SCALE = 20.0
 """Sharpness of the unseen labels' attention to the seen ones."""
+NEGLIGIBLE = 1e-3
+"""Lighter label weights are left out of sums over images."""
 SHRINKAGE = 2.0
 """The covariance counts as much as the identity at 2 D images."""
 
@@ -15,15 +17,18 @@ SHRINKAGE = 2.0
 def class_sums(images: Tensor, labels: Tensor, weights: Tensor, rows: Tensor, out: Tensor) -> None:
     """Add to `out` (K, D) the weighted sums of images.
 
+    Most candidates of an image carry next to no weight; those are passed over.
+
     Args:
         images: (B, D) a block of images.
         labels: (m,) class of each support entry of the block.
         weights: (m,) its label weight.
         rows: (m,) its row within the block.
     """
-    dense = images.new_zeros(len(images), len(out))
-    dense[rows, labels] = weights
-    out.addmm_(dense.T, images)
+    heavy = torch.nonzero(weights > NEGLIGIBLE).flatten()
+    picked = images.index_select(0, rows.index_select(0, heavy))
+    picked.mul_(weights.index_select(0, heavy)[:, None])
+    out.index_add_(0, labels.index_select(0, heavy), picked)
 
 
 def within_covariance(second: Tensor, sums: Tensor, counts: Tensor, images: int) -> Tensor:

@@ -16,6 +16,8 @@ from pzsl.training.features import choose_rows
 from pzsl.training.loop import Fit, fit
 
 FOLDS = 4
+FEWEST, ENOUGH = 2, 2000
+"""No more folds are fitted than give that many held-out images, but at least two."""
 SMOOTH = 0.005
 """Width, in logit scales, over which a margin counts as undecided when H is maximised."""
 BLOCK = 4096
@@ -39,7 +41,7 @@ def held_out_summaries(
 def fold_fits(
     make: MakeMethod, problem: Problem, labels: Tensor, seed: int
 ) -> Generator[Fit, None, list[Summary]]:
-    """Hold out a quarter of the classes and of the images, four times, and score them (ours).
+    """Hold out a quarter of the classes and of the images, up to four times, and score them (ours).
 
     A fold is a small copy of the whole problem: its unseen classes are held-out ones and, where
     those are too few, true unseen ones by name, in the whole problem's proportion. So the best of
@@ -63,8 +65,10 @@ def fold_fits(
     classes, count, device = len(problem.seen), len(problem.images), labels.device
     class_fold = (torch.randperm(classes, generator=generator) % FOLDS).to(device)
     image_fold = (torch.randperm(count, generator=generator) % FOLDS).to(device)
-    summaries = []
+    summaries: list[Summary] = []
     for fold in range(min(FOLDS, classes)):
+        if fold >= FEWEST and sum(len(summary.label) for summary in summaries) >= ENOUGH:
+            break
         kept, unseen = class_fold != fold, class_fold[labels] == fold
         train = torch.nonzero((image_fold != fold) & ~unseen).flatten()
         check = torch.nonzero((image_fold == fold) | unseen).flatten()
