@@ -11,11 +11,21 @@ _PUBLIC = {
     "annotate": "pzsl.annotation",
     "extract": "pzsl.extraction",
     "load_cache": "pzsl.store",
+    "merge": "pzsl.extraction",
     "train": "pzsl.training",
     "report": "pzsl.reports",
     "load_dataset": "pzsl.datasets",
 }
-__all__ = ["__version__", "annotate", "extract", "load_cache", "load_dataset", "report", "train"]
+__all__ = [
+    "__version__",
+    "annotate",
+    "extract",
+    "load_cache",
+    "load_dataset",
+    "merge",
+    "report",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -58,7 +58,10 @@ def one_line(result: tuple[int, str, str], code: int, *words: str) -> None:
         assert word in last, last
 
 
-COMMANDS = ("demo", "datasets", "extract", "import", "inspect", "prompts", "train", "report")
+COMMANDS = (
+    *("demo", "datasets", "extract", "merge", "import", "export", "inspect", "prompts", "annotate"),
+    *("train", "methods", "report", "bench"),
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -71,14 +71,18 @@ def test_training_sharpens_weights_and_finds_the_truth():
 
 def test_without_progressive_weights_they_stay_those_of_clip():
     problem, _ = make_problem()
-    method = clip_pzsl(problem, 0, progressive=False)
+    method = clip_pzsl(problem, 0, progressive=False, left_out=False)
     start = method.weights.clone()
     fit(method, 0)
     assert torch.equal(method.weights, start)
 
 
 @pytest.mark.parametrize(
-    "part", ["noise_model", "progressive", "prototypes", "image_adapter", "label_adapter"]
+    "part",
+    [
+        *("noise_model", "left_out", "progressive", "prototypes", "whiten", "hubness"),
+        *("image_adapter", "label_adapter"),
+    ],
 )
 def test_each_part_of_the_default_can_be_switched_off_and_matters(part):
     problem, _ = make_problem(rate=0.5, eta=0.2)

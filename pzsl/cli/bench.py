@@ -11,7 +11,7 @@ from pzsl.cli.common import emit, table, words
 
 def bench(
     parts: Annotated[
-        list[str] | None, typer.Argument(help="What to measure: encode, load or train. [all]")
+        list[str] | None, typer.Argument(help="What to measure: encode, load, train or annotate. [all]")
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A short look; not figures to quote.")
