@@ -11,7 +11,8 @@ from pzsl.cli.common import emit, table, words
 
 def bench(
     parts: Annotated[
-        list[str] | None, typer.Argument(help="What to measure: encode, load, train or annotate. [all]")
+        list[str] | None,
+        typer.Argument(help="encode, load, train or annotate. [all]"),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A short look; not figures to quote.")

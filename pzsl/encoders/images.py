@@ -2,9 +2,10 @@
 
 It is open_clip's evaluation transform up to its last step. The centre is cut out before resizing
 (of the source, with the same filter at the same places) instead of after, which saves the work on
-the margins; bytes differ by one level at most. Two things are as in open_clip on purpose, so that
-features stay comparable: the orientation that EXIF tells is not applied, and transparency is
-dropped. One is not: 16-bit grey, which it clips to white, is brought to 8 bits.
+the margins; bytes differ by one level at most, but at a few sharp edges where Pillow takes rows and
+columns in the other order. Two things are as in open_clip on purpose, so that features stay
+comparable: the orientation that EXIF tells is not applied, and transparency is dropped. One is not:
+16-bit grey, which it clips to white, is brought to 8 bits.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ Adapt = Callable[[Tensor], Tensor]
 """Images (n, D) as the trained network has them, or as they are."""
 HUB_PRIOR = 2.0
 """How many times the mean mass is added to each label's, so that chance makes no hub."""
+SMALLEST = 1e-6
 
 
 class Space(NamedTuple):
@@ -154,5 +155,6 @@ def hubness(
         entries = support.batch(rows, p.shape[1])
         own = entries.rows.take(p) * weights.index_select(0, entries.at)
         mass.index_add_(0, entries.labels, own, alpha=-1)
+    mass.clamp_min_(SMALLEST)  # of a single class, nothing is left
     log_mass = (mass + HUB_PRIOR * mass.mean()).log()
     return log_mass - log_mass.mean()
