@@ -25,10 +25,6 @@ from pzsl.training.loop import fit
 from pzsl.training.run import refined_labels
 
 
-def same(images: torch.Tensor) -> torch.Tensor:
-    return images
-
-
 def ragged(problem, seed: int = 0):
     """Random label weights: as entries (M,), and as a dense array (N, K)."""
     support = problem.candidates
@@ -89,8 +85,9 @@ def test_prototypes_and_left_out_weights_equal_a_slow_loop(whiten):
     problem, _ = make_problem(images=50, rate=0.4)
     support = problem.candidates
     weights, dense = ragged(problem)
-    space = find_space(problem, support, weights, same, whiten)
-    found = gather(problem, support, weights, space.place)
+    space = find_space(problem, support, weights, lambda rows: problem.images[rows], whiten)
+    place = lambda rows: space.place(problem.images[rows])  # noqa: E731
+    found = gather(problem, support, weights, place)
     images = problem.images.double().numpy()
     centred = images - images.mean(0)
     metric = np.eye(16)
@@ -107,7 +104,7 @@ def test_prototypes_and_left_out_weights_equal_a_slow_loop(whiten):
 
     logits = 20 * images @ problem.seen.double().numpy().T
     answer = left_out_weights(
-        problem, support, weights, space.place, lambda rows: torch.from_numpy(logits)[rows], 3.0
+        problem, support, weights, place, lambda rows: torch.from_numpy(logits)[rows], 3.0
     )
     offsets = support.offsets.tolist()
     for row, (start, end) in enumerate(pairwise(offsets)):

@@ -74,7 +74,7 @@ def test_kept_cosines_are_those_computed_at_each_step(monkeypatch):
     problem, _ = make_problem()
     rows = torch.tensor([3, 200, 7])
     kept = problem.cosines(rows)
-    monkeypatch.setattr("pzsl.methods.base.KEPT_COSINES", 0)
+    monkeypatch.setattr("pzsl.methods.base.KEPT", 0)
     again, _ = make_problem()
     assert torch.allclose(kept, again.cosines(rows), atol=1e-6)
     assert again._kept is None

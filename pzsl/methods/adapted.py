@@ -28,7 +28,7 @@ class AdaptedOptions(Options):
 
     image_adapter: bool = True
     label_adapter: bool = True
-    rank: int = 64
+    rank: int = 32
     alignment: float = 0.2
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from pzsl.methods.support import Support
 
-KEPT_COSINES = 1 << 25
-"""Frozen cosines that are kept rather than computed at each step, at most: 128 MB of them."""
+KEPT = 1 << 25
+"""Numbers of a kind that are kept rather than computed again, at most: 128 MB of them."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Problem:
 
     @cached_property
     def _kept(self) -> Tensor | None:
-        small = len(self.images) * len(self.seen) <= KEPT_COSINES
+        small = len(self.images) * len(self.seen) <= KEPT
         return self.images @ self.seen.T if small and isinstance(self.images, Tensor) else None
 
 
@@ -66,6 +66,7 @@ class Options:
         batch_size: images a step.
         lr, weight_decay: of the optimiser; the rate falls to zero on a cosine.
         calibrate: choose gamma of calibrated stacking on folds of the training classes.
+        fold_share: share of the epochs that a fold is trained for; `min_steps` is kept.
     """
 
     epochs: int = 10
@@ -74,6 +75,7 @@ class Options:
     lr: float = 1e-3
     weight_decay: float = 0.01
     calibrate: bool = True
+    fold_share: float = 0.5
 
 
 class Method(nn.Module):

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pzsl.losses.ragged import row_softmax
-from pzsl.methods.base import Problem
+from pzsl.methods.base import KEPT, Problem
 from pzsl.methods.support import Support
 from pzsl.models.prototypes import (
     class_sums,
@@ -24,8 +24,8 @@ from pzsl.models.prototypes import (
     within_covariance,
 )
 
-Adapt = Callable[[Tensor], Tensor]
-"""Images (n, D) as the trained network has them, or as they are."""
+OfRows = Callable[[Tensor], Tensor]
+"""Something of training rows (B,): their images (B, D), as they are or adapted, or logits."""
 HUB_PRIOR = 2.0
 """How many times the mean mass is added to each label's, so that chance makes no hub."""
 SMALLEST = 1e-6
@@ -56,36 +56,46 @@ class ClassStatistics(NamedTuple):
     counts: Tensor
 
 
+def kept(support: Support, compute: OfRows) -> OfRows:
+    """What `compute` gives, worked out once for all images where that takes little memory."""
+    blocks = support.blocks()
+    first = compute(blocks[0])
+    if len(support) * first.shape[1] > KEPT:
+        return compute
+    whole = torch.cat([first, *map(compute, blocks[1:])])
+    return lambda rows: whole.index_select(0, rows)
+
+
 def find_space(
-    problem: Problem, support: Support, weights: Tensor, adapt: Adapt, whiten: bool
+    problem: Problem, support: Support, weights: Tensor, images: OfRows, whiten: bool
 ) -> Space:
     """Go through the training images, block by block, for their mean and the metric.
 
     Args:
         problem: the training problem. support: its entries. weights: (M,) their label weights.
-        adapt: the image adapter.
+        images: (B, D) of training rows, as the network has them.
         whiten: whether the covariance within the classes is evened out.
     """
-    blocks, count = support.blocks(), len(problem.images)
-    centre = torch.stack([adapt(problem.images[rows]).sum(0) for rows in blocks]).sum(0) / count
+    blocks, count = support.blocks(), len(support)
+    centre = torch.stack([images(rows).sum(0) for rows in blocks]).sum(0) / count
     metric = torch.eye(len(centre), device=centre.device)
     if whiten:
         second = torch.zeros_like(metric)
         for rows in blocks:
-            centred = adapt(problem.images[rows]) - centre
+            centred = images(rows) - centre
             second.addmm_(centred.T, centred)
-        sums, counts = gather(problem, support, weights, lambda images: adapt(images) - centre)
+        sums, counts = gather(problem, support, weights, lambda rows: images(rows) - centre)
         metric = whitening(within_covariance(second, sums, counts, count), count)
     return Space(centre, metric)
 
 
-def gather(problem: Problem, support: Support, weights: Tensor, place: Adapt) -> ClassStatistics:
-    """Sum up the images of each class, as `place` has them; see `find_space` for the rest."""
+def gather(problem: Problem, support: Support, weights: Tensor, placed: OfRows) -> ClassStatistics:
+    """Sum up the images of each class, as `placed` has them; see `find_space` for the rest."""
     sums, counts = torch.zeros_like(problem.seen), problem.seen.new_zeros(len(problem.seen))
     for rows in support.blocks():
         entries, local = support.entries(rows)
         columns, share = support.labels[entries], weights[entries]
-        class_sums(place(problem.images[rows]), columns, share, local, sums)
+        class_sums(placed(rows), columns, share, local, sums)
         counts.index_add_(0, columns, share)
     return ClassStatistics(sums, counts)
 
@@ -107,8 +117,8 @@ def left_out_weights(
     problem: Problem,
     support: Support,
     weights: Tensor,
-    place: Adapt,
-    logits: Callable[[Tensor], Tensor],
+    placed: OfRows,
+    logits: OfRows,
     strength: float,
 ) -> Tensor:
     """Label weights by logits and by the prototypes that all other images make.
@@ -116,18 +126,18 @@ def left_out_weights(
     Args:
         problem, support: the training problem and its entries.
         weights: (M,) the label weights before.
-        place: images (n, D) to unit vectors of the space of the prototypes.
+        placed: (B, D) unit vectors of training rows, in the space of the prototypes.
         logits: of training rows (B,): (B, K).
         strength: what the cosine with a prototype is worth in logits.
 
     Returns:
         (M,) label weights.
     """
-    sums, answers = gather(problem, support, weights, place).sums, []
+    sums, answers = gather(problem, support, weights, placed).sums, []
     squares = sums.square().sum(1)
     for rows in support.blocks():
         entries = support.batch(rows, len(problem.seen))
-        near = entries.rows.take(place(problem.images[rows]) @ sums.T)
+        near = entries.rows.take(placed(rows) @ sums.T)
         own = weights.index_select(0, entries.at)
         cosines = left_out_cosines(near, squares.index_select(0, entries.labels), own)
         scores = entries.rows.take(logits(rows)) + strength * cosines + entries.log_mask
@@ -135,9 +145,7 @@ def left_out_weights(
     return torch.cat(answers)
 
 
-def hubness(
-    problem: Problem, support: Support, weights: Tensor, logits: Callable[[Tensor], Tensor]
-) -> Tensor:
+def hubness(problem: Problem, support: Support, weights: Tensor, logits: OfRows) -> Tensor:
     """How much each label draws images that are not its own (ours, after Lample et al. 2018).
 
     Args:

@@ -22,6 +22,7 @@ from pzsl.methods.class_statistics import (
     find_space,
     gather,
     hubness,
+    kept,
     left_out_weights,
 )
 from pzsl.methods.mining import Miner, MiningOptions
@@ -101,11 +102,11 @@ class ClipPzsl(AdaptedMethod):
         weights = torch.cat([masked_softmax(logits, support, rows) for logits, rows in pairs])
         if not self.options.left_out:
             return weights
-        args = problem, support
-        space = find_space(*args, weights, lambda images: images, self.options.whiten)
+        space = find_space(problem, support, weights, self._frozen, self.options.whiten)
+        placed = kept(support, lambda rows: space.place(self._frozen(rows)))
         for _ in range(ROUNDS):
             weights = left_out_weights(
-                *args, weights, space.place, self._frozen_logits, self._left_out_strength
+                problem, support, weights, placed, self._frozen_logits, self._left_out_strength
             )
         return weights
 
@@ -116,6 +117,9 @@ class ClipPzsl(AdaptedMethod):
         rows = torch.repeat_interleave(self.support.sizes)
         held = self.weights * (self.support.log_mask >= 0)
         return held.new_zeros(len(self.support)).index_add_(0, rows, held)
+
+    def _frozen(self, rows: Tensor) -> Tensor:
+        return self.problem.images[rows]
 
     def _frozen_logits(self, rows: Tensor) -> Tensor:
         return self.problem.scale * self.problem.cosines(rows)
@@ -164,8 +168,8 @@ class ClipPzsl(AdaptedMethod):
             self.miner.settle(labels, self.image_adapter, self.support)
             labels = self.miner.refined
 
-        def logits(rows: Tensor) -> Tensor:
-            return self.logits(self.image_adapter(self.problem.images[rows]), labels)
+        adapted = kept(self.support, lambda rows: self.image_adapter(self._frozen(rows)))
+        logits = kept(self.support, lambda rows: self.logits(adapted(rows), labels))
 
         def both(rows: Tensor) -> Tensor:  # the trained network has met its own training images
             seen = logits(rows)[:, : len(self.problem.seen)]
@@ -173,14 +177,16 @@ class ClipPzsl(AdaptedMethod):
 
         parts = self.problem, self.support, self.weights
         if options.left_out or options.prototypes:
-            space = find_space(*parts, self.image_adapter, options.whiten)
+            space = find_space(*parts, adapted, options.whiten)
             self.centre.copy_(space.centre)
             self.metric.copy_(space.metric)
-        if options.left_out:
-            self.weights.copy_(left_out_weights(*parts, self.place, both, self._left_out_strength))
-        if options.prototypes:
-            found = gather(*parts, self.place)
-            self.prototypes.copy_(all_prototypes(found, labels, options.unseen_strength))
+            placed = kept(self.support, lambda rows: space.place(adapted(rows)))
+            if options.left_out:
+                found = left_out_weights(*parts, placed, both, self._left_out_strength)
+                self.weights.copy_(found)
+            if options.prototypes:
+                sums = gather(*parts, placed)
+                self.prototypes.copy_(all_prototypes(sums, labels, options.unseen_strength))
         if options.hubness:
             self.hubs.copy_(hubness(*parts, logits))
 
@@ -196,10 +202,6 @@ class ClipPzsl(AdaptedMethod):
         placed = Space(self.centre, self.metric).place(adapted)
         weight = self.problem.scale * self.options.prototype_share
         return scores + weight * placed @ self.prototypes.T
-
-    def place(self, images: Tensor) -> Tensor:
-        """Images (n, D), adapted, in the space of the prototypes: unit vectors (n, D)."""
-        return Space(self.centre, self.metric).place(self.image_adapter(images))
 
     def describe(self) -> dict[str, Any]:
         """The noise that was estimated."""

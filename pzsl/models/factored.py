@@ -6,7 +6,7 @@ and a label t, adapted by B_x and B_t, is
     (x.t + (B_t'x).g_t + g_x.(B_x't) + g_x.(B_x'B_t g_t)) / (length_x length_t)
 
 The frozen cosine x.t never changes; all else has the length of the ranks. At 512 dimensions and
-rank 64 this is less than half the arithmetic of the plain way, `LowRankAdapter` and a product. The
+rank 32 this is less than half the arithmetic of the plain way, `LowRankAdapter` and a product. The
 slopes are written by hand: autograd would make three times as many small steps.
 """
 

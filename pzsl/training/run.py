@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -117,10 +118,15 @@ def one_thread(device: torch.device) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def make_method(config: RunConfig, problem: Problem, seed: int) -> Method:
-    """An untrained method; its weights are drawn from `seed` on the CPU, whatever the device."""
+def make_method(config: RunConfig, problem: Problem, seed: int, fold: bool = False) -> Method:
+    """An untrained method; its weights are drawn from `seed` on the CPU, whatever the device.
+
+    One for a `fold` has fewer epochs.
+    """
     kind, _ = load_method(config.method)
     options = make_options(config.method, config.preset, config.options)
+    if fold:
+        options = replace(options, epochs=max(1, round(options.fold_share * options.epochs)))
     return kind(problem, options, torch.Generator().manual_seed(seed))
 
 
@@ -143,7 +149,7 @@ def _calibrate(method: Method, problem: Problem, config: RunConfig) -> Generator
     if not method.options.calibrate or not len(problem.unseen):
         return 0.0
     held = yield from fold_fits(
-        lambda part, seed: make_method(config, part, seed),
+        lambda part, seed: make_method(config, part, seed, fold=True),
         problem,
         refined_labels(method),
         config.seed,
