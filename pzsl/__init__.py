@@ -13,6 +13,8 @@ _PUBLIC = {
     "load_cache": "pzsl.store",
     "merge": "pzsl.extraction",
     "train": "pzsl.training",
+    "predict": "pzsl.inference",
+    "refine": "pzsl.inference",
     "report": "pzsl.reports",
     "load_dataset": "pzsl.datasets",
 }
@@ -23,6 +25,8 @@ __all__ = [
     "load_cache",
     "load_dataset",
     "merge",
+    "predict",
+    "refine",
     "report",
     "train",
 ]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from pzsl.cli import main
 
 # Threads that wait must not spin: tests share the cores with each other and with child processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -47,3 +50,20 @@ def tiny_weights(tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("weights") / "tiny-random.safetensors"
     save_file(compact(model.state_dict(), open_clip.get_tokenizer("tiny")(texts)), file)
     return file
+
+
+@pytest.fixture
+def pzsl(monkeypatch, capsys):
+    """Run a command in this process: (exit code, stdout, stderr)."""
+
+    def run(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["pzsl", *map(str, words)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run

@@ -35,10 +35,11 @@ MAY_IMPORT: dict[str, set[str] | str] = {
     "evaluation": set(),
     "training": {"store", "candidates", "methods", "evaluation"},
     "reports": set(),
+    "inference": {"datasets", "encoders", "store", "methods", "training"},
     "demo": {"extraction", "training", "reports"},
     "bench": {
         *("datasets", "encoders", "store", "extraction", "candidates", "annotation", "models"),
-        *("losses", "methods", "evaluation", "training", "reports", "demo"),
+        *("losses", "methods", "evaluation", "training", "reports", "demo", "inference"),
     },
     "cli": ALL,
 }

@@ -13,26 +13,7 @@ import pytest
 from PIL import Image
 from problems import write_cache
 
-from pzsl.cli import main
-
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def pzsl(monkeypatch, capsys):
-    """Run a command in this process: (exit code, stdout, stderr)."""
-
-    def run(*words: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["pzsl", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture
@@ -60,7 +41,7 @@ def one_line(result: tuple[int, str, str], code: int, *words: str) -> None:
 
 COMMANDS = (
     *("demo", "datasets", "extract", "merge", "import", "export", "inspect", "prompts", "annotate"),
-    *("train", "methods", "report", "bench"),
+    *("train", "methods", "report", "refine", "predict", "bench"),
 )
 
 

@@ -20,7 +20,9 @@ from pzsl.cli import (
     inspect,
     merge,
     methods,
+    predict,
     prompts,
+    refine,
     report,
     train,
 )
@@ -49,6 +51,8 @@ app.command("annotate", short_help="Candidate sets from what CLIP answers.")(ann
 app.command("train", short_help="Stage two: methods, noise rates and seeds.")(train.train)
 app.command("methods", short_help="What can be trained, with its source.")(methods.methods)
 app.command("report", short_help="Tables and one page with figures.")(report.report)
+app.command("refine", short_help="Clean labels: what a run made of the sets.")(refine.refine)
+app.command("predict", short_help="Classes of new images, also ones never seen.")(predict.predict)
 app.command("bench", short_help="How fast this machine encodes, loads and trains.")(bench.bench)
 
 

@@ -132,6 +132,12 @@ class Method(nn.Module):
     def finish(self) -> None:
         """Called once after the last epoch, without gradient: closed-form parts go here."""
 
+    def renew(self) -> None:
+        """Called when unseen classes have joined after training, without gradient.
+
+        What was found out of each class is in place for the old ones.
+        """
+
     def scores(self, images: Tensor) -> Tensor:
         """Scores of images (n, D) for all classes, seen first: (n, K + U)."""
         raise TypeError(f"{type(self).__name__} does not score.")

@@ -17,6 +17,7 @@ from pzsl.losses.ragged import row_sum
 from pzsl.methods.adapted import AdaptedMethod, AdaptedOptions, entries_softmax, masked_softmax
 from pzsl.methods.base import Problem
 from pzsl.methods.class_statistics import (
+    OfRows,
     Space,
     all_prototypes,
     find_space,
@@ -163,12 +164,8 @@ class ClipPzsl(AdaptedMethod):
 
     def finish(self) -> None:
         """Mine the whole training set: refined labels, label weights, prototypes, hubness."""
-        labels, options = self.label_embeddings(), self.options
-        if self.miner is not None:
-            self.miner.settle(labels, self.image_adapter, self.support)
-            labels = self.miner.refined
-
         adapted = kept(self.support, lambda rows: self.image_adapter(self._frozen(rows)))
+        labels, options = self._refined(), self.options
         logits = kept(self.support, lambda rows: self.logits(adapted(rows), labels))
 
         def both(rows: Tensor) -> Tensor:  # the trained network has met its own training images
@@ -180,15 +177,45 @@ class ClipPzsl(AdaptedMethod):
             space = find_space(*parts, adapted, options.whiten)
             self.centre.copy_(space.centre)
             self.metric.copy_(space.metric)
-            placed = kept(self.support, lambda rows: space.place(adapted(rows)))
-            if options.left_out:
-                found = left_out_weights(*parts, placed, both, self._left_out_strength)
-                self.weights.copy_(found)
-            if options.prototypes:
-                sums = gather(*parts, placed)
-                self.prototypes.copy_(all_prototypes(sums, labels, options.unseen_strength))
-        if options.hubness:
+        placed = kept(self.support, lambda rows: self._space.place(adapted(rows)))
+        if options.left_out:
+            self.weights.copy_(left_out_weights(*parts, placed, both, self._left_out_strength))
+        self._mine(labels, placed, logits)
+
+    def renew(self) -> None:
+        """Mine again, for classes that have joined; the label weights stay."""
+        labels = self._refined()
+
+        def adapted(rows: Tensor) -> Tensor:
+            images: Tensor = self.image_adapter(self._frozen(rows))
+            return images
+
+        self._mine(
+            labels,
+            lambda rows: self._space.place(adapted(rows)),
+            lambda rows: self.logits(adapted(rows), labels),
+        )
+
+    def _refined(self) -> Tensor:
+        """Label embeddings (K + U, D) by the adapter, and by the mining block on all images."""
+        labels = self.label_embeddings()
+        if self.miner is None:
+            return labels
+        self.miner.settle(labels, self.image_adapter, self.support)
+        return self.miner.refined
+
+    def _mine(self, labels: Tensor, placed: OfRows, logits: OfRows) -> None:
+        """Prototypes and hubness of all classes; see `class_statistics` for the arguments."""
+        parts = self.problem, self.support, self.weights
+        if self.options.prototypes:
+            found = gather(*parts, placed)
+            self.prototypes.copy_(all_prototypes(found, labels, self.options.unseen_strength))
+        if self.options.hubness:
             self.hubs.copy_(hubness(*parts, logits))
+
+    @property
+    def _space(self) -> Space:
+        return Space(self.centre, self.metric)
 
     def scores(self, images: Tensor) -> Tensor:
         """`s (x'.e + 0.04 unit(L(x' - m)).p_c) - 0.4 h_c` of images (n, D): (n, K + U)."""
@@ -199,7 +226,7 @@ class ClipPzsl(AdaptedMethod):
         scores = self.logits(adapted, labels) - self.options.hubness * self.hubs
         if not self.options.prototypes:
             return scores
-        placed = Space(self.centre, self.metric).place(adapted)
+        placed = self._space.place(adapted)
         weight = self.problem.scale * self.options.prototype_share
         return scores + weight * placed @ self.prototypes.T
 

@@ -75,6 +75,10 @@ class Conse(Method):
         """As the classifier does."""
         self.classifier.finish()
 
+    def renew(self) -> None:
+        """As the classifier does."""
+        self.classifier.renew()
+
     def scores(self, images: Tensor) -> Tensor:
         """`s cos(z, t_c)` of images (n, D) for all classes, seen first: (n, K + U)."""
         seen = len(self.problem.seen)

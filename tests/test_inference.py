@@ -1,0 +1,220 @@
+"""Trained runs in use: restored as they were, clean labels out of them, new images and names in."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from problems import write_cache
+
+from pzsl import extract, refine, train
+from pzsl.datasets.drawing import Composition, draw
+from pzsl.errors import UserError
+from pzsl.inference.trained import read_record, restore
+from pzsl.methods import METHODS
+from pzsl.training.task import evaluate_method
+
+SHORT = {"min_steps": 4, "epochs": 2}
+
+
+def one_run(tmp_path: Path, method: str = "clip-pzsl", **grid) -> tuple[Path, Path, dict]:
+    """A cache, the folder of one run on it, and its metrics."""
+    cache = write_cache(tmp_path / "toy.h5")
+    given = {"rate": (0.3,), "seeds": 1, "workers": 1, **grid}
+    result = train(cache, method=(method,), settings=SHORT, runs=tmp_path / "runs", **given)
+    folder = Path(result["runs"][0]["path"])
+    return cache, folder, json.loads((folder / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_restored_run_scores_as_it_did_when_training_ended(tmp_path, method):
+    _, folder, metrics = one_run(tmp_path, method)
+    trained = restore(read_record(folder))
+    again = evaluate_method(trained.cache, trained.method, trained.gamma)
+    assert {name: metrics[name] for name in again} == again
+
+
+def test_mining_blocks_are_restored_too(tmp_path):
+    _, folder, metrics = one_run(tmp_path, preset=("paper",))
+    trained = restore(read_record(folder))
+    again = evaluate_method(trained.cache, trained.method, trained.gamma)
+    assert {name: metrics[name] for name in again} == again
+
+
+# --- refine --------------------------------------------------------------------------------------
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_refined_labels_are_those_that_the_record_counted_right(tmp_path):
+    _, folder, metrics = one_run(tmp_path, noise=("noisy",), eta=(0.3,))
+    out = tmp_path / "labels.csv"
+    result = refine(folder, out)
+    rows = read_table(out)
+    assert result["disambiguation"] == pytest.approx(metrics["disambiguation"], abs=0.01)
+    assert len(rows) == result["images"] == 8 * 14
+    right = [row["label"] == f"class {row['path'].split('/')[0]}" for row in rows]
+    assert 100 * np.mean(right) == pytest.approx(result["disambiguation"], abs=0.01)
+    for row in rows:
+        names = row["candidates"].split("|")
+        weights = [float(each) for each in row["weights"].split("|")]
+        assert names[0] == row["label"]
+        assert weights == sorted(weights, reverse=True)
+        assert float(row["confidence"]) == weights[0]
+        assert sum(weights) == pytest.approx(1, abs=0.02)
+    assert sum(row["outside"] == "yes" for row in rows) == result["outside"]
+
+
+def test_a_label_is_outside_only_where_the_sets_do_not_name_it(tmp_path):
+    _, folder, _ = one_run(tmp_path, noise=("noisy",), eta=(0.5,), rate=(0.1,))
+    refine(folder, tmp_path / "labels.csv")
+    given = restore(read_record(folder))
+    sets = given.task.problem.candidates
+    names = {path: number for number, path in enumerate(given.cache.paths)}
+    place = {row: at for at, row in enumerate(given.task.rows)}
+    found = read_table(tmp_path / "labels.csv")
+    for row in found:
+        at = place[names[row["path"]]]
+        own = sets.labels[int(sets.offsets[at]) : int(sets.offsets[at + 1])].tolist()
+        assert (row["outside"] == "yes") == (given.names.index(row["label"]) not in own)
+    assert any(row["outside"] == "yes" for row in found)  # half of the sets are without the truth
+
+
+def test_refine_says_in_one_line_what_is_wrong(pzsl, tmp_path):
+    cache, folder, _ = one_run(tmp_path, "clip")
+    out = tmp_path / "labels.csv"
+    assert pzsl("refine", "--run", folder, "--out", out)[0] == 0
+    wrong = [
+        (["--run", folder, "--out", out], "there already"),
+        (["--run", tmp_path, "--out", tmp_path / "a.csv"], "no finished run"),
+    ]
+    other = write_cache(tmp_path / "other.h5", seed=1)
+    wrong.append((["--run", folder, "--out", tmp_path / "a.csv", "--cache", other], "isn't the"))
+    for words, part in wrong:
+        code, text, err = pzsl("refine", *words)
+        assert (code, text) == (1, "")
+        assert part in err.strip().splitlines()[-1] and "Traceback" not in err
+    cache.unlink()
+    code, _, err = pzsl("refine", "--run", folder, "--out", tmp_path / "a.csv")
+    assert code == 1 and "toy.h5" in err
+
+
+@pytest.mark.parametrize("damage", ["no JSON", "{}", "[]"])
+def test_a_damaged_record_is_refused(tmp_path, damage):
+    _, folder, _ = one_run(tmp_path, "clip")
+    (folder / "config.json").write_text(damage)
+    with pytest.raises(UserError, match="train again"):
+        read_record(folder)
+
+
+def test_a_damaged_model_is_refused(tmp_path):
+    _, folder, _ = one_run(tmp_path)
+    model = folder / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:200])
+    with pytest.raises(UserError, match="train again"):
+        restore(read_record(folder))
+
+
+# --- classes that are named later ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["clip-pzsl", "cc", "conse", "prototype", "co-reg"])
+def test_a_name_that_joins_later_scores_as_its_twin(tmp_path, method):
+    """A class with the label embedding of an unseen one gets the same scores as that."""
+    _, folder, _ = one_run(tmp_path, method)
+    record = read_record(folder)
+    plain = restore(record)
+    twin = plain.method.problem.unseen[:1]
+    trained = restore(record, ("twin",), twin)
+    images = torch.from_numpy(np.array(plain.cache.images[:50]))
+    with torch.no_grad():
+        scores, before = trained.method.scores(images), plain.method.scores(images)
+    assert trained.names[-1] == "twin" and scores.shape[1] == before.shape[1] + 1
+    if method != "prototype":  # there a name is told apart by its distance from the mean name
+        assert torch.allclose(scores[:, -1], scores[:, trained.seen], atol=1e-4)
+    order = before.argsort(dim=1)[:, -2:]  # the old classes keep their order
+    assert (scores[:, :-1].argsort(dim=1)[:, -2:] == order).float().mean() > 0.9
+
+
+# --- predict -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained_on_shapes(tmp_path_factory) -> Path:
+    """A run of `clip-pzsl` on some of the built-in images."""
+    folder = tmp_path_factory.mktemp("shapes")
+    cache = extract("shapes", out=folder / "shapes.h5", limit=780)["cache"]
+    result = train(cache, rate=(0.1,), seeds=1, workers=1, runs=folder / "runs")
+    return Path(result["runs"][0]["path"])
+
+
+@pytest.fixture
+def drawings(tmp_path) -> Path:
+    """Ten drawings, each in a file named after what it shows."""
+    folder = tmp_path / "drawings"
+    folder.mkdir()
+    for number, shape in enumerate(("star", "circle", "heart", "ring", "cross")):
+        for texture in ("plain", "striped"):
+            pixels = draw(Composition("red", texture, shape), np.random.default_rng(number))
+            Image.fromarray(pixels).save(folder / f"red {texture} {shape}.png")
+    return folder
+
+
+def test_predict_names_what_is_in_new_images(pzsl, trained_on_shapes, drawings):
+    code, out, err = pzsl("predict", "--run", trained_on_shapes, drawings, "--top", 3, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["classes"] == 400 and len(found["images"]) == 10 and not found["failed"]
+    hits = 0
+    for image in found["images"]:
+        shares = [each["probability"] for each in image["classes"]]
+        assert len(shares) == 3 and shares == sorted(shares, reverse=True)
+        hits += Path(image["path"]).stem in [each["name"] for each in image["classes"]]
+    assert hits >= 7  # of ten, among 400 classes
+
+
+def test_predict_takes_a_name_that_training_never_met(pzsl, trained_on_shapes, drawings):
+    words = ["--class", "red star", "--class", "red plain circle", "--top", "401", "--json"]
+    code, out, err = pzsl("predict", "--run", trained_on_shapes, drawings, *words)
+    assert code == 0 and "already" in err  # the second name is one of the 400
+    found = json.loads(out)
+    assert found["classes"] == 401
+    place = {}
+    for image in found["images"]:
+        names = [each["name"] for each in image["classes"]]
+        place[Path(image["path"]).stem] = names.index("red star")
+        assert [each["seen"] for each in image["classes"] if each["name"] == "red star"] == [False]
+    best = min(place, key=place.__getitem__)
+    assert best.endswith("star") and place[best] < 10
+
+
+def test_predict_prints_what_it_can_and_then_says_what_it_could_not(
+    pzsl, trained_on_shapes, drawings
+):
+    (drawings / "broken.png").write_bytes(b"\x89PNG no image")
+    code, out, err = pzsl("predict", "--run", trained_on_shapes, drawings)
+    assert code == 1 and "red plain star" in out
+    assert "1 of 11 images can't be read" in err.strip().splitlines()[-1]
+    code, out, err = pzsl("predict", "--run", trained_on_shapes, drawings / "none.png")
+    assert (code, out) == (1, "") and "none.png" in err
+
+
+def test_predict_refuses_another_encoder(pzsl, trained_on_shapes, drawings, tiny_weights):
+    words = ["--pretrained", tiny_weights]
+    code, out, err = pzsl("predict", "--run", trained_on_shapes, drawings, *words)
+    assert (code, out) == (1, "") and "other weights" in err.strip().splitlines()[-1]
+
+
+def test_a_moved_cache_is_named(pzsl, tmp_path):
+    cache, folder, metrics = one_run(tmp_path)
+    moved = cache.rename(tmp_path / "moved.h5")
+    result = refine(folder, tmp_path / "labels.csv", cache=moved)
+    assert result["disambiguation"] == pytest.approx(metrics["disambiguation"], abs=0.01)
