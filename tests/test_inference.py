@@ -14,6 +14,7 @@ from problems import write_cache
 
 from pzsl import extract, refine, train
 from pzsl.datasets.drawing import Composition, draw
+from pzsl.datasets.rows import read_rows
 from pzsl.errors import UserError
 from pzsl.inference.trained import read_record, restore
 from pzsl.methods import METHODS
@@ -71,6 +72,9 @@ def test_refined_labels_are_those_that_the_record_counted_right(tmp_path):
         assert float(row["confidence"]) == weights[0]
         assert sum(weights) == pytest.approx(1, abs=0.02)
     assert sum(row["outside"] == "yes" for row in rows) == result["outside"]
+    as_table = read_rows(out)  # what `extract --dataset table` makes of it
+    assert [row.label for row in as_table] == [row["label"] for row in rows]
+    assert as_table[0].candidates == tuple(rows[0]["candidates"].split("|"))
 
 
 def test_a_label_is_outside_only_where_the_sets_do_not_name_it(tmp_path):

@@ -20,7 +20,7 @@ UNSURE = 0.5
 """Confidence below which a label is worth a look."""
 SHOWN = 0.001
 """Weight from which a label is listed that is no candidate."""
-COLUMNS = ("path", "label", "confidence", "outside", "candidates", "weights")
+COLUMNS = ("path", "label", "confidence", "outside", "candidates", "weights", "split")
 
 
 class Refined(NamedTuple):
@@ -45,7 +45,8 @@ def refine(
 
     Args:
         run: folder of a finished run.
-        out: the table: `path, label, confidence, outside, candidates, weights`; candidates and
+        out: the table: `path, label, confidence, outside, candidates, weights, split`, which
+            `pzsl extract --dataset table` takes again; candidates and
             their weights are separated by `|`, heaviest first. `outside` is yes where the label is
             none of the image's own candidates (only where the run estimated that this happens).
         cache: the run's cache, where it has moved.
@@ -70,7 +71,7 @@ def refine(
         weights = "|".join(f"{weight:.4f}" for weight in row.weights)
         yes = "yes" if row.outside else "no"
         line = (row.path, row.label, f"{row.confidence:.4f}", yes, "|".join(row.candidates))
-        writer.writerow((*line, weights))
+        writer.writerow((*line, weights, "trainval"))
     write_atomic(out, text.getvalue())
     truth = trained.task.truth
     known = truth >= 0
