@@ -41,7 +41,7 @@ def extract(
         int | None, typer.Option(help="Seed of the split (folder) or of the drawings (shapes).")
     ] = None,
     unseen: Annotated[
-        float | None, typer.Option(help="Share of the classes that are unseen (folder).")
+        float | None, typer.Option(help="Share of the classes that are unseen (folder; shapes: 0).")
     ] = None,
     test_share: Annotated[
         float | None, typer.Option(help="Share of a seen class's images to test on (folder).")

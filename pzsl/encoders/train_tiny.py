@@ -111,7 +111,7 @@ def main() -> None:
     """Parse the options, train, write the file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=HERE / "tiny.safetensors")
-    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--pictures", type=int, default=64, help="pictures per seen class")
     parser.add_argument("--lr", type=float, default=2e-3)
