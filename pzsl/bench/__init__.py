@@ -24,6 +24,7 @@ PARTS: dict[str, Part] = {
     "encode": Part("pzsl.bench.encode:measure_encode", "stage one beside other loops"),
     "load": Part("pzsl.bench.load:measure_load", "a large cache beside a copy in memory"),
     "train": Part("pzsl.bench.train:measure_train", "a sweep beside one run of a paper-style loop"),
+    "memory": Part("pzsl.bench.memory:measure_memory", "a run on features larger than memory"),
     "annotate": Part("pzsl.bench.annotate:measure_annotate", "candidate sets by cached features"),
 }
 """In the order in which they are measured and printed; one line each."""
@@ -38,7 +39,7 @@ def bench(parts: Sequence[str] = (), quick: bool = False) -> dict[str, dict[str,
 
     Returns:
         Of each part a dictionary with `setting` (what was measured, on what), `figures` (medians)
-        and `ratios`, each a plain dictionary.
+        and, where sides are compared, `ratios`, each a plain dictionary.
 
     Raises:
         UsageError: no such part.

@@ -59,22 +59,27 @@ def measure_load(quick: bool) -> dict[str, Any]:
     }
 
 
-def write_rows(path: Path, rows: int) -> Path:
-    """A cache of generated unit rows, with names as long as those of real images."""
+def write_rows(path: Path, rows: int, unseen: int = 0) -> Path:
+    """A cache of generated unit rows, with names as long as those of real images.
+
+    The last `unseen` of the classes have test images only.
+    """
     rng = np.random.default_rng(0)
     block = rng.standard_normal((BLOCK, DIM), dtype=np.float32)
     block /= np.linalg.norm(block, axis=1, keepdims=True)
     labels = np.arange(rows, dtype=np.int64) % CLASSES
+    seen = np.arange(CLASSES) < CLASSES - unseen
+    splits = np.where(np.arange(rows) // CLASSES % 5 < 4, "trainval", "test_seen")
     header = CacheHeader(
         dataset="generated",
         split_hash="",
         origin={},
         classes=tuple(f"class {number}" for number in range(CLASSES)),
-        seen=np.ones(CLASSES, np.bool_),
+        seen=seen,
         templates=("{}",),
         paths=tuple(f"class_{row % CLASSES}/image_{row:08d}.jpg" for row in range(rows)),
         labels=labels,
-        splits=np.where(np.arange(rows) % 5 < 4, "trainval", "test_seen"),
+        splits=np.where(seen[labels], splits, "test_unseen"),
         dim=DIM,
         model="generated",
         pretrained="",

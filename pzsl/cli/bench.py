@@ -12,7 +12,7 @@ from pzsl.cli.common import emit, table, words
 def bench(
     parts: Annotated[
         list[str] | None,
-        typer.Argument(help="encode, load, train or annotate. [all]"),
+        typer.Argument(help="encode, load, train, memory or annotate. [all]"),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A short look; not figures to quote.")

@@ -145,8 +145,12 @@ def choose_gamma(summaries: list[Summary], scale: float) -> float:
     right = np.where(seen, held.seen_class == held.label, held.unseen_class == held.label)
     hit *= right
     grid = np.linspace(margin.min(), margin.max(), 801)
-    inside = 1 / (1 + np.exp(np.clip((grid[:, None] - margin) / (SMOOTH * scale), -60, 60)))
-    seen_accuracy = inside @ np.where(seen, hit, 0)
-    unseen_accuracy = (1 - inside) @ np.where(seen, 0, hit)
+    seen_accuracy, unseen_accuracy = np.zeros((2, len(grid)))
+    for start in range(0, len(margin), BLOCK):
+        some = slice(start, start + BLOCK)
+        steps = (grid[:, None] - margin[some]) / (SMOOTH * scale)
+        inside = 1 / (1 + np.exp(np.clip(steps, -60, 60)))
+        seen_accuracy += inside @ np.where(seen, hit, 0)[some]
+        unseen_accuracy += (1 - inside) @ np.where(seen, 0, hit)[some]
     harmonic = 2 * seen_accuracy * unseen_accuracy / (seen_accuracy + unseen_accuracy + 1e-12)
     return float(grid[harmonic.argmax()])

@@ -1,0 +1,42 @@
+"""The bench of memory: a whole run in a process of its own, told with its peak."""
+
+from __future__ import annotations
+
+import tempfile
+
+import numpy as np
+import pytest
+
+from pzsl.bench import memory
+from pzsl.bench.load import CLASSES, write_rows
+from pzsl.errors import UserError
+from pzsl.store import load_cache
+
+
+def test_the_generated_cache_has_unseen_classes_with_test_images_only(tmp_path):
+    cache = load_cache(write_rows(tmp_path / "x.h5", 2000, unseen=20))
+    assert cache.seen.sum() == CLASSES - 20
+    assert set(cache.splits[cache.labels >= CLASSES - 20]) == {"test_unseen"}
+    trained = np.unique(cache.labels[cache.splits == "trainval"])
+    assert trained.tolist() == list(range(CLASSES - 20))
+
+
+def test_a_run_tells_its_peak_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    pytest.importorskip("resource", reason="this system doesn't tell a process's memory")
+    monkeypatch.setattr(memory, "QUICK", 3000)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    found = memory.measure_memory(quick=True)
+    figures = found["figures"]
+    imports, most = (
+        figures[f"gibibytes resident, {when}"] for when in ("imports alone", "at most")
+    )
+    assert found["setting"]["rows"] == 3000
+    assert 0 < imports <= most < 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_fails_is_told_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "write_rows", lambda path, *_: path.write_text("no cache") and path)
+    with pytest.raises(UserError, match="failed: ") as found:
+        memory.measure_memory(quick=True)
+    assert "\n" not in str(found.value)
