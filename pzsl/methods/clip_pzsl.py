@@ -115,9 +115,12 @@ class ClipPzsl(AdaptedMethod):
         """How much of each image's weight lies on its candidates, (N,); None if all of it."""
         if self.noise is None or self.noise.hard:
             return None
-        rows = torch.repeat_interleave(self.support.sizes)
-        held = self.weights * (self.support.log_mask >= 0)
-        return held.new_zeros(len(self.support)).index_add_(0, rows, held)
+        held = []
+        for rows in self.support.blocks():
+            entries = self.support.batch(rows, len(self.problem.seen))
+            weights = self.weights.index_select(0, entries.at) * (entries.log_mask >= 0)
+            held.append(row_sum(weights, entries.rows))
+        return torch.cat(held)
 
     def _frozen(self, rows: Tensor) -> Tensor:
         return self.problem.images[rows]

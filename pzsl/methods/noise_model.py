@@ -16,6 +16,8 @@ NEGLIGIBLE = 0.03
 """Below this estimated share the candidate sets are taken at their word."""
 OUTSIDERS = 32
 """How many labels outside a candidate set may carry weight: those CLIP finds likeliest."""
+ALL_OUTSIDERS = 1 << 24
+"""How many over all images, at most: more than half a million images have fewer each."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,11 @@ def widen(support: Support, model: NoiseModel, images: Tensor, seen: Tensor) -> 
         support: candidates. model: the estimate. images: (N, D). seen: (K, D).
 
     Returns:
-        The candidates with log-mask 0 and up to `OUTSIDERS` others with log-mask -rho.
+        The candidates with log-mask 0 and up to `OUTSIDERS` others with log-mask -rho; fewer where
+        that would be more than `ALL_OUTSIDERS` together.
     """
     labels, masks, sizes = [], [], []
-    extra = min(OUTSIDERS, len(seen))
+    extra = min(OUTSIDERS, len(seen), max(1, ALL_OUTSIDERS // len(support)))
     for rows in support.blocks():
         similar = images[rows] @ seen.T
         entries, local = support.entries(rows)
@@ -89,9 +92,11 @@ def widen(support: Support, model: NoiseModel, images: Tensor, seen: Tensor) -> 
         member = inside.scatter(1, similar.topk(extra, dim=1).indices, True)
         member &= inside | similar.isfinite()
         row, label = member.nonzero(as_tuple=True)
-        labels.append(label)
+        labels.append(label.clone())  # it is a column of a larger tensor
         masks.append(torch.where(inside[row, label], 0.0, -model.penalty))
         sizes.append(torch.bincount(row, minlength=len(rows)))
     total = torch.cat(sizes).cumsum(0)
     offsets = torch.cat([total.new_zeros(1), total])
-    return Support(offsets, torch.cat(labels), torch.cat(masks))
+    log_mask = torch.cat(masks)
+    masks.clear()  # at no time all of it twice
+    return Support(offsets, torch.cat(labels), log_mask)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pzsl.losses.ragged import Rows
+from pzsl.losses.ragged import Rows, first_largest
 
 OUTSIDE = -1e9
 """Log-mask of a label outside the support: no weight after a softmax."""
@@ -89,6 +89,15 @@ class Support:
         local = torch.repeat_interleave(sizes)
         shift = (start - sizes.cumsum(0) + sizes).index_select(0, local)
         return shift.add_(torch.arange(len(local), device=local.device)), local
+
+    def heaviest(self, weights: Tensor) -> Tensor:
+        """The label with the largest weight (M,) of each image, the first of equal ones: (N,)."""
+        found = []
+        for rows in self.blocks():
+            entries = self.batch(rows, 0)
+            own = weights.index_select(0, entries.at)
+            found.append(entries.labels[first_largest(own, entries.rows)])
+        return torch.cat(found)
 
     def dense_mask(self, entries: Tensor, local: Tensor, shape: tuple[int, int]) -> Tensor:
         """The log-mask of a batch, (B, K), `OUTSIDE` where there is no entry."""

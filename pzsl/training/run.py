@@ -159,15 +159,7 @@ def _calibrate(method: Method, problem: Problem, config: RunConfig) -> Generator
 
 def refined_labels(method: Method) -> Tensor:
     """The heaviest label of each training image, (N,) columns of the seen classes."""
-    support, weights = method.support, method.weights
-    rows = torch.repeat_interleave(support.sizes)
-    heaviest = weights.new_zeros(len(support)).scatter_reduce_(
-        0, rows, weights, "amax", include_self=False
-    )
-    top = torch.nonzero(weights == heaviest[rows]).flatten()
-    first = torch.full_like(heaviest, len(weights), dtype=torch.int64)
-    first.scatter_reduce_(0, rows[top], top, "amin")
-    return support.labels[first]
+    return method.support.heaviest(method.weights)
 
 
 def _label_metrics(method: Method, task: Task) -> dict[str, float | None]:
