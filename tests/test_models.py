@@ -10,7 +10,7 @@ from problems import make_problem
 
 from pzsl.losses.partial import alignment, partial_zero_shot_loss
 from pzsl.losses.ragged import Rows
-from pzsl.methods import make_options
+from pzsl.methods import make_options, noise_model
 from pzsl.methods.clip_pzsl import ClipPzsl
 from pzsl.methods.mining import k_means
 from pzsl.methods.noise_model import NoiseModel, estimate_noise, widen
@@ -137,7 +137,9 @@ def test_the_noise_model_finds_the_share_outside(eta):
     assert found.hard == (eta == 0)
 
 
-def test_widening_keeps_candidates_and_adds_the_likeliest_others():
+@pytest.mark.parametrize(("together", "each"), [(noise_model.ALL_OUTSIDERS, 32), (90, 3), (0, 1)])
+def test_widening_keeps_candidates_and_adds_the_likeliest_others(monkeypatch, together, each):
+    monkeypatch.setattr(noise_model, "ALL_OUTSIDERS", together)
     problem, _ = make_problem(images=30, seen=40, dim=32, rate=0.2)
     wide = widen(problem.candidates, NoiseModel(0.2, 3.0), problem.images, problem.seen)
     similar = problem.images @ problem.seen.T
@@ -146,8 +148,8 @@ def test_widening_keeps_candidates_and_adds_the_likeliest_others():
         inside = old.labels[old.offsets[row] : old.offsets[row + 1]].tolist()
         labels = new.labels[new.offsets[row] : new.offsets[row + 1]].tolist()
         masks = new.log_mask[new.offsets[row] : new.offsets[row + 1]].tolist()
-        others = sorted(set(range(40)) - set(inside), key=lambda c: -float(similar[row, c]))[:32]
-        assert labels == sorted(set(inside) | set(others))
+        others = sorted(set(range(40)) - set(inside), key=lambda c: -float(similar[row, c]))
+        assert labels == sorted({*inside, *others[:each]})
         for label, mask in zip(labels, masks, strict=True):
             assert mask == (0 if label in inside else -3.0)
 
