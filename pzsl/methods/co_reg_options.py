@@ -18,7 +18,6 @@ class CoRegOptions(AdaptedOptions):
     """Options of Co-Reg; preset `paper` has the published constants, for a ResNet-18 on images.
 
     Attributes:
-        fold_share: all epochs: the parts set in one after the other.
         head: `cosine` over label embeddings, or `linear`, for seen classes only.
         optimizer: `adamw`, or `sgd` with momentum 0.9.
         warm_up: epochs in which the networks learn from the candidate sets as they are.
@@ -43,7 +42,6 @@ class CoRegOptions(AdaptedOptions):
         weak_noise, strong_noise, mask: of augmented features, where no views are cached.
     """
 
-    fold_share: float = 1.0
     head: str = "cosine"
     optimizer: str = "adamw"
     warm_up: int = 1
