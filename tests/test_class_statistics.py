@@ -104,7 +104,7 @@ def test_prototypes_and_left_out_weights_equal_a_slow_loop(whiten):
 
     logits = 20 * images @ problem.seen.double().numpy().T
     answer = left_out_weights(
-        problem, support, weights, place, lambda rows: torch.from_numpy(logits)[rows], 3.0
+        problem, support, weights, place, lambda rows: torch.from_numpy(logits)[rows].float(), 3.0
     )
     offsets = support.offsets.tolist()
     for row, (start, end) in enumerate(pairwise(offsets)):

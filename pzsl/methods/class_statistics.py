@@ -133,7 +133,7 @@ def left_out_weights(
     Returns:
         (M,) label weights.
     """
-    sums, answers = gather(problem, support, weights, placed).sums, []
+    sums, found = gather(problem, support, weights, placed).sums, torch.empty_like(weights)
     squares = sums.square().sum(1)
     for rows in support.blocks():
         entries = support.batch(rows, len(problem.seen))
@@ -141,8 +141,8 @@ def left_out_weights(
         own = weights.index_select(0, entries.at)
         cosines = left_out_cosines(near, squares.index_select(0, entries.labels), own)
         scores = entries.rows.take(logits(rows)) + strength * cosines + entries.log_mask
-        answers.append(row_softmax(scores, entries.rows))
-    return torch.cat(answers)
+        found.index_copy_(0, entries.at, row_softmax(scores, entries.rows))
+    return found
 
 
 def hubness(problem: Problem, support: Support, weights: Tensor, logits: OfRows) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pzsl.losses.partial import partial_zero_shot_losses
 from pzsl.losses.ragged import row_sum
-from pzsl.methods.adapted import AdaptedMethod, AdaptedOptions, entries_softmax, masked_softmax
+from pzsl.methods.adapted import AdaptedMethod, AdaptedOptions, entries_softmax
 from pzsl.methods.base import Problem
 from pzsl.methods.class_statistics import (
     OfRows,
@@ -99,8 +99,10 @@ class ClipPzsl(AdaptedMethod):
     def _first_weights(self) -> Tensor:
         """Frozen CLIP's softmax over the support, corrected by the prototypes of the others."""
         problem, support = self.problem, self.support
-        pairs = ((problem.scale * problem.cosines(rows), rows) for rows in support.blocks())
-        weights = torch.cat([masked_softmax(logits, support, rows) for logits, rows in pairs])
+        weights = torch.empty_like(support.log_mask)
+        for rows in support.blocks():
+            entries = support.batch(rows, len(problem.seen))
+            weights.index_copy_(0, entries.at, entries_softmax(self._frozen_logits(rows), entries))
         if not self.options.left_out:
             return weights
         space = find_space(problem, support, weights, self._frozen, self.options.whiten)

@@ -16,8 +16,8 @@ NEGLIGIBLE = 0.03
 """Below this estimated share the candidate sets are taken at their word."""
 OUTSIDERS = 32
 """How many labels outside a candidate set may carry weight: those CLIP finds likeliest."""
-ALL_OUTSIDERS = 1 << 24
-"""How many over all images, at most: more than half a million images have fewer each."""
+ALL_OUTSIDERS = 1 << 23
+"""How many over all images, at most: more than a quarter of a million images have fewer each."""
 
 
 @dataclass(frozen=True)
