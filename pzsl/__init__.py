@@ -8,6 +8,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "PartialLabelClassifier": "pzsl.inference",
     "annotate": "pzsl.annotation",
     "extract": "pzsl.extraction",
     "load_cache": "pzsl.store",
@@ -19,6 +20,7 @@ _PUBLIC = {
     "load_dataset": "pzsl.datasets",
 }
 __all__ = [
+    "PartialLabelClassifier",
     "__version__",
     "annotate",
     "extract",

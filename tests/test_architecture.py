@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str] | str] = {
     "evaluation": set(),
     "training": {"store", "candidates", "methods", "evaluation"},
     "reports": set(),
-    "inference": {"datasets", "encoders", "store", "methods", "training"},
+    "inference": {"datasets", "encoders", "store", "candidates", "methods", "training"},
     "demo": {"extraction", "training", "reports"},
     "bench": {
         *("datasets", "encoders", "store", "extraction", "candidates", "annotation", "models"),

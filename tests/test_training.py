@@ -23,12 +23,13 @@ from pzsl.evaluation import Summary
 from pzsl.methods import make_options
 from pzsl.methods.clip_pzsl import ClipPzsl
 from pzsl.store import load_cache
+from pzsl.training import loop as loop_module
 from pzsl.training import run as run_module
 from pzsl.training import train
-from pzsl.training.calibration import choose_gamma, held_out_summaries, hold_out, unseen_names
+from pzsl.training.calibration import choose_gamma, fold_fits, hold_out, unseen_names
 from pzsl.training.config import expand, read_config, read_settings
 from pzsl.training.labels import project_attributes
-from pzsl.training.loop import batches, epoch_generator, fit, learning_rate
+from pzsl.training.loop import batches, epoch_generator, fit, fit_all, learning_rate
 from pzsl.training.run import execute, refined_labels
 
 SOURCE = ("made", "hash", "model")
@@ -129,7 +130,7 @@ def test_held_out_images_never_take_part_in_their_fold():
         used.append(part)
         return clip_pzsl(part, seed)
 
-    held = held_out_summaries(make, problem, torch.from_numpy(truth), 0)
+    held = fit_all(fold_fits(make, problem, torch.from_numpy(truth), 0))
     assert len(held) == 4
     for part, summary in zip(used, held, strict=True):
         assert len(part.images) + len(summary.label) == 160
@@ -196,7 +197,7 @@ def test_an_interrupted_run_ends_with_the_same_numbers(tmp_path, monkeypatch):
     monkeypatch.undo()
     seen = []
     monkeypatch.setattr(
-        run_module,
+        loop_module,
         "fit",
         lambda m, s, o, start, note: seen.append(start) or fit(m, s, o, start, note),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from pzsl.inference.estimator import PartialLabelClassifier
 from pzsl.inference.predict import predict
 from pzsl.inference.refine import refine
 
-__all__ = ["predict", "refine"]
+__all__ = ["PartialLabelClassifier", "predict", "refine"]

@@ -13,7 +13,7 @@ from pzsl.evaluation import Summary, summarise
 from pzsl.evaluation.accuracy import class_weights
 from pzsl.methods.base import Method, Problem
 from pzsl.training.features import choose_rows
-from pzsl.training.loop import Fit, fit
+from pzsl.training.loop import Fit
 
 FOLDS = 4
 FEWEST, ENOUGH = 2, 2000
@@ -23,19 +23,6 @@ SMOOTH = 0.005
 BLOCK = 4096
 
 MakeMethod = Callable[[Problem, int], Method]
-
-
-def held_out_summaries(
-    make: MakeMethod, problem: Problem, labels: Tensor, seed: int
-) -> list[Summary]:
-    """The summaries of `fold_fits`, each method fitted when it is asked for."""
-    folds = fold_fits(make, problem, labels, seed)
-    try:
-        while True:
-            fit(*next(folds))
-    except StopIteration as done:
-        summaries: list[Summary] = done.value
-        return summaries
 
 
 def fold_fits(

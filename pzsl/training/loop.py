@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Iterator
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from pzsl.methods.base import Method
 from pzsl.training.features import StoredRows
 from pzsl.training.optimizer import OPTIMIZERS, Optimizer
 
+T = TypeVar("T")
 EpochHook = Callable[[int, float], None]
 """Called after each epoch with its number and mean loss."""
 
@@ -74,6 +75,16 @@ def fit(
     with torch.no_grad():
         method.finish()
     return method
+
+
+def fit_all(steps: Generator[Fit, None, T]) -> T:
+    """Train whatever a computation asks for, one after the other; returns what comes of it."""
+    try:
+        while True:
+            fit(*next(steps))
+    except StopIteration as done:
+        found: T = done.value
+        return found
 
 
 def _epoch(method: Method, optimizer: Optimizer, seed: int, epoch: int) -> float:

@@ -25,7 +25,7 @@ from pzsl.training.calibration import choose_gamma, fold_fits
 from pzsl.training.checkpoint import Saver, load_checkpoint, model_bytes
 from pzsl.training.config import RunConfig
 from pzsl.training.features import MEMORY
-from pzsl.training.loop import Fit, fit, make_optimizer
+from pzsl.training.loop import Fit, fit_all, make_optimizer
 from pzsl.training.task import Task, evaluate_method, make_task
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -53,13 +53,7 @@ def execute(
         The metrics, as in `metrics.json`.
     """
     with one_thread(device):
-        steps = attempt(cache, config, folder, device, checkpoint_seconds, memory)
-        try:
-            while True:
-                fit(*next(steps))
-        except StopIteration as done:
-            metrics: dict[str, Any] = done.value
-            return metrics
+        return fit_all(attempt(cache, config, folder, device, checkpoint_seconds, memory))
 
 
 def attempt(
@@ -95,7 +89,7 @@ def attempt(
     fitting, history = _prepare(task, config, folder / CHECKPOINT, checkpoint_seconds)
     method = fitting.method
     yield fitting
-    gamma = yield from _calibrate(method, task.problem, config)
+    gamma = yield from calibrate(method, task.problem, config)
     metrics: dict[str, Any] = dict(evaluate_method(cache, method, gamma))
     metrics |= _label_metrics(method, task)
     metrics |= {name: task.statistics[name] for name in ("mean_candidates", "truth_outside")}
@@ -145,7 +139,12 @@ def _prepare(
     return Fit(method, config.seed, optimizer, start, note), history
 
 
-def _calibrate(method: Method, problem: Problem, config: RunConfig) -> Generator[Fit, None, float]:
+def calibrate(method: Method, problem: Problem, config: RunConfig) -> Generator[Fit, None, float]:
+    """gamma of a trained method, from folds of its problem; 0 where there is nothing to choose.
+
+    Yields:
+        What is to be trained before the next is asked for.
+    """
     if not method.options.calibrate or not len(problem.unseen):
         return 0.0
     held = yield from fold_fits(

@@ -1,0 +1,141 @@
+"""Methods on plain arrays: the numbers of a run, the manners of scikit-learn, and its errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from problems import make_problem, write_cache
+from sklearn.base import clone
+
+import pzsl
+from pzsl import PartialLabelClassifier, load_cache, train
+from pzsl.errors import UsageError, UserError
+from pzsl.inference.trained import read_record, restore
+
+SHORT = {"min_steps": 4, "epochs": 2}
+
+
+def toy(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Images, a mask of candidates, label embeddings of seen and unseen classes, the truth."""
+    problem, truth = make_problem(seed)
+    support = problem.candidates
+    mask = np.zeros((len(truth), 12), dtype=bool)
+    mask[np.repeat(np.arange(len(truth)), support.sizes.numpy()), support.labels.numpy()] = True
+    labels = np.concatenate([problem.seen.numpy(), problem.unseen.numpy()])
+    return problem.images.numpy(), mask, labels, truth
+
+
+def short(**words) -> PartialLabelClassifier:
+    return PartialLabelClassifier(**{"options": SHORT, "scale": 20.0, "device": "cpu", **words})
+
+
+@pytest.mark.parametrize("method", ["clip", "clip-pzsl", "conse", "lws", "co-reg"])
+def test_it_has_the_numbers_of_a_run_on_the_same_data(tmp_path: Path, method: str):
+    cache = write_cache(tmp_path / "toy.h5", candidates=True)
+    given = {"noise": ("file",), "seeds": 1, "workers": 1, "runs": tmp_path / "runs"}
+    run = train(cache, method=(method,), settings=SHORT, **given)["runs"][0]
+    data = load_cache(cache)
+    rows = np.flatnonzero(data.splits == "trainval")
+    offsets, labels = data.candidate_offsets, data.candidate_labels
+    sets = [labels[offsets[row] : offsets[row + 1]].tolist() for row in rows]
+    fitted = short(method=method).fit(data.images[rows], sets, data.label_embeddings(), data.seen)
+    test = np.flatnonzero(data.splits != "trainval")
+    trained = restore(read_record(run["path"]))
+    with torch.no_grad():
+        expected = trained.method.scores(torch.from_numpy(np.array(data.images[test])))
+    expected[:, : trained.seen] -= trained.gamma
+    found = fitted.decision_function(data.images[test])[:, np.argsort(~data.seen, kind="stable")]
+    assert np.array_equal(found, expected.numpy())
+    metrics = json.loads((Path(run["path"]) / "metrics.json").read_text())
+    assert fitted.gamma_ == metrics["gamma"]
+    right = 100 * (fitted.labels_ == data.labels[rows]).mean()
+    assert right == pytest.approx(metrics["disambiguation"])
+
+
+def test_predictions_are_the_argmax_and_probabilities_the_softmax_of_the_scores():
+    images, mask, labels, _ = toy()
+    fitted = short().fit(images, mask, labels)
+    scores = fitted.decision_function(images)
+    assert scores.shape == (len(images), 12)
+    assert np.array_equal(fitted.predict(images), scores.argmax(1))
+    expected = np.exp(scores - scores.max(1, keepdims=True))
+    expected /= expected.sum(1, keepdims=True)
+    assert np.allclose(fitted.predict_proba(images), expected, atol=1e-6)
+
+
+def test_it_finds_the_true_labels_and_knows_unseen_classes():
+    images, mask, labels, truth = toy()
+    fitted = short().fit(images, mask, labels)
+    assert fitted.seen_.tolist() == [True] * 8 + [False] * 4
+    assert (fitted.labels_ == truth).mean() > 0.95
+    assert ((fitted.confidence_ > 0) & (fitted.confidence_ <= 1 + 1e-6)).all()
+    assert (fitted.predict(labels) == np.arange(12)).mean() > 0.9  # a name is like its images
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.permutations(range(12)), st.floats(0.1, 10))
+def test_the_order_of_classes_and_the_length_of_vectors_do_not_matter(order, length):
+    images, mask, labels, _ = toy()
+    order = np.array(order)
+    plain = short(method="clip").fit(images, mask, labels)
+    moved = short(method="clip").fit(length * images, mask[:, order], labels[order] * length)
+    scores = plain.decision_function(images)
+    assert np.allclose(moved.decision_function(images), scores[:, order], atol=1e-4)
+    assert np.array_equal(order[moved.labels_], plain.labels_)
+
+
+def test_masks_and_lists_say_the_same():
+    images, mask, labels, _ = toy()
+    lists = [set(np.flatnonzero(row).tolist()) for row in mask]
+    one, other = (short().fit(images, given, labels) for given in (mask, lists))
+    assert np.array_equal(one.decision_function(images), other.decision_function(images))
+
+
+def test_it_clones_as_scikit_learn_wants_it():
+    words = {"method": "cc", "options": SHORT, "seed": 3}
+    copy = clone(PartialLabelClassifier(**words))
+    assert {name: copy.get_params()[name] for name in words} == words
+    assert copy.set_params(seed=4).seed == 4
+    with pytest.raises(UsageError, match="sede"):
+        copy.set_params(sede=4)
+    assert "PartialLabelClassifier" in pzsl.__all__
+
+
+def test_what_is_wrong_is_said_in_one_line():
+    images, mask, labels, _ = toy()
+    empty, unknown, zero = mask.copy(), [[0]] * len(images), images.copy()
+    empty[7] = False
+    unknown[5] = [0, 12]
+    zero[3] = 0
+    words = [["class 0"]] * len(images)
+    wrong = [
+        ((images[0], mask, labels), r"X should be an array \(n, D\).*\(16,\)"),
+        ((images[:, :5], mask, labels), "5 dimensions and label_embeddings 16"),
+        ((zero, mask, labels), "X, row 3 is all zero"),
+        ((images, mask[:, :5], labels), r"\(240, 12\), but have \(240, 5\)"),
+        ((images, mask[:9].tolist(), labels), r"\(240,\), but have \(9,\)"),
+        ((images, mask.astype(int), labels), "mask of bool"),
+        ((images, empty, labels), "row 7 has no candidate"),
+        ((images, unknown, labels), "row 5 has candidate 12"),
+        ((images, words, labels), "row 0 should be a collection of class numbers"),
+        ((images, mask, labels, [True] * 3), r"seen should be \(12,\)"),
+        ((images, mask, labels, np.arange(12) < 4), "row 1 has the unseen class 5"),
+    ]
+    for arrays, part in wrong:
+        with pytest.raises(UserError, match=part) as error:
+            short().fit(*arrays)
+        assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="call fit first"):
+        short().predict(images)
+    with pytest.raises(UserError, match=r"\(n, 16\)"):
+        short(method="clip").fit(images, mask, labels).predict(images[:, :5])
+    with pytest.raises(UsageError, match="needs true labels"):
+        short(method="oracle").fit(images, mask, labels)
+    with pytest.raises(UsageError, match="Unknown method"):
+        short(method="clop").fit(images, mask, labels)
