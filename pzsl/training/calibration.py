@@ -18,8 +18,9 @@ from pzsl.training.loop import Fit
 FOLDS = 4
 FEWEST, ENOUGH = 2, 2000
 """No more folds are fitted than give that many held-out images, but at least two."""
-SMOOTH = 0.005
-"""Width, in logit scales, over which a margin counts as undecided when H is maximised."""
+SMOOTH = 0.03
+"""Width, in logit scales, over which a margin counts as undecided when H is maximised: held-out
+images are few, and the sharp maximum is that of their accidents."""
 BLOCK = 4096
 
 MakeMethod = Callable[[Problem, int], Method]
