@@ -225,7 +225,7 @@ def cli(*words: str, **options) -> subprocess.Popen:
 def test_train_killed_between_epochs_goes_on_to_the_same_table(tmp_path):
     cache = write_cache(tmp_path / "toy.h5", each=30)
     words = ["train", "--cache", str(cache), "--rate", "0.4", "--seeds", "2", "--workers", "1"]
-    words += ["--set", "epochs=40,batch_size=16", "--checkpoint-seconds", "0", "--json"]
+    words += ["--set", "epochs=15,batch_size=16", "--checkpoint-seconds", "0", "--json"]
     process = cli(*words, "--runs", str(tmp_path / "cut"))
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not list((tmp_path / "cut").rglob("checkpoint*")):
