@@ -13,11 +13,13 @@ from problems import make_problem, unit
 
 from pzsl.methods import make_options
 from pzsl.methods.class_statistics import (
+    POWER,
     all_prototypes,
     find_space,
     gather,
     hubness,
     left_out_weights,
+    without_hubs,
 )
 from pzsl.methods.clip_pzsl import ClipPzsl, keep_inside
 from pzsl.models.prototypes import left_out_cosines, whitening, within_covariance
@@ -118,17 +120,49 @@ def test_prototypes_and_left_out_weights_equal_a_slow_loop(whiten):
         assert np.allclose(answer[start:end].numpy(), powers / powers.sum(), atol=1e-3)
 
 
-def test_hubness_counts_only_the_images_of_other_classes():
+def test_hubness_is_a_power_mean_over_images():
+    problem, _ = make_problem(images=40)
+    logits = (20 * problem.images @ problem.seen.T).double()
+    expected = np.log(np.exp(POWER * logits.numpy()).sum(0)) / POWER
+    found = hubness(problem.candidates, lambda rows: logits[rows].float())
+    assert np.allclose(found.numpy(), expected - expected.mean(), atol=1e-4)
+
+
+def test_hubness_counts_a_class_s_own_images_as_one_class():
     problem, _ = make_problem(images=40)
     weights, dense = ragged(problem)
     labels = torch.cat([problem.seen, problem.unseen])
     logits = (20 * problem.images @ labels.T).double()
-    p = logits.softmax(1).numpy()
+    drawn = np.exp(POWER * logits.numpy())
     own = np.hstack([dense, np.zeros((40, 4))])
-    mass = (p * (1 - own)).sum(0)
-    expected = np.log(mass + 2 * mass.mean())
-    found = hubness(problem, problem.candidates, weights, lambda rows: logits[rows].float())
-    assert np.allclose(found.numpy(), expected - expected.mean(), atol=1e-4)
+    expected = []
+    for label in range(len(labels)):
+        mean = (drawn * (1 - own))[:, label].sum() / (1 - own)[:, label].sum()
+        if own[:, label].any():
+            mean += np.average(drawn[:, label], weights=own[:, label]) / len(labels)
+        expected.append(np.log(mean) / POWER)
+    found = hubness(problem.candidates, lambda rows: logits[rows].float(), weights)
+    assert np.allclose(found.numpy(), np.array(expected) - np.mean(expected), atol=1e-4)
+
+
+def test_hubness_is_finite_for_images_and_classes_without_weight():
+    problem, _ = make_problem(images=6, seen=3, rate=1.0)
+    weights = torch.tensor([1.0, 0, 0]).repeat(6)  # all images are of the first class
+    logits = 100 * problem.images @ problem.seen.T
+    assert hubness(problem.candidates, lambda rows: logits[rows], weights).isfinite().all()
+
+
+def test_a_label_that_draws_everything_is_a_hub_and_loses_its_lead():
+    problem, _ = make_problem(images=40)
+    logits = 20 * problem.images @ problem.seen.T
+    logits[:, 2] += 5
+    freed = without_hubs(problem.candidates, lambda rows: logits[rows], 1.0)
+    assert hubness(problem.candidates, lambda rows: logits[rows]).argmax() == 2
+    everything = torch.arange(40)
+    lead = [rows[:, 2].mean() - rows.mean() for rows in (logits, freed(everything))]
+    assert lead[1] < 0.2 * lead[0]
+    same = without_hubs(problem.candidates, lambda rows: logits[rows], 0.0)
+    assert torch.equal(same(everything), logits)
 
 
 def test_left_out_prototypes_find_more_true_labels_than_frozen_clip():

@@ -132,7 +132,8 @@ def test_unseen_prototypes_equal_a_slow_loop():
 @pytest.mark.parametrize("eta", [0.0, 0.1, 0.2, 0.3])
 def test_the_noise_model_finds_the_share_outside(eta):
     problem, _ = make_problem(images=2000, seen=12, rate=0.3, eta=eta, spread=0.05)
-    found = estimate_noise(problem.images, problem.candidates, problem.seen, problem.scale)
+    logits = problem.scale * problem.images @ problem.seen.T
+    found = estimate_noise(problem.candidates, lambda rows: logits[rows])
     assert found.eta == pytest.approx(eta, abs=0.05)
     assert found.hard == (eta == 0)
 
@@ -141,7 +142,7 @@ def test_the_noise_model_finds_the_share_outside(eta):
 def test_widening_keeps_candidates_and_adds_the_likeliest_others(monkeypatch, together, each):
     monkeypatch.setattr(noise_model, "ALL_OUTSIDERS", together)
     problem, _ = make_problem(images=30, seen=40, dim=32, rate=0.2)
-    wide = widen(problem.candidates, NoiseModel(0.2, 3.0), problem.images, problem.seen)
+    wide = widen(problem.candidates, NoiseModel(0.2, 3.0), problem.cosines)
     similar = problem.images @ problem.seen.T
     old, new = problem.candidates, wide
     for row in range(30):

@@ -6,6 +6,7 @@ weights to labels by the prototypes that all *other* images make.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -26,9 +27,9 @@ from pzsl.models.prototypes import (
 
 OfRows = Callable[[Tensor], Tensor]
 """Something of training rows (B,): their images (B, D), as they are or adapted, or logits."""
-HUB_PRIOR = 2.0
-"""How many times the mean mass is added to each label's, so that chance makes no hub."""
-SMALLEST = 1e-6
+POWER = 0.4
+"""Of the mean over images that says how much a label draws them."""
+SMALLEST = 1e-9
 
 
 class Space(NamedTuple):
@@ -145,24 +146,51 @@ def left_out_weights(
     return found
 
 
-def hubness(problem: Problem, support: Support, weights: Tensor, logits: OfRows) -> Tensor:
-    """How much each label draws images that are not its own (ours, after Lample et al. 2018).
+def hubness(support: Support, logits: OfRows, weights: Tensor | None = None) -> Tensor:
+    """How much each label draws images, whatever they show (ours, after Smith et al. 2017).
+
+    A label's share in a softmax over *images*, which is what CLIP's other half was trained on, has
+    the sum of `exp logits` over all images as its denominator. Here it is a power mean.
 
     Args:
-        problem: the training problem. support: its entries. weights: (M,) their label weights.
-        logits: of training rows (B,) over all classes, seen first: (B, K + U).
+        support: of the N training images.
+        logits: of training rows (B,) over C labels, seen first: (B, C).
+        weights: (M,) label weights, so that a class's own images count as one C-th of all. Else
+            seen labels would draw more than unseen ones, and more so the fewer classes there are:
+            gamma could not be chosen on folds. None: all images alike.
 
     Returns:
-        (K + U,) log of the softmax mass from other classes' images, less its mean.
+        (C,) log of the mean, less its mean over the labels.
     """
-    seen = len(problem.seen)
-    mass = problem.seen.new_zeros(seen + len(problem.unseen))
+    of_others, of_own, mass = [], [], support.log_mask.new_zeros(())
     for rows in support.blocks():
-        p = logits(rows).softmax(dim=1)
-        mass += p.sum(0)
-        entries = support.batch(rows, p.shape[1])
-        own = entries.rows.take(p) * weights.index_select(0, entries.at)
-        mass.index_add_(0, entries.labels, own, alpha=-1)
-    mass.clamp_min_(SMALLEST)  # of a single class, nothing is left
-    log_mass = (mass + HUB_PRIOR * mass.mean()).log()
-    return log_mass - log_mass.mean()
+        block = POWER * logits(rows)
+        if weights is not None:
+            entries = support.batch(rows, block.shape[1])
+            share = weights.index_select(0, entries.at)
+            mass = mass + block.new_zeros(block.shape[1]).index_add_(0, entries.labels, share)
+            own = torch.full_like(block, -torch.inf).view(-1)
+            own[entries.rows.cells] = entries.rows.take(block) + share.log()
+            of_own.append(own.view_as(block).logsumexp(dim=0))
+            rest = (1 - share).clamp_min_(SMALLEST).log_()
+            block.view(-1).index_add_(0, entries.rows.cells, rest)
+        of_others.append(block.logsumexp(dim=0))
+    drawn = torch.stack(of_others).logsumexp(dim=0)
+    if weights is not None:
+        drawn = drawn - (len(support) - mass).clamp_min(1).log()
+        own_mean = torch.stack(of_own).logsumexp(dim=0) - mass.clamp_min(SMALLEST).log()
+        drawn = torch.logaddexp(drawn, own_mean - math.log(len(drawn)))
+    return (drawn - drawn.mean()) / POWER
+
+
+def without_hubs(support: Support, logits: OfRows, share: float) -> OfRows:
+    """Logits of training rows less a share of the hubness of their labels.
+
+    Args:
+        support: of the training images. logits: of training rows (B,) over C labels: (B, C).
+        share: 0 for the logits as they are.
+    """
+    if not share:
+        return logits
+    hubs = share * hubness(support, logits)
+    return lambda rows: logits(rows) - hubs

@@ -25,6 +25,7 @@ from pzsl.methods.class_statistics import (
     hubness,
     kept,
     left_out_weights,
+    without_hubs,
 )
 from pzsl.methods.mining import Miner, MiningOptions
 from pzsl.methods.noise_model import estimate_noise, widen
@@ -51,7 +52,7 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
         prototype_share: weight of the prototypes in the score, in units of the logit scale.
         unseen_strength: length of an unseen label's prototype.
         whiten: even out the covariance within the classes before comparing with prototypes.
-        hubness: how much of a label's hubness is taken off its score.
+        hubness: how much of a label's hubness is taken off its score, wherever labels compete.
     """
 
     noise_model: bool = True
@@ -60,10 +61,10 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
     left_out: bool = True
     left_out_share: float = 0.08
     prototypes: bool = True
-    prototype_share: float = 0.04
+    prototype_share: float = 0.06
     unseen_strength: float = 0.5
     whiten: bool = True
-    hubness: float = 0.4
+    hubness: float = 0.45
 
 
 class ClipPzsl(AdaptedMethod):
@@ -79,12 +80,12 @@ class ClipPzsl(AdaptedMethod):
         self, problem: Problem, options: ClipPzslOptions, generator: torch.Generator
     ) -> None:
         super().__init__(problem, options, generator)
+        self._frozen_logits = without_hubs(self.support, self._similarities, options.hubness)
         self.noise = None
         if options.noise_model:
-            args = (problem.images, self.support, problem.seen, problem.scale)
-            self.noise = estimate_noise(*args)
+            self.noise = estimate_noise(self.support, self._frozen_logits)
             if not self.noise.hard:
-                self.support = widen(self.support, self.noise, problem.images, problem.seen)
+                self.support = widen(self.support, self.noise, self._frozen_logits)
         self.miner = Miner(problem, options, generator) if options.mining else None
         self.register_buffer("weights", self._first_weights())
         self.inside = self._inside()
@@ -127,7 +128,7 @@ class ClipPzsl(AdaptedMethod):
     def _frozen(self, rows: Tensor) -> Tensor:
         return self.problem.images[rows]
 
-    def _frozen_logits(self, rows: Tensor) -> Tensor:
+    def _similarities(self, rows: Tensor) -> Tensor:
         return self.problem.scale * self.problem.cosines(rows)
 
     @property
@@ -173,10 +174,6 @@ class ClipPzsl(AdaptedMethod):
         labels, options = self._refined(), self.options
         logits = kept(self.support, lambda rows: self.logits(adapted(rows), labels))
 
-        def both(rows: Tensor) -> Tensor:  # the trained network has met its own training images
-            seen = logits(rows)[:, : len(self.problem.seen)]
-            return seen.lerp(self._frozen_logits(rows), 0.5)
-
         parts = self.problem, self.support, self.weights
         if options.left_out or options.prototypes:
             space = find_space(*parts, adapted, options.whiten)
@@ -184,8 +181,19 @@ class ClipPzsl(AdaptedMethod):
             self.metric.copy_(space.metric)
         placed = kept(self.support, lambda rows: self._space.place(adapted(rows)))
         if options.left_out:
-            self.weights.copy_(left_out_weights(*parts, placed, both, self._left_out_strength))
+            self.weights.copy_(
+                left_out_weights(*parts, placed, self._answer(logits), self._left_out_strength)
+            )
         self._mine(labels, placed, logits)
+
+    def _answer(self, logits: OfRows) -> OfRows:
+        """Which seen label an image has: half by the network, which has met its own images."""
+
+        def of_seen(rows: Tensor) -> Tensor:
+            return logits(rows)[:, : len(self.problem.seen)]
+
+        trained = without_hubs(self.support, of_seen, self.options.hubness)
+        return lambda rows: trained(rows).lerp(self._frozen_logits(rows), 0.5)
 
     def renew(self) -> None:
         """Mine again, for classes that have joined; the label weights stay."""
@@ -216,24 +224,31 @@ class ClipPzsl(AdaptedMethod):
             found = gather(*parts, placed)
             self.prototypes.copy_(all_prototypes(found, labels, self.options.unseen_strength))
         if self.options.hubness:
-            self.hubs.copy_(hubness(*parts, logits))
+
+            def whole(rows: Tensor) -> Tensor:
+                return self._with_prototypes(logits(rows), placed(rows))
+
+            self.hubs.copy_(hubness(self.support, whole, self.weights))
+
+    def _with_prototypes(self, logits: Tensor, placed: Tensor) -> Tensor:
+        """Add what placed images (n, D) have in common with the prototypes to logits (n, K + U)."""
+        if not self.options.prototypes:
+            return logits
+        weight = self.problem.scale * self.options.prototype_share
+        return torch.addmm(logits, placed, self.prototypes.T, alpha=weight)
 
     @property
     def _space(self) -> Space:
         return Space(self.centre, self.metric)
 
     def scores(self, images: Tensor) -> Tensor:
-        """`s (x'.e + 0.04 unit(L(x' - m)).p_c) - 0.4 h_c` of images (n, D): (n, K + U)."""
+        """`s (x'.e + 0.06 unit(L(x' - m)).p_c) - 0.45 h_c` of images (n, D): (n, K + U)."""
         adapted = self.image_adapter(images)
         labels = self.label_embeddings()
         if self.miner is not None:
             labels = self.miner.answer(labels, adapted)
-        scores = self.logits(adapted, labels) - self.options.hubness * self.hubs
-        if not self.options.prototypes:
-            return scores
-        placed = self._space.place(adapted)
-        weight = self.problem.scale * self.options.prototype_share
-        return scores + weight * placed @ self.prototypes.T
+        scores = self._with_prototypes(self.logits(adapted, labels), self._space.place(adapted))
+        return scores - self.options.hubness * self.hubs
 
     def describe(self) -> dict[str, Any]:
         """The noise that was estimated."""

@@ -55,7 +55,7 @@ class CoReg(Method):
         check_options(problem, options)
         classes, device = len(problem.seen), problem.images.device
         outsiders = NoiseModel(eta=0.0, penalty=-OUTSIDE)
-        self.support = widen(problem.candidates, outsiders, problem.images, problem.seen)
+        self.support = widen(problem.candidates, outsiders, problem.cosines)
         self.register_buffer("weights", self._frozen_weights())
         dim = problem.images.shape[1]
         projection = torch.randn(options.dimension, dim, generator=generator) / dim**0.5

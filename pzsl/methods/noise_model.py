@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pzsl.losses.ragged import row_sum
+from pzsl.methods.class_statistics import OfRows
 from pzsl.methods.support import Support
 
 ROUNDS = 30
@@ -33,12 +35,7 @@ class NoiseModel:
         return self.eta < NEGLIGIBLE
 
 
-def frozen_probabilities(images: Tensor, seen: Tensor, scale: float) -> Tensor:
-    """Frozen CLIP's softmax over the seen classes, (B, K)."""
-    return torch.softmax(scale * images @ seen.T, dim=-1)
-
-
-def estimate_noise(images: Tensor, support: Support, seen: Tensor, scale: float) -> NoiseModel:
+def estimate_noise(support: Support, logits: OfRows) -> NoiseModel:
     """Estimate the share of images whose true label is not a candidate.
 
     A true label is replaced with probability eta, each wrong label joins with probability q. With
@@ -46,13 +43,15 @@ def estimate_noise(images: Tensor, support: Support, seen: Tensor, scale: float)
     `(1 - m_i) r / ((1 - m_i) r + m_i)` with `r = eta q / ((1 - eta)(1 - q))`; eta is its mean.
 
     Args:
-        images: (N, D). support: their candidates. seen: (K, D). scale: CLIP's logit scale.
+        support: candidates of N images.
+        logits: frozen CLIP's, of training rows (B,) over the seen classes: (B, K).
 
     Returns:
         The estimate.
     """
-    mass = torch.cat([_inside(images, support, seen, scale, rows) for rows in support.blocks()])
-    classes, size = len(seen), support.sizes.float().mean().item()
+    parts = [_inside(support, rows, logits(rows)) for rows in support.blocks()]
+    mass, classes = torch.cat([part for part, _ in parts]), parts[0][1]
+    size = support.sizes.float().mean().item()
     eta = START
     for _ in range(ROUNDS):
         q = (size - (1 - eta)) / max(classes - 1, 1)
@@ -65,31 +64,32 @@ def estimate_noise(images: Tensor, support: Support, seen: Tensor, scale: float)
     return NoiseModel(eta, penalty)
 
 
-def _inside(images: Tensor, support: Support, seen: Tensor, scale: float, rows: Tensor) -> Tensor:
-    p = frozen_probabilities(images[rows], seen, scale)
-    entries, local = support.entries(rows)
-    return p.new_zeros(len(rows)).index_add_(0, local, p[local, support.labels[entries]])
+def _inside(support: Support, rows: Tensor, logits: Tensor) -> tuple[Tensor, int]:
+    """The softmax mass on the candidates of each row, (B,), and how many classes there are."""
+    entries = support.batch(rows, logits.shape[1])
+    return row_sum(entries.rows.take(logits.softmax(dim=1)), entries.rows), logits.shape[1]
 
 
-def widen(support: Support, model: NoiseModel, images: Tensor, seen: Tensor) -> Support:
+def widen(support: Support, model: NoiseModel, logits: OfRows) -> Support:
     """Let the likeliest labels outside each candidate set carry weight, at a penalty.
 
     Args:
-        support: candidates. model: the estimate. images: (N, D). seen: (K, D).
+        support: candidates. model: the estimate.
+        logits: frozen CLIP's, of training rows (B,) over the seen classes: (B, K).
 
     Returns:
         The candidates with log-mask 0 and up to `OUTSIDERS` others with log-mask -rho; fewer where
         that would be more than `ALL_OUTSIDERS` together.
     """
     labels, masks, sizes = [], [], []
-    extra = min(OUTSIDERS, len(seen), max(1, ALL_OUTSIDERS // len(support)))
+    most = min(OUTSIDERS, max(1, ALL_OUTSIDERS // len(support)))
     for rows in support.blocks():
-        similar = images[rows] @ seen.T
+        similar = logits(rows)
         entries, local = support.entries(rows)
         inside = torch.zeros_like(similar, dtype=torch.bool)
         inside[local, support.labels[entries]] = True
         similar[inside] = -torch.inf
-        member = inside.scatter(1, similar.topk(extra, dim=1).indices, True)
+        member = inside.scatter(1, similar.topk(min(most, similar.shape[1]), dim=1).indices, True)
         member &= inside | similar.isfinite()
         row, label = member.nonzero(as_tuple=True)
         labels.append(label.clone())  # it is a column of a larger tensor
