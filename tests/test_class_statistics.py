@@ -21,7 +21,8 @@ from pzsl.methods.class_statistics import (
     left_out_weights,
     without_hubs,
 )
-from pzsl.methods.clip_pzsl import ClipPzsl, keep_inside
+from pzsl.methods.clip_pzsl import ClipPzsl
+from pzsl.methods.noise_model import keep_inside
 from pzsl.models.prototypes import left_out_cosines, whitening, within_covariance
 from pzsl.training.loop import fit
 from pzsl.training.run import refined_labels

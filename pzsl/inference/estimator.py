@@ -108,11 +108,13 @@ class PartialLabelClassifier:
             raise UserError(
                 f"X should have shape (n, {problem.seen.shape[1]}), but has {images.shape}."
             )
+        blocks = torch.split(torch.from_numpy(images), BLOCK)
+        device = problem.seen.device
         scores = np.empty((len(images), len(self.classes_)), dtype=np.float32)
         with torch.no_grad():
-            for start in range(0, len(images), BLOCK):
-                block = torch.from_numpy(images[start : start + BLOCK]).to(problem.seen.device)
-                found = self.method_.scores(block)
+            self.method_.look(lambda: (block.to(device) for block in blocks))
+            for start, block in zip(range(0, len(images), BLOCK), blocks, strict=False):
+                found = self.method_.scores(block.to(device))
                 found[:, : len(problem.seen)] -= self.gamma_
                 scores[start : start + BLOCK, self._order] = found.cpu().numpy()
         return scores

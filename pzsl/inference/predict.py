@@ -57,22 +57,30 @@ def predict(
     encoder = _encoder(features, pretrained, device)
     names = _new_names(features, classes)
     trained = restore(record, names, _embeddings(record, features, encoder, names))
-    found: list[dict[str, Any]] = []
+    paths: list[Path] = []
+    embeddings: list[Tensor] = []
     failed: list[dict[str, str]] = []
     with progress(len(files), "images") as bar:
         for start in range(0, len(files), BATCH):
             batch = files[start : start + BATCH]
             read, pixels = _read(encoder, batch, failed)
             if read:
-                found += _answers(trained, read, encoder.encode_images(torch.stack(pixels)), top)
+                paths += read
+                embeddings.append(encoder.encode_images(torch.stack(pixels)))
             bar.update(len(batch))
+    found = _answers(trained, paths, embeddings, top)
     return {"classes": len(trained.names), "images": found, "failed": failed}
 
 
-def _answers(trained: Trained, paths: list[Path], images: Tensor, top: int) -> list[dict[str, Any]]:
-    """The likeliest classes of images (n, D)."""
+def _answers(
+    trained: Trained, paths: list[Path], blocks: list[Tensor], top: int
+) -> list[dict[str, Any]]:
+    """The likeliest classes of images, in blocks (n, D)."""
+    if not blocks:
+        return []
     with torch.no_grad():
-        scores = trained.method.scores(images)
+        trained.method.look(lambda: blocks)
+        scores = torch.cat([trained.method.scores(images) for images in blocks])
     scores[:, : trained.seen] -= trained.gamma
     shares = scores.softmax(dim=1)
     best = scores.topk(min(top, scores.shape[1]), dim=1).indices

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pzsl.methods.support import Support
+from pzsl.methods.transduction import Blocks
 
 KEPT = 1 << 25
 """Numbers of a kind that are kept rather than computed again, at most: 128 MB of them."""
@@ -136,6 +137,12 @@ class Method(nn.Module):
         """Called when unseen classes have joined after training, without gradient.
 
         What was found out of each class is in place for the old ones.
+        """
+
+    def look(self, blocks: Blocks) -> None:
+        """Called with all images that are to be scored, before they are, without gradient.
+
+        Inductive methods don't look.
         """
 
     def scores(self, images: Tensor) -> Tensor:

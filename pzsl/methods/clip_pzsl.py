@@ -28,13 +28,12 @@ from pzsl.methods.class_statistics import (
     without_hubs,
 )
 from pzsl.methods.mining import Miner, MiningOptions
-from pzsl.methods.noise_model import estimate_noise, widen
+from pzsl.methods.noise_model import estimate_noise, keep_inside, widen
 from pzsl.methods.support import Entries
+from pzsl.methods.transduction import Blocks, Crowd, Scored
 
 ROUNDS = 3
 """Of label weights and left-out prototypes in turn, before training; more change nothing."""
-SMALL = 1e-6
-"""Shares of an image's weight that are neither nothing nor all of it, in single precision."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +93,7 @@ class ClipPzsl(AdaptedMethod):
         self.register_buffer("centre", problem.images.new_zeros(dim))
         self.register_buffer("metric", problem.images.new_zeros(dim, dim))
         self.register_buffer("hubs", problem.images.new_zeros(classes))
+        self.crowd: Crowd | None = None
         self._last: tuple[Entries, Tensor] | None = None
         self.to(problem.images.device)
 
@@ -234,8 +234,11 @@ class ClipPzsl(AdaptedMethod):
         """Add what placed images (n, D) have in common with the prototypes to logits (n, K + U)."""
         if not self.options.prototypes:
             return logits
-        weight = self.problem.scale * self.options.prototype_share
-        return torch.addmm(logits, placed, self.prototypes.T, alpha=weight)
+        return torch.addmm(logits, placed, self.prototypes.T, alpha=self._prototype_weight)
+
+    @property
+    def _prototype_weight(self) -> float:
+        return self.options.prototype_share * self.problem.scale
 
     @property
     def _space(self) -> Space:
@@ -243,33 +246,25 @@ class ClipPzsl(AdaptedMethod):
 
     def scores(self, images: Tensor) -> Tensor:
         """`s (x'.e + 0.06 unit(L(x' - m)).p_c) - 0.45 h_c` of images (n, D): (n, K + U)."""
+        scores, placed = self._scored(images)
+        return scores if self.crowd is None else self.crowd.rescore(scores, placed)
+
+    def _scored(self, images: Tensor) -> Scored:
         adapted = self.image_adapter(images)
         labels = self.label_embeddings()
         if self.miner is not None:
             labels = self.miner.answer(labels, adapted)
-        scores = self._with_prototypes(self.logits(adapted, labels), self._space.place(adapted))
-        return scores - self.options.hubness * self.hubs
+        placed = self._space.place(adapted)
+        scores = self._with_prototypes(self.logits(adapted, labels), placed)
+        return scores - self.options.hubness * self.hubs, placed
+
+    def look(self, blocks: Blocks) -> None:
+        """Let unseen labels attend to all images that are to be scored, where that is asked for."""
+        self.crowd = None
+        guess = self.prototypes[len(self.problem.seen) :]
+        if self.options.unseen_points == "test" and self.options.prototypes and len(guess):
+            self.crowd = Crowd(guess, self._prototype_weight, lambda: map(self._scored, blocks()))
 
     def describe(self) -> dict[str, Any]:
         """The noise that was estimated."""
         return {"estimated_eta": round(self.noise.eta, 4)} if self.noise else {}
-
-
-def keep_inside(answer: Tensor, entries: Entries, inside: Tensor) -> Tensor:
-    """A model's label weights, with the candidates' share of each image as it was (ours).
-
-    A model that is trained on weights which hold outsiders down learns to hold them down, and
-    would do so twice when asked. Frozen CLIP has not met the candidate sets: whether the truth is
-    among them stays as it was found there; which label it is follows the model.
-
-    Args:
-        answer: (m,) the model's weights. entries: of the batch.
-        inside: (B,) the candidates' share at the start.
-
-    Returns:
-        (m,) weights; each image's sum to one.
-    """
-    candidate, rows = entries.log_mask >= 0, entries.rows
-    now = row_sum(answer * candidate, rows).clamp(SMALL, 1 - SMALL)
-    more, less = rows.spread(inside / now), rows.spread((1 - inside) / (1 - now))
-    return answer * torch.where(candidate, more, less)

@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pzsl.errors import UsageError, nearest
 from pzsl.methods.base import Options, Problem
 from pzsl.methods.support import OUTSIDE, Support
 from pzsl.models.mining_block import Parts, SemanticMiningBlock
 
 Adapt = Callable[[Tensor], Tensor]
 CENTROID_ROUNDS = 10
+POINTS = ["none", "centroids", "test"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class MiningOptions(Options):
         k_means, self_attention, feed_forward: which parts it has; with none there is no block.
         layers: how many layers.
         unseen_points: what unseen labels attend to at inference: `none` (inductive), `centroids`
-            (class-agnostic k-means centroids of the training images) or `test` (transductive).
+            (class-agnostic k-means centroids of the training images; the block alone does) or
+            `test` (transductive: all images that are to be classified).
     """
 
     k_means: bool = False
@@ -33,6 +36,23 @@ class MiningOptions(Options):
     feed_forward: bool = False
     layers: int = 2
     unseen_points: str = "none"
+
+    def __post_init__(self) -> None:
+        """Refuse what unseen labels can't attend to.
+
+        Raises:
+            UsageError: an unknown word, or centroids without the block.
+        """
+        if self.unseen_points not in POINTS:
+            raise UsageError(
+                f"unseen_points is {', '.join(POINTS)}, not '{self.unseen_points}'."
+                f"{nearest(self.unseen_points, POINTS)}"
+            )
+        if self.unseen_points == "centroids" and not self.mining:
+            raise UsageError(
+                "unseen_points=centroids needs the mining block: add --set k_means=on, or "
+                "--preset paper."
+            )
 
     @property
     def mining(self) -> bool:
@@ -50,10 +70,6 @@ class Miner(nn.Module):
         self, problem: Problem, options: MiningOptions, generator: torch.Generator
     ) -> None:
         super().__init__()
-        if options.unseen_points not in ("none", "centroids", "test"):
-            raise ValueError(
-                f"unseen_points is none, centroids or test, not {options.unseen_points}"
-            )
         self.problem, self.points = problem, options.unseen_points
         parts = Parts(options.k_means, options.self_attention, options.feed_forward)
         dim, classes = problem.images.shape[1], len(problem.seen) + len(problem.unseen)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pzsl.losses.ragged import row_sum
 from pzsl.methods.class_statistics import OfRows
-from pzsl.methods.support import Support
+from pzsl.methods.support import Entries, Support
 
 ROUNDS = 30
 START = 0.1
@@ -18,6 +18,8 @@ NEGLIGIBLE = 0.03
 """Below this estimated share the candidate sets are taken at their word."""
 OUTSIDERS = 32
 """How many labels outside a candidate set may carry weight: those CLIP finds likeliest."""
+SMALL = 1e-6
+"""Shares of an image's weight that are neither nothing nor all of it, in single precision."""
 ALL_OUTSIDERS = 1 << 23
 """How many over all images, at most: more than a quarter of a million images have fewer each."""
 
@@ -100,3 +102,23 @@ def widen(support: Support, model: NoiseModel, logits: OfRows) -> Support:
     log_mask = torch.cat(masks)
     masks.clear()  # at no time all of it twice
     return Support(offsets, torch.cat(labels), log_mask)
+
+
+def keep_inside(answer: Tensor, entries: Entries, inside: Tensor) -> Tensor:
+    """A model's label weights, with the candidates' share of each image as it was (ours).
+
+    A model that is trained on weights which hold outsiders down learns to hold them down, and
+    would do so twice when asked. Frozen CLIP has not met the candidate sets: whether the truth is
+    among them stays as it was found there; which label it is follows the model.
+
+    Args:
+        answer: (m,) the model's weights. entries: of the batch.
+        inside: (B,) the candidates' share at the start.
+
+    Returns:
+        (m,) weights; each image's sum to one.
+    """
+    candidate, rows = entries.log_mask >= 0, entries.rows
+    now = row_sum(answer * candidate, rows).clamp(SMALL, 1 - SMALL)
+    more, less = rows.spread(inside / now), rows.spread((1 - inside) / (1 - now))
+    return answer * torch.where(candidate, more, less)

@@ -41,6 +41,7 @@ PAPER = MappingProxyType(
         "feed_forward": True,
     }
 )
+TRANSDUCTIVE = MappingProxyType({"unseen_points": "test"})
 PICO_PAPER = MappingProxyType(
     {
         "first_phi": 0.95,
@@ -83,7 +84,7 @@ METHODS: dict[str, Entry] = {
         2026,
         "candidates",
         "label embeddings mined from ambiguous images, label weights that follow the model",
-        MappingProxyType({"default": NONE, "paper": PAPER}),
+        MappingProxyType({"default": NONE, "paper": PAPER, "transductive": TRANSDUCTIVE}),
     ),
     "conse": Entry(
         "pzsl.methods.conse:Conse:ConseOptions",

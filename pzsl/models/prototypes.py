@@ -67,7 +67,9 @@ def whitening(covariance: Tensor, images: int) -> Tensor:
     return whole.mul_(level.sqrt()).to(covariance)
 
 
-def left_out_cosines(near: Tensor, squares: Tensor, weights: Tensor) -> Tensor:
+def left_out_cosines(
+    near: Tensor, squares: Tensor, weights: Tensor, shortest: float = 1e-3
+) -> Tensor:
     """Cosines of images with the prototypes that the others make, without the image itself.
 
     An image that is part of a prototype is like it, whatever its label.
@@ -76,11 +78,12 @@ def left_out_cosines(near: Tensor, squares: Tensor, weights: Tensor) -> Tensor:
         near: (m,) products of a unit image and the sum of a class.
         squares: (m,) squared length of that sum.
         weights: (m,) weight of the image in the sum.
+        shortest: sums below this length count as if they had it.
 
     Returns:
-        (m,).
+        (m,), or the shape that the three have together.
     """
-    length = (squares - 2 * weights * near + weights**2).clamp_min(1e-6).sqrt()
+    length = (squares - 2 * weights * near + weights**2).clamp_min(shortest**2).sqrt()
     return (near - weights) / length
 
 

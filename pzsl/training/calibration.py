@@ -99,11 +99,12 @@ def _score(
     target = torch.argsort(order)[labels].cpu().numpy()
     width = classes + unseen_names(seen, classes, len(problem.unseen))
     side = np.arange(width) < seen
-    parts = []
-    for start in range(0, len(check), BLOCK):
-        with torch.no_grad():
-            scores = method.scores(problem.images[check[start : start + BLOCK]])[:, :width]
-        parts.append(summarise(scores.cpu().numpy(), target[start : start + BLOCK], side))
+    blocks, parts = torch.split(check, BLOCK), []
+    with torch.no_grad():
+        method.look(lambda: (problem.images[rows] for rows in blocks))
+        for start, rows in zip(range(0, len(check), BLOCK), blocks, strict=True):
+            scores = method.scores(problem.images[rows])[:, :width].cpu().numpy()
+            parts.append(summarise(scores, target[start : start + BLOCK], side))
     joined = Summary.join(parts)
     # Classes are balanced over all folds together, so each answers to its number in the problem.
     names = np.concatenate([order.cpu().numpy(), np.full(width - classes, -1)])

@@ -97,15 +97,20 @@ def evaluate_method(cache: Cache, method: Method, gamma: float) -> Metrics:
     test = np.flatnonzero(np.isin(cache.splits, ("test_seen", "test_unseen")))
     order = np.concatenate([np.flatnonzero(cache.seen), np.flatnonzero(~cache.seen)])
     column = np.argsort(order)
+    blocks = [test[start : start + BLOCK] for start in range(0, len(test), BLOCK)]
     device = method.problem.images.device
-    parts = []
-    for start in range(0, len(test), BLOCK):
-        rows = test[start : start + BLOCK]
+
+    def read(rows: NDArray[np.int64]) -> torch.Tensor:
         images = torch.from_numpy(np.array(cache.images[rows])).to(device)
         release(cache.images)
-        with torch.no_grad():
-            scores = method.scores(images).cpu().numpy()
-        parts.append(summarise(scores[:, column], cache.labels[rows], cache.seen))
+        return images
+
+    parts = []
+    with torch.no_grad():
+        method.look(lambda: map(read, blocks))
+        for rows in blocks:
+            scores = method.scores(read(rows)).cpu().numpy()
+            parts.append(summarise(scores[:, column], cache.labels[rows], cache.seen))
     if not parts:
         return dict.fromkeys(("S", "U", "H", "T1", "AUSUC"))
     return evaluate_summary(Summary.join(parts), gamma)
