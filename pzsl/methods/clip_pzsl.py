@@ -51,7 +51,8 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
         prototype_share: weight of the prototypes in the score, in units of the logit scale.
         unseen_strength: length of an unseen label's prototype.
         whiten: even out the covariance within the classes before comparing with prototypes.
-        hubness: how much of a label's hubness is taken off its score, wherever labels compete.
+        hubness: how much of a label's hubness is taken off its logits: in the noise model, in the
+            label weights before and after training, and in the score.
     """
 
     noise_model: bool = True
@@ -63,7 +64,7 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
     prototype_share: float = 0.06
     unseen_strength: float = 0.5
     whiten: bool = True
-    hubness: float = 0.45
+    hubness: float = 0.3
 
 
 class ClipPzsl(AdaptedMethod):
@@ -245,7 +246,7 @@ class ClipPzsl(AdaptedMethod):
         return Space(self.centre, self.metric)
 
     def scores(self, images: Tensor) -> Tensor:
-        """`s (x'.e + 0.06 unit(L(x' - m)).p_c) - 0.45 h_c` of images (n, D): (n, K + U)."""
+        """`s (x'.e + 0.06 unit(L(x' - m)).p_c) - 0.3 h_c` of images (n, D): (n, K + U)."""
         scores, placed = self._scored(images)
         return scores if self.crowd is None else self.crowd.rescore(scores, placed)
 
