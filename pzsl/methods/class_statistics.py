@@ -146,41 +146,52 @@ def left_out_weights(
     return found
 
 
-def hubness(support: Support, logits: OfRows, weights: Tensor | None = None) -> Tensor:
+def hubness(support: Support, logits: OfRows) -> Tensor:
     """How much each label draws images, whatever they show (ours, after Smith et al. 2017).
 
     A label's share in a softmax over *images*, which is what CLIP's other half was trained on, has
     the sum of `exp logits` over all images as its denominator. Here it is a power mean.
 
     Args:
-        support: of the N training images.
-        logits: of training rows (B,) over C labels, seen first: (B, C).
-        weights: (M,) label weights, so that a class's own images count as one C-th of all. Else
-            seen labels would draw more than unseen ones, and more so the fewer classes there are:
-            gamma could not be chosen on folds. None: all images alike.
+        support: of the training images.
+        logits: of training rows (B,) over C labels: (B, C).
 
     Returns:
         (C,) log of the mean, less its mean over the labels.
     """
-    of_others, of_own, mass = [], [], support.log_mask.new_zeros(())
+    sums = [(POWER * logits(rows)).logsumexp(dim=0) for rows in support.blocks()]
+    return _level(torch.stack(sums).logsumexp(dim=0))
+
+
+def balanced_hubness(support: Support, logits: OfRows, weights: Tensor) -> Tensor:
+    """`hubness` where a class's own images count as one C-th of all, however many there are.
+
+    Else seen labels would draw more than unseen ones, and more so the fewer classes there are:
+    gamma could not be chosen on folds.
+
+    Args:
+        support: of the N training images.
+        logits: of training rows (B,) over C labels, seen first: (B, C).
+        weights: (M,) label weights: whose image it is.
+    """
+    of_own, of_others, mass = [], [], weights.new_zeros(())
     for rows in support.blocks():
         block = POWER * logits(rows)
-        if weights is not None:
-            entries = support.batch(rows, block.shape[1])
-            share = weights.index_select(0, entries.at)
-            mass = mass + block.new_zeros(block.shape[1]).index_add_(0, entries.labels, share)
-            own = torch.full_like(block, -torch.inf).view(-1)
-            own[entries.rows.cells] = entries.rows.take(block) + share.log()
-            of_own.append(own.view_as(block).logsumexp(dim=0))
-            rest = (1 - share).clamp_min_(SMALLEST).log_()
-            block.view(-1).index_add_(0, entries.rows.cells, rest)
+        entries = support.batch(rows, block.shape[1])
+        share = weights.index_select(0, entries.at)
+        mass = mass + block.new_zeros(block.shape[1]).index_add_(0, entries.labels, share)
+        own = torch.full_like(block, -torch.inf).view(-1)
+        own[entries.rows.cells] = entries.rows.take(block) + share.log()
+        of_own.append(own.view_as(block).logsumexp(dim=0))
+        block.view(-1)[entries.rows.cells] += (1 - share).clamp_min(SMALLEST).log()
         of_others.append(block.logsumexp(dim=0))
-    drawn = torch.stack(of_others).logsumexp(dim=0)
-    if weights is not None:
-        drawn = drawn - (len(support) - mass).clamp_min(1).log()
-        own_mean = torch.stack(of_own).logsumexp(dim=0) - mass.clamp_min(SMALLEST).log()
-        drawn = torch.logaddexp(drawn, own_mean - math.log(len(drawn)))
-    return (drawn - drawn.mean()) / POWER
+    own = torch.stack(of_own).logsumexp(dim=0) - mass.clamp_min(SMALLEST).log()
+    others = torch.stack(of_others).logsumexp(dim=0) - (len(support) - mass).clamp_min(1).log()
+    return _level(torch.logaddexp(others, own - math.log(len(own))))
+
+
+def _level(log_sums: Tensor) -> Tensor:
+    return (log_sums - log_sums.mean()) / POWER
 
 
 def without_hubs(support: Support, logits: OfRows, share: float) -> OfRows:

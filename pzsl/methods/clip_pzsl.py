@@ -20,9 +20,9 @@ from pzsl.methods.class_statistics import (
     OfRows,
     Space,
     all_prototypes,
+    balanced_hubness,
     find_space,
     gather,
-    hubness,
     kept,
     left_out_weights,
     without_hubs,
@@ -229,7 +229,7 @@ class ClipPzsl(AdaptedMethod):
             def whole(rows: Tensor) -> Tensor:
                 return self._with_prototypes(logits(rows), placed(rows))
 
-            self.hubs.copy_(hubness(self.support, whole, self.weights))
+            self.hubs.copy_(balanced_hubness(self.support, whole, self.weights))
 
     def _with_prototypes(self, logits: Tensor, placed: Tensor) -> Tensor:
         """Add what placed images (n, D) have in common with the prototypes to logits (n, K + U)."""
