@@ -245,6 +245,27 @@ def test_train_killed_between_epochs_goes_on_to_the_same_table(tmp_path):
     assert tables[0] == tables[1] and len(tables[0]) == 2
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+def test_the_workers_of_a_killed_sweep_end_with_it(tmp_path):
+    cache = write_cache(tmp_path / "toy.h5", each=30)
+    words = ["train", "--cache", str(cache), "--rate", "0.4", "--seeds", "2", "--workers", "2"]
+    words += ["--set", "epochs=100000,batch_size=16", "--checkpoint-seconds", "0"]
+    process = cli(*words, "--runs", str(tmp_path))
+
+    def saved() -> list[float]:
+        return [path.stat().st_mtime for path in sorted(tmp_path.rglob("checkpoint.safetensors"))]
+
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(saved()) < 2:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    time.sleep(1)
+    before = saved()
+    time.sleep(1)
+    assert len(before) == 2 and saved() == before
+
+
 def test_a_sweep_writes_records_and_skips_what_is_finished(tmp_path):
     cache = write_cache(tmp_path / "toy.h5")
     grid = {

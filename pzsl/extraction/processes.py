@@ -5,14 +5,12 @@ Every process has a pipe of its own: one that is killed can't take a lock with i
 
 from __future__ import annotations
 
-import os
 import signal
-import threading
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -22,6 +20,7 @@ from pzsl.errors import UserError
 from pzsl.extraction.filling import Outcome, Shard, fill
 from pzsl.extraction.request import Request, prepare
 from pzsl.progress import say
+from pzsl.workers import end_with_parent
 
 LOSSES = 3
 """How often a shard may lose its process."""
@@ -180,7 +179,7 @@ class Crew:
 def serve(pipe: Connection, request: Request, target: Path) -> None:
     """What a process does: load the encoder once, then encode the shards that it is given."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends this process
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
     def after(images: int) -> None:
         pipe.send(("images", images))
@@ -198,11 +197,3 @@ def serve(pipe: Connection, request: Request, target: Path) -> None:
         return  # the parent is gone
     except Exception:
         pipe.send(("fault", traceback.format_exc()))
-
-
-def _end_with_parent() -> None:
-    """End with the parent, even if it is killed: else its next run finds this one writing."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

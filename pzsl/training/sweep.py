@@ -18,6 +18,7 @@ from pzsl.training.features import MEMORY
 from pzsl.training.job import Job, work
 from pzsl.training.ray_engine import run_on_ray
 from pzsl.training.run import CHECKPOINT_SECONDS, is_finished
+from pzsl.workers import end_with_parent
 
 ENGINES = ("local", "ray")
 
@@ -84,7 +85,7 @@ def _results(jobs: Sequence[Job], workers: int) -> Iterator[None]:
             yield
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
         waiting: set[Future[None]] = {pool.submit(work, job) for job in jobs}
         try:
             while waiting:
