@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from itertools import pairwise
 
@@ -215,3 +217,18 @@ def test_few_images_with_every_label_allowed_don_t_break_the_noise_update():
     method = fit(ClipPzsl(problem, make_options("clip-pzsl"), torch.Generator()), 0)
     assert method.weights.isfinite().all()
     assert method.scores(problem.images).isfinite().all()
+
+
+def test_a_method_that_nobody_needs_any_more_is_gone_at_once():
+    """On millions of images each takes half a gibibyte: a circle of references would keep it."""
+    problem, _ = make_problem(images=60, rate=0.5, eta=0.3)
+    method = fit(ClipPzsl(problem, make_options("clip-pzsl", "transductive"), torch.Generator()), 0)
+    with torch.no_grad():
+        method.look(lambda: [problem.images])
+    there = weakref.ref(method)
+    gc.disable()
+    try:
+        del method
+        assert there() is None
+    finally:
+        gc.enable()

@@ -23,6 +23,7 @@ from pzsl.methods.class_statistics import (
     balanced_hubness,
     find_space,
     gather,
+    hubness,
     kept,
     left_out_weights,
     without_hubs,
@@ -80,7 +81,9 @@ class ClipPzsl(AdaptedMethod):
         self, problem: Problem, options: ClipPzslOptions, generator: torch.Generator
     ) -> None:
         super().__init__(problem, options, generator)
-        self._frozen_logits = without_hubs(self.support, self._similarities, options.hubness)
+        self.frozen_hubs = problem.seen.new_zeros(len(problem.seen))
+        if options.hubness:
+            self.frozen_hubs = options.hubness * hubness(self.support, self._similarities)
         self.noise = None
         if options.noise_model:
             self.noise = estimate_noise(self.support, self._frozen_logits)
@@ -131,6 +134,9 @@ class ClipPzsl(AdaptedMethod):
 
     def _similarities(self, rows: Tensor) -> Tensor:
         return self.problem.scale * self.problem.cosines(rows)
+
+    def _frozen_logits(self, rows: Tensor) -> Tensor:
+        return self._similarities(rows) - self.frozen_hubs
 
     @property
     def _left_out_strength(self) -> float:
