@@ -57,30 +57,25 @@ def predict(
     encoder = _encoder(features, pretrained, device)
     names = _new_names(features, classes)
     trained = restore(record, names, _embeddings(record, features, encoder, names))
-    paths: list[Path] = []
-    embeddings: list[Tensor] = []
+    encoded: list[tuple[list[Path], Tensor]] = []
     failed: list[dict[str, str]] = []
     with progress(len(files), "images") as bar:
         for start in range(0, len(files), BATCH):
             batch = files[start : start + BATCH]
             read, pixels = _read(encoder, batch, failed)
             if read:
-                paths += read
-                embeddings.append(encoder.encode_images(torch.stack(pixels)))
+                encoded.append((read, encoder.encode_images(torch.stack(pixels))))
             bar.update(len(batch))
-    found = _answers(trained, paths, embeddings, top)
+    with torch.no_grad():
+        trained.method.look(lambda: [embeddings for _, embeddings in encoded])
+    found = [answer for block in encoded for answer in _answers(trained, *block, top)]
     return {"classes": len(trained.names), "images": found, "failed": failed}
 
 
-def _answers(
-    trained: Trained, paths: list[Path], blocks: list[Tensor], top: int
-) -> list[dict[str, Any]]:
-    """The likeliest classes of images, in blocks (n, D)."""
-    if not blocks:
-        return []
+def _answers(trained: Trained, paths: list[Path], images: Tensor, top: int) -> list[dict[str, Any]]:
+    """The likeliest classes of images (n, D)."""
     with torch.no_grad():
-        trained.method.look(lambda: blocks)
-        scores = torch.cat([trained.method.scores(images) for images in blocks])
+        scores = trained.method.scores(images)
     scores[:, : trained.seen] -= trained.gamma
     shares = scores.softmax(dim=1)
     best = scores.topk(min(top, scores.shape[1]), dim=1).indices
