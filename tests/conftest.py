@@ -36,7 +36,7 @@ def tiny_weights(tmp_path_factory) -> Path:
     import torch
     from safetensors.torch import save_file
 
-    from pzsl.datasets.shapes import COMPOSITIONS
+    from pzsl.datasets.shapes.dataset import COMPOSITIONS
     from pzsl.encoders import load_templates
     from pzsl.encoders.openclip import PRESETS
     from pzsl.encoders.train_tiny import compact

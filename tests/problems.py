@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from pzsl.candidates import generate
-from pzsl.methods.base import Problem
-from pzsl.methods.support import Support
+from pzsl.methods.core.candidate_entries import Support
+from pzsl.methods.core.method import Problem
 from pzsl.store import CacheHeader, CacheWriter
 
 

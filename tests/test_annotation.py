@@ -23,9 +23,10 @@ from pzsl.annotation import annotate
 from pzsl.bench.annotate import measure_annotate
 from pzsl.candidates import CandidateSets, annotate_images, annotation, check_rule, join, statistics
 from pzsl.cli import main
-from pzsl.datasets.table import load_rows
+from pzsl.datasets.own.table import load_rows
 from pzsl.errors import UsageError, UserError
-from pzsl.store import CacheHeader, CacheWriter, export_cache, import_npz, load_cache
+from pzsl.exchange import export_cache, import_npz
+from pzsl.store import CacheHeader, CacheWriter, load_cache
 
 TEMPLATES = ("a {}.", "one {}.", "the {}.", "(descriptions: words.json, 0123456789ab)")
 SEEN, UNSEEN, EACH, DIM = 6, 3, 9, 12
@@ -332,7 +333,7 @@ BOMB = """
 import os, pathlib, shutil, signal, sys
 import h5py
 from pzsl.annotation import annotate
-from pzsl.store import layout
+from pzsl.store.hdf5 import layout
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -9,6 +9,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,19 +28,20 @@ MAY_IMPORT: dict[str, set[str] | str] = {
     "encoders": {"datasets"},
     "store": set(),
     "extraction": {"datasets", "encoders", "store", "evaluation"},
+    "exchange": {"datasets", "encoders", "store", "extraction"},
     "candidates": set(),
     "annotation": {"store", "candidates"},
     "models": NOTHING,
     "losses": NOTHING,
     "methods": {"models", "losses"},
     "evaluation": set(),
-    "training": {"store", "candidates", "methods", "evaluation"},
+    "training": {"store", "candidates", "models", "methods", "evaluation"},
     "reports": set(),
-    "inference": {"datasets", "encoders", "store", "candidates", "methods", "training"},
+    "inference": {"datasets", "encoders", "store", "exchange", "candidates", "methods", "training"},
     "demo": {"extraction", "training", "reports"},
     "bench": {
-        *("datasets", "encoders", "store", "extraction", "candidates", "annotation", "models"),
-        *("losses", "methods", "evaluation", "training", "reports", "demo", "inference"),
+        *("datasets", "encoders", "store", "extraction", "exchange", "candidates", "annotation"),
+        *("models", "losses", "methods", "evaluation", "training", "reports", "demo", "inference"),
     },
     "cli": ALL,
 }
@@ -60,8 +62,8 @@ def room_of(file: Path) -> str:
     return file.relative_to(ROOT / "pzsl").parts[0].removesuffix(".py")
 
 
-def parts_of_pzsl(file: Path) -> Iterator[tuple[int, str]]:
-    """Line and name of each part of pzsl that a file imports, by statement or by a string."""
+def imports_of(file: Path) -> Iterator[tuple[int, str]]:
+    """Line and full name of all that a file imports of pzsl, by statement or by a string."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -70,11 +72,32 @@ def parts_of_pzsl(file: Path) -> Iterator[tuple[int, str]]:
             assert node.level == 0, f"{file}:{node.lineno}: write imports from pzsl in full"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names = [node.value] if re.fullmatch(r"pzsl(\.\w+)+(:\w+)?", node.value) else []
+            names = [node.value] if re.fullmatch(r"pzsl(\.\w+)+(:\w+)*", node.value) else []
         for name in names:
-            words = re.split(r"[.:]", name)
-            if words[0] == "pzsl" and len(words) > 1:
-                yield node.lineno, words[1]
+            if name.startswith("pzsl."):
+                yield node.lineno, name.replace(":", ".")
+
+
+def parts_of_pzsl(file: Path) -> Iterator[tuple[int, str]]:
+    """Line and name of each part of pzsl that a file imports."""
+    for line, name in imports_of(file):
+        yield line, name.split(".")[1]
+
+
+def module_of(name: str) -> str:
+    """The file or folder of an imported name: the longest beginning of it that is one."""
+    words = name.split(".")
+    while not (
+        ROOT.joinpath(*words).is_dir() or ROOT.joinpath(*words).with_suffix(".py").is_file()
+    ):
+        words = words[:-1]
+    return ".".join(words)
+
+
+def inner_room(module: str) -> str | None:
+    """The folder within a room that a module lies in, `pzsl.store.hdf5`; None where in none."""
+    words = module.split(".")
+    return ".".join(words[:3]) if len(words) > 2 and ROOT.joinpath(*words[:3]).is_dir() else None
 
 
 def allowed(room: str) -> set[str]:
@@ -101,6 +124,41 @@ def test_a_room_imports_only_what_it_may(room):
         if part not in allowed(room)
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_an_inner_room_is_entered_by_its_door_only():
+    """From outside `pzsl.store.hdf5` only what its `__init__` offers is imported."""
+    wrong = []
+    for file in FILES:
+        home = inner_room(".".join(file.relative_to(ROOT).with_suffix("").parts))
+        for line, name in imports_of(file):
+            module = module_of(name)
+            inner = inner_room(module)
+            if inner and inner not in (home, module):
+                wrong.append(f"{file.relative_to(ROOT)}:{line} opens {module}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_file_imports_in_a_circle():
+    """Imports under TYPE_CHECKING and inside functions count as well."""
+    names = {
+        ".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f
+        for f in FILES
+    }
+    left = {
+        name: {module_of(used) for _, used in imports_of(file)} & {*names} - {name}
+        for name, file in names.items()
+        if file.name != "__init__.py"
+    }
+    while left:
+        free = {name for name, needs in left.items() if not needs & set(left)}
+        assert free, f"these files import each other: {sorted(left)}"
+        left = {name: needs for name, needs in left.items() if name not in free}
+
+
+def test_no_folder_holds_more_than_20_files():
+    folders = Counter(file.parent for file in FILES if file.name != "__init__.py")
+    assert not {str(folder): count for folder, count in folders.items() if count > 20}
 
 
 def test_every_source_file_is_in_a_known_room():

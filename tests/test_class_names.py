@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from standin import published_names_of
 
-from pzsl.datasets.class_names import (
+from pzsl.datasets.published.class_names import (
     clean_name,
     exceptions,
     prompt_names,

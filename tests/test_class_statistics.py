@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from problems import make_problem, unit
 
 from pzsl.methods import make_options
-from pzsl.methods.class_statistics import (
+from pzsl.methods.clip_pzsl.class_statistics import (
     POWER,
     all_prototypes,
     balanced_hubness,
@@ -24,8 +24,8 @@ from pzsl.methods.class_statistics import (
     left_out_weights,
     without_hubs,
 )
-from pzsl.methods.clip_pzsl import ClipPzsl
-from pzsl.methods.noise_model import keep_inside
+from pzsl.methods.clip_pzsl.method import ClipPzsl
+from pzsl.methods.clip_pzsl.noise_model import keep_inside
 from pzsl.models.prototypes import left_out_cosines, whitening, within_covariance
 from pzsl.training.loop import fit
 from pzsl.training.run import refined_labels

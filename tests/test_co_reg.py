@@ -34,11 +34,10 @@ from pzsl.losses.co_reg import (
     squared_error,
     warm_up_loss,
 )
-from pzsl.methods.base import Problem
-from pzsl.methods.co_pseudo_labels import HISTORY, CoPseudoLabels
-from pzsl.methods.contrastive import perturb
-from pzsl.methods.support import Support
-from pzsl.methods.views import Views, mixing_shares
+from pzsl.methods.co_reg.pseudo_labels import HISTORY, CoPseudoLabels
+from pzsl.methods.core.candidate_entries import Support
+from pzsl.methods.core.method import Problem
+from pzsl.methods.core.views import Views, mixing_shares, perturb
 from pzsl.models.mixture import Mixture, fit_mixture, low_posterior
 from pzsl.store import load_cache
 from pzsl.training import train

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from pzsl.bench.paper_loop import train_paper_style, uniform_weights
 from pzsl.bench.train import Size, measure_train, write_classes
 from pzsl.errors import UsageError, UserError
-from pzsl.methods.adapted import AdaptedMethod, AdaptedOptions
-from pzsl.methods.proden import Proden
+from pzsl.methods.core.adapted import AdaptedMethod, AdaptedOptions
+from pzsl.methods.partial_label.proden import Proden
 from pzsl.store import load_cache
 from pzsl.training import batched as batched_module
 from pzsl.training import run as run_module
@@ -74,7 +74,7 @@ def test_kept_cosines_are_those_computed_at_each_step(monkeypatch):
     problem, _ = make_problem()
     rows = torch.tensor([3, 200, 7])
     kept = problem.cosines(rows)
-    monkeypatch.setattr("pzsl.methods.base.KEPT", 0)
+    monkeypatch.setattr("pzsl.methods.core.method.KEPT", 0)
     again, _ = make_problem()
     assert torch.allclose(kept, again.cosines(rows), atol=1e-6)
     assert again._kept is None

@@ -16,7 +16,7 @@ from sklearn.base import clone
 import pzsl
 from pzsl import PartialLabelClassifier, load_cache, train
 from pzsl.errors import UsageError, UserError
-from pzsl.inference.trained import read_record, restore
+from pzsl.inference.restore import read_record, restore
 
 SHORT = {"min_steps": 4, "epochs": 2}
 

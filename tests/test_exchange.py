@@ -19,11 +19,11 @@ from standin import add_features, plant, write_splits
 
 from pzsl.cli import main
 from pzsl.datasets import load_dataset
-from pzsl.datasets.rows import read_rows
+from pzsl.datasets.own.rows import read_rows
 from pzsl.encoders import load_encoder
 from pzsl.encoders.prompts import encode_classes, load_templates
 from pzsl.errors import UsageError, UserError
-from pzsl.extraction import Labelling, export_any, import_any
+from pzsl.exchange import Labelling, export_any, import_any
 from pzsl.store import CacheWriter, load_cache
 from pzsl.training import train
 from pzsl.training.ambiguity import candidate_sets
@@ -142,7 +142,7 @@ def test_a_parquet_file_has_a_row_for_each_image(tmp_path, monkeypatch):
     parquet = pytest.importorskip("pyarrow.parquet")
     head = caches.candidates(caches.header(labels=np.array([0, 1, -1, 3, 0, 1, 2])))
     path = caches.make(tmp_path / "pets.h5", head)
-    monkeypatch.setattr("pzsl.store.export.CHUNK", 3)
+    monkeypatch.setattr("pzsl.exchange.export.CHUNK", 3)
     (file,) = export_any(path, tmp_path / "x.parquet")["files"]
     table, cache = parquet.read_table(file), load_cache(path)
     assert table.column_names == ["path", "label", "split", "candidates", "embedding"]
@@ -388,7 +388,7 @@ def test_a_folder_that_does_not_fit_is_explained(tmp_path, given, inference):
 
 
 def test_keys_of_images_in_tars_are_matched_whole(tmp_path):
-    from pzsl.extraction.clip_retrieval import find_rows
+    from pzsl.exchange.clip_retrieval import find_rows
 
     assert find_rows(["0001", "a/0001"], ["0001", "x/a/0001"], "here").tolist() == [0, 1]
     with pytest.raises(UserError, match="1 of 1 images"):

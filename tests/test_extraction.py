@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 import pzsl
 from pzsl.cli import main
 from pzsl.datasets import load_dataset
-from pzsl.datasets.shapes import ShapesReader
+from pzsl.datasets.shapes.dataset import ShapesReader
 from pzsl.encoders import encode_classes, load_encoder, load_templates
 from pzsl.errors import UsageError, UserError
 from pzsl.evaluation import evaluate

@@ -19,12 +19,13 @@ import numpy as np
 import pytest
 from standin import plant, write_splits
 
-from pzsl.datasets import describe, fetch, load_dataset
-from pzsl.datasets import download as download_module
-from pzsl.datasets.archives import unpack
-from pzsl.datasets.download import download
-from pzsl.datasets.fetch import RECORD
-from pzsl.datasets.publishers import PUBLICATIONS, Download, Publication
+from pzsl.datasets import describe, load_dataset
+from pzsl.datasets.fetching import download as download_module
+from pzsl.datasets.fetching import fetch_dataset as fetch
+from pzsl.datasets.fetching.archives import unpack
+from pzsl.datasets.fetching.download import download
+from pzsl.datasets.fetching.fetch_dataset import RECORD
+from pzsl.datasets.fetching.publishers import PUBLICATIONS, Download, Publication
 from pzsl.errors import UsageError, UserError
 
 CONTENT = np.random.default_rng(0).bytes(700_000)

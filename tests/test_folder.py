@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pzsl.datasets import load_dataset
-from pzsl.datasets.folder import draw_share, load_folder
+from pzsl.datasets.own.folder import draw_share, load_folder
 from pzsl.errors import UsageError, UserError
 
 

@@ -13,10 +13,10 @@ from PIL import Image
 from problems import write_cache
 
 from pzsl import extract, refine, train
-from pzsl.datasets.drawing import Composition, draw
-from pzsl.datasets.rows import read_rows
+from pzsl.datasets.own.rows import read_rows
+from pzsl.datasets.shapes.drawing import Composition, draw
 from pzsl.errors import UserError
-from pzsl.inference.trained import read_record, restore
+from pzsl.inference.restore import read_record, restore
 from pzsl.methods import METHODS
 from pzsl.training.task import evaluate_method
 

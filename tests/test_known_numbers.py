@@ -6,7 +6,7 @@ from statistics import fmean
 
 import pytest
 
-from pzsl.store import import_npz
+from pzsl.exchange import import_npz
 from pzsl.training import train
 
 

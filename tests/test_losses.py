@@ -26,8 +26,8 @@ from pzsl.losses.partial import alignment, best_candidate, partial_zero_shot_los
 from pzsl.losses.pico import move_prototypes
 from pzsl.losses.pop import purify
 from pzsl.losses.ragged import Rows
-from pzsl.methods.adapted import masked_softmax
-from pzsl.methods.support import Support
+from pzsl.methods.core.adapted import masked_softmax
+from pzsl.methods.core.candidate_entries import Support
 from pzsl.models.unit import unit
 
 Array = np.ndarray

@@ -32,7 +32,7 @@ from pzsl.store import (
     part_path,
     shard_rows,
 )
-from pzsl.store import merge as merging
+from pzsl.store.shards import merge as merging
 
 COUNT, BATCH, OF = 22, 3, 4
 PLAIN = ("dataset", "split_hash", "classes", "templates", "paths", "logit_scale")

@@ -17,12 +17,13 @@ from typer.testing import CliRunner
 
 from pzsl.errors import UsageError
 from pzsl.methods import METHODS, load_method, make_options
-from pzsl.methods.adapted import AdaptedOptions
-from pzsl.methods.base import Method, Problem
-from pzsl.methods.contrastive import frozen_copy, perturb
-from pzsl.methods.oracle import tell
-from pzsl.methods.partial import Batch, PartialMethod
-from pzsl.methods.support import OUTSIDE, Support
+from pzsl.methods.clip_pzsl.oracle import tell
+from pzsl.methods.core.adapted import AdaptedOptions
+from pzsl.methods.core.candidate_entries import OUTSIDE, Support
+from pzsl.methods.core.method import Method, Problem
+from pzsl.methods.core.views import perturb
+from pzsl.methods.partial_label.partial_method import Batch, PartialMethod
+from pzsl.models.frozen import frozen_copy
 from pzsl.training.calibration import hold_out
 from pzsl.training.loop import fit, make_optimizer
 from pzsl.training.run import one_thread

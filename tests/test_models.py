@@ -10,10 +10,11 @@ from problems import make_problem
 
 from pzsl.losses.partial import alignment, partial_zero_shot_loss
 from pzsl.losses.ragged import Rows
-from pzsl.methods import make_options, noise_model
-from pzsl.methods.clip_pzsl import ClipPzsl
-from pzsl.methods.mining import k_means
-from pzsl.methods.noise_model import NoiseModel, estimate_noise, widen
+from pzsl.methods import make_options
+from pzsl.methods.clip_pzsl import noise_model
+from pzsl.methods.clip_pzsl.method import ClipPzsl
+from pzsl.methods.clip_pzsl.mining import k_means
+from pzsl.methods.clip_pzsl.noise_model import NoiseModel, estimate_noise, widen
 from pzsl.models.adapter import LowRankAdapter
 from pzsl.models.mining_block import KMeansCrossAttention, Parts, SemanticMiningBlock, assign
 from pzsl.models.prototypes import unseen_prototypes

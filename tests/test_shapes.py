@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pzsl.annotation import annotate
-from pzsl.datasets.drawing import out_of_focus
-from pzsl.datasets.shapes import COMPOSITIONS, draw_indexed, load_shapes, seen_mask
+from pzsl.datasets.shapes.dataset import COMPOSITIONS, draw_indexed, load_shapes, seen_mask
+from pzsl.datasets.shapes.drawing import out_of_focus
 from pzsl.errors import UsageError
 from pzsl.extraction import extract
 from pzsl.training import train

@@ -21,8 +21,9 @@ from test_extraction import BOMB, assert_same, run_cli
 import pzsl.ray
 from pzsl.encoders import load_encoder
 from pzsl.errors import UsageError, UserError
-from pzsl.extraction import extract, merge, processes, ray_engine, request
-from pzsl.extraction.filling import fill
+from pzsl.exchange import merge
+from pzsl.extraction import extract, processes, ray_engine, request
+from pzsl.extraction.encode_cache import fill
 from pzsl.extraction.request import prepare
 from pzsl.store import find_parts, part_path
 
@@ -91,7 +92,7 @@ def test_four_shards_merged_are_a_single_run(asked, tmp_path, virtual):
 
 
 def test_only_the_first_shard_encodes_the_texts(asked, tmp_path, monkeypatch):
-    from pzsl.extraction import filling
+    from pzsl.extraction import encode_cache as filling
 
     texts, encode = [], filling.encode_prompts
     monkeypatch.setattr(

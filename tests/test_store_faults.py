@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pzsl.errors import UserError
-from pzsl.store import CacheWriter, inspect_cache, layout, load_cache
+from pzsl.store import CacheWriter, inspect_cache, load_cache
+from pzsl.store.hdf5 import layout
 
 
 @pytest.fixture

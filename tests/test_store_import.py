@@ -11,7 +11,8 @@ import pytest
 
 from pzsl.cli import main
 from pzsl.errors import UserError
-from pzsl.store import CacheWriter, import_npz, load_cache
+from pzsl.exchange import import_npz
+from pzsl.store import CacheWriter, load_cache
 
 
 def arrays() -> dict[str, np.ndarray]:
@@ -77,7 +78,7 @@ def test_names_of_images_are_taken_where_there_are_some(tmp_path):
 def test_an_import_cut_short_is_gone_on_with(tmp_path, monkeypatch):
     source, out = write(tmp_path), tmp_path / "pets.h5"
     with monkeypatch.context() as patch:
-        patch.setattr("pzsl.store.vectors.CHUNK", 2)
+        patch.setattr("pzsl.exchange.vectors.CHUNK", 2)
         write_rows, calls = CacheWriter.write, []
 
         def third_time_fails(self, *given):

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from standin import plant
 
 from pzsl.datasets import UNKNOWN, load_dataset
-from pzsl.datasets.rows import read_rows
-from pzsl.datasets.table import load_table
+from pzsl.datasets.own.rows import read_rows
+from pzsl.datasets.own.table import load_table
 from pzsl.errors import UserError
 
 HEADER = "path,label,candidates,split"

@@ -21,7 +21,7 @@ from pzsl.candidates import CandidateSets, generate
 from pzsl.errors import UsageError, UserError
 from pzsl.evaluation import Summary
 from pzsl.methods import make_options
-from pzsl.methods.clip_pzsl import ClipPzsl
+from pzsl.methods.clip_pzsl.method import ClipPzsl
 from pzsl.store import load_cache
 from pzsl.training import loop as loop_module
 from pzsl.training import run as run_module
@@ -460,7 +460,7 @@ def test_restricting_gives_an_image_without_candidates_all_of_them():
         seed=0,
     )
     assert sets.sizes().tolist() == [1, 1, 1]
-    from pzsl.methods.support import Support
+    from pzsl.methods.core.candidate_entries import Support
 
     support = Support.of(torch.from_numpy(sets.offsets), torch.from_numpy(sets.labels).long())
     left = support.restrict(torch.arange(3), torch.tensor([-1, 0, 1, 2]), 3)

@@ -13,8 +13,8 @@ from problems import make_problem, unit
 import pzsl
 from pzsl.errors import UsageError
 from pzsl.methods import make_options
-from pzsl.methods.clip_pzsl import ClipPzsl
-from pzsl.methods.transduction import PATIENCE, PULL, ROUNDS, Crowd
+from pzsl.methods.clip_pzsl.method import ClipPzsl
+from pzsl.methods.clip_pzsl.transduction import PATIENCE, PULL, ROUNDS, Crowd
 from pzsl.training.loop import fit
 
 

@@ -11,10 +11,10 @@ from scipy.io import loadmat, savemat
 from standin import cells, plant, stand_in, write_splits
 
 from pzsl.datasets import load_dataset
-from pzsl.datasets.apy import assign_boxes, object_ids, read_boxes
-from pzsl.datasets.listing import PROPOSED
-from pzsl.datasets.matching import match_files
-from pzsl.datasets.xlsa17 import load_apy, load_awa2, load_flo, load_sun
+from pzsl.datasets.published.apy import assign_boxes, object_ids, read_boxes
+from pzsl.datasets.published.listing import PROPOSED
+from pzsl.datasets.published.matching import match_files
+from pzsl.datasets.published.xlsa17 import load_apy, load_awa2, load_flo, load_sun
 from pzsl.errors import UsageError, UserError
 
 # name: (folder of the splits, what the tree starts with, images, classes, attributes)

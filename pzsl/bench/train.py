@@ -20,8 +20,7 @@ from pzsl.bench.timing import interleaved
 from pzsl.candidates import generate
 from pzsl.device import cores
 from pzsl.methods import load_method, make_options
-from pzsl.methods.base import Method, Problem
-from pzsl.methods.support import Support
+from pzsl.methods.core import Method, Problem, Support
 from pzsl.store import CacheHeader, CacheWriter
 from pzsl.training.loop import batches, epoch_generator, fit, make_optimizer
 from pzsl.training.run import one_thread

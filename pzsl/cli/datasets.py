@@ -31,7 +31,7 @@ def fetch(
     as_json: Json = False,
 ) -> None:
     """Download a published data set and its split files, check and unpack them; resumes."""
-    from pzsl.datasets.fetch import fetch as run
+    from pzsl.datasets.fetching import fetch as run
 
     emit(run(name, root), as_json, _fetched)
 

@@ -25,7 +25,7 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Write a cache as .npz (all of it; 'pzsl import' reads it back) or Parquet (its images)."""
-    from pzsl.extraction import export_any
+    from pzsl.exchange import export_any
 
     emit(export_any(cache, out, words(formats), overwrite), as_json, _text)
 

@@ -63,7 +63,7 @@ def import_(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Make a cache of features that another tool computed, and score it without training."""
-    from pzsl.extraction import Labelling, import_any
+    from pzsl.exchange import Labelling, import_any
 
     result = import_any(
         file,

@@ -25,7 +25,7 @@ def merge(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Put shards together, once every row is there exactly once and all are of one origin."""
-    from pzsl.extraction import merge as run
+    from pzsl.exchange import merge as run
 
     emit(run(parts or [], out, virtual, overwrite), as_json, _text)
 

@@ -26,42 +26,42 @@ SOURCES: dict[str, Source] = {
         "built in: 400 compositions of colour, texture and shape, 100 of them unseen",
     ),
     "folder": Source(
-        "pzsl.datasets.folder:load_folder",
+        "pzsl.datasets.own:load_folder",
         "--root DIR",
         "your own images, one folder per class",
     ),
     "table": Source(
-        "pzsl.datasets.table:load_table",
+        "pzsl.datasets.own:load_table",
         "--table FILE",
         "your own images, a CSV or Parquet file of path, label, candidates, split",
     ),
     "tar": Source(
-        "pzsl.datasets.tarshards:load_tar",
+        "pzsl.datasets.own:load_tar",
         "--root DIR",
         "your own images in tar files of the webdataset layout",
     ),
     "sun": Source(
-        "pzsl.datasets.xlsa17:load_sun",
+        "pzsl.datasets.published:load_sun",
         "--root DIR",
         "SUN Attribute: 14,340 images of 717 scenes, 72 of them unseen (not SUN397)",
     ),
     "cub": Source(
-        "pzsl.datasets.xlsa17:load_cub",
+        "pzsl.datasets.published:load_cub",
         "--root DIR",
         "CUB-200-2011: 11,788 images of 200 birds, 50 of them unseen",
     ),
     "awa2": Source(
-        "pzsl.datasets.xlsa17:load_awa2",
+        "pzsl.datasets.published:load_awa2",
         "--root DIR",
         "Animals with Attributes 2: 37,322 images of 50 animals, 10 of them unseen",
     ),
     "apy": Source(
-        "pzsl.datasets.xlsa17:load_apy",
+        "pzsl.datasets.published:load_apy",
         "--root DIR",
         "aPascal & aYahoo: 15,339 objects of 32 classes, 12 of them unseen",
     ),
     "flo": Source(
-        "pzsl.datasets.xlsa17:load_flo",
+        "pzsl.datasets.published:load_flo",
         "--root DIR",
         "Oxford Flowers: 8,189 images of 102 flowers, 20 of them unseen",
     ),
@@ -75,7 +75,7 @@ def describe(name: str) -> dict[str, Any]:
         Beside these `fetch` (the command), `home`, `licence`, `note`, `addresses_checked` and
         `downloads` (`{file, url, size, checksum}`); `fetch` is None for data sets of one's own.
     """
-    from pzsl.datasets.publishers import CHECKED, PUBLICATIONS
+    from pzsl.datasets.fetching import CHECKED, PUBLICATIONS
 
     source, publication = SOURCES[name], PUBLICATIONS.get(name)
     facts: dict[str, Any] = {"name": name, "needs": source.needs, "about": source.about}

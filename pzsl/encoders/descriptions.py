@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pzsl.datasets import SOURCES
-from pzsl.datasets.class_names import clean_name, known_names
+from pzsl.datasets.published import clean_name, known_names
 from pzsl.encoders.base import Encoder
 from pzsl.encoders.prompts import encode_classes, fill, load_templates, templates_file
 from pzsl.errors import UsageError, UserError, nearest

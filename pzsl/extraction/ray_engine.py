@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pzsl.errors import UserError
-from pzsl.extraction.filling import Outcome, Shard, fill
+from pzsl.extraction.encode_cache import Outcome, Shard, fill
 from pzsl.extraction.request import Job, Request, prepare
 from pzsl.progress import say
 from pzsl.ray import connect

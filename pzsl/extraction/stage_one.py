@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pzsl.errors import UsageError
-from pzsl.extraction.filling import Outcome, Shard, fill, unreadable
+from pzsl.extraction.encode_cache import Outcome, Shard, fill, unreadable
 from pzsl.extraction.request import Request, prepare
 from pzsl.extraction.scoring import NAMES, zero_shot
 from pzsl.progress import say
@@ -103,7 +103,7 @@ def extract(
     target = Path(out) if out else Path("cache") / f"{dataset}.h5"
     part = _shard(shard, devices, engine)
     if (devices or engine == "ray") and (overwrite or not target.exists()):
-        from pzsl.extraction.fleet import extract_in_shards
+        from pzsl.extraction.sharded import extract_in_shards
 
         return _result(target, *extract_in_shards(request, target, devices, engine, overwrite))
     job = prepare(replace(request, device=devices[0]) if devices else request)

@@ -15,10 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from pzsl.candidates import CandidateSets, validate
 from pzsl.device import resolve_device
 from pzsl.errors import UsageError, UserError
+from pzsl.exchange.vectors import as_unit, check_vectors
 from pzsl.methods import METHODS, make_options
-from pzsl.methods.base import Method, Problem
-from pzsl.methods.support import Support
-from pzsl.store.vectors import as_unit, check_vectors
+from pzsl.methods.core import Method, Problem, Support
 from pzsl.training import RunConfig
 from pzsl.training.loop import fit, fit_all
 from pzsl.training.run import calibrate, make_method, one_thread, refined_labels

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pzsl.datasets.folder import SUFFIXES
+from pzsl.datasets.own import SUFFIXES
 from pzsl.datasets.reading import open_image
 from pzsl.encoders import Encoder, encode_classes, load_encoder
 from pzsl.errors import UsageError, UserError
-from pzsl.inference.trained import Record, Trained, class_names, read_record, restore
+from pzsl.inference.restore import Record, Trained, class_names, read_record, restore
 from pzsl.progress import progress, say
 from pzsl.store import Cache, load_cache
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from pzsl.errors import UserError
 from pzsl.files import write_atomic
-from pzsl.inference.trained import Trained, read_record, restore
+from pzsl.inference.restore import Trained, read_record, restore
 from pzsl.training.run import refined_labels
 
 UNSURE = 0.5

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pzsl.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from pzsl.methods.base import Method, Options
+    from pzsl.methods.core import Method, Options
 
 Settings = Mapping[str, Any]
 NONE: Settings = MappingProxyType({})
@@ -71,7 +71,7 @@ CO_REG_PAPER = MappingProxyType(
 )
 METHODS: dict[str, Entry] = {
     "clip": Entry(
-        "pzsl.methods.clip:Clip:ClipOptions",
+        "pzsl.methods.baselines:Clip:ClipOptions",
         "Radford et al., Learning transferable visual models from natural language supervision",
         2021,
         "nothing",
@@ -87,7 +87,7 @@ METHODS: dict[str, Entry] = {
         MappingProxyType({"default": NONE, "paper": PAPER, "transductive": TRANSDUCTIVE}),
     ),
     "conse": Entry(
-        "pzsl.methods.conse:Conse:ConseOptions",
+        "pzsl.methods.baselines:Conse:ConseOptions",
         "Norouzi et al., Zero-shot learning by convex combination of semantic embeddings, ICLR",
         2014,
         "candidates",
@@ -95,42 +95,42 @@ METHODS: dict[str, Entry] = {
         MappingProxyType({"default": NONE, "centred": MappingProxyType({"centre": True})}),
     ),
     "cc": Entry(
-        "pzsl.methods.cc:Cc:AdaptedOptions",
+        "pzsl.methods.partial_label:Cc:AdaptedOptions",
         "Feng et al., Provably consistent partial-label learning, NeurIPS",
         2020,
         "candidates",
         "likelihood of the candidate set as a whole, without label weights",
     ),
     "rc": Entry(
-        "pzsl.methods.rc:Rc:AdaptedOptions",
+        "pzsl.methods.partial_label:Rc:AdaptedOptions",
         "Feng et al., Provably consistent partial-label learning, NeurIPS",
         2020,
         "candidates",
         "weighted cross-entropy, label weights from a forward after each step",
     ),
     "proden": Entry(
-        "pzsl.methods.proden:Proden:AdaptedOptions",
+        "pzsl.methods.partial_label:Proden:AdaptedOptions",
         "Lv et al., Progressive identification of true labels for partial-label learning, ICML",
         2020,
         "candidates",
         "weighted cross-entropy, label weights follow the model's own softmax",
     ),
     "lws": Entry(
-        "pzsl.methods.lws:Lws:LwsOptions",
+        "pzsl.methods.partial_label:Lws:LwsOptions",
         "Wen et al., Leveraged weighted loss for partial label learning, ICML",
         2021,
         "candidates",
         "binary losses on candidates and, with leverage beta, on all other labels",
     ),
     "cavl": Entry(
-        "pzsl.methods.cavl:Cavl:CavlOptions",
+        "pzsl.methods.partial_label:Cavl:CavlOptions",
         "Zhang et al., Exploiting class activation value for partial-label learning, ICLR",
         2022,
         "candidates",
         "hard labels: the candidate with the largest class activation value",
     ),
     "pico": Entry(
-        "pzsl.methods.pico:Pico:PicoOptions",
+        "pzsl.methods.partial_label:Pico:PicoOptions",
         "Wang et al., PiCO: contrastive label disambiguation for partial label learning, ICLR",
         2022,
         "candidates, views where cached",
@@ -138,7 +138,7 @@ METHODS: dict[str, Entry] = {
         MappingProxyType({"default": NONE, "paper": PICO_PAPER}),
     ),
     "able": Entry(
-        "pzsl.methods.able:Able:AbleOptions",
+        "pzsl.methods.partial_label:Able:AbleOptions",
         "Xia et al., Ambiguity-induced contrastive learning for instance-dependent partial label "
         "learning, IJCAI",
         2022,
@@ -146,7 +146,7 @@ METHODS: dict[str, Entry] = {
         "PRODEN with contrast whose positives share the candidates' ambiguity",
     ),
     "pop": Entry(
-        "pzsl.methods.pop:Pop:PopOptions",
+        "pzsl.methods.partial_label:Pop:PopOptions",
         "Xu et al., Progressive purification for instance-dependent partial label learning, ICML",
         2023,
         "candidates",
@@ -161,21 +161,21 @@ METHODS: dict[str, Entry] = {
         MappingProxyType({"default": NONE, "paper": CO_REG_PAPER}),
     ),
     "prototype": Entry(
-        "pzsl.methods.prototype:Prototype:Options",
+        "pzsl.methods.baselines:Prototype:Options",
         "ours, for comparison",
         None,
         "candidates",
         "nearest mean of the images that frozen CLIP assigns to a class; nothing is trained",
     ),
     "probe": Entry(
-        "pzsl.methods.probe:Probe:Options",
+        "pzsl.methods.baselines:Probe:Options",
         "ours, for comparison",
         None,
         "candidates",
         "linear classifier on the candidate that frozen CLIP finds likeliest",
     ),
     "oracle": Entry(
-        "pzsl.methods.oracle:Oracle:OracleOptions",
+        "pzsl.methods.clip_pzsl:Oracle:OracleOptions",
         "ours, for comparison",
         None,
         "true labels",

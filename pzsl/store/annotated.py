@@ -12,10 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl.store.disk import locked, sync_folder
-from pzsl.store.faults import explained
-from pzsl.store.layout import opened
-from pzsl.store.stored import OF_CANDIDATES, read_stored
+from pzsl.store.hdf5 import OF_CANDIDATES, explained, locked, opened, read_stored, sync_folder
 
 
 def write_candidates(

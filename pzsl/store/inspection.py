@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from pzsl.errors import UserError
-from pzsl.store.layout import SPLITS, UNKNOWN
-from pzsl.store.reader import GO_ON, Cache, as_cache, cache_problems, missing_rows, partial_path
-from pzsl.store.stored import Stored, read_stored
+from pzsl.store.cache import Cache
+from pzsl.store.hdf5 import SPLITS, UNKNOWN, Stored, read_stored
+from pzsl.store.reader import GO_ON, as_cache, cache_problems, missing_rows, partial_path
 
 
 def inspect_cache(path: str | Path) -> dict[str, Any]:

@@ -13,19 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pzsl.errors import UserError
-from pzsl.store.begun import finished, unfinished, without_rows
-from pzsl.store.disk import locked, put_rows, sync_folder
-from pzsl.store.faults import explained
-from pzsl.store.layout import DTYPES, CacheHeader, lay_out
-from pzsl.store.reader import partial_path
-from pzsl.store.stored import read_stored
-from pzsl.store.validation import (
-    CHUNK,
-    content_problems,
-    fault_of,
-    feature_problems,
-    not_unit,
+from pzsl.store.hdf5 import (
+    DTYPES,
+    CacheHeader,
+    explained,
+    lay_out,
+    locked,
+    put_rows,
+    read_stored,
+    sync_folder,
 )
+from pzsl.store.reader import partial_path
+from pzsl.store.resume import finished, unfinished, without_rows
+from pzsl.store.unit_length import CHUNK, not_unit
+from pzsl.store.validation import content_problems, fault_of, feature_problems
 
 
 class CacheWriter:

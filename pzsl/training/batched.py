@@ -8,12 +8,12 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from pzsl.methods.stack import Stack, can_stack
 from pzsl.training.features import StoredRows
 from pzsl.training.job import Job, begin
 from pzsl.training.loop import Fit, batches, epoch_generator, fit, learning_rate
 from pzsl.training.optimizer import AdamW
 from pzsl.training.run import Attempt
+from pzsl.training.stacked import Stack, can_stack
 
 TOGETHER = 32
 """Most runs in one program."""

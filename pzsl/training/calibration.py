@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pzsl.evaluation import Summary, summarise
 from pzsl.evaluation.accuracy import class_weights
-from pzsl.methods.base import Method, Problem
+from pzsl.methods.core import Method, Problem
 from pzsl.training.features import choose_rows
 from pzsl.training.loop import Fit
 

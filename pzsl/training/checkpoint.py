@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pzsl.files import write_atomic
-from pzsl.methods.base import Method
+from pzsl.methods.core import Method
 from pzsl.training.optimizer import Optimizer
 
 MODEL, OPTIMIZER = "model.", "optimizer."

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pzsl.store.disk import release
+from pzsl.store.hdf5 import release
 
 MEMORY = 2.0
 """Gibibytes of training features that are held in memory; larger ones are read in blocks."""

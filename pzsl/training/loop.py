@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from pzsl.methods.base import Method
+from pzsl.methods.core import Method
 from pzsl.training.features import StoredRows
 from pzsl.training.optimizer import OPTIMIZERS, Optimizer
 

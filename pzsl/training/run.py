@@ -19,7 +19,7 @@ from pzsl import __version__
 from pzsl.evaluation import disambiguation_accuracy, mean_entropy
 from pzsl.files import write_atomic, write_json
 from pzsl.methods import load_method, make_options
-from pzsl.methods.base import Method, Problem
+from pzsl.methods.core import Method, Problem
 from pzsl.store import Cache
 from pzsl.training.calibration import choose_gamma, fold_fits
 from pzsl.training.checkpoint import Saver, load_checkpoint, model_bytes

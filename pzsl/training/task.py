@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from pzsl.candidates import statistics
 from pzsl.evaluation import Metrics, Summary, evaluate_summary, summarise
 from pzsl.methods import METHODS
-from pzsl.methods.base import Method, Problem
-from pzsl.methods.support import Support
+from pzsl.methods.core import Method, Problem, Support
 from pzsl.store import Cache
-from pzsl.store.disk import release
+from pzsl.store.hdf5 import release
 from pzsl.training.ambiguity import candidate_sets, labelled_by_hand, training_rows
 from pzsl.training.config import RunConfig
 from pzsl.training.features import MEMORY, load_rows

@@ -1,0 +1,8 @@
+"""Data sets as their publishers offer them: where, how large, downloading, unpacking."""
+
+from __future__ import annotations
+
+from pzsl.datasets.fetching.fetch_dataset import fetch
+from pzsl.datasets.fetching.publishers import CHECKED, PUBLICATIONS
+
+__all__ = ["CHECKED", "PUBLICATIONS", "fetch"]

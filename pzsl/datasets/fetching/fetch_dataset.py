@@ -1,0 +1,149 @@
+"""Fetch a published data set: download, hold to a checksum, unpack.
+
+`pzsl-downloads.json` in the root remembers the SHA-256 of each archive that was unpacked. Where its
+publisher states no checksum, that of the first download is trusted and held to later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pzsl.datasets.fetching.archives import unpack
+from pzsl.datasets.fetching.download import download
+from pzsl.datasets.fetching.publishers import PUBLICATIONS, Download, Publication
+from pzsl.errors import UsageError, UserError, nearest
+from pzsl.files import write_json
+from pzsl.progress import say
+
+RECORD = "pzsl-downloads.json"
+
+
+def fetch(name: str, root: Path, receive: Callable[[str, Path], None] = download) -> dict[str, Any]:
+    """Get the images and split files of a published data set; what is there already stays.
+
+    Args:
+        name: `sun`, `cub`, `awa2`, `apy` or `flo`.
+        root: folder to put them in; give it as --root to `pzsl extract`.
+        receive: gets a file from an address to a place.
+
+    Returns:
+        `dataset, root, licence, home` and `files`, a list of `{file, url, sha256, bytes, checked,
+        unpacked}`; `checked` says what the archive was held to, `unpacked` counts files (0 where
+        that was done before).
+
+    Raises:
+        UsageError: the data set isn't a published one.
+        UserError: a download or an archive failed; the message ends with what to do by hand.
+    """
+    from filelock import FileLock, Timeout
+
+    if name not in PUBLICATIONS:
+        raise UsageError(f"'{name}' is no published data set.{nearest(name, list(PUBLICATIONS))}")
+    publication, root = PUBLICATIONS[name], Path(root)
+    root.mkdir(parents=True, exist_ok=True)
+    say(f"{name}: {publication.home}; licence: {publication.licence}. {publication.note}".rstrip())
+    try:
+        with FileLock(root / f".{RECORD}.lock", timeout=0):
+            files = [_get(name, publication, item, root, receive) for item in publication.downloads]
+    except Timeout:
+        raise UserError(f"Another fetch into {root} is under way: wait for it.") from None
+    return {
+        "dataset": name,
+        "root": str(root),
+        "licence": publication.licence,
+        "home": publication.home,
+        "files": files,
+    }
+
+
+def _get(
+    name: str,
+    publication: Publication,
+    item: Download,
+    root: Path,
+    receive: Callable[[str, Path], None],
+) -> dict[str, Any]:
+    """One archive: downloaded, checked, unpacked and recorded, as far as that isn't done."""
+    record, archive = _read_record(root), root / item.file
+    known = record.get(item.file, {})
+    if name in known.get("unpacked", []):
+        say(f"{item.file} is there already.")
+        return _answer(item, known, "the record", 0)
+    if not archive.is_file():
+        say(f"Fetching {item.url} (size: {item.size}).")
+        try:
+            receive(item.url, archive)
+        except UserError as error:
+            raise UserError(f"{error} {by_hand(name, publication, item, root)}") from None
+    checked = _check(archive, item, known.get("sha256"))
+    known = {
+        "url": item.url,
+        "bytes": archive.stat().st_size,
+        "sha256": _hash(archive, "sha256"),
+        "unpacked": [*known.get("unpacked", []), name],
+    }
+    say(f"Unpacking {item.file} into {root}.")
+    count = unpack(archive, root, item.only)
+    write_json(root / RECORD, {**record, item.file: known})
+    return _answer(item, known, checked, count)
+
+
+def by_hand(name: str, publication: Publication, item: Download, root: Path) -> str:
+    """What to do where an address is dead or asks for a form."""
+    return (
+        f"By hand: get {item.file} as {publication.home} says, put it into {root}, and run "
+        f"'pzsl datasets fetch {name} --root {root}' again to check and unpack it."
+    )
+
+
+def _check(archive: Path, item: Download, recorded: str | None) -> str:
+    """Hold an archive to its published checksum, or else to the recorded one, if any.
+
+    A wrong archive is set aside, so that it's never taken for the right one.
+    """
+    for checksum, source in ((item.checksum, "published"), (recorded, "recorded")):
+        if not checksum:
+            continue
+        algorithm, _, expected = checksum.rpartition(":")
+        found = _hash(archive, algorithm or "sha256")
+        if found != expected:
+            aside = archive.with_name(f"{archive.name}.wrong")
+            archive.replace(aside)
+            hint = (
+                f" If its publisher has changed it, remove its entry from {RECORD}."
+                if source == "recorded"
+                else ""
+            )
+            raise UserError(
+                f"{archive} has the {algorithm or 'sha256'} {found}, but the {source} one is "
+                f"{expected}: it was set aside as {aside.name}, fetch it again.{hint}"
+            )
+        return f"the {source} checksum"
+    return "nothing: no checksum is published, this one is recorded"
+
+
+def _hash(file: Path, algorithm: str) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, algorithm).hexdigest()
+
+
+def _read_record(root: Path) -> dict[str, Any]:
+    file = root / RECORD
+    if not file.is_file():
+        return {}
+    try:
+        record = json.loads(file.read_text("utf-8"))
+    except ValueError:
+        record = None
+    if not isinstance(record, dict) or not all(isinstance(one, dict) for one in record.values()):
+        raise UserError(f"{file} is damaged: remove it, the archives will be checked anew.")
+    return record
+
+
+def _answer(item: Download, known: dict[str, Any], checked: str, count: int) -> dict[str, Any]:
+    facts = {key: known.get(key) for key in ("sha256", "bytes")}
+    return {"file": item.file, "url": item.url, **facts, "checked": checked, "unpacked": count}

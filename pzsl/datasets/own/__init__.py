@@ -1,0 +1,18 @@
+"""Your own images: class folders, tables, tar files."""
+
+from __future__ import annotations
+
+from pzsl.datasets.own.folder import SUFFIXES, load_folder
+from pzsl.datasets.own.rows import CANDIDATES, read_parquet
+from pzsl.datasets.own.table import load_rows, load_table
+from pzsl.datasets.own.tarshards import load_tar
+
+__all__ = [
+    "CANDIDATES",
+    "SUFFIXES",
+    "load_folder",
+    "load_rows",
+    "load_table",
+    "load_tar",
+    "read_parquet",
+]

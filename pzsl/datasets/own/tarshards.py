@@ -1,0 +1,258 @@
+"""`tar`: images in tar files, laid out as webdataset does; read in place, nothing is unpacked.
+
+    data-000.tar: 0001.jpg  0001.cls      the class's name, or its number in the list of classes
+                  0002.jpg  0002.json     {"label": "red fox", "split": "test_seen"}
+
+What belongs to one image has its name up to the first dot. Either every image tells its split, or
+none does and classes and images are drawn as for folders of class folders.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from pzsl.datasets.base import Dataset
+from pzsl.datasets.own.folder import SUFFIXES, draw_share
+from pzsl.datasets.reading import open_image
+from pzsl.errors import UserError
+from pzsl.files import digest
+
+NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")
+SMALL = 1 << 20
+"""Largest file of a label that is read, in bytes."""
+
+
+class Place(NamedTuple):
+    """Where an image lies: number of its tar file, offset and length of its bytes there."""
+
+    tar: int
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class TarReader:
+    """Opens images inside of tar files, by id; picklable."""
+
+    tars: tuple[Path, ...]
+    places: Mapping[str, Place]
+
+    def __call__(self, path: str) -> Image.Image:
+        """Open an image.
+
+        Raises:
+            OSError: it is no whole image, or its tar file is missing or cut short.
+        """
+        place = self.places[path]
+        with self.tars[place.tar].open("rb") as file:
+            file.seek(place.offset)
+            content = file.read(place.length)
+        if len(content) < place.length:
+            raise OSError(f"{self.tars[place.tar].name} is cut short")
+        return open_image(io.BytesIO(content))
+
+
+@dataclass
+class Sample:
+    """One image, and what lies beside it: the text of a `.cls` file, the object of a `.json`."""
+
+    path: str = ""
+    place: Place = field(default_factory=lambda: Place(0, 0, 0))
+    told: dict[str, Any] = field(default_factory=dict)
+
+
+def load_tar(
+    root: Path,
+    classes: Path | None = None,
+    seed: int = 0,
+    unseen: float = 0.25,
+    test: float = 0.2,
+) -> Dataset:
+    """Images in tar files.
+
+    Args:
+        root: a tar file, a folder of them, or several as `data-{000..009}.tar`.
+        classes: names of all classes in order, one a line; needed where labels are numbers, and
+            found by itself as `classnames.txt` beside the tar files.
+        seed, unseen, test: of the split where images don't tell it; see `load_folder`.
+
+    Raises:
+        UserError: a tar file is missing or damaged, an image has no label, or a label no name.
+    """
+    tars = _tars(Path(root))
+    samples = [sample for number, tar in enumerate(tars) for sample in _samples(tar, number)]
+    if not samples:
+        raise UserError(f"{root}: the tar files hold no image ({', '.join(sorted(SUFFIXES))}).")
+    beside = tars[0].parent / "classnames.txt"
+    file = classes or (beside if beside.is_file() else None)
+    labels = [_label(sample) for sample in samples]
+    names, rows = _number(labels, samples, _lines(file) if file else None)
+    splits = _told_splits(samples)
+    origin = {"root": str(root), "tar_files": str(len(tars))}
+    if splits is None:
+        splits = _drawn_splits(samples, rows, names, seed, unseen, test)
+        origin |= {"seed": str(seed), "unseen": str(unseen), "test": str(test)}
+    trained = {row for row, split in zip(rows, splits, strict=True) if split != "test_unseen"}
+    hashed = digest(*(f"{s.path}\t{s.place.length}" for s in samples))
+    return Dataset(
+        name="tar",
+        classes=names,
+        seen=np.array([row in trained for row in range(len(names))]),
+        paths=tuple(sample.path for sample in samples),
+        labels=np.array(rows, dtype=np.int64),
+        splits=np.array(splits),
+        reader=TarReader(tars, {sample.path: sample.place for sample in samples}),
+        origin=tuple({**origin, "listing": hashed[:12]}.items()),
+    )
+
+
+def _tars(root: Path) -> tuple[Path, ...]:
+    """The tar files that a root means, absolute."""
+    numbers = NUMBERS.search(root.name)
+    if numbers:
+        first, last = numbers.groups()
+        texts = (f"{n:0{len(first)}d}" for n in range(int(first), int(last) + 1))
+        start, end = numbers.span()
+        found = [root.with_name(root.name[:start] + text + root.name[end:]) for text in texts]
+    else:
+        found = sorted(root.glob("*.tar")) if root.is_dir() else [root]
+    missing = [tar for tar in found if not tar.is_file()]
+    if missing or not found:
+        what = missing[0] if missing else f"{root}/*.tar"
+        raise UserError(
+            f"--root {root}: {what} is not there: give a tar file, a folder of them, or several "
+            "as 'data-{000..009}.tar'."
+        )
+    return tuple(tar.resolve() for tar in found)
+
+
+def _samples(tar: Path, number: int) -> Iterator[Sample]:
+    """The images of a tar file in order, with what is told of each; bodies of images are passed."""
+    samples: dict[str, Sample] = {}
+    try:
+        with tarfile.open(tar, "r:") as archive:
+            for member in archive:
+                if member.isreg() and not member.issparse():
+                    _note(archive, member, samples, tar, number)
+    except tarfile.TarError as error:
+        raise UserError(
+            f"{tar} is damaged or compressed ({error}): fetch it again, or give plain tar files."
+        ) from None
+    return iter([sample for sample in samples.values() if sample.path])
+
+
+def _note(
+    archive: tarfile.TarFile,
+    member: tarfile.TarInfo,
+    samples: dict[str, Sample],
+    tar: Path,
+    number: int,
+) -> None:
+    """Take down one file of a tar: an image's place, or what is told of it."""
+    folder, slash, name = member.name.rpartition("/")
+    stem, _, kind = name.partition(".")
+    ending = f".{kind.rpartition('.')[2].lower()}"
+    if not stem or (ending not in SUFFIXES and ending not in (".cls", ".json")):
+        return
+    if any("\ud800" <= letter <= "\udfff" for letter in member.name):
+        raise UserError(f"{tar}: the name {member.name!r} is not UTF-8: rename it.")
+    sample = samples.setdefault(folder + slash + stem, Sample())
+    if ending in SUFFIXES:
+        if sample.path:
+            raise UserError(f"{tar}: '{member.name}' is a second image of '{sample.path}'.")
+        sample.path = f"{tar.name}/{member.name}"
+        sample.place = Place(number, member.offset_data, member.size)
+        return
+    content = archive.extractfile(member) if member.size <= SMALL else None
+    try:
+        text = content.read().decode("utf-8") if content else ""
+        told = {"label": text.strip()} if ending == ".cls" else json.loads(text)
+        if not isinstance(told, dict):
+            raise ValueError("not a JSON object")
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{tar}: '{member.name}' can't be read: {error}.") from None
+    sample.told = {**sample.told, **told}
+
+
+def _label(sample: Sample) -> str:
+    label = sample.told.get("label", sample.told.get("cls"))
+    if isinstance(label, bool) or not isinstance(label, int | str) or not str(label).strip():
+        raise UserError(
+            f"'{sample.path}' has no label: put its class into a .cls file beside it, or as "
+            "'label' into a .json file."
+        )
+    return str(label).strip()
+
+
+def _number(
+    labels: list[str], samples: list[Sample], listed: list[str] | None
+) -> tuple[tuple[str, ...], list[int]]:
+    """Class names, and the row of each image's label: by name, else by number."""
+    names = listed or sorted(set(labels))
+    if listed is None and all(label.isdecimal() for label in labels):
+        raise UserError(
+            "The labels in the tar files are numbers: give the class names in their order, one a "
+            "line, with --classes FILE."
+        )
+    row = {name: number for number, name in enumerate(names)}
+    rows = []
+    for label, sample in zip(labels, samples, strict=True):
+        number = row.get(label, int(label) if label.isdecimal() else -1)
+        if not 0 <= number < len(names):
+            raise UserError(
+                f"'{sample.path}' has the label '{label}', which is none of the {len(names)} "
+                "classes: correct it, or the list of classes."
+            )
+        rows.append(number)
+    return tuple(names), rows
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        lines = Path(file).read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The list of classes {file} can't be read: {error}.") from None
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _told_splits(samples: list[Sample]) -> list[str] | None:
+    """The splits that the images tell; None where none tells one."""
+    told = [sample.told.get("split") for sample in samples]
+    if not any(told):
+        return None
+    if not all(isinstance(split, str) for split in told):
+        silent = next(s.path for s in samples if not isinstance(s.told.get("split"), str))
+        raise UserError(f"'{silent}' tells no split, but others do: give all of them one, or none.")
+    return [str(split) for split in told]
+
+
+def _drawn_splits(
+    samples: list[Sample],
+    rows: list[int],
+    names: tuple[str, ...],
+    seed: int,
+    unseen: float,
+    test: float,
+) -> list[str]:
+    """Unseen classes and test images drawn by seed and name alone, as for folders."""
+    hidden = draw_share(names, unseen, seed)
+    of_class: dict[int, list[str]] = {}
+    for sample, row in zip(samples, rows, strict=True):
+        of_class.setdefault(row, []).append(sample.path)
+    tested = {path for paths in of_class.values() for path in draw_share(paths, test, seed)}
+    return [
+        "test_unseen"
+        if names[row] in hidden
+        else ("test_seen" if sample.path in tested else "trainval")
+        for sample, row in zip(samples, rows, strict=True)
+    ]

@@ -1,0 +1,22 @@
+"""Features of other tools in, caches out: npz, plain vectors, clip-retrieval, published."""
+
+from __future__ import annotations
+
+from pzsl.exchange.export import export_cache
+from pzsl.exchange.foreign_features import Labelling
+from pzsl.exchange.import_export import export_any, import_any, merge
+from pzsl.exchange.npz import import_npz
+from pzsl.exchange.vectors import LOGIT_SCALE, check_vectors, read_vectors, write_vectors
+
+__all__ = [
+    "LOGIT_SCALE",
+    "Labelling",
+    "check_vectors",
+    "export_any",
+    "export_cache",
+    "import_any",
+    "import_npz",
+    "merge",
+    "read_vectors",
+    "write_vectors",
+]

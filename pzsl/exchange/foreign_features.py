@@ -1,0 +1,158 @@
+"""Features of other tools and a table of what they show, made into a cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl.datasets import Annotators, Dataset
+from pzsl.datasets.own import CANDIDATES, load_rows
+from pzsl.encoders import Identity, load_encoder
+from pzsl.encoders.descriptions import choose_prompts, encode_prompts
+from pzsl.errors import UsageError, UserError
+from pzsl.exchange.clip_retrieval import find_rows, read_clip_retrieval
+from pzsl.exchange.vectors import LOGIT_SCALE, check_vectors, read_vectors, write_vectors
+from pzsl.extraction.header import header_of
+from pzsl.files import digest, sha256_of
+from pzsl.progress import say
+
+IMPORTED = "(imported)"
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """What features alone don't say.
+
+    Attributes:
+        table: CSV or Parquet file of `path, label, split`, and `candidates` where there are some.
+        classes: names of all classes in order, one a line.
+        unseen_file: names of the unseen ones, one a line.
+        text: `.npy` or `.safetensors` file (C, D), a row for each line of `classes`.
+        model, pretrained: the encoder that made the features, to encode the class names with.
+        templates: prompt templates for that.
+        annotators: columns of the table that hold several people's candidates.
+    """
+
+    table: Path | None = None
+    classes: Path | None = None
+    unseen_file: Path | None = None
+    text: Path | None = None
+    model: str | None = None
+    pretrained: str | None = None
+    templates: Path | None = None
+    annotators: Annotators | None = None
+
+
+class Texts(NamedTuple):
+    """Text embeddings of all classes: where they come from, their columns, (C, T, D) vectors."""
+
+    identity: Identity
+    columns: tuple[str, ...]
+    vectors: NDArray[Any]
+
+
+def import_features(
+    source: Path,
+    out: Path,
+    labelling: Labelling,
+    normalise: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Make a cache of a matrix of features, or of clip-retrieval's output folder.
+
+    Args:
+        source: a `.npy` or `.safetensors` file (N, D), the n-th row that of the table's n-th image;
+            or a folder, whose image paths are matched with the table's.
+        out: the cache.
+        labelling: labels and splits of the images, and vectors of the classes.
+        normalise: divide vectors by their length instead of refusing those that are not unit.
+        overwrite: replace an existing cache.
+
+    Returns:
+        The path of the cache.
+
+    Raises:
+        UsageError: the table or the class vectors are not given.
+        UserError: a file is not as it should be; a row at fault is named.
+    """
+    if labelling.table is None:
+        raise UsageError(
+            f"{source} holds features only: give --table FILE.csv with path, label, split."
+        )
+    people = labelling.annotators or CANDIDATES
+    data = load_rows(labelling.table, labelling.unseen_file, labelling.classes, people)
+    if source.is_dir():
+        vectors, files = _of_folder(source, data)
+    else:
+        vectors, files = read_vectors(source), (source,)
+        if len(vectors) != len(data.paths):
+            raise UserError(
+                f"{source} has {len(vectors)} rows, but {labelling.table} lists {len(data.paths)} "
+                "images: one row for each, in the same order."
+            )
+    check_vectors(str(source), vectors, normalise)
+    texts = _texts(data, vectors, labelling, normalise)
+    hashes = [sha256_of(file) for file in files]
+    origin = {
+        "features": str(source.resolve()),
+        "features_sha256": hashes[0] if len(hashes) == 1 else digest(*hashes),
+    }
+    if labelling.text:
+        origin |= {"text": str(labelling.text), "text_sha256": sha256_of(labelling.text)}
+    data = replace(data, name=source.resolve().stem, origin=(*data.origin, *origin.items()))
+    header = header_of(data, texts.identity, texts.columns)
+    return write_vectors(out, header, vectors, texts.vectors, overwrite=overwrite)
+
+
+def _of_folder(source: Path, data: Dataset) -> tuple[NDArray[Any], tuple[Path, ...]]:
+    """The embeddings of the table's images, in its order."""
+    found = read_clip_retrieval(source)
+    rows = find_rows(data.paths, found.paths, str(source))
+    left = len(found.paths) - len(np.unique(rows))
+    if left:
+        say(f"{source}: {left} of {len(found.paths)} embeddings are not in the table: left out.")
+    return found.vectors[rows], found.files
+
+
+def _texts(data: Dataset, images: NDArray[Any], given: Labelling, normalise: bool) -> Texts:
+    """Vectors of the classes: from a file, or by the encoder that made the features."""
+    if (given.text is None) == (given.model is None):
+        raise UsageError(
+            "Classes need vectors: give either --text FILE (with --classes FILE), or --model NAME, "
+            "the encoder that made the features."
+        )
+    if given.text is None:
+        return _encoded(data, images, given)
+    if given.classes is None:
+        raise UsageError("--text needs --classes FILE: the class names in the order of its rows.")
+    vectors = read_vectors(given.text)
+    expected = (len(data.classes), images.shape[1])
+    if vectors.shape != expected:
+        raise UserError(
+            f"{given.text} should have shape {expected}, classes by dimensions of the images, but "
+            f"has {vectors.shape}."
+        )
+    check_vectors(str(given.text), vectors, normalise)
+    identity = Identity(IMPORTED, "", "", {}, str(images.dtype), expected[1], LOGIT_SCALE)
+    return Texts(identity, (IMPORTED,), vectors[:, None])
+
+
+def _encoded(data: Dataset, images: NDArray[Any], given: Labelling) -> Texts:
+    prompts = choose_prompts(data.name, data.classes, given.templates)
+    encoder = load_encoder(given.model or "", given.pretrained)
+    identity = encoder.identity
+    if identity.dim != images.shape[1]:
+        raise UserError(
+            f"The features have {images.shape[1]} dimensions, those of {identity.model} have "
+            f"{identity.dim}: give the model that made them."
+        )
+    say(
+        f"Class names by {identity.model}, weights {identity.pretrained}, which should have made "
+        f"the features, too; prompts from {prompts.source}."
+    )
+    vectors = encode_prompts(encoder, data.classes, prompts).numpy()
+    return Texts(identity, prompts.columns, vectors)

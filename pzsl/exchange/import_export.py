@@ -1,0 +1,116 @@
+"""Features of other tools in, and caches out: which way, by what is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from pzsl.errors import UsageError, UserError
+from pzsl.exchange.export import export_cache
+from pzsl.exchange.foreign_features import Labelling, import_features
+from pzsl.exchange.npz import import_npz
+from pzsl.exchange.published_features import import_xlsa17
+from pzsl.extraction.scoring import zero_shot
+from pzsl.store import load_cache, merge_parts
+
+MATRICES = (".npy", ".safetensors")
+
+
+def import_any(
+    source: str | Path | None = None,
+    out: str | Path | None = None,
+    *,
+    xlsa17: str | Path | None = None,
+    labelling: Labelling | None = None,
+    normalise: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Make a cache of features that are there already.
+
+    Args:
+        source: a `.npz` file (see `exchange.import_npz`), a `.npy` or `.safetensors` matrix, or the
+            output folder of clip-retrieval.
+        out: the cache; by default `cache/<name of the source>.h5`.
+        xlsa17: in place of a source, the folder of a published data set with its features.
+        labelling: what a matrix or a folder doesn't say itself.
+        normalise: divide vectors by their length instead of refusing those that are not unit.
+        overwrite: replace an existing cache.
+
+    Returns:
+        `cache, images, classes, zero_shot` (S, U, H, T1 in percent, None where unknown).
+
+    Raises:
+        UsageError: not exactly one source, or an option that its kind doesn't take.
+        UserError: a file is not as it should be.
+    """
+    if (source is None) == (xlsa17 is None):
+        raise UsageError("Give one source: a FILE or folder of features, or --xlsa17 DIR.")
+    given = labelling or Labelling()
+    target = None if out is None else Path(out)
+    if xlsa17 is not None:
+        _take_none(given, "--xlsa17")
+        return _summary(import_xlsa17(Path(xlsa17), target, overwrite))
+    source = Path(str(source))
+    target = target or Path("cache") / f"{source.resolve().stem}.h5"
+    if source.suffix == ".npz":
+        _take_none(given, "a .npz file")
+        return _summary(import_npz(source, target, overwrite, normalise))
+    if not source.exists():
+        raise UserError(f"{source}: no such file.")
+    if not source.is_dir() and source.suffix not in MATRICES:
+        raise UsageError(
+            f"{source}: features come as .npz, .npy or .safetensors, or as a folder of "
+            "clip-retrieval."
+        )
+    return _summary(import_features(source, target, given, normalise, overwrite))
+
+
+def _take_none(given: Labelling, kind: str) -> None:
+    """Refuse options that mean nothing to a kind of source."""
+    for field in fields(given):
+        if getattr(given, field.name) is not None:
+            option = field.name.replace("_", "-")
+            raise UsageError(f"--{option} means nothing to {kind}, which brings its own.")
+
+
+def export_any(
+    cache: str | Path,
+    out: str | Path | None = None,
+    formats: Sequence[str] | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write a cache in other formats, see `exchange.export_cache`.
+
+    Returns:
+        `cache, images, classes, zero_shot`, and `files`, those that were written.
+    """
+    files = export_cache(cache, out, formats, overwrite)
+    return {**_summary(Path(cache)), "files": [str(file) for file in files]}
+
+
+def merge(
+    parts: Sequence[str | Path],
+    out: str | Path,
+    virtual: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Put parts of a cache together, see `store.merge_parts`.
+
+    Returns:
+        `cache, images, classes, zero_shot`, `parts` (their files) and `virtual`.
+    """
+    files = merge_parts(parts, out, virtual=virtual, overwrite=overwrite)
+    about = {"parts": [str(file) for file in files], "virtual": virtual}
+    return {**_summary(Path(out)), **about}
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    cache = load_cache(path)
+    return {
+        "cache": str(path),
+        "images": len(cache.images),
+        "classes": len(cache.classes),
+        "zero_shot": zero_shot(cache),
+    }

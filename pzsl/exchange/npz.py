@@ -1,0 +1,252 @@
+"""Features as a `.npz` file of arrays, one row per image and one per class: in and out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl.errors import UserError
+from pzsl.exchange.vectors import LOGIT_SCALE, UNREADABLE, check_vectors, write_vectors
+from pzsl.files import digest, sha256_of
+from pzsl.progress import say
+from pzsl.store.cache import Cache
+from pzsl.store.hdf5 import TOLD, CacheHeader
+from pzsl.store.validation import content_problems
+
+SHAPES = {
+    "image_features": "ND",
+    "labels": "N",
+    "class_names": "C",
+    "text_features": "CD",
+    "unseen": "C",
+    "split": "N",
+    "model": "",
+    "pretrained": "",
+}
+"""The arrays such a file has, each with the letters of its shape."""
+OPTIONAL = {
+    "paths": "N",
+    "templates": "T",
+    "attributes": "CA",
+    "views": "NKD",
+    "candidate_offsets": "P",
+    "candidate_labels": "M",
+    "dataset": "",
+    "split_hash": "",
+    "weights_hash": "",
+    "precision": "",
+    "preprocessing": "",
+    "origin": "",
+    "annotation": "",
+    "augmentation": "",
+    "logit_scale": "",
+}
+"""Those that it may have; with `templates`, `text_features` are (C, T, D)."""
+KINDS = {
+    "image_features": ("f", "numbers"),
+    "text_features": ("f", "numbers"),
+    "attributes": ("f", "numbers"),
+    "views": ("f", "numbers"),
+    "logit_scale": ("f", "a number"),
+    "labels": ("iu", "whole numbers"),
+    "candidate_offsets": ("iu", "whole numbers"),
+    "candidate_labels": ("iu", "whole numbers"),
+    "unseen": ("b", "bool"),
+}
+"""Numpy's letters for the allowed types, and their name; what isn't here is text."""
+TEMPLATE = "(imported)"
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def import_npz(source: Path, out: Path, overwrite: bool = False, normalise: bool = False) -> Path:
+    """Make a cache of a `.npz` file; nothing in it is executed (no pickle).
+
+    Args:
+        source: with the arrays `image_features` (N, D) and `text_features` (C, D), unit vectors;
+            `labels` (N,) 0-based rows of `class_names` (C,); `unseen` (C,) bool; `split` (N,),
+            one of trainval, test_seen, test_unseen; `model`, `pretrained`; and, if images have
+            names, `paths` (N,). What `pzsl export` writes beside these is read, too.
+        out: the cache to write.
+        overwrite: replace an existing cache.
+        normalise: divide vectors by their length instead of refusing those that are not unit.
+
+    Returns:
+        The path of the cache.
+
+    Raises:
+        UserError: not such a file, or an array is missing, unknown, or not as it should be.
+    """
+    source, out = Path(source), Path(out)
+    arrays = _read(source)
+    header = _header(source, arrays)
+    for problem in content_problems(header):
+        raise UserError(f"{source}: {problem}: correct the arrays and import again.")
+    for name in ("image_features", "text_features", "views"):
+        if name in arrays:
+            check_vectors(f"{source}: '{name}'", arrays[name], normalise)
+    text = arrays["text_features"]
+    text = text if text.ndim == 3 else text[:, None]
+    images, views = arrays["image_features"], arrays.get("views")
+    return write_vectors(out, header, images, text, views, overwrite)
+
+
+def npz_arrays(cache: Cache) -> Arrays:
+    """A cache as the arrays that `import_npz` reads; bit for bit the same come back."""
+    about = cache.provenance
+    arrays: Arrays = {
+        "image_features": cache.images,
+        "labels": cache.labels,
+        "class_names": np.array(cache.classes, dtype=np.str_),
+        "text_features": cache.text,
+        "unseen": ~cache.seen,
+        "split": cache.splits,
+        "paths": np.array(cache.paths, dtype=np.str_),
+        "templates": np.array(cache.templates, dtype=np.str_),
+        "dataset": np.array(cache.dataset),
+        "split_hash": np.array(cache.split_hash),
+        "logit_scale": np.array(cache.logit_scale),
+    }
+    arrays |= {name: np.array(about[name]) for name in _PLAIN}
+    arrays |= {name: np.array(json.dumps(about[name])) for name in _JSON}
+    more = {
+        "attributes": cache.attributes,
+        "views": cache.views,
+        "candidate_offsets": cache.candidate_offsets,
+        "candidate_labels": cache.candidate_labels,
+    }
+    told = {name: np.array(json.dumps(about[name])) for name in TOLD if about.get(name)}
+    return arrays | told | {name: array for name, array in more.items() if array is not None}
+
+
+_PLAIN = ("model", "pretrained", "weights_hash", "precision")
+_JSON = ("preprocessing", "origin")
+
+
+def _read(source: Path) -> Arrays:
+    if not source.is_file():
+        raise UserError(f"{source}: no such file.")
+    try:
+        with np.load(source, allow_pickle=False) as file:
+            arrays = {name: np.asarray(file[name]) for name in file.files}
+    except UNREADABLE as error:
+        text = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UserError(
+            f"{source}: can't be read as .npz ({text}): copy it again, or write it with "
+            "numpy.savez from plain arrays, without pickle."
+        ) from error
+    _check_arrays(source, arrays)
+    return arrays
+
+
+def _check_arrays(source: Path, arrays: Arrays) -> None:
+    known = SHAPES | OPTIONAL
+    if "templates" in arrays:
+        known["text_features"] = "CTD"
+    for name, letters in SHAPES.items():
+        if name not in arrays:
+            raise UserError(
+                f"{source}: the array '{name}' {_shape(letters)} is missing; it has "
+                f"{', '.join(f'{key} {array.shape}' for key, array in arrays.items())}."
+            )
+    for name, array in arrays.items():
+        if name not in known:
+            raise UserError(
+                f"{source}: unknown array '{name}' {array.shape}: leave it out; known: "
+                f"{', '.join(f'{key} {_shape(letters)}' for key, letters in known.items())}."
+            )
+    sizes: dict[str, int] = {}
+    for name in [name for name in known if name in arrays]:
+        array, letters = arrays[name], known[name]
+        expected = tuple(sizes.get(letter, letter) for letter in letters)
+        if array.ndim != len(letters) or any(
+            sizes.setdefault(letter, size) != size
+            for letter, size in zip(letters, array.shape, strict=True)
+        ):
+            raise UserError(
+                f"{source}: '{name}' should have shape {_shape(expected)}, but has {array.shape}."
+            )
+        kinds, words = KINDS.get(name, ("U", "text"))
+        if array.dtype.kind not in kinds:
+            raise UserError(f"{source}: '{name}' should hold {words}, but is {array.dtype}.")
+
+
+def _shape(sizes: Any) -> str:
+    return f"({', '.join(map(str, sizes))}{',' if len(sizes) == 1 else ''})"
+
+
+def _header(source: Path, arrays: Arrays) -> CacheHeader:
+    count, dim = arrays["image_features"].shape
+    labels = arrays["labels"].astype(np.int64)
+    classes = arrays["class_names"].tolist()
+    if count and labels.min() == 1 and labels.max() == len(classes):
+        raise UserError(
+            f"{source}: 'labels' go from 1 to {len(classes)}, but rows of 'class_names' count "
+            "from 0: subtract 1."
+        )
+    paths = arrays["paths"].tolist() if "paths" in arrays else _numbered(count)
+    splits = arrays["split"].astype(np.str_)
+    rows = zip(paths, splits.tolist(), labels.tolist(), strict=True)
+    split_hash = digest(repr(sorted(rows)), repr(classes), arrays["unseen"].tobytes())
+    said = {name: arrays[name].item() for name in OPTIONAL if name in arrays and not OPTIONAL[name]}
+    origin = {**_json(source, said, "origin"), "file": source.name, "sha256": sha256_of(source)}
+    return CacheHeader(
+        dataset=said.get("dataset", source.stem),
+        split_hash=said.get("split_hash", split_hash),
+        origin=origin,
+        classes=_distinct(source, classes),
+        seen=~arrays["unseen"],
+        templates=tuple(arrays["templates"].tolist()) if "templates" in arrays else (TEMPLATE,),
+        paths=tuple(paths),
+        labels=labels,
+        splits=splits,
+        dim=dim,
+        model=str(arrays["model"]),
+        pretrained=str(arrays["pretrained"]),
+        weights_hash=said.get("weights_hash", ""),
+        preprocessing=_json(source, said, "preprocessing"),
+        logit_scale=float(said.get("logit_scale", LOGIT_SCALE)),
+        precision=said.get("precision", str(arrays["image_features"].dtype)),
+        attributes=_typed(arrays, "attributes", np.float32),
+        candidate_offsets=_typed(arrays, "candidate_offsets", np.int64),
+        candidate_labels=_typed(arrays, "candidate_labels", np.int32),
+        annotation=_json(source, said, "annotation"),
+        augmentation=_json(source, said, "augmentation"),
+    )
+
+
+def _json(source: Path, said: dict[str, Any], name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(said.get(name, "{}"))
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise UserError(f"{source}: '{name}' should be a JSON object: leave it out.")
+    return value
+
+
+def _typed(arrays: Arrays, name: str, dtype: type) -> NDArray[Any] | None:
+    return arrays[name].astype(dtype) if name in arrays else None
+
+
+def _numbered(count: int) -> list[str]:
+    return [f"image/{row:06d}" for row in range(count)]
+
+
+def _distinct(source: Path, names: list[str]) -> tuple[str, ...]:
+    """Number equal class names: their text vectors come with the file, so no prompt suffers."""
+    taken = set(names)
+    distinct: dict[str, None] = {}
+    for name in names:
+        fresh, number = name, 1
+        while fresh in distinct or (number > 1 and fresh in taken):
+            number += 1
+            fresh = f"{name} ({number})"
+        distinct[fresh] = None
+        if number > 1:
+            say(f"{source}: class name '{name}' occurs again: kept as '{fresh}'.")
+    return tuple(distinct)

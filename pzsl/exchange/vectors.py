@@ -1,0 +1,157 @@
+"""Vectors of other tools: read as plain arrays, held to unit length, written into a cache."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl.errors import UserError
+from pzsl.store.hdf5 import CacheHeader
+from pzsl.store.unit_length import CHUNK, lengths, not_unit
+from pzsl.store.validation import fault_of
+from pzsl.store.writer import CacheWriter
+
+LOGIT_SCALE = 100.0
+"""What CLIP's own training ends at; taken where a file doesn't say."""
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, SyntaxError),
+    *(RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error),
+)
+"""What `numpy.load` and `zipfile` raise at damaged files."""
+
+
+def read_vectors(source: Path) -> NDArray[Any]:
+    """The one matrix (n, D) of a `.npy` or `.safetensors` file; nothing in it is executed.
+
+    Args:
+        source: a `.npy` file (mapped, not read) or a `.safetensors` file that holds one tensor.
+
+    Raises:
+        UserError: no such file, not of that form, or not a matrix of floating-point numbers.
+    """
+    if not source.is_file():
+        raise UserError(f"{source}: no such file.")
+    if source.suffix == ".safetensors":
+        array = _one_tensor(source)
+    else:
+        try:
+            array = np.load(source, mmap_mode="r", allow_pickle=False)
+        except UNREADABLE as error:
+            raise UserError(
+                f"{source}: can't be read as .npy ({_brief(error)}): copy it again, or write it "
+                "with numpy.save from a plain array, without pickle."
+            ) from error
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
+        shape = f"{array.shape} {array.dtype}" if isinstance(array, np.ndarray) else "an archive"
+        raise UserError(
+            f"{source}: should be a matrix of numbers, a row for each vector, but is {shape}."
+        )
+    return array
+
+
+def _one_tensor(source: Path) -> NDArray[Any]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        tensors = load_file(source)
+    except (SafetensorError, *UNREADABLE) as error:
+        raise UserError(
+            f"{source}: can't be read as .safetensors ({_brief(error)}): copy it again, or write "
+            "it anew as float32."
+        ) from error
+    if len(tensors) != 1:
+        named = ", ".join(sorted(tensors)) or "none"
+        raise UserError(f"{source}: should hold one tensor, but holds {len(tensors)} ({named}).")
+    return next(iter(tensors.values()))
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def check_vectors(where: str, vectors: NDArray[Any], normalise: bool = False) -> None:
+    """Refuse vectors that are not of length one, or can't be brought to it.
+
+    Args:
+        where: file and array, for the message.
+        vectors: (n, D) or (n, K, D).
+        normalise: any length but zero will do.
+
+    Raises:
+        UserError: a row is at fault; the first is named.
+    """
+    wrong = not_unit(vectors)
+    if normalise:
+        blocks = [wrong[i : i + CHUNK] for i in range(0, len(wrong), CHUNK)]
+        usable = [_has_length(vectors[rows]) for rows in blocks]
+        wrong = wrong[~np.concatenate([np.empty(0, np.bool_), *usable])]
+    if len(wrong):
+        remedy = (
+            "leave such rows out" if normalise else "divide each row by its length, or --normalise"
+        )
+        raise UserError(
+            f"{where}, row {wrong[0]} {fault_of(vectors[wrong[0]])} "
+            f"({len(wrong):,} of {len(vectors):,} rows): {remedy}."
+        )
+
+
+def _has_length(vectors: NDArray[Any]) -> NDArray[np.bool_]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = lengths(vectors).reshape(len(vectors), -1)
+    return np.asarray((np.isfinite(size) & (size > 0)).all(axis=1))
+
+
+def as_unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    """Vectors of length one in float32, row by row.
+
+    Float32 vectors that have it already are taken bit for bit; all others (half floats, doubles,
+    other lengths) are divided by their length.
+
+    Args:
+        vectors: (n, D) or (n, K, D), none of length zero.
+    """
+    single = np.array(vectors, dtype=np.float32)
+    if vectors.dtype == np.float32:
+        rows = not_unit(single)
+        single[rows] /= lengths(single[rows])[..., None]
+        return single
+    return np.asarray(single / lengths(single)[..., None], dtype=np.float32)
+
+
+def write_vectors(
+    out: Path,
+    header: CacheHeader,
+    images: NDArray[Any],
+    text: NDArray[Any],
+    views: NDArray[Any] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a cache of vectors that are there already, a block at a time.
+
+    Args:
+        out: the cache. header: all else that it holds.
+        images: (N, D); text: (C, T, D); views: (N, K, D); as `check_vectors` lets them through.
+        overwrite: replace a finished cache.
+
+    Returns:
+        The path of the cache.
+
+    Raises:
+        UserError: see `CacheWriter`.
+    """
+    count = 0 if views is None else views.shape[1]
+    with CacheWriter(out, header, overwrite=overwrite, views=count) as writer:
+        if writer.text_pending:
+            writer.write_text(as_unit(text))
+        pending = writer.pending
+        for start in range(0, len(pending), CHUNK):
+            rows = pending[start : start + CHUNK]
+            more = None if views is None else as_unit(views[rows])
+            writer.write(rows, as_unit(images[rows]), more)
+        return writer.finish()

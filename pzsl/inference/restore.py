@@ -1,0 +1,159 @@
+"""A finished run as it was when training ended, from its record and its cache."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pzsl.device import resolve_device
+from pzsl.errors import UserError
+from pzsl.methods.core import Method
+from pzsl.store import Cache, load_cache
+from pzsl.training import RunConfig
+from pzsl.training.run import is_finished, make_method, one_thread
+from pzsl.training.task import Task, make_task
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained method with what it was trained on.
+
+    Attributes:
+        cache: features, class names and splits.
+        task: its training images and candidate sets.
+        method: with its trained state.
+        gamma: taken off the scores of seen classes.
+        names: (K + U + new,) class names in the order of the method's scores, the seen first.
+    """
+
+    cache: Cache
+    task: Task
+    method: Method
+    gamma: float
+    names: tuple[str, ...]
+
+    @property
+    def seen(self) -> int:
+        """K, how many of the names had training images."""
+        return len(self.method.problem.seen)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run's folder says of it.
+
+    Attributes:
+        folder: of the run.
+        config: what was done.
+        gamma: of calibrated stacking.
+        cache: the file that it was trained on.
+    """
+
+    folder: Path
+    config: RunConfig
+    gamma: float
+    cache: Path
+
+
+def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
+    """Read the record of a finished run.
+
+    Args:
+        folder: of the run: the one that holds its `metrics.json`.
+        cache: the cache, where it isn't any more at the place that the record names.
+
+    Raises:
+        UserError: no finished run is there, or its record is damaged.
+    """
+    folder = Path(folder)
+    if not is_finished(folder):
+        inside = sorted(found.parent for found in folder.glob("*/metrics.json"))
+        hint = f", such as {inside[0]}" if inside else " (pzsl train --json names it as 'path')"
+        raise UserError(f"{folder} is no finished run: give the folder of one{hint}.")
+    config, metrics, environment = (
+        _json(folder / name) for name in ("config.json", "metrics.json", "env.json")
+    )
+    known = {field.name for field in fields(RunConfig)}
+    try:
+        run = RunConfig(**{name: value for name, value in config.items() if name in known})
+        gamma = float(metrics["gamma"])
+        place = Path(cache or environment["cache"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder}: its record is damaged ({error}): train again.") from None
+    return Record(folder, run, gamma, place)
+
+
+def restore(record: Record, names: tuple[str, ...] = (), text: Tensor | None = None) -> Trained:
+    """The trained method, on the CPU.
+
+    Args:
+        record: of the run.
+        names: classes to add, never heard of in training.
+        text: (len(names), D) their label embeddings.
+
+    Raises:
+        UserError: the cache is gone or is another one, or the model's file is damaged.
+    """
+    cache = load_cache(record.cache)
+    if cache.fingerprint != record.config.cache_hash:
+        raise UserError(
+            f"{record.cache} isn't the cache that {record.folder} was trained on (other images, "
+            "labels or prompts): name that one with --cache, or train again."
+        )
+    device = resolve_device("cpu")
+    task = make_task(cache, record.config, device)
+    problem = task.problem
+    if text is not None:
+        problem = replace(problem, unseen=torch.cat([problem.unseen, text]))
+    with one_thread(device), torch.no_grad():
+        method = make_method(record.config, problem, record.config.seed)
+        _load(method, record.folder / "model.safetensors", len(names))
+        if names:
+            method.renew()
+    return Trained(cache, task, method.eval(), record.gamma, (*class_names(cache), *names))
+
+
+def class_names(cache: Cache) -> list[str]:
+    """Class names in the order of scores: the seen first."""
+    order: NDArray[np.intp] = np.argsort(~cache.seen, kind="stable")
+    return [cache.classes[row] for row in order]
+
+
+def _load(method: Method, path: Path, new: int) -> None:
+    """Put the saved state into a method; what has a row for each class may have `new` rows more."""
+    try:
+        saved = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} can't be read ({error}): train again.") from None
+    state = method.state_dict()
+    for name, own in state.items():
+        held = saved.get(name)
+        if held is None or (held.shape != own.shape and not new):
+            found = "nothing" if held is None else f"shape {tuple(held.shape)}"
+            raise UserError(
+                f"{path}: '{name}' should have shape {tuple(own.shape)}, but there is {found}: "
+                "it was written by another version of pzsl: train again."
+            )
+        if held.shape == own.shape:
+            own.copy_(held)
+        elif held.shape[1:] == own.shape[1:] and len(held) + new == len(own):
+            own[: len(held)] = held
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} can't be read ({error}): train again.") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} should hold a JSON object: train again.")
+    return value

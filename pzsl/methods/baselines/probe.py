@@ -1,0 +1,46 @@
+"""`probe`: a linear probe on the most likely candidate (ours)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pzsl.losses.partial import best_candidate
+from pzsl.methods.baselines.clip import Clip
+from pzsl.methods.core import Options, Problem, masked_softmax
+
+
+class Probe(Clip):
+    """A linear classifier trained on the candidate that frozen CLIP finds likeliest.
+
+    It starts as the text embeddings of the seen classes, as a zero-shot classifier does; unseen
+    classes keep theirs. Afterwards its own softmax over the candidates gives the label weights.
+    """
+
+    def __init__(self, problem: Problem, options: Options, generator: torch.Generator) -> None:
+        super().__init__(problem, options, generator)
+        self.head = nn.Parameter(problem.seen.clone())
+        self.picked = torch.cat([self._likeliest(rows) for rows in self.support.blocks()])
+
+    def _likeliest(self, rows: Tensor) -> Tensor:
+        similar = self.problem.cosines(rows)
+        entries = self.support.batch(rows, similar.shape[1])
+        return entries.labels[best_candidate(similar, entries.log_mask, entries.rows)]
+
+    def loss(self, rows: Tensor) -> Tensor:
+        """Cross-entropy of the likeliest candidate, for training rows (B,)."""
+        logits = self.problem.scale * self.problem.images[rows] @ self.head.T
+        return F.cross_entropy(logits, self.picked[rows])
+
+    def finish(self) -> None:
+        """Label weights: the probe's softmax over the candidates."""
+        for rows in self.support.blocks():
+            logits = self.problem.scale * self.problem.images[rows] @ self.head.T
+            entries, _ = self.support.entries(rows)
+            self.weights[entries] = masked_softmax(logits, self.support, rows)
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Scores of images (n, D) for all classes, seen first: (n, K + U)."""
+        labels = torch.cat([self.head, self.problem.unseen])
+        return self.problem.scale * images @ labels.T

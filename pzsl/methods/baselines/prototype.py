@@ -1,0 +1,48 @@
+"""`prototype`: a class-mean classifier; nothing is trained (ours)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pzsl.methods.baselines.clip import Clip
+from pzsl.methods.core import Options, Problem, masked_softmax
+from pzsl.models.prototypes import class_sums
+
+
+class Prototype(Clip):
+    """The nearest class mean, of images weighted by frozen CLIP within their candidates.
+
+    Images are centred by their mean, so that means point apart. An unseen class has no images: its
+    text embedding, centred by the mean text embedding, stands in for its mean.
+    """
+
+    means: Tensor
+    centre: Tensor
+
+    def __init__(self, problem: Problem, options: Options, generator: torch.Generator) -> None:
+        super().__init__(problem, options, generator)
+        labels = torch.cat([problem.seen, problem.unseen])
+        sums = [problem.images[rows].sum(0) for rows in self.support.blocks()]
+        self.register_buffer("centre", torch.stack(sums).sum(0) / len(problem.images))
+        self.register_buffer("means", F.normalize(labels - labels.mean(0), dim=-1))
+
+    def finish(self) -> None:
+        """Compute the means of the seen classes, then label weights: the softmax of the scores."""
+        seen = len(self.problem.seen)
+        sums = torch.zeros_like(self.problem.seen)
+        for rows in self.support.blocks():
+            entries, local = self.support.entries(rows)
+            images = F.normalize(self.problem.images[rows] - self.centre, dim=-1)
+            class_sums(images, self.support.labels[entries], self.weights[entries], local, sums)
+        means = F.normalize(sums, dim=-1)  # a class without any weight keeps its text
+        self.means[:seen] = torch.where(means.any(1, keepdim=True), means, self.means[:seen])
+        for rows in self.support.blocks():
+            scores = self.scores(self.problem.images[rows])[:, :seen]
+            entries, _ = self.support.entries(rows)
+            self.weights[entries] = masked_softmax(scores, self.support, rows)
+
+    def scores(self, images: Tensor) -> Tensor:
+        """`s cos(v - m, mu_c)` of images (n, D) for all classes, seen first: (n, K + U)."""
+        return self.problem.scale * F.normalize(images - self.centre, dim=-1) @ self.means.T

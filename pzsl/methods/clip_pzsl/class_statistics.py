@@ -1,0 +1,206 @@
+"""What label weights make of the training images: prototypes, in closed form, and what they tell.
+
+Semantic mining without training (ours): labels attend to their images by their label weights, and
+weights to labels by the prototypes that all *other* images make.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pzsl.losses.ragged import row_softmax
+from pzsl.methods.core import KEPT, Problem, Support
+from pzsl.models.prototypes import (
+    class_sums,
+    left_out_cosines,
+    unseen_prototypes,
+    whitening,
+    within_covariance,
+)
+
+OfRows = Callable[[Tensor], Tensor]
+"""Something of training rows (B,): their images (B, D), as they are or adapted, or logits."""
+POWER = 0.4
+"""Of the mean over images that says how much a label draws them."""
+SMALLEST = 1e-9
+
+
+class Space(NamedTuple):
+    """Where images are compared with prototypes: centred, and classes vary alike in all directions.
+
+    Attributes:
+        centre: (D,) mean image.
+        metric: (D, D) what centred images are multiplied with.
+    """
+
+    centre: Tensor
+    metric: Tensor
+
+    def place(self, images: Tensor) -> Tensor:
+        """Adapted images (n, D) as unit vectors (n, D) of the space."""
+        return F.normalize((images - self.centre) @ self.metric, dim=-1)
+
+
+class ClassStatistics(NamedTuple):
+    """What each seen class has: (K, D) sums of placed images times their label weights, and (K,)
+    sums of the label weights.
+    """
+
+    sums: Tensor
+    counts: Tensor
+
+
+def kept(support: Support, compute: OfRows) -> OfRows:
+    """What `compute` gives, worked out once for all images where that takes little memory."""
+    blocks = support.blocks()
+    first = compute(blocks[0])
+    if len(support) * first.shape[1] > KEPT:
+        return compute
+    whole = torch.cat([first, *map(compute, blocks[1:])])
+    return lambda rows: whole.index_select(0, rows)
+
+
+def find_space(
+    problem: Problem, support: Support, weights: Tensor, images: OfRows, whiten: bool
+) -> Space:
+    """Go through the training images, block by block, for their mean and the metric.
+
+    Args:
+        problem: the training problem. support: its entries. weights: (M,) their label weights.
+        images: (B, D) of training rows, as the network has them.
+        whiten: whether the covariance within the classes is evened out.
+    """
+    blocks, count = support.blocks(), len(support)
+    centre = torch.stack([images(rows).sum(0) for rows in blocks]).sum(0) / count
+    metric = torch.eye(len(centre), device=centre.device)
+    if whiten:
+        second = torch.zeros_like(metric)
+        for rows in blocks:
+            centred = images(rows) - centre
+            second.addmm_(centred.T, centred)
+        sums, counts = gather(problem, support, weights, lambda rows: images(rows) - centre)
+        metric = whitening(within_covariance(second, sums, counts, count), count)
+    return Space(centre, metric)
+
+
+def gather(problem: Problem, support: Support, weights: Tensor, placed: OfRows) -> ClassStatistics:
+    """Sum up the images of each class, as `placed` has them; see `find_space` for the rest."""
+    sums, counts = torch.zeros_like(problem.seen), problem.seen.new_zeros(len(problem.seen))
+    for rows in support.blocks():
+        entries, local = support.entries(rows)
+        columns, share = support.labels[entries], weights[entries]
+        class_sums(placed(rows), columns, share, local, sums)
+        counts.index_add_(0, columns, share)
+    return ClassStatistics(sums, counts)
+
+
+def all_prototypes(found: ClassStatistics, labels: Tensor, strength: float) -> Tensor:
+    """Prototypes of all classes, seen first: (K + U, D).
+
+    Args:
+        found: of the seen classes. labels: (K + U, D) refined label embeddings.
+        strength: length of an unseen label's prototype.
+    """
+    seen, prototypes = len(found.sums), F.normalize(found.sums, dim=-1)
+    relative = (found.counts / found.counts.mean()).clamp(max=1.0)
+    guessed = unseen_prototypes(prototypes, labels[:seen], labels[seen:], relative, strength)
+    return torch.cat([prototypes, guessed])
+
+
+def left_out_weights(
+    problem: Problem,
+    support: Support,
+    weights: Tensor,
+    placed: OfRows,
+    logits: OfRows,
+    strength: float,
+) -> Tensor:
+    """Label weights by logits and by the prototypes that all other images make.
+
+    Args:
+        problem, support: the training problem and its entries.
+        weights: (M,) the label weights before.
+        placed: (B, D) unit vectors of training rows, in the space of the prototypes.
+        logits: of training rows (B,): (B, K).
+        strength: what the cosine with a prototype is worth in logits.
+
+    Returns:
+        (M,) label weights.
+    """
+    sums, found = gather(problem, support, weights, placed).sums, torch.empty_like(weights)
+    squares = sums.square().sum(1)
+    for rows in support.blocks():
+        entries = support.batch(rows, len(problem.seen))
+        near = entries.rows.take(placed(rows) @ sums.T)
+        own = weights.index_select(0, entries.at)
+        cosines = left_out_cosines(near, squares.index_select(0, entries.labels), own)
+        scores = entries.rows.take(logits(rows)) + strength * cosines + entries.log_mask
+        found.index_copy_(0, entries.at, row_softmax(scores, entries.rows))
+    return found
+
+
+def hubness(support: Support, logits: OfRows) -> Tensor:
+    """How much each label draws images, whatever they show (ours, after Smith et al. 2017).
+
+    A label's share in a softmax over *images*, which is what CLIP's other half was trained on, has
+    the sum of `exp logits` over all images as its denominator. Here it is a power mean.
+
+    Args:
+        support: of the training images.
+        logits: of training rows (B,) over C labels: (B, C).
+
+    Returns:
+        (C,) log of the mean, less its mean over the labels.
+    """
+    sums = [(POWER * logits(rows)).logsumexp(dim=0) for rows in support.blocks()]
+    return _level(torch.stack(sums).logsumexp(dim=0))
+
+
+def balanced_hubness(support: Support, logits: OfRows, weights: Tensor) -> Tensor:
+    """`hubness` where a class's own images count as one C-th of all, however many there are.
+
+    Else seen labels would draw more than unseen ones, and more so the fewer classes there are:
+    gamma could not be chosen on folds.
+
+    Args:
+        support: of the N training images.
+        logits: of training rows (B,) over C labels, seen first: (B, C).
+        weights: (M,) label weights: whose image it is.
+    """
+    of_own, of_others, mass = [], [], weights.new_zeros(())
+    for rows in support.blocks():
+        block = POWER * logits(rows)
+        entries = support.batch(rows, block.shape[1])
+        share = weights.index_select(0, entries.at)
+        mass = mass + block.new_zeros(block.shape[1]).index_add_(0, entries.labels, share)
+        own = torch.full_like(block, -torch.inf).view(-1)
+        own[entries.rows.cells] = entries.rows.take(block) + share.log()
+        of_own.append(own.view_as(block).logsumexp(dim=0))
+        block.view(-1)[entries.rows.cells] += (1 - share).clamp_min(SMALLEST).log()
+        of_others.append(block.logsumexp(dim=0))
+    own = torch.stack(of_own).logsumexp(dim=0) - mass.clamp_min(SMALLEST).log()
+    others = torch.stack(of_others).logsumexp(dim=0) - (len(support) - mass).clamp_min(1).log()
+    return _level(torch.logaddexp(others, own - math.log(len(own))))
+
+
+def _level(log_sums: Tensor) -> Tensor:
+    return (log_sums - log_sums.mean()) / POWER
+
+
+def without_hubs(support: Support, logits: OfRows, share: float) -> OfRows:
+    """Logits of training rows less a share of the hubness of their labels.
+
+    Args:
+        support: of the training images. logits: of training rows (B,) over C labels: (B, C).
+        share: 0 for the logits as they are.
+    """
+    if not share:
+        return logits
+    hubs = share * hubness(support, logits)
+    return lambda rows: logits(rows) - hubs

@@ -1,0 +1,282 @@
+"""`clip-pzsl`: CLIP-PZSL (Fan et al. 2026), an independent implementation in two presets.
+
+`default` is what works best on real features; `paper` keeps to the published design as far as it is
+public. Both are made of the same parts, each of which can be switched off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pzsl.losses.partial import partial_zero_shot_losses
+from pzsl.losses.ragged import row_sum
+from pzsl.methods.clip_pzsl.class_statistics import (
+    OfRows,
+    Space,
+    all_prototypes,
+    balanced_hubness,
+    find_space,
+    gather,
+    hubness,
+    kept,
+    left_out_weights,
+    without_hubs,
+)
+from pzsl.methods.clip_pzsl.mining import Miner, MiningOptions
+from pzsl.methods.clip_pzsl.noise_model import estimate_noise, keep_inside, widen
+from pzsl.methods.clip_pzsl.transduction import Crowd, Scored
+from pzsl.methods.core import (
+    AdaptedMethod,
+    AdaptedOptions,
+    Blocks,
+    Entries,
+    Problem,
+    entries_softmax,
+)
+
+ROUNDS = 3
+"""Of label weights and left-out prototypes in turn, before training; more change nothing."""
+
+
+@dataclass(frozen=True)
+class ClipPzslOptions(MiningOptions, AdaptedOptions):
+    """Parts and constants of CLIP-PZSL.
+
+    Attributes:
+        noise_model: estimate how often the truth is outside the candidates, and let it be there.
+        progressive: let the label weights follow the model; else they stay as they began.
+        momentum: of the moving average of the label weights.
+        left_out: before and after training, weigh each image's candidates also by the prototypes
+            that all other images make.
+        left_out_share: weight of those prototypes, in units of the logit scale.
+        prototypes: mining in closed form, after training.
+        prototype_share: weight of the prototypes in the score, in units of the logit scale.
+        unseen_strength: length of an unseen label's prototype.
+        whiten: even out the covariance within the classes before comparing with prototypes.
+        hubness: how much of a label's hubness is taken off its logits: in the noise model, in the
+            label weights before and after training, and in the score.
+    """
+
+    noise_model: bool = True
+    progressive: bool = True
+    momentum: float = 0.5
+    left_out: bool = True
+    left_out_share: float = 0.08
+    prototypes: bool = True
+    prototype_share: float = 0.06
+    unseen_strength: float = 0.5
+    whiten: bool = True
+    hubness: float = 0.3
+
+
+class ClipPzsl(AdaptedMethod):
+    """Noise model, shared adapters, mining, partial zero-shot loss with progressive weights."""
+
+    options: ClipPzslOptions
+    prototypes: Tensor
+    centre: Tensor
+    metric: Tensor
+    hubs: Tensor
+
+    def __init__(
+        self, problem: Problem, options: ClipPzslOptions, generator: torch.Generator
+    ) -> None:
+        super().__init__(problem, options, generator)
+        self.frozen_hubs = problem.seen.new_zeros(len(problem.seen))
+        if options.hubness:
+            self.frozen_hubs = options.hubness * hubness(self.support, self._similarities)
+        self.noise = None
+        if options.noise_model:
+            self.noise = estimate_noise(self.support, self._frozen_logits)
+            if not self.noise.hard:
+                self.support = widen(self.support, self.noise, self._frozen_logits)
+        self.miner = Miner(problem, options, generator) if options.mining else None
+        self.register_buffer("weights", self._first_weights())
+        self.inside = self._inside()
+        classes, dim = len(problem.seen) + len(problem.unseen), problem.images.shape[1]
+        self.register_buffer("prototypes", problem.images.new_zeros(classes, dim))
+        self.register_buffer("centre", problem.images.new_zeros(dim))
+        self.register_buffer("metric", problem.images.new_zeros(dim, dim))
+        self.register_buffer("hubs", problem.images.new_zeros(classes))
+        self.crowd: Crowd | None = None
+        self._last: tuple[Entries, Tensor] | None = None
+        self.to(problem.images.device)
+
+    def _first_weights(self) -> Tensor:
+        """Frozen CLIP's softmax over the support, corrected by the prototypes of the others."""
+        problem, support = self.problem, self.support
+        weights = torch.empty_like(support.log_mask)
+        for rows in support.blocks():
+            entries = support.batch(rows, len(problem.seen))
+            weights.index_copy_(0, entries.at, entries_softmax(self._frozen_logits(rows), entries))
+        if not self.options.left_out:
+            return weights
+        space = find_space(problem, support, weights, self._frozen, self.options.whiten)
+        placed = kept(support, lambda rows: space.place(self._frozen(rows)))
+        for _ in range(ROUNDS):
+            weights = left_out_weights(
+                problem, support, weights, placed, self._frozen_logits, self._left_out_strength
+            )
+        return weights
+
+    def _inside(self) -> Tensor | None:
+        """How much of each image's weight lies on its candidates, (N,); None if all of it."""
+        if self.noise is None or self.noise.hard:
+            return None
+        held = []
+        for rows in self.support.blocks():
+            entries = self.support.batch(rows, len(self.problem.seen))
+            weights = self.weights.index_select(0, entries.at) * (entries.log_mask >= 0)
+            held.append(row_sum(weights, entries.rows))
+        return torch.cat(held)
+
+    def _frozen(self, rows: Tensor) -> Tensor:
+        return self.problem.images[rows]
+
+    def _similarities(self, rows: Tensor) -> Tensor:
+        return self.problem.scale * self.problem.cosines(rows)
+
+    def _frozen_logits(self, rows: Tensor) -> Tensor:
+        return self._similarities(rows) - self.frozen_hubs
+
+    @property
+    def _left_out_strength(self) -> float:
+        return self.options.left_out_share * self.problem.scale
+
+    def loss(self, rows: Tensor) -> Tensor:
+        """Partial zero-shot loss plus alignment, for training rows (B,)."""
+        entries = self.support.batch(rows, len(self.problem.seen))
+        weights = self.weights.index_select(0, entries.at)
+        logits, loss = self._mined(rows, entries) if self.miner else self.seen_logits(rows)
+        self._last = entries, logits.detach()
+        return self.total(partial_zero_shot_losses(logits, weights, entries.rows), loss)
+
+    def _mined(self, rows: Tensor, entries: Entries) -> tuple[Tensor, Tensor]:
+        """Logits over the labels that the block refines, and all that is to be learnt beside."""
+        assert self.miner is not None
+        frozen, seen = self.problem.images[rows], len(self.problem.seen)
+        images, weights = self.image_adapter(frozen), self.weights.index_select(0, entries.at)
+        mask = self.support.dense_mask(entries.at, entries.rows.local, (len(rows), seen))
+        labels, assignments = self.miner.refine(self.label_embeddings(), images, mask)
+        loss = self.alignment_loss(images, frozen, labels)
+        for logits in assignments:  # the query and key weights learn from nothing else
+            losses = partial_zero_shot_losses(logits[:, :seen], weights, entries.rows)
+            loss = loss + losses.mean()
+        return self.logits(images, labels[:seen]), loss
+
+    def after_step(self, rows: Tensor) -> None:
+        """Move the batch's label weights towards the model's answer (moving average)."""
+        if not self.options.progressive or self._last is None:
+            return
+        entries, logits = self._last
+        answer = entries_softmax(logits, entries)
+        if self.inside is not None:
+            answer = keep_inside(answer, entries, self.inside.index_select(0, rows))
+        moved = self.weights.index_select(0, entries.at)
+        moved.lerp_(answer, 1 - self.options.momentum)
+        self.weights.index_copy_(0, entries.at, moved)
+
+    def finish(self) -> None:
+        """Mine the whole training set: refined labels, label weights, prototypes, hubness."""
+        adapted = kept(self.support, lambda rows: self.image_adapter(self._frozen(rows)))
+        labels, options = self._refined(), self.options
+        logits = kept(self.support, lambda rows: self.logits(adapted(rows), labels))
+
+        parts = self.problem, self.support, self.weights
+        if options.left_out or options.prototypes:
+            space = find_space(*parts, adapted, options.whiten)
+            self.centre.copy_(space.centre)
+            self.metric.copy_(space.metric)
+        placed = kept(self.support, lambda rows: self._space.place(adapted(rows)))
+        if options.left_out:
+            self.weights.copy_(
+                left_out_weights(*parts, placed, self._answer(logits), self._left_out_strength)
+            )
+        self._mine(labels, placed, logits)
+
+    def _answer(self, logits: OfRows) -> OfRows:
+        """Which seen label an image has: half by the network, which has met its own images."""
+
+        def of_seen(rows: Tensor) -> Tensor:
+            return logits(rows)[:, : len(self.problem.seen)]
+
+        trained = without_hubs(self.support, of_seen, self.options.hubness)
+        return lambda rows: trained(rows).lerp(self._frozen_logits(rows), 0.5)
+
+    def renew(self) -> None:
+        """Mine again, for classes that have joined; the label weights stay."""
+        labels = self._refined()
+
+        def adapted(rows: Tensor) -> Tensor:
+            images: Tensor = self.image_adapter(self._frozen(rows))
+            return images
+
+        self._mine(
+            labels,
+            lambda rows: self._space.place(adapted(rows)),
+            lambda rows: self.logits(adapted(rows), labels),
+        )
+
+    def _refined(self) -> Tensor:
+        """Label embeddings (K + U, D) by the adapter, and by the mining block on all images."""
+        labels = self.label_embeddings()
+        if self.miner is None:
+            return labels
+        self.miner.settle(labels, self.image_adapter, self.support)
+        return self.miner.refined
+
+    def _mine(self, labels: Tensor, placed: OfRows, logits: OfRows) -> None:
+        """Prototypes and hubness of all classes; see `class_statistics` for the arguments."""
+        parts = self.problem, self.support, self.weights
+        if self.options.prototypes:
+            found = gather(*parts, placed)
+            self.prototypes.copy_(all_prototypes(found, labels, self.options.unseen_strength))
+        if self.options.hubness:
+
+            def whole(rows: Tensor) -> Tensor:
+                return self._with_prototypes(logits(rows), placed(rows))
+
+            self.hubs.copy_(balanced_hubness(self.support, whole, self.weights))
+
+    def _with_prototypes(self, logits: Tensor, placed: Tensor) -> Tensor:
+        """Add what placed images (n, D) have in common with the prototypes to logits (n, K + U)."""
+        if not self.options.prototypes:
+            return logits
+        return torch.addmm(logits, placed, self.prototypes.T, alpha=self._prototype_weight)
+
+    @property
+    def _prototype_weight(self) -> float:
+        return self.options.prototype_share * self.problem.scale
+
+    @property
+    def _space(self) -> Space:
+        return Space(self.centre, self.metric)
+
+    def scores(self, images: Tensor) -> Tensor:
+        """`s (x'.e + 0.06 unit(L(x' - m)).p_c) - 0.3 h_c` of images (n, D): (n, K + U)."""
+        scores, placed = self._scored(images)
+        return scores if self.crowd is None else self.crowd.rescore(scores, placed)
+
+    def _scored(self, images: Tensor) -> Scored:
+        adapted = self.image_adapter(images)
+        labels = self.label_embeddings()
+        if self.miner is not None:
+            labels = self.miner.answer(labels, adapted)
+        placed = self._space.place(adapted)
+        scores = self._with_prototypes(self.logits(adapted, labels), placed)
+        return scores - self.options.hubness * self.hubs, placed
+
+    def look(self, blocks: Blocks) -> None:
+        """Let unseen labels attend to all images that are to be scored, where that is asked for."""
+        self.crowd = None
+        guess = self.prototypes[len(self.problem.seen) :]
+        if self.options.unseen_points == "test" and self.options.prototypes and len(guess):
+            self.crowd = Crowd(guess, self._prototype_weight, lambda: map(self._scored, blocks()))
+
+    def describe(self) -> dict[str, Any]:
+        """The noise that was estimated."""
+        return {"estimated_eta": round(self.noise.eta, 4)} if self.noise else {}

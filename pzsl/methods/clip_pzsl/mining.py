@@ -1,0 +1,127 @@
+"""Semantic mining of a whole training set by the trained block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pzsl.errors import UsageError, nearest
+from pzsl.methods.core import OUTSIDE, Options, Problem, Support
+from pzsl.models.mining_block import Parts, SemanticMiningBlock
+
+Adapt = Callable[[Tensor], Tensor]
+CENTROID_ROUNDS = 10
+POINTS = ["none", "centroids", "test"]
+
+
+@dataclass(frozen=True)
+class MiningOptions(Options):
+    """Parts of the semantic mining block.
+
+    Attributes:
+        k_means, self_attention, feed_forward: which parts it has; with none there is no block.
+        layers: how many layers.
+        unseen_points: what unseen labels attend to at inference: `none` (inductive), `centroids`
+            (class-agnostic k-means centroids of the training images; the block alone does) or
+            `test` (transductive: all images that are to be classified).
+    """
+
+    k_means: bool = False
+    self_attention: bool = False
+    feed_forward: bool = False
+    layers: int = 2
+    unseen_points: str = "none"
+
+    def __post_init__(self) -> None:
+        """Refuse what unseen labels can't attend to.
+
+        Raises:
+            UsageError: an unknown word, or centroids without the block.
+        """
+        if self.unseen_points not in POINTS:
+            raise UsageError(
+                f"unseen_points is {', '.join(POINTS)}, not '{self.unseen_points}'."
+                f"{nearest(self.unseen_points, POINTS)}"
+            )
+        if self.unseen_points == "centroids" and not self.mining:
+            raise UsageError(
+                "unseen_points=centroids needs the mining block: add --set k_means=on, or "
+                "--preset paper."
+            )
+
+    @property
+    def mining(self) -> bool:
+        """Whether there is a block."""
+        return self.k_means or self.self_attention or self.feed_forward
+
+
+class Miner(nn.Module):
+    """The block with what it needs at inference: refined labels of the whole training set."""
+
+    refined: Tensor
+    centroids: Tensor
+
+    def __init__(
+        self, problem: Problem, options: MiningOptions, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.problem, self.points = problem, options.unseen_points
+        parts = Parts(options.k_means, options.self_attention, options.feed_forward)
+        dim, classes = problem.images.shape[1], len(problem.seen) + len(problem.unseen)
+        self.block = SemanticMiningBlock(dim, options.layers, parts, generator)
+        self.register_buffer("refined", torch.zeros(classes, dim))
+        centroids = min(len(problem.unseen), len(problem.images))
+        self.register_buffer("centroids", torch.zeros(centroids, dim))
+
+    def refine(self, labels: Tensor, images: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Refined labels (C, D) and assignment logits for a batch (B, D) with log-mask (B, K)."""
+        allowed = F.pad(mask > OUTSIDE / 2, (0, len(self.problem.unseen)), value=False)
+        refined: tuple[Tensor, list[Tensor]] = self.block(
+            labels, images, self.problem.scale, allowed
+        )
+        return refined
+
+    def settle(self, labels: Tensor, adapt: Adapt, support: Support) -> None:
+        """Refine the labels by all training images, each going to one of its candidates."""
+        seen = len(self.problem.seen)
+        images, masks = [], []
+        for rows in support.blocks():
+            images.append(adapt(self.problem.images[rows]))
+            entries, local = support.entries(rows)
+            masks.append(support.dense_mask(entries, local, (len(rows), seen)) > OUTSIDE / 2)
+        points = torch.cat(images)
+        allowed = F.pad(torch.cat(masks), (0, len(self.problem.unseen)), value=False)
+        if self.points == "centroids":
+            self.centroids.copy_(k_means(points, len(self.centroids)))
+            points = torch.cat([points, self.centroids])
+            only_unseen = torch.arange(len(labels), device=labels.device) >= seen
+            allowed = torch.cat([allowed, only_unseen.expand(len(self.centroids), -1)])
+        self.refined.copy_(self.block(labels, points, self.problem.scale, allowed)[0])
+
+    def answer(self, labels: Tensor, images: Tensor) -> Tensor:
+        """The refined labels (C, D) with which to score images (n, D)."""
+        if self.points != "test":
+            return self.refined
+        seen = len(self.problem.seen)
+        moved, _ = self.block(labels, images, self.problem.scale)
+        return torch.cat([self.refined[:seen], moved[seen:]])
+
+
+def k_means(points: Tensor, count: int) -> Tensor:
+    """Spherical k-means centroids (count, D) of unit points (n, D), started farthest-first."""
+    chosen = [0]
+    nearest = points @ points[0]
+    for _ in range(1, min(count, len(points))):
+        chosen.append(int(nearest.argmin()))
+        nearest = torch.maximum(nearest, points @ points[chosen[-1]])
+    centres = points[chosen[:count]]
+    for _ in range(CENTROID_ROUNDS):
+        near = (points @ centres.T).argmax(1)
+        sums = torch.zeros_like(centres).index_add_(0, near, points)
+        empty = sums.norm(dim=1, keepdim=True) == 0
+        centres = torch.where(empty, centres, F.normalize(sums, dim=-1))
+    return centres

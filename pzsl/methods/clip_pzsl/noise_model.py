@@ -1,0 +1,124 @@
+"""How often the truth lies outside the candidates: EM on frozen CLIP (ours)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pzsl.losses.ragged import row_sum
+from pzsl.methods.clip_pzsl.class_statistics import OfRows
+from pzsl.methods.core import Entries, Support
+
+ROUNDS = 30
+START = 0.1
+NEGLIGIBLE = 0.03
+"""Below this estimated share the candidate sets are taken at their word."""
+OUTSIDERS = 32
+"""How many labels outside a candidate set may carry weight: those CLIP finds likeliest."""
+SMALL = 1e-6
+"""Shares of an image's weight that are neither nothing nor all of it, in single precision."""
+ALL_OUTSIDERS = 1 << 23
+"""How many over all images, at most: more than a quarter of a million images have fewer each."""
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """`eta`: share of images whose truth is outside; `penalty`: rho, the log-odds against it."""
+
+    eta: float
+    penalty: float
+
+    @property
+    def hard(self) -> bool:
+        """Whether labels outside the candidate set are ruled out."""
+        return self.eta < NEGLIGIBLE
+
+
+def estimate_noise(support: Support, logits: OfRows) -> NoiseModel:
+    """Estimate the share of images whose true label is not a candidate.
+
+    A true label is replaced with probability eta, each wrong label joins with probability q. With
+    m_i the mass that frozen CLIP puts inside the candidates, the posterior that image i is noisy is
+    `(1 - m_i) r / ((1 - m_i) r + m_i)` with `r = eta q / ((1 - eta)(1 - q))`; eta is its mean.
+
+    Args:
+        support: candidates of N images.
+        logits: frozen CLIP's, of training rows (B,) over the seen classes: (B, K).
+
+    Returns:
+        The estimate.
+    """
+    parts = [_inside(support, rows, logits(rows)) for rows in support.blocks()]
+    mass, classes = torch.cat([part for part, _ in parts]), parts[0][1]
+    size = support.sizes.float().mean().item()
+    eta = START
+    for _ in range(ROUNDS):
+        q = (size - (1 - eta)) / max(classes - 1, 1)
+        q = min(max(q, 1e-6), 1 - 1e-6)
+        odds = eta * q / ((1 - eta) * (1 - q))
+        noisy = (1 - mass) * odds
+        eta = (noisy / (noisy + mass).clamp_min(1e-12)).mean().item()
+        eta = min(max(eta, 1e-6), 0.95)
+    penalty = max(0.0, math.log((1 - eta) * (1 - q) / (eta * q)))
+    return NoiseModel(eta, penalty)
+
+
+def _inside(support: Support, rows: Tensor, logits: Tensor) -> tuple[Tensor, int]:
+    """The softmax mass on the candidates of each row, (B,), and how many classes there are."""
+    entries = support.batch(rows, logits.shape[1])
+    return row_sum(entries.rows.take(logits.softmax(dim=1)), entries.rows), logits.shape[1]
+
+
+def widen(support: Support, model: NoiseModel, logits: OfRows) -> Support:
+    """Let the likeliest labels outside each candidate set carry weight, at a penalty.
+
+    Args:
+        support: candidates. model: the estimate.
+        logits: frozen CLIP's, of training rows (B,) over the seen classes: (B, K).
+
+    Returns:
+        The candidates with log-mask 0 and up to `OUTSIDERS` others with log-mask -rho; fewer where
+        that would be more than `ALL_OUTSIDERS` together.
+    """
+    labels, masks, sizes = [], [], []
+    most = min(OUTSIDERS, max(1, ALL_OUTSIDERS // len(support)))
+    for rows in support.blocks():
+        similar = logits(rows)
+        entries, local = support.entries(rows)
+        inside = torch.zeros_like(similar, dtype=torch.bool)
+        inside[local, support.labels[entries]] = True
+        similar[inside] = -torch.inf
+        member = inside.scatter(1, similar.topk(min(most, similar.shape[1]), dim=1).indices, True)
+        member &= inside | similar.isfinite()
+        row, label = member.nonzero(as_tuple=True)
+        labels.append(label.clone())  # it is a column of a larger tensor
+        masks.append(torch.where(inside[row, label], 0.0, -model.penalty))
+        sizes.append(torch.bincount(row, minlength=len(rows)))
+    total = torch.cat(sizes).cumsum(0)
+    offsets = torch.cat([total.new_zeros(1), total])
+    log_mask = torch.cat(masks)
+    masks.clear()  # at no time all of it twice
+    return Support(offsets, torch.cat(labels), log_mask)
+
+
+def keep_inside(answer: Tensor, entries: Entries, inside: Tensor) -> Tensor:
+    """A model's label weights, with the candidates' share of each image as it was (ours).
+
+    A model that is trained on weights which hold outsiders down learns to hold them down, and
+    would do so twice when asked. Frozen CLIP has not met the candidate sets: whether the truth is
+    among them stays as it was found there; which label it is follows the model.
+
+    Args:
+        answer: (m,) the model's weights. entries: of the batch.
+        inside: (B,) the candidates' share at the start.
+
+    Returns:
+        (m,) weights; each image's sum to one.
+    """
+    candidate, rows = entries.log_mask >= 0, entries.rows
+    now = row_sum(answer * candidate, rows).clamp(SMALL, 1 - SMALL)
+    more, less = rows.spread(inside / now), rows.spread((1 - inside) / (1 - now))
+    return answer * torch.where(candidate, more, less)

@@ -1,0 +1,46 @@
+"""`oracle`: the network of `clip-pzsl` with the true labels, as a ceiling (ours)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from pzsl.methods.clip_pzsl.method import ClipPzsl, ClipPzslOptions
+from pzsl.methods.core import Problem, Support
+
+
+@dataclass(frozen=True)
+class OracleOptions(ClipPzslOptions):
+    """Those of `clip-pzsl`; with true labels there is no noise to estimate."""
+
+    noise_model: bool = False
+
+
+class Oracle(ClipPzsl):
+    """Learns from the true labels, and from the candidates of an image whose label is unknown."""
+
+    def __init__(
+        self, problem: Problem, options: OracleOptions, generator: torch.Generator
+    ) -> None:
+        if problem.truth is not None:
+            told = tell(problem.candidates, problem.truth)
+            problem = replace(problem, candidates=told)
+        super().__init__(problem, options, generator)
+
+
+def tell(candidates: Support, truth: Tensor) -> Support:
+    """Candidates with one label, the true one, wherever it is known.
+
+    Args:
+        candidates: of N images. truth: (N,) columns, -1 where unknown.
+    """
+    rows = torch.repeat_interleave(candidates.sizes)
+    unknown = truth[rows] < 0
+    known = torch.nonzero(truth >= 0).flatten()
+    row = torch.cat([rows[unknown], known])
+    label = torch.cat([candidates.labels[unknown], truth[known]])
+    order = torch.argsort(row, stable=True)
+    sizes = torch.bincount(row, minlength=len(candidates))
+    return Support.of(torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]), label[order])

@@ -1,0 +1,76 @@
+"""Prototypes that both networks of Co-Reg share, and the queues that they contrast with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pzsl.losses.co_reg import noisy_positives
+from pzsl.losses.contrastive import contrastive_loss, share_equally
+from pzsl.losses.pico import move_prototypes
+from pzsl.methods.co_reg.pseudo_labels import PseudoLabels
+
+EMPTY = -1
+"""Pseudo-label of a place in a queue that is not filled yet."""
+
+
+class Prototypes(nn.Module):
+    """A unit vector o_j for each seen class, moved by the projected images of both networks.
+
+    Args:
+        classes: K. dimension: d. momentum: how much of a prototype stays at each image.
+    """
+
+    vectors: Tensor
+
+    def __init__(self, classes: int, dimension: int, momentum: float) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("vectors", torch.zeros(classes, dimension))
+
+    def move(self, features: Tensor, labels: PseudoLabels) -> None:
+        """`o_j <- unit(m o_j + (1 - m) z)` for each image of P with pseudo-label j, in order."""
+        sure = labels.partial > 0
+        moved = move_prototypes(self.vectors, features[sure], labels.labels[sure], self.momentum)
+        self.vectors.copy_(moved)
+
+
+class Contrast(nn.Module):
+    """One network's queue of earlier keys, and its noisy supervised contrastive loss.
+
+    Args:
+        size: of the queue. dimension: d. temperature: of the softmax.
+        noisy: positives are in P, both; else the same pseudo-label is enough (plain contrast).
+    """
+
+    queue: Tensor
+    queue_labels: Tensor
+    queue_sure: Tensor
+
+    def __init__(self, size: int, dimension: int, temperature: float, noisy: bool) -> None:
+        super().__init__()
+        self.temperature, self.noisy = temperature, noisy
+        self.register_buffer("queue", torch.zeros(size, dimension))
+        self.register_buffer("queue_labels", torch.full((size,), EMPTY))
+        self.register_buffer("queue_sure", torch.zeros(size, dtype=torch.bool))
+
+    def loss(self, query: Tensor, key: Tensor, pseudo: PseudoLabels) -> Tensor:
+        """Contrast of queries (B, d) with the batch, its keys (B, d) and the queue; a scalar."""
+        filled = int((self.queue_labels != EMPTY).sum())  # the newest keys come first
+        labels, sure = pseudo.labels, pseudo.partial > 0
+        others = torch.cat([labels, labels, self.queue_labels[:filled]])
+        others_sure = torch.cat([sure, sure, self.queue_sure[:filled]])
+        if not self.noisy:
+            sure, others_sure = torch.ones_like(sure), torch.ones_like(others_sure)
+        positives = noisy_positives(labels, others, sure, others_sure)
+        positives.fill_diagonal_(0)  # an anchor itself
+        positives[:, len(labels) :].fill_diagonal_(1)  # its own key
+        vectors = torch.cat([query, key, self.queue[:filled]])
+        return contrastive_loss(query, vectors, share_equally(positives), self.temperature)
+
+    def push(self, key: Tensor, pseudo: PseudoLabels) -> None:
+        """Put the keys of a batch in front of the queue."""
+        size = len(self.queue)
+        self.queue.copy_(torch.cat([key, self.queue])[:size])
+        self.queue_labels.copy_(torch.cat([pseudo.labels, self.queue_labels])[:size])
+        self.queue_sure.copy_(torch.cat([pseudo.partial > 0, self.queue_sure])[:size])

@@ -1,0 +1,263 @@
+"""`co-reg`: collaborative consistency regularisation (Wang et al., arXiv 2406.18550, 2506.03229).
+
+Two networks learn from noisy candidate sets; each tells the other which sets to believe. The
+networks are light: adapters and a classifier on cached features, where the papers train a ResNet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pzsl.losses.co_reg import cross_entropy, prototype_loss, squared_error, warm_up_loss
+from pzsl.losses.partial import alignment
+from pzsl.methods.clip_pzsl import NoiseModel, widen
+from pzsl.methods.co_reg.contrast import Contrast, Prototypes
+from pzsl.methods.co_reg.network import CoNetwork
+from pzsl.methods.co_reg.options import CoRegOptions, check_options
+from pzsl.methods.co_reg.pseudo_labels import CoPseudoLabels, Predict, PseudoLabels
+from pzsl.methods.core import (
+    OUTSIDE,
+    Method,
+    Problem,
+    Support,
+    Views,
+    masked_softmax,
+    mixing_shares,
+)
+
+LEAST_SHARE = 0.1
+"""A class that CLIP hardly ever names counts as a tenth of the mean in the prior."""
+
+
+STEADY = 0.7
+"""Strong views are learnt from where frozen CLIP still names a candidate in this share of them."""
+
+
+class Step(NamedTuple):
+    """What a step leaves for the state of one network: its queries and keys, its pseudo-labels."""
+
+    query: Tensor
+    key: Tensor
+    pseudo: PseudoLabels
+
+
+class CoReg(Method):
+    """Two networks, co-pseudo-labels, MixUp, shared prototypes, noisy supervised contrast.
+
+    Label weights may lie outside the candidates: the support is widened by the labels that frozen
+    CLIP finds likeliest.
+    """
+
+    options: CoRegOptions
+
+    def __init__(self, problem: Problem, options: CoRegOptions, generator: torch.Generator) -> None:
+        super().__init__(problem, options)
+        check_options(problem, options)
+        classes, device = len(problem.seen), problem.images.device
+        outsiders = NoiseModel(eta=0.0, penalty=-OUTSIDE)
+        self.support = widen(problem.candidates, outsiders, problem.cosines)
+        self.register_buffer("weights", self._frozen_weights())
+        dim = problem.images.shape[1]
+        projection = torch.randn(options.dimension, dim, generator=generator) / dim**0.5
+        shared = (options.head == "linear", projection, self._mean_image(), generator)
+        networks = [CoNetwork(problem, options, *shared) for _ in range(2)]
+        self.networks: Sequence[CoNetwork] = nn.ModuleList(networks)  # type: ignore[assignment]
+        self.prototypes = Prototypes(classes, options.dimension, options.prototype_momentum)
+        queue = (options.queue, options.dimension, options.temperature, options.noisy_contrast)
+        contrasts = [Contrast(*queue) for _ in range(2)]
+        self.contrasts: Sequence[Contrast] = nn.ModuleList(contrasts)  # type: ignore[assignment]
+        labelled = problem.labelled
+        self.pseudo = CoPseudoLabels(
+            self._prior(),
+            options.distribution_alignment,
+            torch.zeros(len(problem.images), dtype=torch.bool) if labelled is None else labelled,
+            options.co_pseudo_labels,
+            options.sharpening,
+        )
+        self.views = Views(problem, options.weak_noise, options.strong_noise, options.mask)
+        self.learn_from = self._choose_views()
+        self.epoch, self.generator = 0, generator
+        self._steps: list[Step] = []
+        self.to(device)
+
+    @property
+    def optimizer(self) -> str:
+        """The optimiser that the options name."""
+        return self.options.optimizer
+
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Let both networks look at all images."""
+        self.epoch, self.generator = epoch, generator
+        blocks = self.support.blocks()
+        with torch.no_grad():
+            for which in range(2):
+                self.pseudo.observe(epoch, which, self._clean(which), self._candidates, blocks)
+
+    def loss(self, rows: Tensor) -> Tensor:
+        """Both networks' losses on training rows (B,)."""
+        candidates = self._candidates(rows)
+        if self.epoch < self.options.warm_up:
+            view, _ = self.views.pair("weak", rows, self.generator)
+            return sum((self._warm_up(n, view, candidates) for n in range(2)), view.new_zeros(()))
+        weak = self.views.pair("weak", rows, self.generator)
+        strong = self.views.pair(self.learn_from, rows, self.generator)
+        with torch.no_grad():
+            f = [self._mean_prediction(n, weak) for n in range(2)]
+            pseudo = [self.pseudo.serve(n, rows, f, candidates) for n in range(2)]
+            self._weigh(rows, f, candidates)
+        total = strong[0].new_zeros(())
+        self._steps = []
+        for n in range(2):
+            total = total + self._classify(n, strong[0], pseudo[n])
+            if self._is_late:
+                total = total + self._represent(n, strong, pseudo[n])
+        return total
+
+    def after_step(self, rows: Tensor) -> None:
+        """Move the momentum copies, the prototypes and the queues."""
+        for network in self.networks:
+            network.follow(self.options.key_momentum)
+        for step, contrast in zip(self._steps, self.contrasts, strict=False):
+            contrast.push(step.key, step.pseudo)
+            self.prototypes.move(step.query, step.pseudo)
+        self._steps = []
+
+    def finish(self) -> None:
+        """The label weights of the trained networks, from the clean images."""
+        for rows in self.support.blocks():
+            f = [self.pseudo.aligned(n, self._clean(n)(rows)) for n in range(2)]
+            self._weigh(rows, f, self._candidates(rows))
+
+    def scores(self, images: Tensor) -> Tensor:
+        """The sum of both networks' logits of images (n, D), seen classes first: (n, K + U)."""
+        first, second = (network.scores(images) for network in self.networks)
+        return first + second
+
+    def describe(self) -> dict[str, Any]:
+        """Where the views are from, and how many images keep their candidates."""
+        views = {"views": self.views.describe(), "learn_from": self.learn_from}
+        return {**views, **self.pseudo.describe()}
+
+    @property
+    def _is_late(self) -> bool:
+        return self.epoch >= self.options.warm_up + self.options.late
+
+    @property
+    def _ramp(self) -> float:
+        """Weight of U: linear from the end of the warm-up on."""
+        options = self.options
+        if not options.unlabelled:
+            return 0.0
+        past = (self.epoch - options.warm_up) / max(options.ramp_up, 1)
+        return options.unlabelled_weight * min(1.0, past)
+
+    def _warm_up(self, which: int, view: Tensor, candidates: Tensor) -> Tensor:
+        network = self.networks[which]
+        adapted, labels = network.image_adapter(view), network.labels()
+        logits = network.logits(adapted, labels[: candidates.shape[1]])
+        return warm_up_loss(logits, candidates) + self._alignment(adapted, view, labels)
+
+    def _classify(self, which: int, view: Tensor, pseudo: PseudoLabels) -> Tensor:
+        """Cross-entropy on P and squared error on U, of mixed images."""
+        network, targets = self.networks[which], pseudo.targets
+        if self.options.mixup:
+            share = mixing_shares(len(view), self.options.mixup_alpha, self.generator)
+            share = share.to(view.device)
+            order = torch.randperm(len(view), generator=self.generator).to(view.device)
+            view = F.normalize(share * view + (1 - share) * view[order], dim=-1)
+            targets = share * targets + (1 - share) * targets[order]
+        adapted, labels = network.image_adapter(view), network.labels()
+        log_f = network.logits(adapted, labels[: targets.shape[1]]).log_softmax(dim=1)
+        partial = cross_entropy(log_f, targets, pseudo.partial)
+        unlabelled = squared_error(log_f, targets, 1 - pseudo.partial)
+        return partial + self._ramp * unlabelled + self._alignment(adapted, view, labels)
+
+    def _represent(self, which: int, views: list[Tensor], pseudo: PseudoLabels) -> Tensor:
+        """Prototype alignment and contrast, on images that are not mixed."""
+        options, network = self.options, self.networks[which]
+        query = network.project(network.image_adapter(views[0]))
+        with torch.no_grad():
+            key = network.keys(views[1])
+        self._steps.append(Step(query.detach(), key, pseudo))
+        total = query.new_zeros(())
+        if options.prototype_alignment:
+            prototypes, temperature = self.prototypes.vectors, options.prototype_temperature
+            aligned = prototype_loss(query, prototypes, *pseudo, temperature)
+            total = total + options.prototype_weight * aligned
+        if options.contrast:
+            contrast = self.contrasts[which].loss(query, key, pseudo)
+            total = total + options.contrast_weight * contrast
+        return total
+
+    def _alignment(self, adapted: Tensor, frozen: Tensor, labels: Tensor) -> Tensor:
+        """Weighted distance of adapted images and refined labels from frozen CLIP's."""
+        away = alignment(adapted, frozen)
+        if self.options.head == "cosine":
+            away = away + alignment(labels, torch.cat([self.problem.seen, self.problem.unseen]))
+        return self.options.alignment * self.problem.scale * away
+
+    def _mean_prediction(self, which: int, views: list[Tensor]) -> Tensor:
+        """Mean of a network's aligned predictions of views (B, D) each: (B, K)."""
+        f = self.pseudo.aligned(which, self.networks[which].probabilities(torch.cat(views)))
+        return f.view(len(views), -1, f.shape[1]).mean(dim=0)
+
+    def _clean(self, which: int) -> Predict:
+        """A network's predictions of training images as they are."""
+        return lambda rows: self.networks[which].probabilities(self.problem.images[rows])
+
+    def _candidates(self, rows: Tensor) -> Tensor:
+        return _members(self.problem.candidates, rows, len(self.problem.seen))
+
+    def _weigh(self, rows: Tensor, f: list[Tensor], candidates: Tensor) -> None:
+        """Label weights of images (B,), from both networks' aligned predictions (B, K)."""
+        support = _members(self.support, rows, len(self.problem.seen))
+        dense = self.pseudo.label_weights(rows, f, candidates, support)
+        entries = self.support.batch(rows, dense.shape[1])
+        self.weights[entries.at] = entries.rows.take(dense)
+
+    def _frozen_weights(self) -> Tensor:
+        """Frozen CLIP's softmax within the candidates; labels outside have none of it."""
+        problem = self.problem
+        found = (
+            masked_softmax(problem.scale * problem.cosines(rows), self.support, rows)
+            for rows in self.support.blocks()
+        )
+        return torch.cat(list(found))
+
+    def _choose_views(self) -> str:
+        """Which kind of view the losses are on; no true label is looked at."""
+        views, columns = self.problem.views, self.views.columns["strong"]
+        if self.options.learn_from != "auto":
+            return self.options.learn_from
+        if views is None or not len(columns):
+            return "strong"
+        named = 0.0
+        for rows in self.support.blocks():
+            view = views[rows, columns[:1].to(rows.device).expand(len(rows))]
+            answer = (view @ self.problem.seen.T).argmax(dim=1, keepdim=True)
+            named += float(self._candidates(rows).gather(1, answer).sum())
+        return "strong" if named >= STEADY * len(self.problem.images) else "weak"
+
+    def _mean_image(self) -> Tensor:
+        """(D,) mean of the training images."""
+        images, blocks = self.problem.images, self.support.blocks()
+        return torch.stack([images[rows].sum(dim=0) for rows in blocks]).sum(dim=0) / len(images)
+
+    def _prior(self) -> Tensor:
+        """(K,) expected share of each seen class."""
+        sums = self.weights.new_zeros(len(self.problem.seen))
+        sums.index_add_(0, self.support.labels, self.weights)
+        sums = sums.clamp_min(LEAST_SHARE * sums.mean()) ** self.options.prior
+        return sums / sums.sum()
+
+
+def _members(support: Support, rows: Tensor, classes: int) -> Tensor:
+    """(B, K), 1 for an entry of the support, 0 for any other label."""
+    entries = support.batch(rows, classes)
+    like = entries.log_mask.new_empty(len(rows), classes)
+    return entries.rows.put(torch.ones_like(entries.log_mask), like)

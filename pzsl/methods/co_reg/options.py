@@ -1,0 +1,91 @@
+"""The options of Co-Reg: its parts, each of which can be switched off, and its constants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pzsl.errors import UsageError, nearest
+from pzsl.methods.core import AdaptedOptions, Problem
+
+HEADS = ("cosine", "linear")
+OPTIMIZERS = ("adamw", "sgd")
+LEARN_FROM = ("auto", "strong", "weak")
+
+
+@dataclass(frozen=True)
+class CoRegOptions(AdaptedOptions):
+    """Options of Co-Reg; preset `paper` has the published constants, for a ResNet-18 on images.
+
+    Attributes:
+        head: `cosine` over label embeddings, or `linear`, for seen classes only.
+        optimizer: `adamw`, or `sgd` with momentum 0.9.
+        warm_up: epochs in which the networks learn from the candidate sets as they are.
+        ramp_up: epochs after them in which the weight of U grows to `unlabelled_weight`.
+        late: epochs after them at which prototypes and contrast set in.
+        distribution_alignment: pull the mean prediction towards the prior.
+        prior: power to which the share of each class is taken, in frozen CLIP's weights of the
+            candidates, to make the prior: 0 is uniform, 1 is as CLIP has it.
+        co_pseudo_labels: each network is served by the other; off: by itself.
+        unlabelled: learn from U; off: images in U teach nothing about classes.
+        unlabelled_weight: of the squared error on U.
+        sharpening: temperature of the pseudo-labels.
+        learn_from: the views that the losses are on: `strong`, `weak`, or `auto`: strong, unless
+            frozen CLIP, asked on cached strong views, names a candidate in too few images. Then
+            they don't show any more what the class is about.
+        mixup, mixup_alpha: mix images and pseudo-labels by Beta(alpha, alpha).
+        prototype_alignment, prototype_weight, prototype_temperature, prototype_momentum: of the
+            prototypes that both networks share.
+        contrast, contrast_weight, temperature, dimension, queue, key_momentum: of the supervised
+            contrastive loss, its projection, its queue and the momentum copies.
+        noisy_contrast: positives are both in P; off: plain supervised contrast.
+        weak_noise, strong_noise, mask: of augmented features, where no views are cached.
+    """
+
+    head: str = "cosine"
+    optimizer: str = "adamw"
+    warm_up: int = 1
+    ramp_up: int = 2
+    late: int = 2
+    distribution_alignment: bool = True
+    prior: float = 0.0
+    co_pseudo_labels: bool = True
+    unlabelled: bool = True
+    unlabelled_weight: float = 1.0
+    sharpening: float = 0.5
+    learn_from: str = "auto"
+    mixup: bool = False
+    mixup_alpha: int = 4
+    prototype_alignment: bool = True
+    prototype_weight: float = 0.1
+    prototype_temperature: float = 0.3
+    prototype_momentum: float = 0.99
+    contrast: bool = True
+    noisy_contrast: bool = True
+    contrast_weight: float = 0.1
+    temperature: float = 0.07
+    dimension: int = 128
+    queue: int = 1024
+    key_momentum: float = 0.99
+    weak_noise: float = 0.1
+    strong_noise: float = 0.25
+    mask: float = 0.02
+
+
+def check_options(problem: Problem, options: CoRegOptions) -> None:
+    """Refuse names that are none, and a head that can't do what is asked.
+
+    Raises:
+        UsageError: unknown head, optimiser or kind of view; a linear head where classes are unseen.
+    """
+    for name, value, known in (
+        ("head", options.head, HEADS),
+        ("optimizer", options.optimizer, OPTIMIZERS),
+        ("learn_from", options.learn_from, LEARN_FROM),
+    ):
+        if value not in known:
+            raise UsageError(f"co-reg: unknown {name} '{value}'.{nearest(value, [*known])}")
+    if options.head == "linear" and len(problem.unseen):
+        raise UsageError(
+            f"co-reg: a linear head can't score the {len(problem.unseen)} unseen classes: "
+            "use --set head=cosine."
+        )

@@ -1,0 +1,112 @@
+"""What trained methods share: adapted images and labels, a cosine classifier, label weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pzsl.losses.partial import alignment
+from pzsl.losses.ragged import row_softmax
+from pzsl.methods.core.candidate_entries import Entries, Support
+from pzsl.methods.core.method import Method, Options, Problem
+from pzsl.models.adapter import LowRankAdapter
+from pzsl.models.factored import adapted_logits
+
+
+@dataclass(frozen=True)
+class AdaptedOptions(Options):
+    """Options of the shared adapters.
+
+    Attributes:
+        image_adapter, label_adapter: whether there is one.
+        rank: of both.
+        alignment: weight, in logit scales, of the term that keeps embeddings near frozen CLIP's;
+            without it what is learnt for the seen classes ruins the unseen ones.
+    """
+
+    image_adapter: bool = True
+    label_adapter: bool = True
+    rank: int = 32
+    alignment: float = 0.2
+
+
+class AdaptedMethod(Method):
+    """A cosine classifier over label embeddings, with one adapter for images, one for labels.
+
+    Unseen classes can be scored because the label adapter is shared by all labels.
+    """
+
+    options: AdaptedOptions
+
+    def __init__(
+        self, problem: Problem, options: AdaptedOptions, generator: torch.Generator
+    ) -> None:
+        super().__init__(problem, options)
+        dim = problem.images.shape[1]
+        self.image_adapter: nn.Module = nn.Identity()
+        self.label_adapter: nn.Module = nn.Identity()
+        if options.image_adapter:
+            self.image_adapter = LowRankAdapter(dim, options.rank, generator)
+        if options.label_adapter:
+            self.label_adapter = LowRankAdapter(dim, options.rank, generator)
+        self.frozen_labels = torch.cat([problem.seen, problem.unseen])
+        self.to(problem.images.device)
+
+    def label_embeddings(self) -> Tensor:
+        """Refined label embeddings of all classes, seen first: (K + U, D)."""
+        refined: Tensor = self.label_adapter(self.frozen_labels)
+        return refined
+
+    def logits(self, images: Tensor, labels: Tensor) -> Tensor:
+        """`s cos` of adapted images (n, D) and refined labels (c, D): (n, c)."""
+        return self.problem.scale * images @ labels.T
+
+    def seen_logits(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """What `logits` and `alignment_loss` give for training rows (B,), at a third of the cost.
+
+        Returns:
+            (B, K) logits over the seen classes, and the alignment loss.
+        """
+        problem = self.problem
+        logits, away = adapted_logits(
+            problem.images[rows],
+            self.frozen_labels,
+            problem.cosines(rows),
+            self.image_adapter,
+            self.label_adapter,
+            problem.scale,
+        )
+        return logits, self.options.alignment * problem.scale * away
+
+    def total(self, losses: Tensor, away: Tensor) -> Tensor:
+        """What is minimised: the mean of the losses of images (B,), and the alignment loss."""
+        return losses.mean() + away
+
+    def alignment_loss(self, images: Tensor, frozen: Tensor, labels: Tensor) -> Tensor:
+        """Weighted distance of adapted images (n, D) and all refined labels from frozen CLIP's."""
+        away = alignment(labels, self.frozen_labels) + alignment(images, frozen)
+        return self.options.alignment * self.problem.scale * away
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Scores of images (n, D) for all classes, seen first: (n, K + U)."""
+        return self.logits(self.image_adapter(images), self.label_embeddings())
+
+
+def masked_softmax(logits: Tensor, support: Support, rows: Tensor) -> Tensor:
+    """Softmax of a batch's logits over each image's support.
+
+    Args:
+        logits: (B, K). support: of all images. rows: (B,) the images of the batch.
+
+    Returns:
+        (m,) label weights, in the order of `support.entries(rows)`.
+    """
+    return entries_softmax(logits, support.batch(rows, logits.shape[1]))
+
+
+def entries_softmax(logits: Tensor, entries: Entries) -> Tensor:
+    """Softmax of logits (B, K) over the entries of each image of a batch, (m,)."""
+    values = entries.rows.take(logits).add_(entries.log_mask)
+    return row_softmax(values, entries.rows, logits.amax(dim=1))

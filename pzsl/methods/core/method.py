@@ -1,0 +1,156 @@
+"""The interface of every method: a `Problem` to learn from, a `Method` that learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pzsl.methods.core.candidate_entries import Support
+
+Blocks = Callable[[], Iterable[Tensor]]
+"""Begins a pass over all images that are to be classified, in blocks (n, D)."""
+KEPT = 1 << 25
+"""Numbers of a kind that are kept rather than computed again, at most: 128 MB of them."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All that a method may see: training images, their candidates, label embeddings.
+
+    Attributes:
+        images: (N, D) unit training images: a tensor, or rows of a file that act as one does when
+            it is asked for some rows, its shape and its device.
+        candidates: candidate labels as columns of `seen` (0..K-1), ragged.
+        seen: (K, D) unit label embeddings of the seen classes.
+        unseen: (U, D) of the unseen ones; names only, no image of them is here.
+        scale: CLIP's logit scale s.
+        views: (N, V, D) unit embeddings of augmented views, where the cache has them.
+        view_kinds: (V,) `weak` or `strong`; empty where there are no views, or nobody said.
+        truth: (N,) true labels as columns of `seen`, -1 where unknown. Given to a method that
+            needs them (`oracle`), to no other.
+        labelled: (N,) bool, images whose only candidate is a true label given by hand; None where
+            there are none.
+    """
+
+    images: Tensor
+    candidates: Support
+    seen: Tensor
+    unseen: Tensor
+    scale: float = 100.0
+    views: Tensor | None = None
+    view_kinds: tuple[str, ...] = ()
+    truth: Tensor | None = None
+    labelled: Tensor | None = None
+
+    def cosines(self, rows: Tensor) -> Tensor:
+        """Frozen cosines of training rows (B,) with the label embeddings of the seen: (B, K)."""
+        if self._kept is not None:
+            return self._kept.index_select(0, rows)
+        return self.images[rows] @ self.seen.T
+
+    @cached_property
+    def _kept(self) -> Tensor | None:
+        small = len(self.images) * len(self.seen) <= KEPT
+        return self.images @ self.seen.T if small and isinstance(self.images, Tensor) else None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every method shares: the budget, the optimiser, calibration. Methods add their own.
+
+    Attributes:
+        epochs: passes over the training images; more where `min_steps` asks for it.
+        min_steps: least number of optimiser steps.
+        batch_size: images a step.
+        lr, weight_decay: of the optimiser; the rate falls to zero on a cosine.
+        calibrate: choose gamma of calibrated stacking on folds of the training classes.
+        fold_share: share of the epochs that a fold is trained for; `min_steps` is kept.
+    """
+
+    epochs: int = 10
+    min_steps: int = 60
+    batch_size: int = 512
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    calibrate: bool = True
+    fold_share: float = 0.5
+
+
+class Method(nn.Module):
+    """One method on one problem. A subclass is one file of this room.
+
+    Persistent buffers are the method's state beside its parameters (label weights, prototypes,
+    queues): they go into the checkpoint, so that a resumed run ends where an uninterrupted one
+    does.
+
+    Attributes:
+        support: entries (image, label) that carry label weights.
+        weights: (M,) label weights of the entries; each image's sum to one.
+    """
+
+    options: Options
+    weights: Tensor
+
+    def __init__(
+        self, problem: Problem, options: Options, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.problem = problem
+        self.options = options
+        self.support = problem.candidates
+
+    @property
+    def optimizer(self) -> str:
+        """`adamw` or `sgd`."""
+        return "adamw"
+
+    @property
+    def trainable(self) -> bool:
+        """Whether there is anything to train."""
+        return any(True for _ in self.parameters())
+
+    @property
+    def epochs(self) -> int:
+        """How often the loop passes over the training images."""
+        if not self.trainable:
+            return 0
+        steps = -(-len(self.problem.images) // self.options.batch_size)
+        return max(self.options.epochs, -(-self.options.min_steps // steps))
+
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Called before each epoch; all randomness of the epoch comes from `generator`."""
+
+    def loss(self, rows: Tensor) -> Tensor:
+        """Loss of a batch of training rows (B,), a scalar."""
+        raise TypeError(f"{type(self).__name__} has nothing to train.")
+
+    def after_step(self, rows: Tensor) -> None:
+        """Called after each optimiser step, without gradient."""
+
+    def finish(self) -> None:
+        """Called once after the last epoch, without gradient: closed-form parts go here."""
+
+    def renew(self) -> None:
+        """Called when unseen classes have joined after training, without gradient.
+
+        What was found out of each class is in place for the old ones.
+        """
+
+    def look(self, blocks: Blocks) -> None:
+        """Called with all images that are to be scored, before they are, without gradient.
+
+        Inductive methods don't look.
+        """
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Scores of images (n, D) for all classes, seen first: (n, K + U)."""
+        raise TypeError(f"{type(self).__name__} does not score.")
+
+    def describe(self) -> dict[str, Any]:
+        """What the method found out about its data, as plain values for the run's record."""
+        return {}

@@ -1,0 +1,74 @@
+"""Weak and strong views of training images: cached ones, or augmented features."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pzsl.methods.core.method import Problem
+
+
+class Views:
+    """Draws two weak or two strong views of training images.
+
+    Cached views are drawn at random among those of the kind. Where the cache has none of a kind, a
+    view is the image's own embedding with noise (weak), or with more noise and masked coordinates
+    (strong). Where nobody said what the cached views are, they count as strong.
+
+    Args:
+        problem: images and cached views. weak, strong: mean length of the noise.
+        mask: share of the coordinates that a strong view has masked.
+    """
+
+    def __init__(self, problem: Problem, weak: float, strong: float, mask: float) -> None:
+        self.images, self.views = problem.images, problem.views
+        self.noise = {"weak": (weak, 0.0), "strong": (strong, mask)}
+        count = 0 if problem.views is None else problem.views.shape[1]
+        kinds = problem.view_kinds or ("strong",) * count
+        self.columns = {
+            kind: torch.tensor([at for at, one in enumerate(kinds) if one == kind])
+            for kind in self.noise
+        }
+
+    def pair(self, kind: str, rows: Tensor, generator: torch.Generator) -> list[Tensor]:
+        """Two views of a kind of training rows (B,): unit vectors (B, D) each.
+
+        They are two different ones where the cache has two.
+        """
+        columns = self.columns[kind]
+        if self.views is None or not len(columns):
+            frozen = self.images[rows]
+            return [perturb(frozen, *self.noise[kind], generator) for _ in range(2)]
+        first = torch.randint(len(columns), (len(rows),), generator=generator)
+        step = torch.randint(1, max(len(columns), 2), (len(rows),), generator=generator)
+        picked = [columns[at] for at in (first, (first + step) % len(columns))]
+        return [self.views[rows, at.to(rows.device)] for at in picked]
+
+    def describe(self) -> str:
+        """Where each kind of view comes from."""
+        found = {kind: "cached" if len(at) else "features" for kind, at in self.columns.items()}
+        if len(set(found.values())) == 1:
+            return found["weak"]
+        return ", ".join(f"{kind} {source}" for kind, source in found.items())
+
+
+def mixing_shares(count: int, alpha: int, generator: torch.Generator) -> Tensor:
+    """`max(l, 1 - l)` of l drawn from Beta(alpha, alpha), (count, 1): MixUp that keeps its image.
+
+    For whole alpha, l is the alpha-th smallest of 2 alpha - 1 uniform numbers.
+    """
+    drawn = torch.rand(count, 2 * alpha - 1, generator=generator)
+    share = drawn.sort(dim=1).values[:, alpha - 1 : alpha]
+    return torch.maximum(share, 1 - share)
+
+
+def perturb(images: Tensor, noise: float, mask: float, generator: torch.Generator) -> Tensor:
+    """Unit vectors (n, D) with uniform noise of length `noise` and masked coordinates (ours).
+
+    One draw does for both: the lowest share `mask` of it masks, the rest is the noise.
+    """
+    drawn = torch.rand(images.shape, generator=generator).to(images.device)
+    width = 2 * noise * (3 / images.shape[1]) ** 0.5
+    moved = images + ((drawn - mask) / (1 - mask) - 0.5) * width
+    return F.normalize(moved * (drawn >= mask), dim=-1)

@@ -1,0 +1,30 @@
+"""The partial-label losses of the literature, one file per published method."""
+
+from __future__ import annotations
+
+from pzsl.methods.core import AdaptedOptions
+from pzsl.methods.partial_label.able import Able, AbleOptions
+from pzsl.methods.partial_label.cavl import Cavl, CavlOptions
+from pzsl.methods.partial_label.cc import Cc
+from pzsl.methods.partial_label.lws import Lws, LwsOptions
+from pzsl.methods.partial_label.pico import Pico, PicoOptions
+from pzsl.methods.partial_label.pop import Pop, PopOptions
+from pzsl.methods.partial_label.proden import Proden
+from pzsl.methods.partial_label.rc import Rc
+
+__all__ = [
+    "Able",
+    "AbleOptions",
+    "AdaptedOptions",
+    "Cavl",
+    "CavlOptions",
+    "Cc",
+    "Lws",
+    "LwsOptions",
+    "Pico",
+    "PicoOptions",
+    "Pop",
+    "PopOptions",
+    "Proden",
+    "Rc",
+]

@@ -1,0 +1,32 @@
+"""`able`: ambiguity-induced contrastive learning (Xia et al., IJCAI 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pzsl.losses.contrastive import ambiguity_pairs, contrastive_loss
+from pzsl.methods.partial_label.contrastive import ContrastiveMethod, ContrastiveOptions
+from pzsl.methods.partial_label.partial_method import Batch
+
+
+@dataclass(frozen=True)
+class AbleOptions(ContrastiveOptions):
+    """Options of ABLE; its contrastive loss has weight one."""
+
+    contrast: float = 1.0
+
+
+class Able(ContrastiveMethod):
+    """PRODEN plus a contrastive loss whose positives share the ambiguity of the candidates."""
+
+    def partial_loss(self, batch: Batch) -> Tensor:
+        """Weighted cross-entropy, and contrast among both views of the batch."""
+        other = self.image_adapter(self.augmented(batch.rows))
+        vectors = self.project(torch.cat([self.adapted(batch.rows), other]))
+        weights = batch.dense(self.weights.index_select(0, batch.entries.at))
+        pairs = ambiguity_pairs(weights, self.predicted(batch), views=2)
+        contrast = contrastive_loss(vectors, vectors, pairs, self.options.temperature)
+        return super().partial_loss(batch) + self.options.contrast * contrast

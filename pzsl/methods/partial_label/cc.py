@@ -1,0 +1,22 @@
+"""`cc`: the classifier-consistent method (Feng et al., NeurIPS 2020)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from pzsl.losses.cc import classifier_consistent_losses
+from pzsl.methods.core import AdaptedOptions
+from pzsl.methods.partial_label.partial_method import Batch, PartialMethod
+
+
+class Cc(PartialMethod):
+    """The probability of the candidate set as a whole; no label weights take part.
+
+    Those that are kept, the softmax over the candidates, serve the record and the calibration.
+    """
+
+    options: AdaptedOptions
+
+    def partial_loss(self, batch: Batch) -> Tensor:
+        """`- log sum_{j in S} f_j`."""
+        return classifier_consistent_losses(batch.logits, batch.entries.rows)

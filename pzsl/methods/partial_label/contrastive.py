@@ -1,0 +1,76 @@
+"""What contrastive methods share: a second view of each image, a projection head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pzsl.methods.core import AdaptedOptions, Problem, perturb
+from pzsl.methods.partial_label.partial_method import Batch, PartialMethod
+from pzsl.models.unit import unit
+
+
+@dataclass(frozen=True)
+class ContrastiveOptions(AdaptedOptions):
+    """Options of contrastive methods.
+
+    Attributes:
+        contrast: weight of the contrastive loss.
+        temperature: of its softmax.
+        dimension: of the projected vectors.
+        noise: mean length of the noise that is added to a unit feature for a second view.
+        mask: share of its coordinates that is set to zero.
+    """
+
+    contrast: float = 0.5
+    temperature: float = 0.07
+    dimension: int = 128
+    noise: float = 0.5
+    mask: float = 0.1
+
+
+class ContrastiveMethod(PartialMethod):
+    """Two views of an image: its embedding, and an augmented one.
+
+    The augmented view is one of the cached views, drawn at random, where the cache has views; else
+    the embedding itself with noise and masked coordinates. The projection head is linear: the
+    features are a trained encoder's already.
+    """
+
+    options: ContrastiveOptions
+
+    def __init__(
+        self, problem: Problem, options: ContrastiveOptions, generator: torch.Generator
+    ) -> None:
+        super().__init__(problem, options, generator)
+        dim = problem.images.shape[1]
+        drawn = torch.randn(options.dimension, dim, generator=generator) / dim**0.5
+        self.head = nn.Parameter(drawn.to(problem.images.device))
+
+    def augmented(self, rows: Tensor) -> Tensor:
+        """A second view of training rows (B,): unit vectors (B, D)."""
+        images, views = self.problem.images, self.problem.views
+        if views is not None:
+            choice = torch.randint(views.shape[1], (len(rows),), generator=self.generator)
+            return views[rows, choice.to(rows.device)]
+        return perturb(images[rows], self.options.noise, self.options.mask, self.generator)
+
+    def adapted(self, rows: Tensor) -> Tensor:
+        """Adapted images of training rows (B,): unit vectors (B, D)."""
+        images: Tensor = self.image_adapter(self.problem.images[rows])
+        return images
+
+    def project(self, images: Tensor) -> Tensor:
+        """Adapted images (n, D) to unit vectors (n, d)."""
+        return unit(images @ self.head.T)
+
+    def predicted(self, batch: Batch) -> Tensor:
+        """The likeliest candidate of each image of a batch, (B,)."""
+        return batch.entries.labels[batch.best(batch.logits.detach())]
+
+    def describe(self) -> dict[str, Any]:
+        """Which kind of second view was used."""
+        return {"views": "features" if self.problem.views is None else "cached"}

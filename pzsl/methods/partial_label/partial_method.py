@@ -1,0 +1,78 @@
+"""What the partial-label methods share: one forward a step, label weights, the weighted loss."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pzsl.losses.partial import best_candidate, partial_zero_shot_losses
+from pzsl.methods.core import AdaptedMethod, AdaptedOptions, Entries, Problem, entries_softmax
+
+
+class Batch(NamedTuple):
+    """One batch of training images after the forward pass.
+
+    Attributes:
+        rows: (B,) training rows.
+        entries: their m candidates.
+        logits: (B, K) over the seen classes.
+    """
+
+    rows: Tensor
+    entries: Entries
+    logits: Tensor
+
+    def dense(self, values: Tensor) -> Tensor:
+        """Values (m,) of the entries as (B, K), zero elsewhere."""
+        return self.entries.rows.put(values, self.logits)
+
+    def best(self, scores: Tensor) -> Tensor:
+        """Which of the m entries has the highest of the scores (B, K) of its image, (B,)."""
+        return best_candidate(scores, self.entries.log_mask, self.entries.rows)
+
+
+class PartialMethod(AdaptedMethod):
+    """A partial-label method on the shared adapted cosine classifier.
+
+    As it stands it is PRODEN; the others replace the loss or the way the label weights move. All
+    carry the same alignment term, which is not in their papers: these know no unseen classes.
+    """
+
+    def __init__(
+        self, problem: Problem, options: AdaptedOptions, generator: torch.Generator
+    ) -> None:
+        super().__init__(problem, options, generator)
+        self.register_buffer("weights", self.support.uniform())
+        self.epoch, self.generator = 0, generator
+
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Note the epoch and where its randomness comes from."""
+        self.epoch, self.generator = epoch, generator
+
+    @property
+    def progress(self) -> float:
+        """Share of the epochs that is behind, below one."""
+        return self.epoch / self.epochs
+
+    def loss(self, rows: Tensor) -> Tensor:
+        """The method's own loss plus alignment, for training rows (B,)."""
+        logits, away = self.seen_logits(rows)
+        entries = self.support.batch(rows, logits.shape[1])
+        self.last = Batch(rows, entries, logits.detach())
+        return self.total(self.partial_loss(Batch(rows, entries, logits)), away)
+
+    def partial_loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy of the label weights, (B,); a method with another loss replaces this."""
+        weights = self.weights.index_select(0, batch.entries.at)
+        return partial_zero_shot_losses(batch.logits, weights, batch.entries.rows)
+
+    def after_step(self, rows: Tensor) -> None:
+        """Label weights: the softmax over the candidates, from the forward of this step."""
+        self.follow(self.last.logits)
+
+    def follow(self, logits: Tensor) -> None:
+        """Set the label weights of the last batch to the softmax of logits (B, K)."""
+        entries = self.last.entries
+        self.weights.scatter_(0, entries.at, entries_softmax(logits, entries))

@@ -1,0 +1,112 @@
+"""`pico`: contrastive label disambiguation (Wang et al., ICLR 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pzsl.losses.contrastive import contrastive_loss, share_equally
+from pzsl.losses.pico import move_prototypes
+from pzsl.methods.core import Problem
+from pzsl.methods.partial_label.contrastive import ContrastiveMethod, ContrastiveOptions
+from pzsl.methods.partial_label.partial_method import Batch
+from pzsl.models.frozen import frozen_copy
+
+
+@dataclass(frozen=True)
+class PicoOptions(ContrastiveOptions):
+    """Options of PiCO; preset `paper` has the published constants, for 800 epochs on 50,000 images.
+
+    Ten epochs are too few for those: label weights would stay near uniform and prototypes near the
+    first image of their class. The defaults are faster, and the queue smaller.
+
+    Attributes:
+        warm_up: share of the epochs with uniform weights and own keys as the only positives.
+        first_phi, last_phi: how much of the label weights stays at a visit, from the first epoch
+            to the last.
+        prototype_momentum: of the prototypes.
+        key_momentum: of the momentum copy that encodes keys.
+        queue: how many earlier keys are contrasted with.
+    """
+
+    warm_up: float = 0.1
+    first_phi: float = 0.8
+    last_phi: float = 0.5
+    prototype_momentum: float = 0.9
+    key_momentum: float = 0.99
+    queue: int = 512
+
+
+class Pico(ContrastiveMethod):
+    """PRODEN-like weights that move towards the nearest prototype, and supervised contrast."""
+
+    options: PicoOptions
+    prototypes: Tensor
+    queue: Tensor
+    queue_labels: Tensor
+    key_head: Tensor
+
+    def __init__(self, problem: Problem, options: PicoOptions, generator: torch.Generator) -> None:
+        super().__init__(problem, options, generator)
+        empty = problem.images.new_zeros
+        self.key_adapter = frozen_copy(self.image_adapter)
+        self.register_buffer("key_head", self.head.detach().clone())
+        self.register_buffer("prototypes", empty(len(problem.seen), options.dimension))
+        self.register_buffer("queue", empty(options.queue, options.dimension))
+        labels = torch.full((options.queue,), -1, device=problem.images.device)
+        self.register_buffer("queue_labels", labels)
+
+    @property
+    def warm(self) -> bool:
+        """Whether prototypes may move the label weights."""
+        return self.progress >= self.options.warm_up
+
+    def partial_loss(self, batch: Batch) -> Tensor:
+        """Weighted cross-entropy plus contrast with keys and queue."""
+        query, labels = self.project(self.adapted(batch.rows)), self.predicted(batch)
+        with torch.no_grad():
+            images = self.key_adapter(self.augmented(batch.rows))
+            key = F.normalize(images @ self.key_head.T, dim=-1)
+            if self.warm:
+                self._identify(batch, query @ self.prototypes.T)
+            momentum = self.options.prototype_momentum
+            self.prototypes.copy_(move_prototypes(self.prototypes, query, labels, momentum))
+        self._keys = key, labels
+        contrast = self._contrast(query, key, labels)
+        return super().partial_loss(batch) + self.options.contrast * contrast
+
+    def _identify(self, batch: Batch, similar: Tensor) -> None:
+        """`s <- phi s + (1 - phi) onehot(argmax_{j in S} q . mu_j)`."""
+        options = self.options
+        phi = options.first_phi + self.progress * (options.last_phi - options.first_phi)
+        at = batch.entries.at
+        moved = phi * self.weights.index_select(0, at)
+        moved[batch.best(similar)] += 1 - phi
+        self.weights.index_copy_(0, at, moved)
+
+    def _contrast(self, query: Tensor, key: Tensor, labels: Tensor) -> Tensor:
+        """Supervised contrast; in the warm-up an image's only positive is its own key."""
+        filled = int((self.queue_labels >= 0).sum())  # the newest keys come first
+        earlier = self.queue_labels[:filled]
+        if not self.warm:
+            labels = torch.arange(len(labels), device=labels.device)
+            earlier = torch.full_like(earlier, -1)
+        positives = labels[:, None] == torch.cat([labels, labels, earlier])
+        pairs = share_equally(positives.to(query.dtype).fill_diagonal_(0))
+        others = torch.cat([query, key, self.queue[:filled]])
+        return contrastive_loss(query, others, pairs, self.options.temperature)
+
+    def after_step(self, rows: Tensor) -> None:
+        """Move the momentum copy; put the keys of this step into the queue."""
+        share = 1 - self.options.key_momentum
+        trained = self.image_adapter.parameters()
+        for copied, parameter in zip(self.key_adapter.buffers(), trained, strict=True):
+            copied.lerp_(parameter, share)
+        self.key_head.lerp_(self.head, share)
+        keys, labels = self._keys
+        size = len(self.queue)
+        self.queue.copy_(torch.cat([keys, self.queue])[:size])
+        self.queue_labels.copy_(torch.cat([labels, self.queue_labels])[:size])

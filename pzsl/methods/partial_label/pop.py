@@ -1,0 +1,71 @@
+"""`pop`: progressive purification (Xu et al., ICML 2023)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from pzsl.losses.pop import purify
+from pzsl.methods.core import OUTSIDE, AdaptedOptions, Problem
+from pzsl.methods.partial_label.partial_method import PartialMethod
+
+LARGEST_THETA = 0.4
+
+
+@dataclass(frozen=True)
+class PopOptions(AdaptedOptions):
+    """Options of POP. The paper trains for 500 epochs and warms up for 20; here it is a share.
+
+    Attributes:
+        warm_up: share of the epochs before the first purification.
+        purifications: how many there are, evenly spread over the other epochs.
+        theta: a candidate below this share of the likeliest one is removed at the first.
+        growth: factor of theta from one purification to the next, up to 0.4.
+    """
+
+    warm_up: float = 0.2
+    purifications: int = 4
+    theta: float = 1e-3
+    growth: float = 2.0
+
+
+class Pop(PartialMethod):
+    """PRODEN on candidate sets that lose their unlikely labels as training goes on."""
+
+    options: PopOptions
+    log_mask: Tensor
+    sums: Tensor
+    theta: Tensor
+
+    def __init__(self, problem: Problem, options: PopOptions, generator: torch.Generator) -> None:
+        super().__init__(problem, options, generator)
+        self.register_buffer("log_mask", self.support.log_mask.clone())
+        self.register_buffer("sums", torch.zeros_like(self.weights))
+        self.register_buffer("theta", self.weights.new_tensor(options.theta))
+        self.support = replace(self.support, log_mask=self.log_mask)  # shared: filled in place
+
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Purify the candidate sets where it is time."""
+        super().begin_epoch(epoch, generator)
+        first = max(1, round(self.options.warm_up * self.epochs))
+        every = max(1, (self.epochs - first) // max(1, self.options.purifications))
+        if epoch >= first and (epoch - first) % every == 0:
+            self._purify()
+
+    def _purify(self) -> None:
+        rows = torch.repeat_interleave(self.support.sizes)
+        stay = purify(self.sums, rows, len(self.support), self.theta.item())
+        kept = self.sums * stay
+        total = kept.new_zeros(len(self.support)).index_add_(0, rows, kept)
+        self.weights.copy_(kept / total.index_select(0, rows))
+        self.log_mask.masked_fill_(~stay, OUTSIDE)
+        self.sums.zero_()
+        self.theta.mul_(self.options.growth).clamp_(max=LARGEST_THETA)
+
+    def after_step(self, rows: Tensor) -> None:
+        """Label weights as in PRODEN, over the candidates that are left; summed up."""
+        super().after_step(rows)
+        entries = self.last.entries.at
+        self.sums.index_add_(0, entries, self.weights.index_select(0, entries))

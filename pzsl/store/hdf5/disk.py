@@ -1,0 +1,74 @@
+"""What the writer does to the disk: lock a file, put rows into their places, sync a folder."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from pzsl.errors import UserError
+from pzsl.store.hdf5.io_errors import explained
+
+
+def locked(path: Path) -> FileLock:
+    """Take the lock of a cache, `path.lock`; any thread may release it.
+
+    Raises:
+        UserError: another process holds it, or the folder can't be written.
+    """
+    lock = FileLock(path.with_name(path.name + ".lock"), timeout=0, thread_local=False)
+    with explained(path):
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UserError(
+                f"{path}: another process is writing it (it holds {path.name}.lock): wait for it, "
+                "or choose another file with --out."
+            ) from None
+    return lock
+
+
+def put_rows(
+    file: BinaryIO, target: NDArray[Any], rows: NDArray[np.int64], block: NDArray[Any]
+) -> None:
+    """Write rows of a mapped array through the file, so that a full disk is an error, not a crash.
+
+    Args:
+        file: unbuffered and writable.
+        target: the map (N, ...) into the same file, which says where and in which type.
+        rows: (n,) which rows, in any order; runs of neighbours become one write.
+        block: (n, ...) their values.
+    """
+    assert isinstance(target, np.memmap)
+    order = np.argsort(rows, kind="stable")
+    rows, data = rows[order], np.ascontiguousarray(block[order], dtype=target.dtype)
+    stride = target.nbytes // len(target)
+    for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
+        if len(part):
+            file.seek(target.offset + int(rows[part[0]]) * stride)
+            left = data[part[0] : part[-1] + 1].data.cast("B")
+            while left:
+                left = left[file.write(left) :]
+
+
+def release(array: NDArray[Any]) -> None:
+    """Let go of what was read of a mapped array: its pages count as memory of the process."""
+    held = getattr(array, "_mmap", None)
+    if held is not None and hasattr(mmap, "MADV_DONTNEED"):
+        held.madvise(mmap.MADV_DONTNEED)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that a rename outlives a power cut, where the system lets folders be synced."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,160 @@
+"""Caches that are there already: whether they fit a header, and headers without some rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl.errors import UserError
+from pzsl.files import digest
+from pzsl.progress import say
+from pzsl.store.hdf5 import (
+    OF_CANDIDATES,
+    OPTIONAL,
+    CacheHeader,
+    Stored,
+    known_arrays,
+    open_arrays,
+    provenance,
+    read_stored,
+)
+from pzsl.store.reader import missing_rows
+
+SKIPPED = "skipped"
+"""Where `origin` lists the images that a cache was finished without."""
+
+
+def unfinished(partial: Path, header: CacheHeader, dtype: str, views: int) -> Stored | None:
+    """The unfinished cache on disk, None where there is none that can be gone on with.
+
+    Args:
+        partial: its file; one that doesn't open is set aside.
+        header, dtype, views: of the run that wants to go on, see `differences`.
+
+    Raises:
+        UserError: it was begun with something else.
+    """
+    if not partial.exists():
+        return None
+    try:
+        stored = read_stored(partial)
+    except UserError as error:
+        broken = partial.with_name(partial.name + ".broken")
+        partial.replace(broken)
+        say(f"{error} It is set aside as {broken.name}, and a new one is begun.")
+        return None
+    others = differences(header, dtype, views, stored)
+    if others:
+        raise UserError(
+            f"{partial} was begun with other values ({'; '.join(others)}): go on with the old "
+            "ones, or begin anew with --overwrite."
+        )
+    return stored
+
+
+def finished(path: Path, header: CacheHeader, dtype: str, views: int) -> Stored:
+    """The finished cache on disk, of all images or of those that could be read.
+
+    Args:
+        path: its file.
+        header, dtype, views: of the run that wants this cache, see `differences`.
+
+    Raises:
+        UserError: it is damaged, or was made with something else.
+    """
+    stored = read_stored(path)
+    left_out = set(json.loads(stored.attributes["origin"].get(SKIPPED, "[]")))
+    rows = np.array([row for row, name in enumerate(header.paths) if name in left_out], np.int64)
+    same = without_rows(header, rows) if 0 < len(rows) < len(header.paths) else header
+    others = [*missing_rows(stored), *differences(same, dtype, views, stored)]
+    if others:
+        raise UserError(
+            f"{path} exists already, and it is another one ({'; '.join(others)}): see 'pzsl "
+            f"inspect {path}', or write it anew with --overwrite."
+        )
+    return stored
+
+
+def differences(header: CacheHeader, dtype: str, views: int, stored: Stored) -> list[str]:
+    """What differs between a header and the one that a cache on disk was begun with.
+
+    Args:
+        header: of the run that wants to go on.
+        dtype: of its image embeddings.
+        views: K, its augmented views per image.
+        stored: the cache on disk.
+
+    Returns:
+        One phrase for each difference; empty where there is none. Candidate sets that `pzsl
+        annotate` has put into the cache since then are none.
+    """
+    found = []
+    for name, value in ({"augmentation": {}, "part": {}} | provenance(header)).items():
+        old, new = stored.attributes.get(name), json.loads(json.dumps(value))
+        if old != new:
+            found.append(f"{name} {_brief(old)}, now {_brief(new)}")
+    known, still_open = known_arrays(header), open_arrays(header, dtype, views)
+    replaced = OF_CANDIDATES if stored.attributes["annotation"] and not header.annotation else ()
+    known = {name: values for name, values in known.items() if name not in replaced}
+    for name in [name for name in OPTIONAL if name not in replaced]:
+        if (name in stored.arrays) != (name in known or name in still_open):
+            found.append(f"{name} then or now only")
+    for name, (shape, kind) in still_open.items():
+        array = stored.arrays.get(name)
+        if array is not None and (array.shape, array.dtype.str) != (shape, np.dtype(kind).str):
+            new = f"{shape} {np.dtype(kind)}"
+            found.append(f"{name} {array.shape} {array.dtype}, now {new}")
+    for name, values in known.items():
+        array = stored.arrays.get(name, values)
+        if not np.array_equal(array, values):
+            found.append(f"other {name}")
+    return found
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def without_rows(header: CacheHeader, skipped: NDArray[np.int64]) -> CacheHeader:
+    """The header of a cache that lacks some images, and says so in `origin` and `split_hash`.
+
+    Args:
+        header: of all images.
+        skipped: (n,) the rows to leave out.
+
+    Raises:
+        UserError: no row is left.
+    """
+    keep = np.setdiff1d(np.arange(len(header.paths)), skipped)
+    if not len(keep) and not header.part:
+        raise UserError(f"{header.dataset}: no image could be read, so there is nothing to keep.")
+    names = [header.paths[row] for row in skipped]
+    offsets, labels = header.candidate_offsets, header.candidate_labels
+    if offsets is not None and labels is not None:
+        sizes = np.diff(offsets)
+        labels = labels[np.isin(np.repeat(np.arange(len(sizes)), sizes), keep)]
+        offsets = np.concatenate([[0], np.cumsum(sizes[keep])]).astype(np.int64)
+    return replace(
+        naming_skipped(header, names),
+        paths=tuple(header.paths[row] for row in keep),
+        labels=header.labels[keep],
+        splits=header.splits[keep],
+        candidate_offsets=offsets,
+        candidate_labels=labels,
+    )
+
+
+def naming_skipped(header: CacheHeader, names: Sequence[str]) -> CacheHeader:
+    """The header of a cache without these images, but for its rows: others aren't comparable."""
+    return replace(
+        header,
+        split_hash=digest(header.split_hash, *names),
+        origin={**header.origin, SKIPPED: json.dumps(list(names))},
+    )

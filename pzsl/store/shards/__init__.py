@@ -1,0 +1,23 @@
+"""Caches made in parts by several processes, and their merging."""
+
+from __future__ import annotations
+
+from pzsl.store.shards.merge import merge_parts
+from pzsl.store.shards.parts import (
+    Part,
+    find_parts,
+    parse_shard,
+    part_path,
+    remove_parts,
+    shard_rows,
+)
+
+__all__ = [
+    "Part",
+    "find_parts",
+    "merge_parts",
+    "parse_shard",
+    "part_path",
+    "remove_parts",
+    "shard_rows",
+]

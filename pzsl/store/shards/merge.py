@@ -1,0 +1,199 @@
+"""Put parts together into one cache: a copy, or a virtual one that refers to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl.errors import UserError
+from pzsl.files import replacing
+from pzsl.progress import progress
+from pzsl.store.hdf5 import (
+    VIRTUAL,
+    CacheHeader,
+    decoded,
+    explained,
+    lay_out,
+    layouts,
+    locked,
+    open_arrays,
+    opened,
+    relative_part,
+    sync_folder,
+    told_of,
+)
+from pzsl.store.reader import partial_path
+from pzsl.store.resume import SKIPPED, naming_skipped
+from pzsl.store.shards.part_reader import Piece, check_alike, in_order, note_versions, read_piece
+from pzsl.store.shards.parts import find_parts, part_path
+from pzsl.store.unit_length import CHUNK, not_unit
+from pzsl.store.validation import content_problems, fault_of
+from pzsl.store.writer import CacheWriter
+
+
+def merge_parts(
+    parts: Sequence[str | Path],
+    out: str | Path,
+    *,
+    virtual: bool = False,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Make one cache of the parts that `pzsl extract --shard I/N` wrote.
+
+    Args:
+        parts: their files, in any order; none means those beside `out`.
+        out: the cache; a merge that was cut off is gone on with.
+        virtual: leave the embeddings where they are and refer to the parts by relative names; they
+            have to lie in the folder of `out` or below, and stay there.
+        overwrite: replace a cache that is there.
+
+    Returns:
+        The files of the parts, in the order of their rows.
+
+    Raises:
+        UserError: a part is missing (named, with what makes it), not finished or there twice; or
+            parts differ in model, weights, preprocessing, precision, data set, split or templates.
+    """
+    out = Path(out)
+    pieces = in_order([read_piece(Path(path)) for path in parts or _beside(out)])
+    for piece in pieces:
+        check_alike(piece, pieces[0])
+        _check_embeddings(piece)
+    note_versions(pieces)
+    header = _header(pieces)
+    (_refer if virtual else _copy)(pieces, header, out, overwrite)
+    return [piece.path for piece in pieces]
+
+
+def _beside(out: Path) -> list[Path]:
+    found = find_parts(out)
+    if not found:
+        raise UserError(
+            f"{part_path(out, 1, 1).parent} holds no parts of {out.name}: make them with 'pzsl "
+            f"extract --out {out} --shard 1/4' and so on, or name them."
+        )
+    if len(found) > 1:
+        sizes = " and of ".join(map(str, found))
+        raise UserError(f"{out.parent} holds parts of {sizes}: name those of one division.")
+    return next(path for path in found.values())
+
+
+def _header(pieces: list[Piece]) -> CacheHeader:
+    """The header of the whole, as a single run would have it."""
+    first, about = pieces[0], pieces[0].stored.attributes
+    arrays = [piece.stored.arrays for piece in pieces]
+    origin = {name: value for name, value in about["origin"].items() if name != SKIPPED}
+    splits = [name for piece in pieces for name in _words(piece, "/image/split")]
+    header = CacheHeader(
+        dataset=str(about["dataset"]),
+        split_hash=first.part.split_hash,
+        origin=origin,
+        classes=tuple(_words(first, "/class/name")),
+        seen=np.array(arrays[0]["/class/seen"], np.bool_),
+        templates=tuple(_words(first, "/text/template")),
+        paths=tuple(name for piece in pieces for name in _words(piece, "/image/path")),
+        labels=_joined(arrays, "/image/label", np.int64),
+        splits=np.array(splits, np.str_),
+        dim=arrays[0]["/image/features"].shape[1],
+        model=str(about["model"]),
+        pretrained=str(about["pretrained"]),
+        weights_hash=str(about["weights_hash"]),
+        preprocessing=about["preprocessing"],
+        logit_scale=about["logit_scale"],
+        precision=str(about["precision"]),
+        attributes=arrays[0].get("/class/attributes"),
+        augmentation=about["augmentation"],
+        versions=about["versions"],
+    )
+    if "/image/candidates/labels" in arrays[0]:
+        sizes = [np.diff(of["/image/candidates/offsets"]) for of in arrays]
+        header = replace(
+            header,
+            candidate_offsets=np.cumsum(np.concatenate([[0], *sizes]), dtype=np.int64),
+            candidate_labels=_joined(arrays, "/image/candidates/labels", np.int32),
+        )
+    skipped = [name for piece in pieces for name in piece.skipped]
+    return naming_skipped(header, skipped) if skipped else header
+
+
+def _words(piece: Piece, name: str) -> list[str]:
+    return decoded(piece.stored.arrays[name], piece.path)
+
+
+def _joined(arrays: list[dict[str, NDArray[Any]]], name: str, dtype: type) -> NDArray[Any]:
+    return np.concatenate([np.asarray(of[name], dtype) for of in arrays])
+
+
+def _kept(pieces: list[Piece]) -> tuple[str, int]:
+    """Type of the image embeddings, and views of each image."""
+    arrays = pieces[0].stored.arrays
+    views = arrays["/image/views"].shape[1] if "/image/views" in arrays else 0
+    return arrays["/image/features"].dtype.name, views
+
+
+def _copy(pieces: list[Piece], header: CacheHeader, out: Path, overwrite: bool) -> None:
+    """Write one contiguous cache, a block of rows at a time, as stage one itself would."""
+    dtype, views = _kept(pieces)
+    with CacheWriter(out, header, dtype=dtype, overwrite=overwrite, views=views) as writer:
+        if writer.text_pending:
+            writer.write_text(np.asarray(pieces[0].stored.arrays["/text/features"]))
+        pending, start = writer.pending, 0
+        with progress(len(header.paths), "images", len(header.paths) - len(pending)) as bar:
+            for piece in pieces:
+                arrays = piece.stored.arrays
+                stop = start + len(arrays["/image/features"])
+                rows = pending[slice(*np.searchsorted(pending, [start, stop]))]
+                for block in (rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)):
+                    given = [arrays[name][block - start] for name in VIRTUAL if name in arrays]
+                    writer.write(block, *given)
+                    bar.update(len(block))
+                start = stop
+        writer.finish()
+
+
+def _refer(pieces: list[Piece], header: CacheHeader, out: Path, overwrite: bool) -> None:
+    """Write a cache whose embeddings stay in the parts."""
+    for problem in content_problems(header):
+        raise UserError(f"{header.dataset}: {problem}: correct the data set.")
+    if out.exists() and not overwrite:
+        raise UserError(f"{out} exists already: replace it with --overwrite.")
+    names = [relative_part(piece.path, out) for piece in pieces]
+    dtype, views = _kept(pieces)
+    held = dict(zip(names, (piece.stored.arrays for piece in pieces), strict=True))
+    virtual = layouts(held, open_arrays(header, dtype, views))
+    times = [str(piece.stored.attributes["created"]) for piece in pieces]
+    rows = [len(arrays["/image/label"]) for arrays in held.values()]
+    lock = locked(out)
+    try:
+        with explained(out), replacing(out) as scratch:
+            lay_out(scratch, header, dtype, views, virtual)
+            with opened(scratch, "r+") as file:
+                file.attrs["sources"] = told_of(
+                    dict(zip(names, zip(rows, times, strict=True), strict=True))
+                )
+                file["/text/features"][...] = pieces[0].stored.arrays["/text/features"]
+                file["/text/done"][...] = 1
+                file["/image/done"][...] = 1
+        sync_folder(out.parent)
+        if overwrite:
+            partial_path(out).unlink(missing_ok=True)
+    finally:
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()
+        lock.release()
+
+
+def _check_embeddings(piece: Piece) -> None:
+    for name in [name for name in VIRTUAL if name in piece.stored.arrays]:
+        array = piece.stored.arrays[name]
+        if len(wrong := not_unit(array)):
+            raise UserError(
+                f"{piece.path}: row {wrong[0]} of {name} {fault_of(array[wrong[0]])}: extract "
+                f"shard {piece.part} again with --overwrite."
+            )

@@ -1,0 +1,166 @@
+"""Many runs of one method in one program: a leading axis of runs, features shared between them.
+
+Adapters are stacked, and the images of all runs count as one long list with one long support, on
+which the method's own loss and label weights work as they are. For GPUs: there a small step takes
+as long as a large one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pzsl.methods.clip_pzsl import ClipPzsl, Oracle
+from pzsl.methods.core import AdaptedMethod, Method, Support
+from pzsl.methods.partial_label import Cavl, Cc, Pop, Proden, Rc
+from pzsl.models.factored import matrices
+
+STACKED = (ClipPzsl, Oracle, Proden, Rc, Cc, Cavl, Pop)
+"""Methods whose loss is a sum over images and whose state belongs to images or their entries."""
+OF_ENTRIES = ("weights", "log_mask", "sums")
+OF_IMAGES = ("inside",)
+
+
+def can_stack(method: Method) -> bool:
+    """Whether runs of a method can share a program; the others go one after the other."""
+    return type(method) in STACKED and method.trainable and getattr(method, "miner", None) is None
+
+
+class Stack(nn.Module):
+    """R methods of one kind with the same options, as many classes and steps, trained together.
+
+    Args:
+        methods: untrained, or at the same epoch; `settle` writes back what they have learnt.
+    """
+
+    def __init__(self, methods: Sequence[Method]) -> None:
+        super().__init__()
+        self.methods = cast("list[AdaptedMethod]", list(methods))
+        self.names = [name for name, _ in methods[0].named_parameters()]
+        columns = zip(*(method.parameters() for method in methods), strict=True)
+        self.values = nn.ParameterList(torch.stack([*map(_plain, each)]) for each in columns)
+        counts = [len(method.support) for method in methods]
+        self.starts = torch.tensor([0, *counts]).cumsum(0).to(self.values[0].device)
+        self.labels = torch.stack([method.frozen_labels for method in self.methods])
+        self.front = self._front()
+        self.mask = self.labels.new_ones(0)
+        self.each = self.labels.new_zeros(len(methods))
+
+    def _front(self) -> AdaptedMethod:
+        """A method that holds the images of all runs, and one more without any entry."""
+        front = copy.copy(self.methods[0])
+        object.__setattr__(front, "_buffers", dict(front._buffers))
+        for name in OF_ENTRIES:
+            if isinstance(getattr(front, name, None), Tensor):
+                setattr(front, name, torch.cat([getattr(each, name) for each in self.methods]))
+        for name in OF_IMAGES:
+            if hasattr(front, name):
+                setattr(front, name, self._of_images(name))
+        front.support = self._support(getattr(front, "log_mask", None))
+        object.__setattr__(front, "seen_logits", self._seen_logits)
+        object.__setattr__(front, "total", self._total)
+        return front
+
+    def _of_images(self, name: str) -> Tensor | None:
+        found = [getattr(method, name) for method in self.methods]
+        if all(each is None for each in found):
+            return None
+        ones = self.labels.new_ones
+        whole = [
+            ones(len(method.support)) if each is None else each
+            for method, each in zip(self.methods, found, strict=True)
+        ]
+        return torch.cat([*whole, ones(1)])
+
+    def _support(self, log_mask: Tensor | None) -> Support:
+        supports, offsets, end = [method.support for method in self.methods], [], 0
+        for support in supports:
+            offsets.append(support.offsets[:-1] + end)
+            end += len(support.labels)
+        last = torch.full((2,), end, device=self.starts.device)
+        if log_mask is None:
+            log_mask = torch.cat([support.log_mask for support in supports])
+        labels = torch.cat([support.labels for support in supports])
+        return Support(torch.cat([*offsets, last]), labels, log_mask)
+
+    def step_rows(self, rows: Sequence[Tensor]) -> Tensor:
+        """Rows of one batch of each run, in the long list; shorter batches are filled up."""
+        self.rows = torch.nn.utils.rnn.pad_sequence([*rows], batch_first=True, padding_value=-1)
+        self.mask = (self.rows >= 0).to(self.labels.dtype)
+        far = self.starts[:-1, None] + self.rows
+        return torch.where(self.rows >= 0, far, self.starts[-1]).flatten()
+
+    def _images(self) -> Tensor:
+        rows = self.rows.clamp_min(0)
+        shared = self.methods[0].problem.images
+        if all(method.problem.images is shared for method in self.methods):
+            return shared[rows.flatten()].view(*rows.shape, -1)
+        pairs = zip(self.methods, rows, strict=True)
+        return torch.stack([method.problem.images[chosen] for method, chosen in pairs])
+
+    def _matrices(self, side: str) -> tuple[Tensor, Tensor]:
+        found = dict(zip(self.names, self.values, strict=True))
+        if f"{side}.up" in found:
+            return found[f"{side}.down"], found[f"{side}.up"]
+        down, up = matrices(nn.Identity(), self.labels[0])
+        runs = len(self.methods)
+        return down.expand(runs, -1, -1), up.expand(runs, -1, -1)
+
+    def _seen_logits(self, _: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (R B, K) of the batch of `step_rows`, and the alignment loss of each run (R,)."""
+        first, images = self.methods[0], self._images()
+        seen, scale = len(first.problem.seen), first.problem.scale
+        (down, up), (label_down, label_up) = map(self._matrices, ("image_adapter", "label_adapter"))
+        x = _factors(images, down, up, label_up)
+        t = _factors(self.labels, label_down, label_up, up)
+        u = torch.cat([x[1] + x[0] @ (up.mT @ label_up), x[0]], dim=2)
+        v = torch.cat([t[0], t[1]], dim=2)[:, :seen]
+        cosines = images @ self.labels[:, :seen].mT + u @ v.mT
+        logits = scale * cosines * x[2][:, :, None] * t[2][:, None, :seen]
+        near = (x[3] * self.mask).sum(1) / self.mask.sum(1)
+        away = 2 - near - t[3].mean(1)
+        return logits.flatten(0, 1), first.options.alignment * scale * away
+
+    def _total(self, losses: Tensor, away: Tensor) -> Tensor:
+        """The sum of the losses of all runs, so that each gets the slopes of its own."""
+        held = losses.view(self.mask.shape) * self.mask
+        each = held.sum(1) / self.mask.sum(1) + away
+        self.each = each.detach()
+        return each.sum()
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Write parameters and state back into the methods."""
+        entries = [len(method.support.labels) for method in self.methods]
+        for name in OF_ENTRIES:
+            if isinstance(getattr(self.front, name, None), Tensor):
+                parts = torch.split(getattr(self.front, name), entries)
+                for method, part in zip(self.methods, parts, strict=True):
+                    getattr(method, name).copy_(part)
+        for run, method in enumerate(self.methods):
+            for parameter, value in zip(method.parameters(), self.values, strict=True):
+                parameter.copy_(value[run])
+            if isinstance(method, Pop):
+                method.theta.copy_(cast(Pop, self.front).theta)
+
+
+def _plain(parameter: Tensor) -> Tensor:
+    return parameter.detach()
+
+
+def _factors(z: Tensor, down: Tensor, up: Tensor, other: Tensor) -> tuple[Tensor, ...]:
+    """`models/factored.py` with a leading axis: hidden, crossed, inverse length, cosine."""
+    rank = up.shape[2]
+    before, inner, crossed = torch.split(
+        z @ torch.cat([down.mT, up, other], dim=2), [rank, rank, other.shape[2]], dim=2
+    )
+    hidden = F.gelu(before)
+    along = (inner * hidden).sum(2)
+    square = 1 + along + ((inner + hidden @ (up.mT @ up)) * hidden).sum(2)
+    inverse = square.clamp_min(1e-12).rsqrt()
+    return hidden, crossed, inverse, (1 + along) * inverse
