@@ -18,12 +18,16 @@ def report(
         list[str] | None,
         typer.Option("--format", help="html, md, latex, csv; repeated or comma-separated."),
     ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="Compare each row with this method, or with the 'best' of its setting."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Tables (mean and sample standard deviation over seeds) and one HTML page with figures."""
     from pzsl.reports import report as make_report
 
-    result = make_report(runs, out, words(formats) or ("html", "md", "csv"))
+    result = make_report(runs, out, words(formats) or ("html", "md", "csv"), baseline)
     for warning in result["warnings"]:
         say(f"Warning: {warning}")
     emit(result, as_json, text_of)

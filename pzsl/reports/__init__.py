@@ -8,6 +8,7 @@ from typing import Any
 
 from pzsl.errors import UsageError, nearest
 from pzsl.files import write_atomic
+from pzsl.reports.comparison import add_differences, add_marks, standings
 from pzsl.reports.formats import latex, markdown, runs_csv, table_csv
 from pzsl.reports.groups import Row, rows_of
 from pzsl.reports.records import Records, Run, read_runs
@@ -19,6 +20,7 @@ def report(
     runs: str | Path = "runs/",
     out: str | Path = "report/",
     formats: Sequence[str] = ("html", "md", "csv"),
+    baseline: str | None = None,
 ) -> dict[str, Any]:
     """Summarise every finished run below a folder.
 
@@ -26,14 +28,18 @@ def report(
         runs: folder of run records, searched at any depth.
         out: folder for the files; made when missing.
         formats: some of `FORMATS`.
+        baseline: a method or a row's label that every row of its setting is compared with over
+            the seeds; `best`: the row of the highest H of each setting.
 
     Returns:
         `rows`: one dict for each data set, method and setting, with `n`, and `_mean` and `_std`
-        (ddof = 1; None for one seed) of each metric; `files`: what was written; `finished` and
+        (ddof = 1; None for one seed) of each metric, a `_mark` as `add_marks` tells, and with a
+        baseline the differences that `add_differences` tells; `standings` over all data sets and
+        settings; `files`: what was written; `finished` and
         `unfinished` runs; `warnings`: one line for each record that was left out or mixed.
 
     Raises:
-        UsageError: an unknown format.
+        UsageError: an unknown format, or a baseline that no row or several rows are named.
         UserError: no finished run.
     """
     for name in formats:
@@ -41,12 +47,15 @@ def report(
             raise UsageError(f"Unknown format '{name}'.{nearest(name, list(FORMATS))}")
     records = read_runs(Path(runs))
     pairs = rows_of(records.runs)
+    add_marks(pairs)
     records.warnings += _mixed(records.runs)
+    records.warnings += add_differences(pairs, baseline) if baseline else []
     contents = _contents(pairs, records, formats)
     for name, content in contents.items():
         write_atomic(Path(out) / name, content)
     return {
         "rows": [row for row, _ in pairs],
+        "standings": standings(pairs),
         "files": [str(Path(out) / name) for name in contents],
         "finished": len(records.runs),
         "unfinished": records.unfinished,

@@ -43,24 +43,6 @@ def rows_of(runs: Sequence[Run]) -> list[tuple[Row, list[Run]]]:
     return sorted(pairs, key=lambda pair: _order(pair[0]))
 
 
-def best_of(rows: Sequence[Row], metric: str) -> list[bool]:
-    """Which rows have the highest mean of a metric, as far as two decimals show.
-
-    Args:
-        rows: of one data set and setting.
-        metric: one of `METRICS`.
-
-    Returns:
-        One bool per row; all False when fewer than two rows have a value, and for `seconds`,
-        where more is not better.
-    """
-    means = [row[f"{metric}_mean"] for row in rows]
-    shown = [None if mean is None else round(mean, 2) for mean in means]
-    known = [mean for mean in shown if mean is not None]
-    compared = metric != "seconds" and len(known) > 1
-    return [compared and mean == max(known) for mean in shown]
-
-
 def spread(values: Iterable[float | None]) -> tuple[float | None, float | None]:
     """Mean and sample standard deviation (ddof = 1) of the values that are known."""
     known = [value for value in values if value is not None]

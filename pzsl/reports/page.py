@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from pzsl.reports import figures, formats
 from pzsl.reports.figures import Series, Style
-from pzsl.reports.groups import Row, best_of, spread
+from pzsl.reports.groups import Row, spread
 from pzsl.reports.records import Records, Run
 
 Pairs = Sequence[tuple[Row, list[Run]]]
@@ -88,7 +88,6 @@ def _facts(pairs: Pairs) -> list[tuple[str, str]]:
 
 def _setting(rows: list[Row], shown: Iterable[str]) -> dict[str, Any]:
     """One block of the table: the rows that compete with each other."""
-    best = {metric: best_of(rows, metric) for metric in shown}
     told = [_setting_name(rows[0])]
     size, _ = spread(row["mean_candidates_mean"] for row in rows)
     outside, _ = spread(row["truth_outside_mean"] for row in rows)
@@ -97,11 +96,8 @@ def _setting(rows: list[Row], shown: Iterable[str]) -> dict[str, Any]:
     if outside:
         told.append(f"truth outside in {outside:.1f} %")
     lines = [
-        {
-            "row": row,
-            "best": {metric: flags[index] for metric, flags in best.items()},
-        }
-        for index, row in enumerate(rows)
+        {"row": row, "marks": {metric: formats.mark_of(row, metric) for metric in shown}}
+        for row in rows
     ]
     return {"title": told[0], "notes": told[1:], "lines": lines}
 

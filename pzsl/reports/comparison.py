@@ -1,0 +1,185 @@
+"""Which row of a setting is best, which tie with it, and how each stands against a baseline."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from pzsl.errors import UsageError, nearest
+from pzsl.reports.groups import Row, setting_of
+from pzsl.reports.records import Run
+from pzsl.reports.statistics import Difference, Values, mean_ranks, paired_difference
+
+Pairs = Sequence[tuple[Row, list[Run]]]
+
+COMPARED = ("S", "U", "H", "T1", "AUSUC", "disambiguation")
+"""Metrics of which more is better."""
+BEST = "best"
+CEILING = "oracle"
+"""A method that is trained on the true labels: shown, but no rival of the others."""
+
+_DIFFERENCE = ("difference", "low", "high", "p", "wilcoxon", "pairs")
+
+
+def settings_of(pairs: Pairs) -> list[list[tuple[Row, list[Run]]]]:
+    """The rows that compete with each other: of one cache, one noise and one rate."""
+    blocks: dict[tuple[Any, ...], list[tuple[Row, list[Run]]]] = defaultdict(list)
+    for row, runs in pairs:
+        blocks[row["dataset"], row["cache_hash"], *setting_of(row)].append((row, runs))
+    return list(blocks.values())
+
+
+def seed_values(runs: Sequence[Run], metric: str) -> Values:
+    """A metric of each seed, where it is known."""
+    return {run.seed: value for run in runs if (value := run.metrics[metric]) is not None}
+
+
+def add_marks(pairs: Pairs) -> None:
+    """Add `<metric>_mark` to each row: '', `best`, `tie` or `fewer`.
+
+    `best` has the highest mean of its setting, as far as two decimals show; `tie` can't be told
+    from it by a paired t-test over the seeds (two-sided, 5 %, not corrected for the number of
+    rows); `fewer` has a value for fewer seeds than most rows have, and competes for neither.
+    """
+    for block in settings_of(pairs):
+        for metric in COMPARED:
+            _mark(block, metric)
+
+
+def _mark(block: Pairs, metric: str) -> None:
+    values = [seed_values(runs, metric) for _, runs in block]
+    rivals = [own for (row, _), own in zip(block, values, strict=True) if own and _rival(row)]
+    usual = _usual_number(rivals)
+    full = [len(own) >= usual and _rival(row) for (row, _), own in zip(block, values, strict=True)]
+    means = [round(row[f"{metric}_mean"] or 0.0, 2) for row, _ in block]
+    top = max((mean for mean, whole in zip(means, full, strict=True) if whole), default=None)
+    leaders = [v for v, m, whole in zip(values, means, full, strict=True) if whole and m == top]
+    for (row, _), own, mean, whole in zip(block, values, means, full, strict=True):
+        mark = ""
+        if len(rivals) > 1 and own and _rival(row):
+            mark = "fewer" if not whole else BEST if mean == top else ""
+            if not mark and any(_tied(own, leader) for leader in leaders):
+                mark = "tie"
+        row[f"{metric}_mark"] = mark
+
+
+def _rival(row: Row) -> bool:
+    return bool(row["method"] != CEILING)
+
+
+def _usual_number(rivals: Sequence[Values]) -> int:
+    """How many seeds most of the rows have; of two equally frequent numbers the larger."""
+    counts = Counter(map(len, rivals))
+    return max(counts, key=lambda number: (counts[number], number)) if counts else 1
+
+
+def _tied(own: Values, leader: Values) -> bool:
+    difference = paired_difference(own, leader)
+    return difference is not None and difference.verdict == "tie"
+
+
+def add_differences(pairs: Pairs, baseline: str) -> list[str]:
+    """Add to each row its paired difference to the baseline of its setting, for each metric.
+
+    `baseline` names it; `<metric>_difference`, `_low`, `_high` (95 % interval), `_p` (paired t),
+    `_wilcoxon` and `_pairs` (seeds that both have) are None where there is nothing to compare.
+
+    Args:
+        pairs: rows with their runs, with marks.
+        baseline: a method or a row's label; `best`: the row of the highest H of each setting.
+
+    Returns:
+        A warning for the settings that lack the baseline.
+
+    Raises:
+        UsageError: no row has that name, or it fits several rows of one setting.
+    """
+    blocks = settings_of(pairs)
+    leads = [_baseline_of(block, baseline) for block in blocks]
+    if baseline != BEST and not any(leads):
+        names = sorted({name for row, _ in pairs for name in (row["method"], row["label"])})
+        raise UsageError(f"--baseline: no row is named '{baseline}'.{nearest(baseline, names)}")
+    for block, lead in zip(blocks, leads, strict=True):
+        for row, runs in block:
+            row["baseline"] = lead[0]["label"] if lead else None
+            for metric in COMPARED:
+                _add_difference(row, runs, lead, metric)
+    lacking = sum(lead is None for lead in leads)
+    return [f"{lacking} of {len(blocks)} settings have no row of '{baseline}'."] if lacking else []
+
+
+def _baseline_of(block: Pairs, baseline: str) -> tuple[Row, list[Run]] | None:
+    if baseline == BEST:
+        return next((pair for pair in block if pair[0]["H_mark"] == BEST), None)
+    named = [pair for pair in block if pair[0]["label"] == baseline]
+    named = named or [pair for pair in block if pair[0]["method"] == baseline]
+    if len(named) > 1:
+        names = ", ".join(f"'{row['label']}'" for row, _ in named)
+        raise UsageError(f"--baseline: '{baseline}' fits several rows; name one: {names}.")
+    return named[0] if named else None
+
+
+def _add_difference(
+    row: Row, runs: Sequence[Run], lead: tuple[Row, list[Run]] | None, metric: str
+) -> None:
+    found: Difference | None = None
+    if lead and lead[0] is not row:
+        found = paired_difference(seed_values(runs, metric), seed_values(lead[1], metric))
+    values = (found.mean, *found[2:], found.n) if found else (None,) * len(_DIFFERENCE)
+    row |= {f"{metric}_{name}": value for name, value in zip(_DIFFERENCE, values, strict=True)}
+
+
+def standings(pairs: Pairs, metric: str = "H") -> list[dict[str, Any]]:
+    """Each system over all data sets and settings, the lowest mean rank first.
+
+    Returns:
+        Dicts with `label`, `settings` (how many it has all seeds in, of `of`), `rank` (mean rank
+        among the systems that have every setting; None for others), and `wins`, `ties`,
+        `losses`: paired t-tests at 5 % against every other system in every setting, or against
+        the baseline alone where rows have one. Empty for a single system or a single setting.
+    """
+    blocks = [
+        [pair for pair in block if _rival(pair[0]) and pair[0][f"{metric}_mean"] is not None]
+        for block in settings_of(pairs)
+    ]
+    blocks = [block for block in blocks if len(block) > 1]
+    whole = [{row["label"] for row, _ in b if row[f"{metric}_mark"] != "fewer"} for b in blocks]
+    labels = list(dict.fromkeys(row["label"] for block in blocks for row, _ in block))
+    if len(blocks) < 2:
+        return []
+    ranked = set.intersection(*whole)
+    scores = [
+        {row["label"]: round(row[f"{metric}_mean"], 2) for row, _ in b if row["label"] in ranked}
+        for b in blocks
+    ]
+    ranks = mean_ranks(scores) if len(ranked) > 1 else {}
+    counts = _verdicts(blocks, metric)
+    lines = [
+        {
+            "label": label,
+            "rank": ranks.get(label),
+            "settings": sum(label in names for names in whole),
+            "of": len(blocks),
+            **{name: counts[label, verdict] for name, verdict in _VERDICTS.items()},
+        }
+        for label in labels
+    ]
+    return sorted(lines, key=lambda line: (line["rank"] is None, line["rank"], line["label"]))
+
+
+_VERDICTS = {"wins": "win", "ties": "tie", "losses": "loss"}
+
+
+def _verdicts(blocks: Sequence[Pairs], metric: str) -> Counter[tuple[str, str | None]]:
+    counts: Counter[tuple[str, str | None]] = Counter()
+    for block in blocks:
+        values = [(row, seed_values(runs, metric)) for row, runs in block]
+        for row, own in values:
+            for other, theirs in values:
+                against = row.get("baseline") in (None, other["label"])
+                if other is row or not against:
+                    continue
+                found = paired_difference(own, theirs)
+                counts[row["label"], found.verdict if found else None] += 1
+    return counts

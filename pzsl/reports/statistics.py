@@ -1,0 +1,97 @@
+"""Paired differences over seeds: mean, 95 % interval, and the tests of the field."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+Values = Mapping[int, float]
+"""One value of a metric for each seed."""
+
+LEVEL = 0.95
+WILCOXON_SEEDS = 6
+"""Below six differences no two-sided signed-rank test can reach 5 %: its least p is 2 / 2**n."""
+
+
+class Difference(NamedTuple):
+    """A paired difference of two systems, first minus second, in the metric's unit.
+
+    Attributes:
+        n: seeds that both have.
+        mean: of the differences.
+        low, high: 95 % interval of the mean by Student's t with n - 1 degrees of freedom; None
+            for one seed.
+        p: of the two-sided paired t-test; None for one seed.
+        wilcoxon: p of the two-sided Wilcoxon signed-rank test; None where fewer than
+            `WILCOXON_SEEDS` differences are other than zero.
+    """
+
+    n: int
+    mean: float
+    low: float | None
+    high: float | None
+    p: float | None
+    wilcoxon: float | None
+
+    @property
+    def verdict(self) -> str | None:
+        """`win`, `loss` or `tie` (the interval holds zero); None where nothing was tested."""
+        if self.low is None or self.high is None:
+            return None
+        return "win" if self.low > 0 else "loss" if self.high < 0 else "tie"
+
+
+def paired_difference(first: Values, second: Values) -> Difference | None:
+    """Compare two systems on the seeds that both have.
+
+    Args:
+        first, second: a value for each seed.
+
+    Returns:
+        The difference first minus second; None where they share no seed.
+    """
+    seeds = sorted(first.keys() & second.keys())
+    if not seeds:
+        return None
+    differences = [first[seed] - second[seed] for seed in seeds]
+    mean = statistics.fmean(differences)
+    if len(differences) < 2:
+        return Difference(1, mean, None, None, None, None)
+    low, high, p = _student(mean, statistics.stdev(differences), len(differences))
+    return Difference(len(differences), mean, low, high, p, _wilcoxon(differences))
+
+
+def mean_ranks(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean rank of each system over settings, 1 for the highest; equal scores share a rank.
+
+    Args:
+        scores: for each setting the score of every system; all with the same systems.
+    """
+    from scipy.stats import rankdata
+
+    ranks: dict[str, list[float]] = {}
+    for setting in scores:
+        for name, rank in zip(setting, rankdata([-v for v in setting.values()]), strict=True):
+            ranks.setdefault(name, []).append(float(rank))
+    return {name: statistics.fmean(values) for name, values in ranks.items()}
+
+
+def _student(mean: float, deviation: float, n: int) -> tuple[float, float, float]:
+    """Interval and two-sided p of a mean of n differences by Student's t."""
+    from scipy.special import stdtr, stdtrit
+
+    error = deviation / math.sqrt(n)
+    if error == 0:
+        return mean, mean, 0.0 if mean else 1.0
+    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * error
+    return mean - half, mean + half, 2 * float(stdtr(n - 1, -abs(mean) / error))
+
+
+def _wilcoxon(differences: Sequence[float]) -> float | None:
+    if sum(value != 0 for value in differences) < WILCOXON_SEEDS:
+        return None
+    from scipy.stats import wilcoxon
+
+    return float(wilcoxon(differences).pvalue)
