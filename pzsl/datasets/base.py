@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pzsl.datasets.names import first_alike
 from pzsl.errors import UserError
 from pzsl.files import digest
 
@@ -98,6 +99,12 @@ def _check_classes(data: Dataset) -> None:
         raise UserError(
             f"{data.name}: class name '{twice[0]}' occurs {data.classes.count(twice[0])} times "
             f"({len(twice)} names are not unique): rename one, prompts can't tell them apart."
+        )
+    alike = first_alike(data.classes)
+    if alike:
+        raise UserError(
+            f"{data.name}: the classes '{alike[0]}' and '{alike[1]}' read alike: rename one, "
+            "prompts can't tell them apart."
         )
     if any(not name.strip() for name in data.classes):
         raise UserError(f"{data.name}: a class name is empty: give each class a name.")

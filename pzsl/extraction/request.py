@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pzsl.datasets import Dataset, load_dataset
+from pzsl.datasets.doubts import doubts
 from pzsl.device import cores, default_batch
 from pzsl.encoders import Encoder, load_encoder
 from pzsl.encoders.descriptions import Prompts, choose_prompts
@@ -16,6 +17,8 @@ from pzsl.errors import UsageError
 from pzsl.extraction.views import Augmentation, choose_views
 
 ON_ERROR = ("fail", "skip")
+OWN = ("folder", "table", "tar")
+"""Data sets of the user's own making, whose class names are looked at for slips."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class Job:
             f"batches of {self.batch_size}, {self.threads} threads.",
             f"Prompts: {len(prompts.columns)} templates from {prompts.source}, the first "
             f"'{prompts.columns[0]}'.{kinds}",
+            *(doubts(data) if data.name in OWN else []),
         ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pzsl.datasets.names import normal_form, tidy
 from pzsl.datasets.own import SUFFIXES
 from pzsl.datasets.reading import open_image
 from pzsl.encoders import Encoder, encode_classes, load_encoder
@@ -149,15 +150,15 @@ def _encoder(cache: Cache, pretrained: str | None, device: str) -> Encoder:
 
 def _new_names(cache: Cache, classes: Sequence[str]) -> tuple[str, ...]:
     """Class names that are new, each once; of those that the run knows already it says so."""
-    known = {name.casefold() for name in class_names(cache)}
+    known = {normal_form(name) for name in class_names(cache)}
     new: dict[str, str] = {}
-    for name in (" ".join(word.split()) for word in classes):
+    for name in map(tidy, classes):
         if not name:
             raise UsageError("--class should be a name, not nothing.")
-        if name.casefold() in known:
+        if normal_form(name) in known:
             say(f"'{name}' is a class of the run already.")
         else:
-            new.setdefault(name.casefold(), name)
+            new.setdefault(normal_form(name), name)
     return tuple(new.values())
 
 

@@ -12,13 +12,14 @@ A split file is JSON. Both entries may be left out; what isn't given is seeded:
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from pzsl.datasets.base import Dataset
+from pzsl.datasets.names import normal_form, tidy
+from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.reading import FileReader
 from pzsl.errors import UsageError, UserError, nearest
 from pzsl.files import digest
@@ -67,6 +68,8 @@ def load_folder(
         _check_tested(Path(splits or ""), images, hidden, tested)
     paths = [path for folder in images for path in images[folder]]
     labels = [label for label, folder in enumerate(images) for _ in images[folder]]
+    splits_of = [_split(path, hidden, tested) for path in paths]
+    check_once(f"Folder '{root}'", list(zip(paths, splits_of, strict=True)), _linked(root, images))
     origin = {"root": root.resolve(), "seed": seed, "unseen": unseen, "test": test}
     if splits:
         origin |= {"splits": Path(splits).name, "splits_hash": digest(Path(splits).read_bytes())}
@@ -76,7 +79,7 @@ def load_folder(
         seen=np.array([folder not in hidden for folder in names]),
         paths=tuple(paths),
         labels=np.array(labels, dtype=np.int64),
-        splits=np.array([_split(path, hidden, tested) for path in paths]),
+        splits=np.array(splits_of),
         reader=FileReader(root.resolve()),
         origin=tuple((name, str(value)) for name, value in origin.items()),
     )
@@ -116,6 +119,14 @@ def _find_images(root: Path) -> dict[str, list[str]]:
     return images
 
 
+def _linked(root: Path, images: dict[str, list[str]]) -> dict[str, Path]:
+    """The real file of each image, where the root has links at all."""
+    paths = [path for found in images.values() for path in found]
+    links = any((root / folder).is_symlink() for folder in images)
+    links = links or any((root / path).is_symlink() for path in paths)
+    return {path: (root / path).resolve() for path in paths} if links else {}
+
+
 def _entries(folder: Path) -> list[Path]:
     """What a folder holds, sorted without regard to case, without hidden files."""
     visible = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
@@ -126,14 +137,14 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _class_name(folder: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", folder).replace("_", " ").split())
+    return tidy(folder.replace("_", " "))
 
 
 def _check_names(root: Path, names: dict[str, str]) -> None:
-    """No two folders may give one class name; encoders don't tell big from small letters."""
+    """No two folders may give names that are one class to an encoder."""
     first: dict[str, str] = {}
     for folder, name in names.items():
-        other = first.setdefault(name.casefold(), folder)
+        other = first.setdefault(normal_form(name), folder)
         if other != folder:
             raise UserError(
                 f"Folder '{root}': '{other}' and '{folder}' both give the class name '{name}': "
@@ -162,14 +173,14 @@ def _read_splits(file: Path, names: dict[str, str]) -> dict[str, set[str]]:
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise UserError(f"Split file '{file}': '{key}' should be a list of names.")
     if "unseen" in given:
-        folders = {name: folder for folder, name in names.items()} | {f: f for f in names}
-        strange = [name for name in given["unseen"] if name not in folders]
+        folders = {normal_form(name): folder for folder, name in names.items()}
+        strange = [name for name in given["unseen"] if normal_form(name) not in folders]
         if strange:
             raise UserError(
                 f"Split file '{file}': there is no class '{strange[0]}'."
                 f"{nearest(strange[0], list(names.values()))}"
             )
-        given["unseen"] = [folders[name] for name in given["unseen"]]
+        given["unseen"] = [folders[normal_form(name)] for name in given["unseen"]]
     return {key: set(values) for key, values in given.items()}
 
 

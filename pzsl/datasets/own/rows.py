@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from pzsl.datasets.annotators import Annotators
@@ -58,12 +58,17 @@ def _row(table: Path, place: str, fields: Mapping[str, Any], annotators: Annotat
         raise UserError(f"{table}, {place}: 'unseen' is {unseen!r}; write 1 or 0.")
     return Row(
         place=place,
-        path=_text(fields["path"]).replace("\\", "/"),
+        path=_path(_text(fields["path"])),
         label=_text(fields.get("label")),
         candidates=annotators.joined([_listed(fields.get(name)) for name in annotators.columns]),
         split=_text(fields["split"]),
         unseen=unseen in YES,
     )
+
+
+def _path(text: str) -> str:
+    """A path in one form: forward slashes, without `./` and doubled slashes."""
+    return str(PurePosixPath(text.replace("\\", "/"))) if text else ""
 
 
 def _listed(value: Any) -> tuple[str, ...]:

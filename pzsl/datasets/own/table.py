@@ -23,7 +23,9 @@ import numpy as np
 
 from pzsl.datasets.annotators import Annotators
 from pzsl.datasets.base import SPLITS, UNKNOWN, Candidates, Dataset
+from pzsl.datasets.names import join_spellings, normal_form, tidy, told_joins
 from pzsl.datasets.own.rows import CANDIDATES, Row, read_rows
+from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.reading import FileReader
 from pzsl.errors import UsageError, UserError, nearest
 from pzsl.files import sha256_of
@@ -106,8 +108,9 @@ def _checked_rows(
     rows = read_rows(table, annotators)
     if not rows:
         raise UserError(f"{table} lists no image.")
+    lists = [_names(file) if file else () for file in (classes, unseen_file)]
+    rows = _joined(rows, [*lists[0], *lists[1]])
     known = _classes(table, rows, unseen_file, classes)
-    _check_alike(table, known.names)
     _check_rows(table, rows, known)
     return rows, known
 
@@ -137,8 +140,9 @@ def _classes(
     trained = {name for row in rows for name in row.candidates}
     trained |= {row.label for row in rows if row.label and row.split != "test_unseen"}
     marked = {row.label for row in rows if row.unseen and row.label}
+    own = {normal_form(name): name for name in _names(classes_file)} if classes_file else {}
     if unseen_file:
-        marked |= set(_names(unseen_file))
+        marked |= {own.get(normal_form(name), name) for name in _names(unseen_file)}
     unseen = marked or {row.label for row in rows if row.label} - trained
     occurring = {row.label for row in rows if row.label} | trained | unseen
     if not classes_file:
@@ -150,13 +154,20 @@ def _classes(
     return Classes(names, frozenset(unseen))
 
 
-def _check_alike(table: Path, names: Sequence[str]) -> None:
-    """No two names may differ in capitals only: encoders don't tell them apart."""
-    first: dict[str, str] = {}
-    for name in names:
-        other = first.setdefault(name.casefold(), name)
-        if other != name:
-            raise UserError(f"{table}: the classes '{other}' and '{name}' read alike: rename one.")
+def _joined(rows: Sequence[Row], listed: Sequence[str]) -> list[Row]:
+    """The rows with one spelling for each class: that of a list, else the commonest."""
+    written = [name for row in rows for name in (row.label, *row.candidates) if name]
+    spelling = join_spellings(written, listed)
+    told = told_joins(spelling)
+    if told:
+        say(told)
+    return [
+        row._replace(
+            label=spelling.get(row.label, ""),
+            candidates=tuple(dict.fromkeys(spelling[name] for name in row.candidates)),
+        )
+        for row in rows
+    ]
 
 
 def _names(file: Path) -> tuple[str, ...]:
@@ -164,7 +175,7 @@ def _names(file: Path) -> tuple[str, ...]:
         lines = Path(file).read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The list of classes {file} can't be read: {error}.") from None
-    names = tuple(line.strip() for line in lines if line.strip())
+    names = tuple(tidy(line) for line in lines if line.strip())
     if not names:
         raise UserError(f"{file} lists no class: write one a line.")
     return names
@@ -216,13 +227,15 @@ def _present(table: Path, base: Path, rows: list[Row], on_error: str) -> list[Ro
     if not base.is_dir():
         raise UserError(f"--root {base} is no folder: give the folder that the paths start from.")
     inside = base.resolve()
-    missing = []
+    missing, real = [], {}
     for row in rows:
         file = base / row.path
         if not file.is_file():
             missing.append(row)
         elif file.is_symlink() and not file.resolve().is_relative_to(inside):
             raise UserError(f"{table}, {row.place}: '{row.path}' is a link out of {base}.")
+        real[row.path] = file.resolve()
+    check_once(str(table), [(row.path, row.split) for row in rows if row.path in real], real)
     if not missing:
         return rows
     named = ", ".join(f"{row.path} ({row.place})" for row in missing[:SHOWN])

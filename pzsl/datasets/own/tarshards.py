@@ -22,10 +22,12 @@ import numpy as np
 from PIL import Image
 
 from pzsl.datasets.base import Dataset
+from pzsl.datasets.names import join_spellings, normal_form, tidy, told_joins
 from pzsl.datasets.own.folder import SUFFIXES, draw_share
 from pzsl.datasets.reading import open_image
 from pzsl.errors import UserError
 from pzsl.files import digest
+from pzsl.progress import say
 
 NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")
 SMALL = 1 << 20
@@ -186,28 +188,32 @@ def _note(
 
 def _label(sample: Sample) -> str:
     label = sample.told.get("label", sample.told.get("cls"))
-    if isinstance(label, bool) or not isinstance(label, int | str) or not str(label).strip():
+    if isinstance(label, bool) or not isinstance(label, int | float | str) or not tidy(str(label)):
         raise UserError(
             f"'{sample.path}' has no label: put its class into a .cls file beside it, or as "
             "'label' into a .json file."
         )
-    return str(label).strip()
+    return tidy(str(label))
 
 
 def _number(
     labels: list[str], samples: list[Sample], listed: list[str] | None
 ) -> tuple[tuple[str, ...], list[int]]:
     """Class names, and the row of each image's label: by name, else by number."""
-    names = listed or sorted(set(labels))
+    spelling = join_spellings(labels, listed or ())
+    joined = told_joins(spelling)
+    if joined:
+        say(joined)
+    names = listed or sorted(set(spelling.values()))
     if listed is None and all(label.isdecimal() for label in labels):
         raise UserError(
             "The labels in the tar files are numbers: give the class names in their order, one a "
             "line, with --classes FILE."
         )
-    row = {name: number for number, name in enumerate(names)}
+    row = {normal_form(name): number for number, name in enumerate(names)}
     rows = []
     for label, sample in zip(labels, samples, strict=True):
-        number = row.get(label, int(label) if label.isdecimal() else -1)
+        number = row.get(normal_form(label), int(label) if label.isdecimal() else -1)
         if not 0 <= number < len(names):
             raise UserError(
                 f"'{sample.path}' has the label '{label}', which is none of the {len(names)} "

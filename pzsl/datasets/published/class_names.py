@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from pzsl.datasets.names import normal_form
 from pzsl.errors import UserError
 
 NAMES = Path(__file__).parent / "names"
@@ -97,7 +98,7 @@ def prompt_names(
     names = tuple(known.get(name) or clean_name(name) for name in published)
     first: dict[str, str] = {}
     for name, source in zip(names, published, strict=True):
-        other = first.setdefault(name.casefold(), source)  # encoders don't tell capitals apart
+        other = first.setdefault(normal_form(name), source)
         if other != source:
             raise UserError(
                 f"{dataset}: the classes '{other}' and '{source}' would both be called '{name}': "

@@ -1,0 +1,108 @@
+"""What looks like a slip in a list of classes: one line for each kind, nothing is changed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl.datasets.base import UNKNOWN, Dataset
+from pzsl.datasets.names import normal_form
+
+SHOWN = 3
+"""Classes that a line names."""
+SHORT = 4
+"""Names of fewer letters are often one edit apart without a slip: cat, bat."""
+
+
+def doubts(data: Dataset) -> list[str]:
+    """Lines on classes that may not be meant as they are written.
+
+    Told are: about as many classes as images, else classes that occur once; names one edit apart;
+    and numbers in place of names.
+    """
+    times = occurrences(data)
+    lines = [_number_names(data.classes), _near_names(data.classes, times)]
+    if len(data.classes) > len(data.paths) / 2:
+        lines.append(
+            f"{len(data.classes)} classes for {len(data.paths)} images, such as "
+            f"{_listed(data.classes)}: is each name one class, and not a list or a file name?"
+        )
+    else:
+        once = [name for name, count in zip(data.classes, times, strict=True) if count == 1]
+        if once:
+            lines.append(f"{_classes(once)} once only ({_listed(once)}): misspelt, perhaps?")
+    return [line for line in lines if line]
+
+
+def occurrences(data: Dataset) -> NDArray[np.int64]:
+    """How often each class (C,) is a label or a candidate."""
+    known = data.labels[data.labels != UNKNOWN]
+    times = np.bincount(known, minlength=len(data.classes))
+    if data.candidates is not None:
+        times = times + np.bincount(data.candidates.labels, minlength=len(data.classes))
+    return times.astype(np.int64)
+
+
+def one_edit_apart(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of names that one letter more, less, other or two swapped ones make equal.
+
+    Names that differ in a digit only (`zone 1`, `zone 2`) and very short ones are no such pairs.
+    Time grows with the letters of all names, not with the pairs.
+    """
+    near: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        form = normal_form(name)
+        if len(form) >= SHORT:
+            for key in (form, *(form[:i] + form[i + 1 :] for i in range(len(form)))):
+                near[key].add(name)
+    pairs = {pair for group in near.values() for pair in combinations(sorted(group), 2)}
+    return sorted(pair for pair in pairs if _is_one_edit(*map(normal_form, pair)))
+
+
+def _is_one_edit(one: str, other: str) -> bool:
+    short, long = sorted((one, other), key=len)
+    start = 0
+    while start < len(short) and short[start] == long[start]:
+        start += 1
+    left, right = short[start:], long[start:]
+    if any(letter.isdigit() for letter in (left[:1] + right[:1])):
+        return False
+    if len(short) < len(long):
+        return left == right[1:]
+    swapped = left[:2] == right[:2][::-1] and left[2:] == right[2:]
+    return left[1:] == right[1:] or swapped
+
+
+def _near_names(classes: Sequence[str], times: NDArray[np.int64]) -> str | None:
+    pairs = one_edit_apart(classes)
+    if not pairs:
+        return None
+    count = dict(zip(classes, times.tolist(), strict=True))
+    named = ", ".join(
+        f"'{a}' ({count[a]} times) and '{b}' ({count[b]} times)" for a, b in pairs[:SHOWN]
+    )
+    more = f", and {len(pairs) - SHOWN} pairs more" if len(pairs) > SHOWN else ""
+    return f"Class names one letter apart are classes of their own: {named}{more}. Misspelt?"
+
+
+def _number_names(classes: Sequence[str]) -> str | None:
+    numbers = [name for name in classes if normal_form(name).lstrip("-").isdecimal()]
+    if len(numbers) <= len(classes) / 2:
+        return None
+    return (
+        f"{len(numbers)} of {len(classes)} class names are numbers ({_listed(numbers)}): prompts "
+        "of them tell the encoder nothing; write names in their place."
+    )
+
+
+def _classes(names: Sequence[str]) -> str:
+    return f"{len(names)} class{'es occur' if len(names) > 1 else ' occurs'}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(f"'{name}'" for name in names[:SHOWN]) + more
