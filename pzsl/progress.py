@@ -1,9 +1,9 @@
-"""Progress bars on stderr, off where stderr is no terminal."""
+"""What the user sees while a command works: bars and lines on stderr, results on stdout."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 
 def progress(total: int, unit: str, done: int = 0, label: str = "") -> Any:
@@ -16,11 +16,36 @@ def progress(total: int, unit: str, done: int = 0, label: str = "") -> Any:
         unit=f" {unit}",
         desc=label or None,
         file=sys.stderr,
-        disable=not sys.stderr.isatty(),
+        disable=sys.stderr is None or not sys.stderr.isatty(),
         dynamic_ncols=True,
     )
 
 
 def say(message: str) -> None:
     """Print one line for the user's eyes: on stderr, so that stdout stays for results."""
-    print(message, file=sys.stderr, flush=True)
+    write_text(printable(message, keep="\n\t"), sys.stderr)
+
+
+def write_text(text: str, stream: TextIO | None) -> None:
+    """Write a text and a line break; characters that the stream can't show come as escapes.
+
+    Args:
+        text: what to write, line breaks as they are.
+        stream: stdout or stderr; None where the process has none, as under some daemons.
+    """
+    if stream is None:
+        return
+    encoding = stream.encoding or "utf-8"
+    shown = text.encode(encoding, "backslashreplace").decode(encoding)
+    print(shown, file=stream, flush=True)
+
+
+def printable(text: str, keep: str = "") -> str:
+    """A text without control characters, so that no name steers the terminal.
+
+    Args:
+        text: from a file, a folder or an archive.
+        keep: control characters that stay, such as line breaks between lines of our own.
+    """
+    fill = "\N{REPLACEMENT CHARACTER}"
+    return "".join(c if c.isprintable() or c in keep else fill for c in text)

@@ -146,8 +146,9 @@ def test_a_ray_cluster_of_two_workers_writes_the_same_records(tmp_path):
 @pytest.mark.slow
 def test_a_fault_on_a_ray_cluster_is_told_in_one_line(tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'pzsl[ray]'")
-    (config,) = expand(("made", "h", "m"), ["clip"], ["default"], ["file"], [0], [0], [0])
     cache = write_cache(tmp_path / "toy.h5")
+    source = ("made", load_cache(cache).fingerprint, "m")
+    (config,) = expand(source, ["clip"], ["default"], ["file"], [0], [0], [0])
     with pytest.raises(UserError, match="holds no candidate sets"):
         run_sweep(cache, [config], tmp_path / "runs", torch.device("cpu"), 2, engine="ray")
 
@@ -180,7 +181,7 @@ def records(folder: Path) -> dict[str, dict]:
 def jobs_for(cache: Path, folder: Path, methods: list[str], **changes) -> list[Job]:
     budget = {"min_steps": 8, "epochs": 4, "batch_size": 32, **changes}
     grid = expand(
-        ("made", "h", "m"),
+        ("made", load_cache(cache).fingerprint if cache.exists() else "h", "m"),
         methods,
         ["default"],
         ["noisy"],

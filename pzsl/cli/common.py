@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pzsl.errors import UsageError, UserError
+from pzsl.progress import printable, say, write_text
 
 if TYPE_CHECKING:
     from pzsl.datasets import Annotators
@@ -25,13 +26,14 @@ def complain(error: Exception) -> int:
             f"Unexpected {type(error).__name__}: {error}. This is a fault in pzsl: run the "
             "command again with --debug and report what it prints."
         )
-    print("pzsl: " + " ".join(text.split()), file=sys.stderr)
+    say("pzsl: " + " ".join(text.split()))
     return error.exit_code if isinstance(error, UserError) else 1
 
 
 def emit(result: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
     """Print a command's result on stdout: one JSON document, or `text(result)`."""
-    print(json.dumps(result, indent=2) if as_json else text(result))
+    shown = json.dumps(result, indent=2) if as_json else printable(text(result), keep="\n\t")
+    write_text(shown, sys.stdout)
 
 
 def words(values: Sequence[str] | None) -> list[str]:

@@ -17,8 +17,10 @@ from torch import Tensor
 from pzsl.device import resolve_device
 from pzsl.errors import UserError
 from pzsl.methods.core import Method
+from pzsl.progress import say
 from pzsl.store import Cache, load_cache
 from pzsl.training import RunConfig
+from pzsl.training.config import RESULTS
 from pzsl.training.run import is_finished, make_method, one_thread
 from pzsl.training.task import Task, make_task
 
@@ -84,11 +86,18 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
     )
     known = {field.name for field in fields(RunConfig)}
     try:
-        run = RunConfig(**{name: value for name, value in config.items() if name in known})
+        given = {name: value for name, value in config.items() if name in known}
+        run = RunConfig(**{"results": 1, **given})  # records of before had no such number
         gamma = float(metrics["gamma"])
         place = Path(cache or environment["cache"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}: its record is damaged ({error}): train again.") from None
+    if run.results != RESULTS:
+        say(
+            f"{folder}: trained by another version of pzsl, whose numbers were others "
+            f"(results {run.results}, here {RESULTS}): what it answers now may differ from its "
+            "record; train again to be sure."
+        )
     return Record(folder, run, gamma, place)
 
 

@@ -72,8 +72,11 @@ def row_softmax(values: Tensor, rows: Rows, top: Tensor | None = None) -> Tensor
 def first_largest(values: Tensor, rows: Rows) -> Tensor:
     """Position in `values` of the largest one of each row, the first of equal ones: (B,).
 
-    A row without any value gets the answer of a neighbour.
+    A row without any value gets the answer of a neighbour, as does one that holds a NaN: what a
+    training gets from it is refused by the loop, whose loss is then no number.
     """
     largest = torch.nonzero(values == rows.spread(row_max(values, rows))).flatten()
     first = torch.searchsorted(largest, rows.offsets[:-1])
-    return largest[torch.minimum(first, first[rows.local[-1]])]
+    if not len(largest):
+        return rows.offsets[:-1]
+    return largest[torch.minimum(first, first[rows.local[-1]]).clamp_max(len(largest) - 1)]

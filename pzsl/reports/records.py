@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pzsl.errors import UserError
+from pzsl.progress import printable
 
 METRICS = (
     *("S", "U", "H", "T1", "AUSUC", "gamma", "disambiguation", "seconds", "parameters"),
@@ -107,13 +108,6 @@ def read_runs(folder: Path) -> Records:
             f"No finished run in '{folder}' ({found}): run pzsl train with --runs {folder}.{first}"
         )
     return records
-
-
-def printable(text: str) -> str:
-    """The text without control characters, which could command a terminal."""
-    return "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )
 
 
 def _read_object(path: Path) -> dict[str, Any]:

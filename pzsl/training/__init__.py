@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pzsl.device import resolve_device
 from pzsl.errors import UsageError
@@ -17,6 +17,7 @@ from pzsl.training.features import MEMORY
 from pzsl.training.run import CHECKPOINT_SECONDS
 from pzsl.training.sweep import run_sweep
 
+T = TypeVar("T")
 __all__ = ["RunConfig", "read_config", "read_settings", "train"]
 
 _SHOWN = ("S", "U", "H", "T1", "AUSUC", "disambiguation", "gamma", "seconds")
@@ -25,12 +26,12 @@ _SHOWN = ("S", "U", "H", "T1", "AUSUC", "disambiguation", "gamma", "seconds")
 def train(
     cache: str | Path,
     *,
-    method: Sequence[str] = ("clip-pzsl",),
-    preset: Sequence[str] = ("default",),
-    noise: Sequence[str] = ("uniform",),
-    rate: Sequence[float] = (0.1, 0.3, 0.5),
-    eta: Sequence[float] = (0.2,),
-    few_shot: Sequence[float] = (0,),
+    method: str | Sequence[str] = ("clip-pzsl",),
+    preset: str | Sequence[str] = ("default",),
+    noise: str | Sequence[str] = ("uniform",),
+    rate: float | Sequence[float] = (0.1, 0.3, 0.5),
+    eta: float | Sequence[float] = (0.2,),
+    few_shot: float | Sequence[float] = (0,),
     seeds: int = 5,
     first_seed: int = 0,
     labels: str = "text",
@@ -47,7 +48,8 @@ def train(
 
     Args:
         cache: HDF5 cache of stage one.
-        method, preset, noise, rate, eta: the axes of the grid; eta counts for `noisy` only.
+        method, preset, noise, rate, eta: the axes of the grid, each one value or several; eta
+            counts for `noisy` only.
         few_shot: true labels a class that are given by hand, another axis of the grid.
         seeds: number of seeds, from `first_seed` on.
         labels: what label embeddings are made of: `text`, `attributes` or `both`.
@@ -64,6 +66,8 @@ def train(
     Raises:
         UserError: the cache is not as it should be. UsageError: an unknown name or a wrong value.
     """
+    method, preset, noise = _several(method), _several(preset), _several(noise)
+    rate, eta, few_shot = _several(rate), _several(eta), _several(few_shot)
     if seeds < 1:
         raise UsageError(f"--seeds should be at least 1, not {seeds}.")
     for shots in few_shot:
@@ -96,6 +100,13 @@ def train(
     if done < len(grid):
         say(f"{len(grid) - done} runs were finished already")
     return {"sweep": str(sweep), "runs": [_row(config, sweep / config.name) for config in grid]}
+
+
+def _several(given: T | Sequence[T]) -> Sequence[T]:
+    """One value, such as "clip" or 0.1, as a sequence of one."""
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        return [given]
+    return given
 
 
 def _encoder(data: Cache) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pzsl.training.features import StoredRows
 from pzsl.training.job import Job, begin
-from pzsl.training.loop import Fit, batches, epoch_generator, fit, learning_rate
+from pzsl.training.loop import Fit, batches, epoch_generator, finite_loss, fit, learning_rate
 from pzsl.training.optimizer import AdamW
 from pzsl.training.run import Attempt
 from pzsl.training.stacked import Stack, can_stack
@@ -80,6 +80,7 @@ def fit_together(fits: Sequence[Fit]) -> None:
             stack.settle()
             _give_moments(fits, optimizer)
         for fitting, loss in zip(fits, losses.tolist(), strict=True):
+            finite_loss(loss, fitting.method, epoch)
             if fitting.on_epoch:
                 fitting.on_epoch(epoch, loss)
     stack.settle()

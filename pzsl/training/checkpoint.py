@@ -6,14 +6,16 @@ import json
 import time
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
-from pzsl.files import write_atomic
+from pzsl.files import digest, write_atomic
 from pzsl.methods.core import Method
+from pzsl.progress import say
 from pzsl.training.optimizer import Optimizer
 
+History = list[dict[str, float | None]]
 MODEL, OPTIMIZER = "model.", "optimizer."
 
 
@@ -27,55 +29,104 @@ def save_checkpoint(
     method: Method,
     optimizer: Optimizer | None,
     epoch: int,
-    history: list[dict[str, float | None]],
+    history: History,
+    run: str = "",
 ) -> None:
-    """Write all that the epochs after `epoch` need; the file is whole or the one before."""
+    """Write all that the epochs after `epoch` need; the file is whole or the one before.
+
+    It names its run and holds a checksum of its tensors and its history.
+    """
     tensors = {MODEL + name: value for name, value in method.state_dict().items()}
     if optimizer is not None:
         tensors |= {OPTIMIZER + name: value for name, value in optimizer.state_dict().items()}
-    metadata = {"epoch": str(epoch), "history": json.dumps(history)}
-    write_atomic(path, save(_contiguous(tensors), metadata=metadata))
+    tensors = _contiguous(tensors)
+    metadata = {"epoch": str(epoch), "history": json.dumps(history), "run": run}
+    metadata["checksum"] = _checksum(tensors, metadata)
+    write_atomic(path, save(tensors, metadata=metadata))
 
 
 def load_checkpoint(
-    path: Path, method: Method, optimizer: Optimizer | None
-) -> tuple[int, list[dict[str, float | None]]]:
+    path: Path, method: Method, optimizer: Optimizer | None, run: str = ""
+) -> tuple[int, History]:
     """Restore a method and its optimiser in place.
 
+    Args:
+        path: of the checkpoint. method, optimizer: as they were made for the run.
+        run: name of the run; a checkpoint of another one is not gone on with.
+
     Returns:
-        The next epoch and the history so far: 0 and nothing where there is no (readable)
-        checkpoint; the run then starts anew.
+        The next epoch and the history so far: 0 and nothing where there is no checkpoint, or one
+        that is damaged or another run's. That is said; the run then starts anew.
     """
     if not path.exists():
         return 0, []
     try:
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError):
+        epoch, history, tensors = _read(path, method, optimizer, run)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        say(f"{path}: no checkpoint to go on from ({error}): the run starts anew.")
         return 0, []
     method.load_state_dict(_below(MODEL, tensors))
     if optimizer is not None:
         optimizer.load_state_dict(_below(OPTIMIZER, tensors))
-    return int(about["epoch"]) + 1, json.loads(about["history"])
+    return epoch + 1, history
+
+
+def _read(
+    path: Path, method: Method, optimizer: Optimizer | None, run: str
+) -> tuple[int, History, dict[str, Tensor]]:
+    """Epoch, history and tensors of a checkpoint.
+
+    Raises:
+        SafetensorError, OSError, ValueError, KeyError, TypeError: it is damaged or another run's.
+    """
+    content = path.read_bytes()  # once: another process may replace the file meanwhile
+    tensors, about = load(content), _metadata(content)
+    if about.get("run") != run:
+        raise ValueError(f"it belongs to the run {about.get('run')!r}")
+    if about.pop("checksum", None) != _checksum(tensors, about):
+        raise ValueError("it is damaged: the checksum differs")
+    needed = {MODEL + name: value.shape for name, value in method.state_dict().items()}
+    if optimizer is not None:
+        needed |= {OPTIMIZER + name: v.shape for name, v in optimizer.state_dict().items()}
+    if {name: value.shape for name, value in tensors.items()} != needed:
+        raise ValueError("it has other tensors than this version of the method")
+    return int(about["epoch"]), json.loads(about["history"]), tensors
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """The texts in the header of a safetensors file whose tensors could be read."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    found = header.get("__metadata__", {})
+    if not isinstance(found, dict):
+        raise ValueError("its metadata are no table")
+    return {str(name): str(value) for name, value in found.items()}
+
+
+def _checksum(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
+    """A hash of the bytes of all tensors and of what is said of them."""
+    parts: list[str | bytes] = [json.dumps(about, sort_keys=True)]
+    for name in sorted(tensors):
+        value = tensors[name]
+        parts += [f"{name} {value.dtype} {tuple(value.shape)}", value.numpy().tobytes()]
+    return digest(*parts)
 
 
 class Saver:
     """Saves a checkpoint when the last one is old enough to be missed."""
 
-    def __init__(self, path: Path, every: float) -> None:
-        self.path, self.every, self.last = path, every, time.monotonic()
+    def __init__(self, path: Path, every: float, run: str = "") -> None:
+        self.path, self.every, self.last, self.run = path, every, time.monotonic(), run
 
     def __call__(
         self,
         method: Method,
         optimizer: Optimizer | None,
         epoch: int,
-        history: list[dict[str, float | None]],
+        history: History,
     ) -> None:
         """Save after `epoch` if more than `every` seconds have passed."""
         if time.monotonic() - self.last >= self.every:
-            save_checkpoint(self.path, method, optimizer, epoch, history)
+            save_checkpoint(self.path, method, optimizer, epoch, history, self.run)
             self.last = time.monotonic()
 
 

@@ -17,6 +17,8 @@ from pzsl.methods import METHODS, make_options
 
 FROM_DATA = ("file", "annotated")
 """Kinds of noise that are not drawn: the candidate sets lie in the cache."""
+RESULTS = 2
+"""Raised whenever a change of the code changes the numbers that the same configuration gives."""
 LABELS = ("text", "attributes", "both")
 SWEEP_KEYS = (
     *("method", "preset", "noise", "rate", "eta", "few_shot", "seeds", "first_seed", "labels"),
@@ -34,7 +36,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All that a run's numbers depend on, beside the code.
+    """All that a run's numbers depend on, the code's among it.
 
     Attributes:
         dataset, cache_hash, model: the features and splits, and the encoder they are from.
@@ -43,6 +45,7 @@ class RunConfig:
         labels: what the label embeddings are made of.
         seed: of the candidate sets, the initial weights and the order of the images.
         few_shot: true labels a class that are given by hand; told only where there are some.
+        results: which version of the code's numbers they are; records of another are other runs.
     """
 
     dataset: str
@@ -57,6 +60,7 @@ class RunConfig:
     seed: int
     options: Mapping[str, Any] = field(default_factory=dict)
     few_shot: int = 0
+    results: int = RESULTS
 
     @property
     def name(self) -> str:

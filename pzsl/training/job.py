@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from pzsl.errors import UserError
 from pzsl.store import Cache, load_cache
 from pzsl.training.config import RunConfig
 from pzsl.training.run import Attempt, attempt, execute
@@ -35,16 +36,39 @@ class Job:
 def begin(job: Job, sharing: int = 1) -> Attempt:
     """A run, step by step; `sharing` a program with so many."""
     how = torch.device(job.device), job.checkpoint_seconds, job.memory, sharing
-    return attempt(open_cache(job.cache), job.config, Path(job.folder), *how)
+    return attempt(open_cache(job.cache, job.config.cache_hash), job.config, Path(job.folder), *how)
 
 
 def work(job: Job) -> None:
     """Do one run and write its record."""
     how = torch.device(job.device), job.checkpoint_seconds, job.memory
-    execute(open_cache(job.cache), job.config, Path(job.folder), *how)
+    execute(open_cache(job.cache, job.config.cache_hash), job.config, Path(job.folder), *how)
+
+
+def open_cache(path: str, cache_hash: str) -> Cache:
+    """The cache of a run: the very one that its configuration names.
+
+    Its contents were checked by the process that began the sweep; a process that has compared the
+    fingerprint once does so again only when the file at that path is another one.
+
+    Raises:
+        UserError: the file was replaced after the sweep began.
+    """
+    try:
+        at = Path(path).stat()
+        state = at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns
+    except OSError:
+        state = 0, 0, 0, 0  # the reader says what is wrong
+    cache = _open_file(path, state)
+    if cache.fingerprint != cache_hash:
+        raise UserError(
+            f"{path} was replaced after this sweep began: its images, labels or prompts are others "
+            "now. Finished runs are kept; the same command trains on the cache that is there."
+        )
+    return cache
 
 
 @lru_cache(maxsize=1)
-def open_cache(path: str) -> Cache:
-    """The cache of a worker: checked once by the process that began the sweep."""
+def _open_file(path: str, state: tuple[int, int, int, int]) -> Cache:
+    """`state` tells one file at a path from the next: device, inode, size and time of change."""
     return load_cache(path, check=False)

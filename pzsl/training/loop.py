@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from pzsl.errors import UserError
 from pzsl.methods.core import Method
 from pzsl.training.features import StoredRows
 from pzsl.training.optimizer import OPTIMIZERS, Optimizer
@@ -103,7 +104,22 @@ def _epoch(method: Method, optimizer: Optimizer, seed: int, epoch: int) -> float
         with torch.no_grad():
             method.after_step(batch)
             total += loss.detach() * len(batch)
-    return total.item() / len(images)
+    return finite_loss(total.item() / len(images), method, epoch)
+
+
+def finite_loss(loss: float, method: Method, epoch: int) -> float:
+    """The mean loss of an epoch.
+
+    Raises:
+        UserError: it or a label weight is no number: the training diverged.
+    """
+    if not (math.isfinite(loss) and bool(method.weights.isfinite().all())):
+        raise UserError(
+            f"{type(method).__name__}: loss or label weights are no numbers after epoch "
+            f"{epoch + 1} (loss {loss}): the training diverged; give a lower learning rate "
+            f"(--set lr=..., it was {method.options.lr:g})."
+        )
+    return loss
 
 
 def make_optimizer(method: Method) -> Optimizer | None:

@@ -129,8 +129,8 @@ def _prepare(
 ) -> tuple[Fit, History]:
     method = make_method(config, task.problem, config.seed)
     optimizer = make_optimizer(method)
-    start, history = load_checkpoint(path, method, optimizer)
-    save = Saver(path, checkpoint_seconds)
+    start, history = load_checkpoint(path, method, optimizer, config.name)
+    save = Saver(path, checkpoint_seconds, config.name)
 
     def note(epoch: int, loss: float) -> None:
         history.append({"epoch": epoch, "loss": loss, **_label_metrics(method, task)})

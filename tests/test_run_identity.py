@@ -1,0 +1,169 @@
+"""Numbers belong to the cache, the run and the code that they are recorded under."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from problems import write_cache
+from safetensors.torch import load_file, save_file
+
+import pzsl
+from pzsl.errors import UserError
+from pzsl.progress import say
+from pzsl.store import load_cache
+from pzsl.training import checkpoint as checkpoints
+from pzsl.training.config import RunConfig, expand
+from pzsl.training.job import Job, open_cache, work
+
+
+def config_for(cache, seed: int = 0) -> RunConfig:
+    source = ("made", load_cache(cache).fingerprint, "m")
+    budget = {"min_steps": 12, "epochs": 4, "batch_size": 32}
+    (config,) = expand(
+        source, ["proden"], ["default"], ["uniform"], [0.3], [0], [seed], "text", budget
+    )
+    return config
+
+
+def metrics_of(folder) -> dict:
+    found = json.loads((folder / "metrics.json").read_text())
+    return {name: value for name, value in found.items() if name != "seconds"}
+
+
+def train_on(cache, runs) -> list[dict]:
+    rows = pzsl.train(cache, method="clip", rate=0.3, seeds=1, runs=runs, workers=1)["runs"]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "path")} for row in rows]
+
+
+# --- the cache that a record names ---------------------------------------------------------------
+
+
+def test_a_cache_that_is_replaced_between_two_trainings_is_read_again(tmp_path):
+    write_cache(tmp_path / "c.h5", seed=0)
+    first = train_on(tmp_path / "c.h5", tmp_path / "runs")
+    (tmp_path / "c.h5").unlink()
+    write_cache(tmp_path / "c.h5", seed=1)
+    second = train_on(tmp_path / "c.h5", tmp_path / "runs")
+    write_cache(tmp_path / "other" / "c.h5", seed=1)
+    alone = train_on(tmp_path / "other" / "c.h5", tmp_path / "alone")
+    assert second == alone and first != second
+
+
+def test_a_cache_that_is_replaced_after_the_sweep_began_stops_the_run(tmp_path):
+    cache = write_cache(tmp_path / "c.h5", seed=0)
+    config = config_for(cache)
+    open_cache(str(cache), config.cache_hash)
+    cache.unlink()
+    write_cache(cache, seed=1)
+    with pytest.raises(UserError, match=r"c\.h5 was replaced after this sweep began"):
+        open_cache(str(cache), config.cache_hash)
+
+
+def test_the_version_of_the_numbers_is_in_the_name(tmp_path):
+    config = config_for(write_cache(tmp_path / "c.h5"))
+    assert replace(config, results=config.results - 1).name != config.name
+    assert config.as_dict()["results"] == config.results
+
+
+# --- checkpoints ---------------------------------------------------------------------------------
+
+
+def damaged(path, kind: str) -> None:
+    """Damage a checkpoint in a way that leaves a file which can be parsed."""
+    tensors = load_file(path)
+    about = checkpoints._metadata(path.read_bytes())
+    name = max(tensors, key=lambda one: tensors[one].numel())
+    if kind == "zeros":
+        tensors[name] = torch.zeros_like(tensors[name])
+    elif kind == "no number":
+        tensors[name] = torch.full_like(tensors[name], torch.nan)
+    elif kind == "tensor missing":
+        del tensors[name]
+    elif kind == "epoch":
+        about["epoch"] = "1000000"
+    elif kind == "history":
+        about["history"] = "[{"
+    elif kind == "another run":
+        about["run"] = "proden-0123456789ab"
+    if kind == "no metadata":
+        save_file(tensors, path)
+    elif kind == "cut":
+        path.write_bytes(path.read_bytes()[:-7])
+    else:
+        save_file(tensors, path, metadata=about)
+
+
+KINDS = (
+    *("zeros", "no number", "tensor missing", "epoch", "history", "another run"),
+    *("no metadata", "cut"),
+)
+
+
+@pytest.mark.parametrize("kind", ["none", *KINDS])
+def test_a_damaged_checkpoint_is_told_of_and_never_gone_on_from(
+    kind, tmp_path, monkeypatch, capsys
+):
+    cache = write_cache(tmp_path / "c.h5", each=24)
+    config = config_for(cache)
+    job = Job(str(cache), config, str(tmp_path / "whole"), "cpu", 0.0, 2.0)
+    work(job)
+
+    def stop_after_two(self, method, optimizer, epoch, history):
+        save(self, method, optimizer, epoch, history)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    save = checkpoints.Saver.__call__
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.Saver, "__call__", stop_after_two)
+        with pytest.raises(KeyboardInterrupt):
+            work(replace(job, folder=str(tmp_path / "cut")))
+    if kind != "none":
+        damaged(tmp_path / "cut" / "checkpoint.safetensors", kind)
+    capsys.readouterr()
+    work(replace(job, folder=str(tmp_path / "cut")))
+    assert metrics_of(tmp_path / "cut") == metrics_of(tmp_path / "whole")
+    assert ("the run starts anew" in capsys.readouterr().err) == (kind != "none")
+
+
+# --- trainings that diverge ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["proden", "rc", "lws", "pico", "clip-pzsl"])
+def test_a_training_that_diverges_names_the_cause(method, tmp_path):
+    cache = write_cache(tmp_path / "c.h5", each=24)
+    with pytest.raises(UserError, match=r"the training diverged; give a lower learning rate"):
+        pzsl.train(
+            cache, method=method, rate=0.3, seeds=1, settings={"lr": 1e30}, runs=tmp_path, workers=1
+        )
+
+
+# --- what a terminal gets ------------------------------------------------------------------------
+
+
+def test_no_name_steers_the_terminal(capsys):
+    say("'\x1b[31mred\x07' is\nno class")
+    assert (
+        capsys.readouterr().err
+        == "'\N{REPLACEMENT CHARACTER}[31mred\N{REPLACEMENT CHARACTER}' is\nno class\n"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_what_a_terminal_cannot_show_comes_as_escapes(encoding, monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(raw, encoding=encoding))
+    say("the class 鶴")
+    expected = "the class 鶴" if encoding == "utf-8" else "the class \\u9db4"
+    assert raw.getvalue().decode(encoding).strip() == expected
+
+
+def test_a_process_without_stderr_works_in_silence(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", None)
+    say("nobody hears this")
+    assert capsys.readouterr().out == ""
