@@ -278,7 +278,7 @@ def test_names_from_records_are_escaped_in_markdown_and_latex(runs, make, tmp_pa
     assert "<script" not in markdown and "<img" not in markdown
     assert "a\\|b\\_c\\*\\[d\\](e)&amp;%#" in markdown
     latex = (tmp_path / "out" / "table.tex").read_text(encoding="utf-8")
-    assert "a\\textbar{}b\\_c*[d](e)\\&\\%\\#" in latex
+    assert "a\\textbar{}b\\_c{*}{[}d{]}(e)\\&\\%\\#" in latex
     assert "\\$\\textbackslash{}frac\\{\\$" in latex
 
 
@@ -397,7 +397,7 @@ def test_the_command_prints_the_table_and_the_files(runs, tmp_path):
     sweep(runs)
     done = run_command(runs, "--out", tmp_path / "out", "--format", "csv,md", "--format", "latex")
     assert done.returncode == 0, done.stderr
-    assert re.search(r"method +noise +rate +n +S +U +H +T1 +AUSUC", done.stdout)
+    assert re.search(r"Method +Noise +Rate +n +S +U +H +T1 +AUSUC", done.stdout)
     assert re.search(r"clip-pzsl +uniform +0\.3 +3 +\d\d\.\d\d ± \d+\.\d\d", done.stdout)
     assert done.stdout.count("wrote ") == 4
 

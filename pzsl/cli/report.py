@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit, table, words
+from pzsl.cli.common import emit, words
 from pzsl.progress import say
 
 
@@ -22,29 +22,35 @@ def report(
         str | None,
         typer.Option(help="Compare each row with this method, or with the 'best' of its setting."),
     ] = None,
+    layout: Annotated[
+        str, typer.Option(help="settings, methods-by-rates or methods-by-datasets.")
+    ] = "settings",
+    metrics: Annotated[
+        list[str] | None, typer.Option(help="Columns, such as S,U,H. [all, or H across methods]")
+    ] = None,
+    precision: Annotated[int, typer.Option(help="Digits after the point.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Tables (mean and sample standard deviation over seeds) and one HTML page with figures."""
     from pzsl.reports import report as make_report
 
-    result = make_report(runs, out, words(formats) or ("html", "md", "csv"), baseline)
+    result = make_report(
+        runs,
+        out,
+        words(formats) or ("html", "md", "csv"),
+        baseline,
+        layout=layout,
+        metrics=words(metrics),
+        precision=precision,
+    )
     for warning in result["warnings"]:
         say(f"Warning: {warning}")
     emit(result, as_json, text_of)
 
 
 def text_of(result: dict[str, Any]) -> str:
-    """The table of a report's answer, for people."""
-    from pzsl.reports.formats import SCORES, cell, noise_text, rate_text, sections
-
-    blocks = []
-    for title, rows in sections(result["rows"]):
-        lines = [
-            [row["label"], noise_text(row), rate_text(row["rate"]), row["n"]]
-            + [cell(row, metric) for metric in SCORES]
-            for row in rows
-        ]
-        blocks.append(f"{title}\n{table(lines, ('method', 'noise', 'rate', 'n', *SCORES))}")
+    """The tables of a report's answer, for people."""
     unfinished = f", {result['unfinished']} unfinished" if result["unfinished"] else ""
     counts = f"{result['finished']} finished runs{unfinished}; mean ± sample standard deviation."
-    return "\n\n".join([*blocks, counts, "\n".join(f"wrote {file}" for file in result["files"])])
+    files = "\n".join(f"wrote {file}" for file in result["files"])
+    return "\n\n".join([result["text"], counts, files])

@@ -9,9 +9,14 @@ from typing import Any
 from pzsl.errors import UsageError, nearest
 from pzsl.files import write_atomic
 from pzsl.reports.comparison import add_differences, add_marks, standings
-from pzsl.reports.formats import latex, markdown, runs_csv, table_csv
 from pzsl.reports.groups import Row, rows_of
+from pzsl.reports.latex import latex
+from pzsl.reports.markdown import markdown
+from pzsl.reports.plain import plain
 from pzsl.reports.records import Records, Run, read_runs
+from pzsl.reports.sheets import runs_csv, table_csv
+from pzsl.reports.tables import LAYOUTS, View, all_tables
+from pzsl.reports.wording import EXTRAS, SCORES
 
 FORMATS = ("html", "md", "latex", "csv")
 
@@ -21,6 +26,10 @@ def report(
     out: str | Path = "report/",
     formats: Sequence[str] = ("html", "md", "csv"),
     baseline: str | None = None,
+    *,
+    layout: str = "settings",
+    metrics: Sequence[str] = (),
+    precision: int = 2,
 ) -> dict[str, Any]:
     """Summarise every finished run below a folder.
 
@@ -30,32 +39,38 @@ def report(
         formats: some of `FORMATS`.
         baseline: a method or a row's label that every row of its setting is compared with over
             the seeds; `best`: the row of the highest H of each setting.
+        layout: one of `LAYOUTS`: `settings` (a line for each method and setting, a column for
+            each metric), `methods-by-rates` or `methods-by-datasets` (a line for each method).
+        metrics: the columns; all in the layout `settings`, H in the others.
+        precision: digits after the point, 0 to 6.
 
     Returns:
         `rows`: one dict for each data set, method and setting, with `n`, and `_mean` and `_std`
         (ddof = 1; None for one seed) of each metric, a `_mark` as `add_marks` tells, and with a
         baseline the differences that `add_differences` tells; `standings` over all data sets and
-        settings; `files`: what was written; `finished` and
+        settings; `text`: the tables for a terminal; `files`: what was written; `finished` and
         `unfinished` runs; `warnings`: one line for each record that was left out or mixed.
 
     Raises:
-        UsageError: an unknown format, or a baseline that no row or several rows are named.
+        UsageError: an unknown format, layout or metric, a precision out of range, or a baseline
+            that no row or several rows are named.
         UserError: no finished run.
     """
-    for name in formats:
-        if name not in FORMATS:
-            raise UsageError(f"Unknown format '{name}'.{nearest(name, list(FORMATS))}")
+    view = _checked(formats, View(layout, tuple(metrics), precision))
     records = read_runs(Path(runs))
     pairs = rows_of(records.runs)
     add_marks(pairs)
     records.warnings += _mixed(records.runs)
     records.warnings += add_differences(pairs, baseline) if baseline else []
-    contents = _contents(pairs, records, formats)
+    rows, lines = [row for row, _ in pairs], standings(pairs)
+    parts = all_tables(rows, lines, view, baseline)
+    contents = _contents(pairs, records, parts, formats)
     for name, content in contents.items():
         write_atomic(Path(out) / name, content)
     return {
-        "rows": [row for row, _ in pairs],
-        "standings": standings(pairs),
+        "rows": rows,
+        "standings": lines,
+        "text": plain(parts),
         "files": [str(Path(out) / name) for name in contents],
         "finished": len(records.runs),
         "unfinished": records.unfinished,
@@ -63,22 +78,34 @@ def report(
     }
 
 
+def _checked(formats: Sequence[str], view: View) -> View:
+    """The view, once every name is known and the precision can be printed."""
+    known: list[tuple[str, str, Sequence[str]]] = [(view.layout, "layout", LAYOUTS)]
+    known += [(name, "format", FORMATS) for name in formats]
+    known += [(name, "metric", (*SCORES, *EXTRAS)) for name in view.metrics]
+    for name, kind, names in known:
+        if name not in names:
+            raise UsageError(f"Unknown {kind} '{name}'.{nearest(name, list(names))}")
+    if not 0 <= view.precision <= 6:
+        raise UsageError(f"--precision should be 0 to 6, not {view.precision}.")
+    return view
+
+
 def _contents(
-    pairs: list[tuple[Row, list[Run]]], records: Records, formats: Sequence[str]
+    pairs: list[tuple[Row, list[Run]]], records: Records, parts: Any, formats: Sequence[str]
 ) -> dict[str, str]:
     """The files of each format, by name."""
-    rows = [row for row, _ in pairs]
     contents = {}
     if "html" in formats:
         from pzsl.reports.page import render
 
-        contents["index.html"] = render(pairs, records)
+        contents["index.html"] = render(pairs, records, parts)
     if "md" in formats:
-        contents["table.md"] = markdown(rows, records.warnings)
+        contents["table.md"] = markdown(parts, records.warnings)
     if "latex" in formats:
-        contents["table.tex"] = latex(rows)
+        contents["table.tex"] = latex(parts)
     if "csv" in formats:
-        contents["table.csv"] = table_csv(rows)
+        contents["table.csv"] = table_csv([row for row, _ in pairs])
         contents["runs.csv"] = runs_csv(pairs)
     return contents
 

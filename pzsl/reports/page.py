@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from itertools import islice
 from typing import Any
@@ -11,27 +11,30 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from pzsl.reports import figures, formats
+from pzsl.reports import figures, wording
 from pzsl.reports.figures import Series, Style
 from pzsl.reports.groups import Row, spread
 from pzsl.reports.records import Records, Run
+from pzsl.reports.tables import Table
 
 Pairs = Sequence[tuple[Row, list[Run]]]
 
 
-def render(pairs: Pairs, records: Records) -> str:
+def render(pairs: Pairs, records: Records, parts: Sequence[tuple[str, list[Table]]]) -> str:
     """Render the page; every text in it that came from a record is escaped.
 
     Args:
         pairs: rows with their runs, in order.
         records: what was read, for counts and warnings.
+        parts: the tables of each data set by its title; those of '' come first.
     """
     rows = [row for row, _ in pairs]
     looks = figures.styles(list(dict.fromkeys(row["label"] for row in rows)))
-    rest = iter(pairs)
+    rest, tables = iter(pairs), dict(parts)
     sections = [
         _section(f"set-{number}", title, list(islice(rest, len(group))), looks)
-        for number, (title, group) in enumerate(formats.sections(rows), start=1)
+        | {"tables": tables.get(title, [])}
+        for number, (title, group) in enumerate(wording.sections(rows), start=1)
     ]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.lstrip_blocks = True
@@ -42,8 +45,8 @@ def render(pairs: Pairs, records: Records) -> str:
         unfinished=records.unfinished,
         warnings=records.warnings,
         sections=sections,
-        caption=formats.CAPTION,
-        meaning=formats.MEANING,
+        common=tables.get("", []),
+        meaning=wording.MEANING,
     )
 
 
@@ -51,7 +54,6 @@ def _section(anchor: str, title: str, pairs: Pairs, looks: dict[str, Style]) -> 
     """What the page says of one data set."""
     rows = [row for row, _ in pairs]
     labels = list(dict.fromkeys(row["label"] for row in rows))
-    shown = formats.columns(rows)
     options = [set(run.options.items()) for _, group in pairs for run in group]
     shared = dict(sorted(set.intersection(*options)))
     model = [("Model", shared.pop("model"))] if "model" in shared else []
@@ -62,8 +64,6 @@ def _section(anchor: str, title: str, pairs: Pairs, looks: dict[str, Style]) -> 
         "options": list(shared.items()),
         "legend": [(looks[label].colour, looks[label].glyph, label) for label in labels],
         "curves": _inline(_curves(rows, looks), f"{anchor}-h"),
-        "columns": shown,
-        "settings": [_setting(group, shown) for group in formats.by_setting(rows)],
         "epochs": _inline(_epochs(pairs, looks), f"{anchor}-e"),
     }
 
@@ -76,7 +76,7 @@ def _facts(pairs: Pairs) -> list[tuple[str, str]]:
     facts = [
         ("Runs", f"{len(runs)} finished"),
         ("Seeds", ", ".join(map(str, seeds))),
-        ("Noise", "; ".join(dict.fromkeys(formats.noise_text(r) for r in rows))),
+        ("Noise", "; ".join(dict.fromkeys(wording.noise_text(r) for r in rows))),
     ]
     seconds = [run.metrics["seconds"] for run in runs]
     if total := sum(value for value in seconds if value is not None):
@@ -86,28 +86,12 @@ def _facts(pairs: Pairs) -> list[tuple[str, str]]:
     return facts
 
 
-def _setting(rows: list[Row], shown: Iterable[str]) -> dict[str, Any]:
-    """One block of the table: the rows that compete with each other."""
-    told = [_setting_name(rows[0])]
-    size, _ = spread(row["mean_candidates_mean"] for row in rows)
-    outside, _ = spread(row["truth_outside_mean"] for row in rows)
-    if size is not None:
-        told.append(f"{size:.1f} candidates on average")
-    if outside:
-        told.append(f"truth outside in {outside:.1f} %")
-    lines = [
-        {"row": row, "marks": {metric: formats.mark_of(row, metric) for metric in shown}}
-        for row in rows
-    ]
-    return {"title": told[0], "notes": told[1:], "lines": lines}
-
-
 def _curves(rows: Sequence[Row], looks: dict[str, Style]) -> list[tuple[str, str]]:
     """H over the noise rate, a figure for each kind of noise; those of one rate only come last."""
     kinds: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row["H_mean"] is not None:
-            kinds[formats.noise_text(row)].append(row)
+            kinds[wording.noise_text(row)].append(row)
     curves, single = [], []
     for name, group in kinds.items():
         lines: dict[str, list[Row]] = defaultdict(list)
@@ -128,7 +112,7 @@ def _curves(rows: Sequence[Row], looks: dict[str, Style]) -> list[tuple[str, str
             curves.append((f"H over the {over}: {name}", curve))
         elif len(series) > 1:
             dots = figures.dots(list(lines), series, "H (%)")
-            single.append((f"H: {_setting_name(group[0])}", dots))
+            single.append((f"H: {wording.setting_text(group[0])}", dots))
     return curves + single
 
 
@@ -145,7 +129,7 @@ def _epochs(pairs: Pairs, looks: dict[str, Style]) -> list[tuple[str, str]]:
             spreads = [spread(points[number]) for number in sorted(points)]
             means = [mean for mean, _ in spreads if mean is not None]
             line = Series(looks[row["label"]], sorted(points), means, [d for _, d in spreads])
-            settings[_setting_name(row)].append(line)
+            settings[wording.setting_text(row)].append(line)
     return [
         (name, figures.epoch_curves(series, "disambiguation (%)"))
         for name, series in settings.items()
@@ -158,11 +142,6 @@ def _inline(drawings: list[tuple[str, str]], anchor: str) -> list[tuple[str, Mar
         (caption, Markup(figures.with_prefix(drawing, f"{anchor}{number}")))
         for number, (caption, drawing) in enumerate(drawings)
     ]
-
-
-def _setting_name(row: Row) -> str:
-    name = formats.noise_text(row)
-    return name if row["rate"] is None else f"{name}, rate {row['rate']:g}"
 
 
 def _duration(seconds: float) -> str:

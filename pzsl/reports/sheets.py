@@ -1,0 +1,50 @@
+"""CSV files with full precision: every row, and every run behind it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from pzsl.reports.groups import Row
+from pzsl.reports.records import METRICS, Run
+
+
+def table_csv(rows: Sequence[Row]) -> str:
+    """Every row with full precision."""
+    return _csv([{**row, "seeds": " ".join(map(str, row["seeds"]))} for row in rows])
+
+
+def runs_csv(pairs: Sequence[tuple[Row, list[Run]]]) -> str:
+    """Every single run with full precision: the numbers behind each mean."""
+    names = (
+        *("dataset", "cache_hash", "method", "preset", "variant"),
+        *("noise", "rate", "eta", "few_shot"),
+    )
+    flat = [
+        {
+            **{name: row[name] for name in names},
+            "seed": run.seed,
+            **{metric: run.metrics[metric] for metric in METRICS},
+            "path": run.path,
+        }
+        for row, group in pairs
+        for run in group
+    ]
+    return _csv(flat)
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _no_formula(value) for key, value in row.items()} for row in rows)
+    return buffer.getvalue()
+
+
+def _no_formula(value: Any) -> Any:
+    """A text that a spreadsheet would run as a formula gets a quote before it."""
+    return (
+        f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+    )

@@ -1,0 +1,256 @@
+"""Tables as plain cells: HTML, Markdown, LaTeX and the terminal print these, so that they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from pzsl.reports import wording
+from pzsl.reports.groups import Row, setting_of
+
+LAYOUTS = ("settings", "methods-by-rates", "methods-by-datasets")
+STUBS = ("Method", "Noise", "Rate", "n")
+
+
+class Cell(NamedTuple):
+    """One cell: a value, what stands small beside it, and how it is marked.
+
+    `mark` is '', `best` (bold), `tie` (underlined) or `fewer` (a dagger).
+    """
+
+    value: str
+    note: str = ""
+    mark: str = ""
+
+    @property
+    def text(self) -> str:
+        """All of it, in plain letters."""
+        dagger = "†" if self.mark == "fewer" else ""
+        return " ".join(part for part in (self.value, self.note, dagger) if part)
+
+
+class Line(NamedTuple):
+    """One line: the texts that name it, and its cells."""
+
+    stubs: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+
+class Block(NamedTuple):
+    """Lines that compete with each other; title and notes are '' and () where there is one only."""
+
+    title: str
+    notes: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        title: the data set's or the setting's name.
+        caption: how to read it.
+        stubs: headings of the texts that name a line.
+        groups: what spans several columns, with how many; empty where nothing does.
+        columns: headings of the cells.
+        blocks: the lines.
+    """
+
+    title: str
+    caption: str
+    stubs: tuple[str, ...]
+    groups: tuple[tuple[str, int], ...]
+    columns: tuple[str, ...]
+    blocks: tuple[Block, ...]
+
+    @property
+    def full_columns(self) -> tuple[str, ...]:
+        """Column headings with their group's, for one single line of headings."""
+        groups = [name for name, width in self.groups for _ in range(width)]
+        return (
+            tuple(f"{g}: {c}" for g, c in zip(groups, self.columns, strict=False)) or self.columns
+        )
+
+
+class View(NamedTuple):
+    """What is shown of the rows.
+
+    Attributes:
+        layout: one of `LAYOUTS`.
+        metrics: columns; () for all in the layout `settings`, and for H in the others.
+        precision: digits after the point.
+    """
+
+    layout: str = "settings"
+    metrics: tuple[str, ...] = ()
+    precision: int = 2
+
+
+def all_tables(
+    rows: Sequence[Row], standings: Sequence[dict[str, Any]], view: View, baseline: str | None
+) -> list[tuple[str, list[Table]]]:
+    """All tables of a report, under the title of the data set that they belong to.
+
+    Args:
+        rows: in the order of `rows_of`, with marks, and differences where there is a baseline.
+        standings: of `standings`; may be empty.
+        view: what is shown.
+        baseline: what rows were compared with.
+    """
+    parts = dict(_laid_out(rows, view))
+    if standings:
+        table = standing_table(standings, baseline or "every other method")
+        parts = {"": [*parts.pop("", []), table], **parts}
+    if baseline:
+        for title, group in wording.sections(rows):
+            parts.setdefault(title, []).append(difference_table(title, group, view))
+    return list(parts.items())
+
+
+def _laid_out(rows: Sequence[Row], view: View) -> list[tuple[str, list[Table]]]:
+    """The tables of a layout by data set; those of '' belong to all of them."""
+    parts = wording.sections(rows)
+    if view.layout == "settings":
+        return [(title, [_by_settings(title, group, view)]) for title, group in parts]
+    if view.layout == "methods-by-rates":
+        return [
+            (title, [_crossed(title, group, wording.setting_text, view)]) for title, group in parts
+        ]
+    titles = {(row["dataset"], row["cache_hash"]): title for title, group in parts for row in group}
+
+    def title_of(row: Row) -> str:
+        return titles[row["dataset"], row["cache_hash"]]
+
+    settings: dict[str, list[Row]] = {}
+    for row in rows:
+        settings.setdefault(wording.setting_text(row), []).append(row)
+    return [("", [_crossed(name, group, title_of, view) for name, group in settings.items()])]
+
+
+def cell(row: Row | None, metric: str, precision: int = 2) -> Cell:
+    """A mean with its standard deviation, without it for one seed, or `-`."""
+    mean = row and row[f"{metric}_mean"]
+    if row is None or mean is None:
+        return Cell("-")
+    deviation, mark = row[f"{metric}_std"], str(row.get(f"{metric}_mark", ""))
+    note = "" if deviation is None else f"± {deviation:.{precision}f}"
+    return Cell(f"{mean:.{precision}f}", note, mark)
+
+
+def _by_settings(title: str, rows: Sequence[Row], view: View) -> Table:
+    metrics = view.metrics or wording.shown_metrics(rows)
+    blocks = [
+        Block(wording.setting_text(group[0]), _notes(group), _lines(group, metrics, view.precision))
+        for group in (list(group) for _, group in groupby(rows, key=setting_of))
+    ]
+    columns = tuple(map(wording.heading, metrics))
+    return Table(title, wording.CAPTION, STUBS, (), columns, tuple(blocks))
+
+
+def _lines(rows: Iterable[Row], metrics: Sequence[str], precision: int) -> tuple[Line, ...]:
+    return tuple(
+        Line(
+            (row["label"], wording.noise_text(row), wording.rate_text(row["rate"]), str(row["n"])),
+            tuple(cell(row, metric, precision) for metric in metrics),
+        )
+        for row in rows
+    )
+
+
+def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
+    """How ambiguous the candidate sets of a setting are."""
+    sizes = [row["mean_candidates_mean"] for row in rows if row["mean_candidates_mean"] is not None]
+    outside = [row["truth_outside_mean"] for row in rows if row["truth_outside_mean"]]
+    notes = [f"{sum(sizes) / len(sizes):.1f} candidates on average"] if sizes else []
+    if outside:
+        notes.append(f"truth outside in {sum(outside) / len(outside):.1f} %")
+    return tuple(notes)
+
+
+def _crossed(title: str, rows: Sequence[Row], column_of: Callable[[Row], str], view: View) -> Table:
+    """Methods in lines; in columns what `column_of` tells, each with its metrics."""
+    metrics = view.metrics or ("H",)
+    names = list(dict.fromkeys(map(column_of, rows)))
+    labels = list(dict.fromkeys(row["label"] for row in rows))
+    found = {(row["label"], column_of(row)): row for row in rows}
+    lines = tuple(
+        Line(
+            (label,),
+            tuple(cell(found.get((label, n)), m, view.precision) for n in names for m in metrics),
+        )
+        for label in labels
+    )
+    single = len(metrics) == 1
+    columns = names if single else [wording.heading(metric) for _ in names for metric in metrics]
+    told = f"{wording.heading(metrics[0])} of {title}" if single else title
+    groups = () if single else tuple((name, len(metrics)) for name in names)
+    caption = f"{_seeds_text(rows)} {wording.CAPTION}"
+    return Table(told, caption, ("Method",), groups, tuple(columns), (Block("", (), lines),))
+
+
+def _seeds_text(rows: Sequence[Row]) -> str:
+    counts = sorted({row["n"] for row in rows})
+    return f"n = {counts[0]}." if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}."
+
+
+def standing_table(lines: Sequence[dict[str, Any]], against: str) -> Table:
+    """Mean ranks and wins, ties and losses over all settings.
+
+    Args:
+        lines: of `standings`.
+        against: whom the wins and losses are against.
+    """
+    body = tuple(
+        Line(
+            (line["label"],),
+            (
+                Cell("-" if line["rank"] is None else f"{line['rank']:.2f}"),
+                Cell(f"{line['settings']} of {line['of']}"),
+                *(Cell(str(line[name])) for name in ("wins", "ties", "losses")),
+            ),
+        )
+        for line in lines
+    )
+    caption = (
+        f"H over {lines[0]['of']} settings. Mean rank: 1 is the highest H, among the methods that "
+        f"have every setting in full. Wins, ties and losses against {against}: paired t-tests over "
+        "the seeds in each setting (two-sided, 5 %)."
+    )
+    columns = ("Mean rank", "Settings", "Wins", "Ties", "Losses")
+    return Table("Over all settings", caption, ("Method",), (), columns, (Block("", (), body),))
+
+
+def difference_table(title: str, rows: Sequence[Row], view: View) -> Table:
+    """The paired difference of each row to its baseline, methods by settings, in one metric."""
+    metric = view.metrics[0] if view.metrics else "H"
+    names = list(dict.fromkeys(map(wording.setting_text, rows)))
+    found = {(row["label"], wording.setting_text(row)): row for row in rows}
+    lines = tuple(
+        Line(
+            (label,),
+            tuple(_difference(found.get((label, name)), metric, view.precision) for name in names),
+        )
+        for label in dict.fromkeys(row["label"] for row in rows)
+    )
+    baselines = sorted({row["baseline"] for row in rows if row["baseline"]})
+    caption = (
+        f"{wording.heading(metric)} less that of {' or '.join(baselines)} in the same setting: "
+        "mean of the paired differences over the seeds that both have, their number, and the 95 % "
+        "interval by Student's t; underlined where the interval holds zero. p of the paired "
+        "t-test, and of the Wilcoxon signed-rank test from six seeds on, are in table.csv."
+    )
+    told = f"Differences in {wording.heading(metric)}: {title}"
+    return Table(told, caption, ("Method",), (), tuple(names), (Block("", (), lines),))
+
+
+def _difference(row: Row | None, metric: str, precision: int) -> Cell:
+    if row is None or row[f"{metric}_difference"] is None:
+        return Cell("-")
+    mean, low, high = (row[f"{metric}_{part}"] for part in ("difference", "low", "high"))
+    interval = "" if low is None else f"[{low:+.{precision}f}, {high:+.{precision}f}], "
+    tie = low is not None and low <= 0 <= high
+    note = f"{interval}n = {row[f'{metric}_pairs']}"
+    return Cell(f"{mean:+.{precision}f}", note, "tie" if tie else "")
