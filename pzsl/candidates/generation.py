@@ -37,6 +37,10 @@ KINDS: dict[str, Kind] = {
     "uss": Kind(uss, "uniform over all sets that hold the truth (RATE is 0.5)"),
     "instance": Kind(instance, "labels similar to the image join more often, RATE on average"),
 }
+FROM_DATA = ("file", "annotated")
+"""Kinds that are not drawn: the candidate sets lie in the cache."""
+NOISES = (*KINDS, *FROM_DATA)
+"""All that candidate sets can come from."""
 
 
 def generate(
@@ -69,7 +73,7 @@ def generate(
         UserError: a true label is unknown or unseen, or shapes don't agree.
     """
     if kind not in KINDS:
-        raise UsageError(f"Unknown noise '{kind}'.{nearest(kind, list(KINDS))}")
+        raise UsageError(f"Unknown noise '{kind}'.{nearest(kind, list(NOISES))}")
     labels = np.flatnonzero(seen)
     _check_rate(kind, rate, eta, len(labels))
     _check_truth(truth, ids, seen)

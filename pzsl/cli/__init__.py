@@ -6,6 +6,7 @@ No file of this room imports torch, numpy or h5py at its top: `pzsl --help` has 
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -14,6 +15,7 @@ from pzsl.cli import (
     bench,
     datasets,
     demo,
+    env,
     export,
     extract,
     import_,
@@ -26,9 +28,10 @@ from pzsl.cli import (
     report,
     train,
 )
+from pzsl.cli.command import App
 from pzsl.cli.common import complain
 
-app = typer.Typer(
+app = App(
     name="pzsl",
     help="Learn image classifiers from ambiguous labels and recognise classes never seen.\n\n"
     "Stage one (extract) caches frozen CLIP embeddings; stage two (train, report) works on the "
@@ -41,7 +44,9 @@ app = typer.Typer(
 )
 app.command("demo", short_help="The whole pipeline on built-in data, offline.")(demo.demo)
 app.add_typer(datasets.app, name="datasets", short_help="Known data sets, and how to fetch them.")
-app.command("extract", short_help="Stage one: images and prompts into a cache.")(extract.extract)
+app.command(
+    "extract", short_help="Stage one: images and prompts into a cache.", no_args_is_help=True
+)(extract.extract)
 app.command("merge", short_help="Shards into one cache.")(merge.merge)
 app.command("import", short_help="Features made elsewhere into a cache.")(import_.import_)
 app.command("export", short_help="A cache as .npz or Parquet.")(export.export)
@@ -53,7 +58,28 @@ app.command("methods", short_help="What can be trained, with its source.")(metho
 app.command("report", short_help="Tables and one page with figures.")(report.report)
 app.command("refine", short_help="Clean labels: what a run made of the sets.")(refine.refine)
 app.command("predict", short_help="Classes of new images, also ones never seen.")(predict.predict)
+app.command("env", short_help="This machine, as a bug report needs it.")(env.env)
 app.command("bench", short_help="How fast this machine encodes, loads and trains.")(bench.bench)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from pzsl import __version__
+
+        typer.echo(f"pzsl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _whole(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

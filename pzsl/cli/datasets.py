@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from pzsl.cli.command import App
 from pzsl.cli.common import emit, table
 
-app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+app = App(invoke_without_command=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 

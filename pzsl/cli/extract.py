@@ -15,7 +15,7 @@ SHOWN = 20
 
 
 def extract(
-    dataset: Annotated[str, typer.Option(help="A data set of 'pzsl datasets'.")] = "shapes",
+    dataset: Annotated[str, typer.Option(help="{datasets}; see 'pzsl datasets'.")] = "shapes",
     root: Annotated[Path | None, typer.Option(help="Where its images are.")] = None,
     splits: Annotated[Path | None, typer.Option(help="File or folder with its split.")] = None,
     names: Annotated[

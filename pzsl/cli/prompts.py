@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from pzsl.cli.command import App
 from pzsl.cli.common import emit
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Prompt templates.")
+app = App(no_args_is_help=True, help="Prompt templates.")
 
 
 @app.callback()

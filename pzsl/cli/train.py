@@ -25,10 +25,11 @@ DEFAULTS: dict[str, Any] = {
 
 def train(
     cache: Annotated[Path, typer.Option(help="Cache of stage one, such as cache/sun.h5.")],
-    method: Annotated[Words, typer.Option(help="Methods; see pzsl methods. [clip-pzsl]")] = None,
-    preset: Annotated[Words, typer.Option(help="default or paper. [default]")] = None,
+    method: Annotated[Words, typer.Option(help="Methods: {methods}. [clip-pzsl]")] = None,
+    preset: Annotated[Words, typer.Option(help="Presets: {presets}. [default]")] = None,
     noise: Annotated[
-        Words, typer.Option(help="Kinds of ambiguity; instance:0.1 sets its rate. [uniform]")
+        Words,
+        typer.Option(help="Kinds of ambiguity: {noises}; instance:0.1 sets its rate. [uniform]"),
     ] = None,
     rate: Annotated[Words, typer.Option(help="Noise rates. [0.1,0.3,0.5]")] = None,
     eta: Annotated[Words, typer.Option(help="Noisy sets: share without the truth. [0.2]")] = None,
@@ -38,7 +39,7 @@ def train(
     seeds: Annotated[int | None, typer.Option(help="How many seeds. [5]")] = None,
     first_seed: Annotated[int | None, typer.Option(help="The first of them. [0]")] = None,
     labels: Annotated[
-        str | None, typer.Option(help="Label embeddings: text, attributes or both. [text]")
+        str | None, typer.Option(help="Label embeddings, one of {labels}. [text]")
     ] = None,
     set_: Annotated[
         Words, typer.Option("--set", help="An option of the method, such as rank=32.")

@@ -13,6 +13,7 @@ from pzsl.extraction.encode_cache import Outcome, Shard, fill, unreadable
 from pzsl.extraction.request import Request, prepare
 from pzsl.extraction.scoring import NAMES, zero_shot
 from pzsl.progress import say
+from pzsl.requests import as_list
 from pzsl.store import load_cache, parse_shard
 
 ENGINES = ("local", "ray")
@@ -39,7 +40,7 @@ def extract(
     view_policy: str = "mixed",
     view_seed: int = 0,
     shard: str | None = None,
-    devices: Sequence[str] | None = None,
+    devices: str | Sequence[str] | None = None,
     engine: str = "local",
     **options: Any,
 ) -> dict[str, Any]:
@@ -101,6 +102,7 @@ def extract(
     )
     request.check()
     target = Path(out) if out else Path("cache") / f"{dataset}.h5"
+    devices = as_list(devices or ())
     part = _shard(shard, devices, engine)
     if (devices or engine == "ray") and (overwrite or not target.exists()):
         from pzsl.extraction.sharded import extract_in_shards

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pzsl.device import resolve_device
 from pzsl.errors import UsageError
 from pzsl.progress import say
+from pzsl.requests import LABELS, as_list, is_plain_name
 from pzsl.store import Cache, load_cache
 from pzsl.training.ambiguity import check_grid
-from pzsl.training.config import LABELS, RunConfig, Source, expand, read_config, read_settings
+from pzsl.training.config import RunConfig, Source, expand, read_config, read_settings
 from pzsl.training.features import MEMORY
 from pzsl.training.run import CHECKPOINT_SECONDS
 from pzsl.training.sweep import run_sweep
 
-T = TypeVar("T")
 __all__ = ["RunConfig", "read_config", "read_settings", "train"]
 
 _SHOWN = ("S", "U", "H", "T1", "AUSUC", "disambiguation", "gamma", "seconds")
@@ -66,33 +66,32 @@ def train(
     Raises:
         UserError: the cache is not as it should be. UsageError: an unknown name or a wrong value.
     """
-    method, preset, noise = _several(method), _several(preset), _several(noise)
-    rate, eta, few_shot = _several(rate), _several(eta), _several(few_shot)
+    methods, presets, noises = as_list(method), as_list(preset), as_list(noise)
+    shots = [_whole(number) for number in as_list(few_shot)]
     if seeds < 1:
         raise UsageError(f"--seeds should be at least 1, not {seeds}.")
-    for shots in few_shot:
-        if shots < 0 or shots != int(shots):
-            raise UsageError(f"--few-shot takes whole numbers from 0 on, not {shots:g}.")
+    if name is not None and not is_plain_name(name):
+        raise UsageError(f"--name '{name}' should be a plain name; --runs says in which folder.")
     if labels not in LABELS:
         raise UsageError(f"--labels is one of {', '.join(LABELS)}, not '{labels}'.")
     where = resolve_device(device)
     data = load_cache(cache)
     grid = expand(
         Source(data.dataset, data.fingerprint, _encoder(data)),
-        method,
-        preset,
-        noise,
-        rate,
-        eta,
+        methods,
+        presets,
+        noises,
+        as_list(rate),
+        as_list(eta),
         range(first_seed, first_seed + seeds),
         labels,
         settings,
-        [int(shots) for shots in few_shot],
+        shots,
     )
     check_grid(data, grid)
     sweep = Path(runs) / (name or Path(cache).stem)
     say(
-        f"train {', '.join(method)} on {cache}: {len(grid)} runs, noise {', '.join(noise)}, "
+        f"train {', '.join(methods)} on {cache}: {len(grid)} runs, noise {', '.join(noises)}, "
         f"seeds {first_seed} to {first_seed + seeds - 1}, labels {labels}, device {where} "
         f"-> {sweep}"
     )
@@ -102,11 +101,10 @@ def train(
     return {"sweep": str(sweep), "runs": [_row(config, sweep / config.name) for config in grid]}
 
 
-def _several(given: T | Sequence[T]) -> Sequence[T]:
-    """One value, such as "clip" or 0.1, as a sequence of one."""
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        return [given]
-    return given
+def _whole(shots: float) -> int:
+    if shots < 0 or shots != int(shots):
+        raise UsageError(f"--few-shot takes whole numbers from 0 on, not {shots:g}.")
+    return int(shots)
 
 
 def _encoder(data: Cache) -> str:

@@ -7,10 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl.candidates import CandidateSets, choose_labelled, generate, give_labels, validate
+from pzsl.candidates import (
+    FROM_DATA,
+    CandidateSets,
+    choose_labelled,
+    generate,
+    give_labels,
+    validate,
+)
 from pzsl.errors import UserError
 from pzsl.store import Cache
-from pzsl.training.config import FROM_DATA, RunConfig
+from pzsl.training.config import RunConfig
 
 BLOCK = 4096
 """Images that are compared with the labels in one go."""

@@ -10,16 +10,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pzsl.candidates import FROM_DATA, NOISES
 from pzsl.candidates.uss import RATE as USS_RATE
 from pzsl.errors import UsageError, nearest
 from pzsl.files import digest
 from pzsl.methods import METHODS, make_options
 
-FROM_DATA = ("file", "annotated")
-"""Kinds of noise that are not drawn: the candidate sets lie in the cache."""
 RESULTS = 2
 """Raised whenever a change of the code changes the numbers that the same configuration gives."""
-LABELS = ("text", "attributes", "both")
 SWEEP_KEYS = (
     *("method", "preset", "noise", "rate", "eta", "few_shot", "seeds", "first_seed", "labels"),
     *("set", "off"),
@@ -177,6 +175,8 @@ def expand(
 def _noise_and_rates(word: str, rates: Sequence[float]) -> tuple[str, Sequence[float | None]]:
     """The kind of noise that a word names, and its rates."""
     noise, colon, rate = word.partition(":")
+    if noise not in NOISES:
+        raise UsageError(f"Unknown noise '{noise}'.{nearest(noise, list(NOISES))}")
     if noise in FROM_DATA:
         return noise, [None]
     if noise == "uss":

@@ -1,0 +1,193 @@
+"""The commands' own help and errors: names from the registries, and what was probably meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from pzsl.errors import UsageError, nearest
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_WRONG_USAGE: type[Any] = typer.BadParameter.__mro__[1]  # click's UsageError, wherever typer has it
+_HYPHEN = "\u2011"
+"""Stands for a hyphen while lines are broken, which else happens within `clip-pzsl`."""
+_INPUTS = ("--cache", "--run", "--dataset")
+
+
+def _methods() -> str:
+    from pzsl.methods import METHODS
+
+    return ", ".join(METHODS)
+
+
+def _presets() -> str:
+    """Every preset, with the methods that have it: `default; paper (clip-pzsl, pico, co-reg)`."""
+    from pzsl.methods import METHODS
+
+    owners: dict[str, list[str]] = {}
+    for name, entry in METHODS.items():
+        for preset in entry.presets:
+            owners.setdefault(preset, []).append(name)
+    return "; ".join(
+        preset if len(names) == len(METHODS) else f"{preset} ({', '.join(names)})"
+        for preset, names in owners.items()
+    )
+
+
+def _noises() -> str:
+    from pzsl.candidates import NOISES
+
+    return ", ".join(NOISES)
+
+
+def _labels() -> str:
+    from pzsl.requests import LABELS
+
+    return ", ".join(LABELS)
+
+
+def _datasets() -> str:
+    from pzsl.datasets import SOURCES
+
+    return ", ".join(SOURCES)
+
+
+NAMES: dict[str, Callable[[], str]] = {
+    "{methods}": _methods,
+    "{presets}": _presets,
+    "{noises}": _noises,
+    "{labels}": _labels,
+    "{datasets}": _datasets,
+}
+"""Words in the help of an option that stand for names of a registry; read when help is shown."""
+
+
+def _filled(text: str) -> str:
+    """The help of an option with the names in place of what stands for them."""
+    for word, names in NAMES.items():
+        if word in text:
+            text = text.replace(word, names())
+    return text
+
+
+class Command(TyperCommand):
+    """A command whose help names what the registries hold, and whose errors are one line."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options, with the names that their help stands for; no name is cut in two."""
+        texts = {param: text for param in self.params if (text := getattr(param, "help", None))}
+        try:
+            for param, text in texts.items():
+                setattr(param, "help", _filled(text).replace("-", _HYPHEN))  # noqa: B010
+            super().format_options(ctx, formatter)
+        finally:
+            for param, text in texts.items():
+                setattr(param, "help", text)  # noqa: B010
+        formatter.buffer = [line.replace(_HYPHEN, "-") for line in formatter.buffer]
+
+    def make_context(
+        self, info_name: Any, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        """Read the command line; what is wrong is said in one line."""
+        given = list(args)
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except _WRONG_USAGE as error:
+            if type(error).__name__ == "NoArgsIsHelpError":
+                raise
+            raise UsageError(_meant(self, error, given)) from None
+
+
+class Group(TyperGroup):
+    """A group of commands; an unknown one is answered in one line."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that is named."""
+        try:
+            return super().resolve_command(ctx, args)
+        except _WRONG_USAGE:
+            known = nearest(args[0], self.list_commands(ctx))
+            raise UsageError(f"No such command '{args[0]}'.{known}") from None
+
+
+class App(typer.Typer):
+    """A typer application of such commands."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"cls": Group, "rich_markup_mode": None, **options})
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Function], Function]:
+        """Register a command."""
+        return super().command(name, **{"cls": Command, **options})
+
+
+def _meant(command: TyperCommand, error: Any, args: list[str]) -> str:
+    """What is wrong with a command line, and what was probably meant."""
+    path = error.ctx.command_path if error.ctx else command.name
+    message = error.format_message().rstrip(".")
+    name = getattr(error, "option_name", None)
+    if type(error).__name__ == "NoSuchOption":
+        message = f"No such option '{name}'.{_nearest_option(command, str(name))}"
+    elif "unexpected extra" in message:
+        message = _extra(command, message, args)
+    elif type(error).__name__ == "MissingParameter" and error.param is not None:
+        told = getattr(error.param, "help", None)
+        message += f" ({told.rstrip('.')})" if told else ""
+        message = _extra(command, message, args)
+    end = "" if message.endswith("?") else "."
+    return f"{message}{end} See '{path} --help'."
+
+
+def _options(command: TyperCommand) -> Iterator[tuple[str, Any]]:
+    """The options of a command by their long names."""
+    for param in command.params:
+        for name in param.opts:
+            if name.startswith("--"):
+                yield name, param
+
+
+def _nearest_option(command: TyperCommand, name: str) -> str:
+    import difflib
+
+    known = [known for known, _ in _options(command)]
+    close = difflib.get_close_matches(name.replace("_", "-"), known, n=1)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def _stray(command: TyperCommand, args: list[str]) -> tuple[str, list[str]]:
+    """The first word of a command line that no option takes, with all that stands beside it.
+
+    Returns:
+        The option before it, empty where that takes no value, and the words from its value on.
+    """
+    options = dict(_options(command))
+    option, values = "", list[str]()
+    for word in args:
+        if word.startswith("-"):
+            if len(values) > bool(option):
+                break
+            option, equals, value = word.partition("=")
+            values = [value] if equals else []
+            if option not in options or options[option].is_flag:
+                option = ""
+        else:
+            values.append(word)
+    return option, values if len(values) > bool(option) else []
+
+
+def _extra(command: TyperCommand, message: str, args: list[str]) -> str:
+    """What a word may have been meant for that belongs to no option."""
+    options = dict(_options(command))
+    option, values = _stray(command, args)
+    if not values:
+        return message
+    if option and options[option].multiple:
+        joined = ",".join(value.strip(",") for value in values)
+        return f"Unexpected '{values[1]}'. Did you mean '{option} {joined}'?"
+    free = [name for name in _INPUTS if name in options and name not in args]
+    stray = values[1] if option else values[0]
+    return f"Unexpected '{stray}'. Did you mean '{free[0]} {stray}'?" if free else message

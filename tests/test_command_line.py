@@ -1,0 +1,131 @@
+"""What the command line says of itself, and what it answers to a slip."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from problems import write_cache
+
+import pzsl as library
+from pzsl.candidates import NOISES
+from pzsl.datasets import SOURCES
+from pzsl.errors import UsageError
+from pzsl.methods import METHODS
+from pzsl.requests import LABELS, as_list, is_plain_name
+
+
+def help_of(pzsl, command: str) -> str:
+    """The help of a command in one line, as wrapping cuts names at their hyphens."""
+    code, out, _ = pzsl(command, "--help")
+    assert code == 0
+    return re.sub(r"\s+", " ", out)
+
+
+def last_line(result: tuple[int, str, str]) -> str:
+    code, out, err = result
+    assert (code, out) == (2, ""), result
+    assert len(err.strip().splitlines()) == 1, err
+    return err.strip()
+
+
+def test_help_of_train_names_every_method_preset_noise_and_label_source(pzsl):
+    out = help_of(pzsl, "train")
+    presets = {preset for entry in METHODS.values() for preset in entry.presets}
+    for name in (*METHODS, *presets, *NOISES, *LABELS):
+        assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", out), name
+    assert {"file", "annotated"} < set(NOISES)
+    assert "{" not in out
+
+
+def test_help_of_extract_names_every_data_set(pzsl):
+    out = help_of(pzsl, "extract")
+    assert all(f"{name}," in out or f"{name};" in out for name in SOURCES)
+
+
+def test_the_version_is_printed(pzsl):
+    assert pzsl("--version")[:2] == (0, f"pzsl {library.__version__}\n")
+
+
+def test_env_says_what_a_bug_report_needs(pzsl):
+    code, out, _ = pzsl("env", "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["pzsl"] == library.__version__
+    assert facts["cores"] >= 1 and facts["device"]
+    assert facts["packages"]["torch"] and "transformers" in facts["packages"]
+    _, out, _ = pzsl("env")
+    assert "torch" in out and "cores" in out
+
+
+def test_extract_alone_shows_its_help_and_does_not_begin(pzsl, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, out, err = pzsl("extract")
+    assert "Usage: pzsl extract" in out + err and "--dataset" in out + err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("train --cache a.h5 --rate 0.1 0.3", "'--rate 0.1,0.3'"),
+        ("train --cache a.h5 --rate 0.1, 0.3 0.5 --seeds 2", "'--rate 0.1,0.3,0.5'"),
+        ("train --cache a.h5 --method=clip clip-pzsl", "'--method clip,clip-pzsl'"),
+        ("train a.h5", "'--cache a.h5'"),
+        ("extract sun", "'--dataset sun'"),
+        ("train --cache a.h5 --seeds 2 3", "(3)"),
+        ("train --caches a.h5", "'--cache'"),
+        ("train --cache a.h5 --few_shot 2", "'--few-shot'"),
+        ("train", "--cache"),
+        ("trian", "'train'"),
+        ("datasets fetsh sun", "'fetch'"),
+    ],
+)
+def test_a_slip_is_answered_with_what_was_meant(pzsl, line, meant):
+    assert meant in last_line(pzsl(*line.split()))
+
+
+def test_train_takes_one_value_where_it_takes_a_list(tmp_path):
+    cache = write_cache(tmp_path / "toy.h5")
+    how = {"seeds": 1, "workers": 1, "runs": tmp_path / "runs"}
+    result = library.train(cache, method="clip", rate=0.1, noise="uniform", few_shot=0, **how)
+    assert [(row["method"], row["rate"]) for row in result["runs"]] == [("clip", 0.1)]
+
+
+def test_one_value_is_a_list_of_one():
+    assert as_list("clip") == ["clip"]
+    assert as_list(0.1) == [0.1]
+    assert as_list(("a", "b")) == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["../x", "..", "a/b", "/tmp/x", "", "c:x", "a\\b"])
+def test_a_sweep_stays_in_the_folder_of_runs(pzsl, tmp_path, name):
+    cache = write_cache(tmp_path / "toy.h5")
+    words = ("train", "--cache", cache, "--runs", tmp_path / "runs", "--method", "clip")
+    assert "--name" in last_line(pzsl(*words, f"--name={name}"))
+    assert not (tmp_path / "x").exists() and not (tmp_path / "runs").exists()
+    assert not is_plain_name(name) and is_plain_name("sun.2026-01")
+
+
+def test_known_noises_are_all_named_to_who_misspells_one(tmp_path):
+    cache = write_cache(tmp_path / "toy.h5")
+    with pytest.raises(UsageError, match=r"file, annotated"):
+        library.train(cache, noise="filed", runs=tmp_path)
+
+
+def test_the_package_says_that_it_is_typed():
+    assert (Path(library.__file__).parent / "py.typed").is_file()
+
+
+def test_python_m_pzsl_answers_a_slip_in_one_line():
+    done = subprocess.run(
+        [sys.executable, "-m", "pzsl", "train", "--cachee", "x"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("pzsl: No such option '--cachee'. Did you mean '--cache'?")
