@@ -59,8 +59,14 @@ def write_cache(
     attributes: np.ndarray | None = None,
     centres: np.ndarray | None = None,
     spread: float = 0.25,
+    mislabelled: float | None = None,
+    unlabelled: int = 0,
 ) -> Path:
-    """A cache with all splits: two thirds of each seen class train, unseen classes only test."""
+    """A cache with all splits: two thirds of each seen class train, unseen classes only test.
+
+    `mislabelled`: training images come with one label each, a wrong one for that share of them.
+    `unlabelled`: so many images have no label.
+    """
     rng = np.random.default_rng(seed)
     classes = seen + unseen
     middle = unit(rng.standard_normal((classes, dim))) if centres is None else unit(centres)
@@ -80,6 +86,12 @@ def write_cache(
         ]
         extra["candidate_offsets"] = np.cumsum([0, *map(len, sets)], dtype=np.int64)
         extra["candidate_labels"] = np.concatenate(sets).astype(np.int32)
+    if mislabelled is not None:
+        wrong = (splits == "trainval") & (rng.random(len(labels)) < mislabelled)
+        given = np.where(wrong, (labels + rng.integers(1, seen, len(labels))) % seen, labels)
+        extra["candidate_offsets"] = np.cumsum([0, *(splits == "trainval")], dtype=np.int64)
+        extra["candidate_labels"] = given[splits == "trainval"].astype(np.int32)
+    labels[:unlabelled] = -1
     header = CacheHeader(
         dataset=path.stem,
         split_hash="0" * 64,

@@ -337,8 +337,10 @@ def test_candidates_of_the_data_are_used_and_asked_for(tmp_path):
         "workers": 1,
         "settings": {"min_steps": 6},
     }
-    with pytest.raises(UserError, match="holds no candidate sets"):
-        train(plain, runs=tmp_path / "runs", **grid)
+    with pytest.raises(UserError, match="--few-shot 2 has no true one to give"):
+        train(plain, runs=tmp_path / "runs", few_shot=[2], **grid)
+    (row,) = train(plain, runs=tmp_path / "runs", **grid)["runs"]  # one label an image
+    assert row["disambiguation"] is None  # what is asked about is not the truth
     (row,) = train(own, runs=tmp_path / "runs", **grid)["runs"]
     assert row["rate"] is None
     metrics = json.loads((Path(row["path"]) / "metrics.json").read_text())

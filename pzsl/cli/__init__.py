@@ -20,6 +20,7 @@ from pzsl.cli import (
     extract,
     import_,
     inspect,
+    labels,
     merge,
     methods,
     predict,
@@ -56,7 +57,8 @@ app.command("annotate", short_help="Candidate sets from what CLIP answers.")(ann
 app.command("train", short_help="Stage two: methods, noise rates and seeds.")(train.train)
 app.command("methods", short_help="What can be trained, with its source.")(methods.methods)
 app.command("report", short_help="Tables and one page with figures.")(report.report)
-app.command("refine", short_help="Clean labels: what a run made of the sets.")(refine.refine)
+app.command("labels", short_help="Which labels are wrong, and what they should be.")(labels.labels)
+app.command("refine", short_help="Clean labels: the old name of labels.")(refine.refine)
 app.command("predict", short_help="Classes of new images, also ones never seen.")(predict.predict)
 app.command("env", short_help="This machine, as a bug report needs it.")(env.env)
 app.command("bench", short_help="How fast this machine encodes, loads and trains.")(bench.bench)

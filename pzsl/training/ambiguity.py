@@ -19,6 +19,10 @@ from pzsl.errors import UserError
 from pzsl.store import Cache
 from pzsl.training.config import RunConfig
 
+_HOW_TO_GET_SETS = (
+    "make some (pzsl annotate), extract a data set that has some (pzsl extract --dataset table), "
+    "or use --noise uniform."
+)
 BLOCK = 4096
 """Images that are compared with the labels in one go."""
 
@@ -56,12 +60,10 @@ def check_grid(cache: Cache, configs: Sequence[RunConfig]) -> None:
 def candidate_sets(cache: Cache, config: RunConfig, rows: NDArray[np.int64]) -> CandidateSets:
     """Candidate sets of the training images: drawn, or those that came with the data."""
     if config.noise in FROM_DATA:
+        if labels_are_candidates(cache, config.noise):
+            return _single_labels(cache, rows)
         if cache.candidate_offsets is None or cache.candidate_labels is None:
-            raise UserError(
-                f"{cache.path} holds no candidate sets: make some (pzsl annotate --cache "
-                f"{cache.path}), extract a data set that has some (pzsl extract --dataset table), "
-                "or use --noise uniform."
-            )
+            raise UserError(f"{cache.path} holds no candidate sets: {_HOW_TO_GET_SETS}")
         _check_origin(cache, config.noise)
         held = (cache.candidate_offsets, cache.candidate_labels, cache.seen)
         return validate(*held, where=str(cache.path), rows=rows)
@@ -79,6 +81,30 @@ def candidate_sets(cache: Cache, config: RunConfig, rows: NDArray[np.int64]) -> 
     )
 
 
+def labels_are_candidates(cache: Cache, noise: str) -> bool:
+    """Whether each image's own label is its only candidate: `file` where no sets came along.
+
+    Then the question is which labels are wrong, and no true label is known.
+    """
+    return noise == "file" and cache.candidate_offsets is None
+
+
+def _single_labels(cache: Cache, rows: NDArray[np.int64]) -> CandidateSets:
+    """Each training image's label as its only candidate.
+
+    Raises:
+        UserError: an image has no label.
+    """
+    unknown = rows[cache.labels[rows] < 0]
+    if len(unknown):
+        raise UserError(
+            f"{cache.path} holds no candidate sets, and {len(unknown)} training images have no "
+            f"label either ('{cache.paths[unknown[0]]}'): {_HOW_TO_GET_SETS}"
+        )
+    offsets = np.arange(len(rows) + 1, dtype=np.int64)
+    return CandidateSets(offsets, cache.labels[rows].astype(np.int32))
+
+
 def labelled_by_hand(
     cache: Cache, config: RunConfig, rows: NDArray[np.int64], sets: CandidateSets
 ) -> tuple[CandidateSets, NDArray[np.bool_] | None]:
@@ -89,6 +115,11 @@ def labelled_by_hand(
     """
     if not config.few_shot:
         return sets, None
+    if labels_are_candidates(cache, config.noise):
+        raise UserError(
+            f"{cache.path}: with --noise file its labels may be wrong, so --few-shot "
+            f"{config.few_shot} has no true one to give: leave the option out."
+        )
     truth = np.where(cache.seen[cache.labels[rows]], cache.labels[rows], -1)
     if not (truth >= 0).any():
         raise UserError(

@@ -16,7 +16,12 @@ from pzsl.methods import METHODS
 from pzsl.methods.core import Method, Problem, Support
 from pzsl.store import Cache
 from pzsl.store.hdf5 import release
-from pzsl.training.ambiguity import candidate_sets, labelled_by_hand, training_rows
+from pzsl.training.ambiguity import (
+    candidate_sets,
+    labelled_by_hand,
+    labels_are_candidates,
+    training_rows,
+)
 from pzsl.training.config import RunConfig
 from pzsl.training.features import MEMORY, load_rows
 from pzsl.training.labels import label_vectors
@@ -58,6 +63,8 @@ def make_task(
     sets, labelled = labelled_by_hand(cache, config, rows, sets)
     column = np.where(cache.seen, np.cumsum(cache.seen) - 1, -1)
     labels = cache.labels[rows]
+    if labels_are_candidates(cache, config.noise):  # they are what is asked about, not the truth
+        labels = np.full_like(labels, -1)
     truth = np.where(labels >= 0, column[labels], -1)
     text = label_vectors(cache, config.labels, rows, sets)
 

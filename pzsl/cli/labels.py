@@ -1,0 +1,64 @@
+"""`pzsl labels`: which given labels are wrong, and what they should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pzsl.cli.common import emit
+
+
+def labels(
+    run: Annotated[
+        Path | None, typer.Option(help="Folder of a finished run. [trained on --cache]")
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Without --run, the cache to train on; else the run's, if it has moved."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The table: .csv, .parquet, .json or .jsonl.")] = Path(
+        "labels.csv"
+    ),
+    review: Annotated[
+        int | None,
+        typer.Option(help="How many images to mark as worth a look. [doubt of one half or more]"),
+    ] = None,
+    runs: Annotated[
+        Path, typer.Option(help="Folder of run records, where a run is trained.")
+    ] = Path("runs"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Which given labels are wrong, what they should be, and how sure that is.
+
+    One row a training image, the most doubtful first. A cache with one label an image needs no
+    option: its labels are what is asked about.
+
+    \b
+    pzsl labels --cache cache/photos.h5
+    pzsl labels --run runs/photos/RUN --out labels.parquet --review 200
+    """
+    from pzsl.inference import labels as find_labels
+
+    found = find_labels(run, out, cache=cache, review=review, runs=runs, overwrite=overwrite)
+    emit(found, as_json, text_of)
+
+
+def text_of(result: dict[str, Any]) -> str:
+    """The counts in plain words."""
+    lines = [
+        f"{result['out']}: {result['images']:,} training images, the most doubtful first",
+        f"changed      {result['changed']:,} images should have another label than their one",
+        f"outside      {result['outside']:,} images have a label that is no candidate of theirs",
+        f"review       {result['review']:,} images are worth a look",
+        f"confidence   {result['mean_confidence']:.2f} % on average, below one half for "
+        f"{result['unsure']:,} images",
+    ]
+    if result["disambiguation"] is not None:
+        lines.append(
+            f"right        {result['disambiguation']:.2f} % of the labels; expected calibration "
+            f"error {result['expected_calibration_error']:.4f}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,119 @@
+"""Which given labels are wrong, what they should be, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pzsl.errors import UsageError
+from pzsl.inference.label_rows import LabelRow, calibration_error, label_rows, share_right
+from pzsl.inference.label_table import check_names, check_out, write_table
+from pzsl.inference.restore import read_record, restore
+from pzsl.store import load_cache
+from pzsl.training import train
+
+UNSURE = 0.5
+"""Confidence below which a label counts as unsure; doubt from which an image is worth a look."""
+LISTED = 5
+"""Candidates that a row lists at most."""
+
+
+def labels(
+    run: str | Path | None = None,
+    out: str | Path = "labels.csv",
+    *,
+    cache: str | Path | None = None,
+    review: int | None = None,
+    listed: int | None = LISTED,
+    runs: str | Path = "runs",
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write a row for each training image: what was given, what it should be, and why in doubt.
+
+    Args:
+        run: folder of a finished run; without one, the default method is trained on `cache` with
+            the candidate sets, or the one label an image, that it holds.
+        out: the table, `.csv`, `.parquet`, `.json` or `.jsonl`, the most doubtful image first.
+        cache: the run's cache where it has moved, or the one to train on.
+        review: how many images are marked as worth a look; None: those whose doubt is at least
+            one half.
+        listed: how many candidates a row lists at most; None for all of them.
+        runs: folder of run records, where a run is trained here.
+        overwrite: replace a table that is there.
+
+    Returns:
+        `out, run, images, changed` (had one label and should have another), `outside` (the label
+        is none of the given ones), `review, unsure` (confidence below one half),
+        `mean_confidence` and, where truth is known, `disambiguation` (right labels), in percent,
+        and `expected_calibration_error`, 0 to 1; else these two are None.
+
+    Raises:
+        UserError: no such run, its cache is another one, the file is there already, or a class
+            name can't stand in a CSV's list. UsageError: neither run nor cache, a negative number,
+            or an ending of `out` that is unknown.
+    """
+    out = Path(out)
+    if review is not None and review < 0:
+        raise UsageError(f"--review should be at least 0, not {review}.")
+    check_out(out, overwrite)
+    folder = Path(run) if run is not None else train_default(cache, runs)
+    trained = restore(read_record(folder, cache))
+    check_names(out, trained.names)
+    rows = label_rows(trained)
+    chosen = worth_a_look(rows) if review is None else min(review, len(rows))
+    write_table(out, _columns(rows, chosen, listed))
+    return {"out": str(out), "run": str(folder), **_summary(rows, chosen)}
+
+
+def train_default(cache: str | Path | None, runs: str | Path) -> Path:
+    """Train the default method on what a cache holds; the folder of the run.
+
+    Raises:
+        UsageError: no cache is named. UserError: those of `train`.
+    """
+    if cache is None:
+        raise UsageError("Name a finished run with --run, or a cache to train on with --cache.")
+    noise = "annotated" if load_cache(cache, check=False).annotation else "file"
+    found = train(cache, noise=(noise,), seeds=1, runs=runs)
+    return Path(found["runs"][0]["path"])
+
+
+def worth_a_look(rows: Sequence[LabelRow]) -> int:
+    """How many rows, the most doubtful first, are more likely wrong than right."""
+    return sum(row.doubt >= UNSURE for row in rows)
+
+
+def _columns(rows: Sequence[LabelRow], review: int, listed: int | None) -> dict[str, Sequence[Any]]:
+    """The table's columns, by name."""
+    return {
+        "path": [row.path for row in rows],
+        "given": [row.given for row in rows],
+        "label": [row.label for row in rows],
+        "confidence": [round(row.confidence, 4) for row in rows],
+        "runner_up": [row.runner_up for row in rows],
+        "outside": [row.outside for row in rows],
+        "doubt": [round(row.doubt, 4) for row in rows],
+        "candidates": [row.candidates[:listed] for row in rows],
+        "weights": [[round(weight, 4) for weight in row.weights[:listed]] for row in rows],
+        "why": [row.why for row in rows],
+        "review": [place < review for place in range(len(rows))],
+        "split": ["trainval"] * len(rows),
+    }
+
+
+def _summary(rows: Sequence[LabelRow], review: int) -> dict[str, Any]:
+    """Counts over all rows, and what is known of their truth."""
+    right, error = share_right(list(rows)), calibration_error(list(rows))
+    return {
+        "images": len(rows),
+        "changed": sum(row.changed for row in rows),
+        "outside": sum(row.outside for row in rows),
+        "review": review,
+        "unsure": sum(row.confidence < UNSURE for row in rows),
+        "mean_confidence": round(100 * float(np.mean([row.confidence for row in rows])), 2),
+        "disambiguation": None if right is None else round(right, 2),
+        "expected_calibration_error": None if error is None else round(error, 4),
+    }
