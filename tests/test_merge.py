@@ -32,6 +32,7 @@ from pzsl.store import (
     part_path,
     shard_rows,
 )
+from pzsl.store.hdf5 import write_checksums
 from pzsl.store.shards import merge as merging
 
 COUNT, BATCH, OF = 22, 3, 4
@@ -344,6 +345,7 @@ def test_other_package_versions_are_told_and_those_of_the_parts_are_kept(
     for part, torch in zip(parts, ("1.0", "1.0", "2.0", "1.0"), strict=True):
         with h5py.File(part, "r+") as file:
             file.attrs["versions"] = json.dumps({"torch": torch})
+        write_checksums(part)
     merge_parts(parts, tmp_path / "x.h5")
     assert "torch 2.0" in capsys.readouterr().err
     assert load_cache(tmp_path / "x.h5").provenance["versions"] == {"torch": "1.0"}

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from pzsl.errors import UserError
 from pzsl.store import CacheWriter, inspect_cache, load_cache
+from pzsl.store.hdf5 import write_checksums
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +64,7 @@ def test_the_file_is_what_the_schema_says(tmp_path):
             lambda name, item: shapes.update({name: item.shape}) if hasattr(item, "shape") else None
         )
         assert shapes == {
+            "checksum": (1 + 11,),
             "image/features": (7, 5),
             "image/views": (7, 2, 5),
             "image/label": (7,),
@@ -92,7 +94,7 @@ def test_compressed_files_of_other_tools_are_read_too(tmp_path):
     path = caches.make(tmp_path / "pets.h5")
     with h5py.File(path, "r+") as file:
         names = file["image/path"].asstr()[()]
-        del file["image/features"], file["image/path"], file["image/done"]
+        del file["image/features"], file["image/path"], file["image/done"], file["checksum"]
         file.create_dataset("image/features", data=caches.images(7), chunks=(2, 5), shuffle=True)
         file.create_dataset("image/path", data=names, dtype=h5py.string_dtype())
     cache = load_cache(path)
@@ -153,6 +155,7 @@ def test_the_fingerprint_follows_the_contents_and_nothing_else(tmp_path, monkeyp
     path = tmp_path / "a.h5"
     with h5py.File(path, "r+") as file:
         file["image/features"][6] = -file["image/features"][6]
+    write_checksums(path)
     assert load_cache(path).fingerprint != base
 
 

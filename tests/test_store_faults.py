@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pzsl.errors import UserError
 from pzsl.store import CacheWriter, inspect_cache, load_cache
-from pzsl.store.hdf5 import layout
+from pzsl.store.hdf5 import disk
 
 
 @pytest.fixture
@@ -263,8 +263,7 @@ def test_damaged_bytes_end_in_one_line_or_in_a_cache_that_is_valid(tmp_path_fact
     if not whole.exists():
         caches.make(whole, caches.candidates(caches.header()))
     content = bytearray(whole.read_bytes())
-    # The attributes before are left alone: HDF5 itself can loop on a damaged heap of strings.
-    first = content.index(b"GCOL") + 4096
+    first = 8
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(first, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = whole.with_name("damaged.h5")
@@ -416,6 +415,73 @@ def test_an_output_that_is_a_folder_or_lies_below_a_file_ends_in_one_line(tmp_pa
 
 def test_the_room_is_checked_where_no_small_disk_can_be_mounted(tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(layout.shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(UserError, match=r"needs 0.0 MB, but the disk has only 0.0 MB free"):
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(UserError, match=r"needs 0.3 MB, but the disk has only 0.0 MB free"):
         CacheWriter(tmp_path / "pets.h5", caches.header())
+
+
+# --- checksums -----------------------------------------------------------------------------------
+
+EVERYTHING = ["/image/features", "/image/views", "/image/label", "/image/split", "/class/seen"]
+EVERYTHING += ["/text/features", "/class/attributes", "/class/name", "/image/candidates/labels"]
+
+
+def rich(path, **options):
+    head = caches.candidates(caches.header(attributes=caches.unit(4, 4, 6)))
+    return caches.make(path, head, views=2, **options)
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_one_flipped_bit_is_found_and_named(tmp_path, name, dtype):
+    path = rich(tmp_path / "pets.h5", dtype=dtype)
+    assert load_cache(path).fingerprint and inspect_cache(path)["checksums"]
+    with h5py.File(path) as file:
+        place = file[name].id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1  # the least bit of a number, which no other check can see
+    path.write_bytes(content)
+    line = complaint(path)
+    if "features" in name or "views" in name or "attributes" in name:
+        assert f"{name}, rows 0 to " in line and "checksum differs" in line
+
+
+def test_a_changed_attribute_is_found(path):
+    with h5py.File(path, "r+") as file:
+        file.attrs["logit_scale"] = 50.5
+    assert "its attributes, or the shapes of its data sets, are not what was written" in complaint(
+        path
+    )
+
+
+def test_data_sets_that_came_or_went_are_found(path):
+    with h5py.File(path, "r+") as file:
+        del file["/image/views"]
+    assert "its checksums are of other data sets than it holds" in complaint(path)
+
+
+def test_the_rows_of_the_damaged_megabyte_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("pzsl.store.hdf5.checksums.BLOCK", 32)
+    monkeypatch.setattr("pzsl.store.hdf5.layout.BLOCK", 32)
+    path = caches.make(tmp_path / "pets.h5")
+    load_cache(path)
+    with h5py.File(path) as file:
+        place = file["/image/features"].id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[place + 5 * 5 * 4] ^= 1  # row 5 of 20 bytes a row: the fourth block, bytes 96 to 127
+    path.write_bytes(content)
+    assert "/image/features, rows 4 to 6, are not what was written" in complaint(path)
+
+
+def test_caches_of_older_versions_without_checksums_are_read_and_say_so(path):
+    fingerprint = load_cache(path).fingerprint
+    with h5py.File(path, "r+") as file:
+        del file["/checksum"]
+        for name, value in file.attrs.items():
+            if isinstance(value, bytes):
+                file.attrs[name] = value.decode()  # of any length, as they were written
+    assert load_cache(path).fingerprint == fingerprint
+    found = inspect_cache(path)
+    assert (found["problems"], found["checksums"]) == ([], False)
+    with CacheWriter(path, caches.candidates(caches.header()), views=2) as writer:
+        assert writer.whole

@@ -36,6 +36,8 @@ def _text(result: dict[str, Any]) -> str:
         lines += ["", "not whole", *(f"  {problem}" for problem in result["problems"])]
     else:
         lines += ["", f"whole (fingerprint {result['fingerprint'][:12]})"]
+        if not result["checksums"]:
+            lines.append("no checksums (an older pzsl wrote it): a flipped bit may go unnoticed")
     return "\n".join(lines)
 
 

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl.store.hdf5 import OF_CANDIDATES, explained, locked, opened, read_stored, sync_folder
+from pzsl.errors import UserError
+from pzsl.store.hdf5 import (
+    AGAIN,
+    CHECKSUMS,
+    OF_CANDIDATES,
+    allocate,
+    check_room,
+    checksum_problems,
+    explained,
+    locked,
+    opened,
+    put_attribute,
+    read_attributes,
+    read_stored,
+    sums_needed,
+    sync_folder,
+    write_checksums,
+)
 
 
 def write_candidates(
@@ -42,20 +58,21 @@ def write_candidates(
     with explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     lock = locked(target)
-    offsets, labels = offsets.astype("<i8"), labels.astype("<i4")
+    sets = dict(zip(OF_CANDIDATES, (offsets.astype("<i8"), labels.astype("<i4")), strict=True))
     scratch = target.with_name(target.name + ".annotating")
     try:
         with explained(target):
-            shutil.copyfile(source, scratch)
-            with opened(scratch, "r+") as file:
-                for name, values in zip(OF_CANDIDATES, (offsets, labels), strict=True):
-                    if name in file:
-                        del file[name]
-                    file.create_dataset(name, data=values)
-                file.attrs["annotation"] = json.dumps(annotation)
-            read_stored(scratch)  # a virtual cache doesn't find its parts from everywhere
+            stored = read_stored(source)
+            for problem in checksum_problems(stored):
+                raise UserError(f"{source}: {problem}: {AGAIN}.")
+            more = sum(array.nbytes for array in sets.values())
+            check_room(target, source.stat().st_size + more)
+            arrays = {name: array for name, array in stored.arrays.items() if name != CHECKSUMS}
+            _copy(source, scratch, annotation, arrays | sets)
+            write_checksums(scratch)  # a virtual cache doesn't find its parts from everywhere
             with scratch.open("rb+") as whole:
                 os.fsync(whole.fileno())
+            del stored, arrays  # some systems don't replace a file that is mapped
             scratch.replace(target)
             sync_folder(target.parent)
     finally:
@@ -64,3 +81,29 @@ def write_candidates(
             Path(lock.lock_file).unlink()
         lock.release()
     return target
+
+
+def _copy(
+    source: Path, scratch: Path, annotation: dict[str, Any], arrays: dict[str, NDArray[Any]]
+) -> None:
+    """Copy a cache into a new file: HDF5 never gives back the room of data sets it deletes."""
+    sizes = {name: array.nbytes for name, array in arrays.items()}
+    with opened(source, "r") as old, opened(scratch, "w") as new:
+        for name, value in read_attributes(old).items():
+            put_attribute(new, name, value)
+        put_attribute(new, "annotation", annotation)
+        for name in _data_sets(old):
+            new.require_group(name.rpartition("/")[0] or "/")
+            old.copy(old[name], new, name)
+        for name in OF_CANDIDATES:
+            new.create_dataset(name, data=arrays[name])
+        allocate(new, CHECKSUMS, (sums_needed(sizes),), "<u4")
+
+
+def _data_sets(file: h5py.File) -> list[str]:
+    """Names of all that stay as they are."""
+    names: list[str] = []
+    file.visititems(
+        lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
+    )
+    return [name for name in names if f"/{name}" not in (*OF_CANDIDATES, CHECKSUMS)]

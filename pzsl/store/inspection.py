@@ -10,7 +10,7 @@ import numpy as np
 
 from pzsl.errors import UserError
 from pzsl.store.cache import Cache
-from pzsl.store.hdf5 import SPLITS, UNKNOWN, Stored, read_stored
+from pzsl.store.hdf5 import CHECKSUMS, SPLITS, UNKNOWN, Stored, checksum_problems, read_stored
 from pzsl.store.reader import GO_ON, as_cache, cache_problems, missing_rows, partial_path
 
 
@@ -22,7 +22,8 @@ def inspect_cache(path: str | Path) -> dict[str, Any]:
 
     Returns:
         `cache` (the file), `schema`, `bytes`, `counts`, `provenance`, `fingerprint` (None unless
-        whole) and `problems`, a list of lines that is empty for a whole cache.
+        whole), `checksums` (whether it has some; older caches don't) and `problems`, a list of
+        lines that is empty for a whole cache.
 
     Raises:
         UserError: there is no such file.
@@ -37,12 +38,14 @@ def inspect_cache(path: str | Path) -> dict[str, Any]:
         "counts": {},
         "provenance": {},
         "fingerprint": None,
+        "checksums": False,
         "problems": [],
     }
     try:
         stored = read_stored(path)
         found["schema"] = stored.attributes["schema"]
         found["provenance"] = stored.attributes
+        found["checksums"] = CHECKSUMS in stored.arrays
         cache = as_cache(path, stored)
         found["counts"] = _counts(cache, stored)
         found["problems"] = _problems(cache, stored)
@@ -80,4 +83,4 @@ def _counts(cache: Cache, stored: Stored) -> dict[str, Any]:
 
 def _problems(cache: Cache, stored: Stored) -> list[str]:
     missing = [f"{problem}: {GO_ON}" for problem in missing_rows(stored)]
-    return missing or list(cache_problems(cache))
+    return missing or [*cache_problems(cache), *checksum_problems(stored)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from pzsl.errors import UserError
 from pzsl.store.cache import LAZY, Cache
-from pzsl.store.hdf5 import AGAIN, Stored, decoded, read_stored
+from pzsl.store.hdf5 import AGAIN, Stored, checksum_problems, decoded, read_stored
 from pzsl.store.unit_length import CHUNK
 from pzsl.store.validation import content_problems, feature_problems
 
@@ -31,8 +32,8 @@ def load_cache(path: str | Path, check: bool = True, part: bool = False) -> Cach
     Args:
         path: of the file.
         check: look at all contents once, in chunks: embeddings finite and of length one, labels
-            in range, names unique, candidates usable. Without it only schema, shapes and missing
-            rows are checked, which takes milliseconds at any size.
+            in range, names unique, candidates usable, all as their checksums say. Without it only
+            schema, shapes and missing rows are checked, which takes milliseconds at any size.
         part: take a part of a cache, too.
 
     Returns:
@@ -53,7 +54,7 @@ def load_cache(path: str | Path, check: bool = True, part: bool = False) -> Cach
         raise UserError(f"{path} is part of a cache: put all parts together with 'pzsl merge'.")
     cache = as_cache(path, stored)
     if check:
-        for problem in cache_problems(cache):
+        for problem in chain(cache_problems(cache), checksum_problems(stored)):
             raise UserError(f"{path}: {problem}: {AGAIN}.")
     return cache
 

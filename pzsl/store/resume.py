@@ -15,6 +15,7 @@ from pzsl.errors import UserError
 from pzsl.files import digest
 from pzsl.progress import say
 from pzsl.store.hdf5 import (
+    CHECKSUMS,
     OF_CANDIDATES,
     OPTIONAL,
     CacheHeader,
@@ -102,7 +103,8 @@ def differences(header: CacheHeader, dtype: str, views: int, stored: Stored) -> 
     known, still_open = known_arrays(header), open_arrays(header, dtype, views)
     replaced = OF_CANDIDATES if stored.attributes["annotation"] and not header.annotation else ()
     known = {name: values for name, values in known.items() if name not in replaced}
-    for name in [name for name in OPTIONAL if name not in replaced]:
+    still_open.pop(CHECKSUMS)  # caches of older versions have none
+    for name in [name for name in OPTIONAL if name not in (*replaced, CHECKSUMS)]:
         if (name in stored.arrays) != (name in known or name in still_open):
             found.append(f"{name} then or now only")
     for name, (shape, kind) in still_open.items():

@@ -22,6 +22,7 @@ from pzsl.store.hdf5 import (
     put_rows,
     read_stored,
     sync_folder,
+    write_checksums,
 )
 from pzsl.store.reader import partial_path
 from pzsl.store.resume import finished, unfinished, without_rows
@@ -215,6 +216,7 @@ class CacheWriter:
         self._check_whole(skipped)
         with explained(self.path):
             whole = self._without(skipped) if len(skipped) else self.partial
+            write_checksums(whole)
             with whole.open("rb+") as file:
                 os.fsync(file.fileno())
             self._close_file()

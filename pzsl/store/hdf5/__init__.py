@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from pzsl.store.hdf5.disk import locked, put_rows, release, sync_folder
+from pzsl.store.hdf5.checksums import block_sums, checksum_problems, write_checksums
+from pzsl.store.hdf5.disk import check_room, locked, put_rows, release, sync_folder
 from pzsl.store.hdf5.io_errors import explained
 from pzsl.store.hdf5.layout import (
+    CHECKSUMS,
     DTYPES,
     SCHEMA,
     SPLITS,
     UNKNOWN,
     CacheHeader,
+    allocate,
     known_arrays,
     lay_out,
     open_arrays,
     opened,
     provenance,
+    put_attribute,
+    sums_needed,
     utc_now,
 )
 from pzsl.store.hdf5.raw_file import (
@@ -26,10 +31,11 @@ from pzsl.store.hdf5.raw_file import (
     decoded,
     read_stored,
 )
-from pzsl.store.hdf5.virtual import VIRTUAL, layouts, relative_part, told_of
+from pzsl.store.hdf5.virtual import VIRTUAL, layouts, read_attributes, relative_part, told_of
 
 __all__ = [
     "AGAIN",
+    "CHECKSUMS",
     "DTYPES",
     "OF_CANDIDATES",
     "OPTIONAL",
@@ -40,6 +46,10 @@ __all__ = [
     "VIRTUAL",
     "CacheHeader",
     "Stored",
+    "allocate",
+    "block_sums",
+    "check_room",
+    "checksum_problems",
     "decoded",
     "explained",
     "known_arrays",
@@ -49,11 +59,15 @@ __all__ = [
     "open_arrays",
     "opened",
     "provenance",
+    "put_attribute",
     "put_rows",
+    "read_attributes",
     "read_stored",
     "relative_part",
     "release",
+    "sums_needed",
     "sync_folder",
     "told_of",
     "utc_now",
+    "write_checksums",
 ]

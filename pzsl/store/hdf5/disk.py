@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 
 from pzsl.errors import UserError
 from pzsl.store.hdf5.io_errors import explained
+
+MARGIN = 2**18
+"""Bytes of a file beside its data sets, and of what stands beside it: more than is ever needed."""
 
 
 def locked(path: Path) -> FileLock:
@@ -55,6 +59,24 @@ def put_rows(
             left = data[part[0] : part[-1] + 1].data.cast("B")
             while left:
                 left = left[file.write(left) :]
+
+
+def check_room(path: Path, needed: int) -> None:
+    """Find out now that the disk is too small: HDF5 itself can crash where it fills up.
+
+    Args:
+        path: of the file to be written.
+        needed: bytes of its data sets; room for what else it holds is added.
+
+    Raises:
+        UserError: less is free.
+    """
+    needed, free = needed + MARGIN, shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise UserError(
+            f"{path}: it needs {needed / 1e6:,.1f} MB, but the disk has only {free / 1e6:,.1f} MB "
+            "free (the disk is full): free some space or choose another place with --out."
+        )
 
 
 def release(array: NDArray[Any]) -> None:

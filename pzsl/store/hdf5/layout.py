@@ -1,16 +1,16 @@
 """Schema version 1: what lies where in a cache file, and how an empty one is laid out.
 
 HDF5 lays the file out once, contiguous and preallocated; from then on nothing but the contents of
-`/image/{features,views,done}` and `/text/{features,done}` changes, each at its place.
+`/image/{features,views,done}`, `/text/{features,done}` and `/checksum` changes, each at its place.
 So a killed writer can't leave HDF5 structures half-written, and readers can map the arrays.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pzsl import __version__
-from pzsl.errors import UserError
+from pzsl.store.hdf5.disk import check_room
 from pzsl.store.hdf5.io_errors import explained
 
 SCHEMA = 1
@@ -34,6 +34,11 @@ UNKNOWN = -1
 DTYPES = ("float32", "float16")
 ALIGNMENT = 64
 """Data sets start at a multiple of this many bytes, so that their maps are aligned arrays."""
+CHECKSUMS = "/checksum"
+"""CRC-32 of the attributes, then of each `BLOCK` of each data set, by name; written at the end."""
+BLOCK = 2**20
+LONGEST = 60_000
+"""Bytes of an attribute: HDF5 holds no more than 64 KB of one length."""
 PACKAGES = ("numpy", "h5py", "torch", "open_clip_torch")
 
 
@@ -136,23 +141,48 @@ def lay_out(
     Raises:
         UserError: the disk has less room than the whole cache needs; no file stays behind.
     """
+    known, still_open = known_arrays(header), open_arrays(header, dtype, views)
+    here = {name: one for name, one in still_open.items() if name not in (virtual or {})}
+    check_room(path, sum(array.nbytes for array in known.values()) + sum(bytes_of(here).values()))
     try:
         with explained(path), opened(path, "w") as file:
             made = _circumstances()
             made["versions"] = header.versions or made["versions"]
             for name, value in {**provenance(header), **made}.items():
-                file.attrs[name] = json.dumps(value) if isinstance(value, dict) else value
-            for name, array in known_arrays(header).items():
+                put_attribute(file, name, value)
+            for name, array in known.items():
                 file.create_dataset(name, data=array)
-            for name, (shape, kind) in open_arrays(header, dtype, views).items():
+            for name, (shape, kind) in still_open.items():
                 if virtual and name in virtual:
                     file.create_virtual_dataset(name, virtual[name])
                 else:
-                    _allocate(file, name, shape, kind)
-        _check_room(path)
+                    allocate(file, name, shape, kind)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+
+
+def put_attribute(file: h5py.File, name: str, value: Any) -> None:
+    """Set a file attribute; a dictionary as JSON, text as UTF-8 of one length.
+
+    HDF5 keeps text of any length in a heap, and can loop for ever where that is damaged.
+    """
+    value = json.dumps(value) if isinstance(value, dict) else value
+    data = value.encode("utf-8") if isinstance(value, str) else None
+    if data is None or len(data) > LONGEST:
+        file.attrs[name] = value
+    else:
+        kind = h5py.string_dtype("utf-8", max(1, len(data)))
+        file.attrs.create(name, data, dtype=kind)
+
+
+def sums_needed(sizes: Mapping[str, int]) -> int:
+    """Numbers in `/checksum`: one for the attributes, and one for each block of each data set.
+
+    Args:
+        sizes: bytes of each data set that is read.
+    """
+    return 1 + sum(-(-size // BLOCK) for size in sizes.values())
 
 
 def opened(path: Path, mode: str) -> h5py.File:
@@ -208,7 +238,16 @@ def open_arrays(
         "/text/features": ((len(header.classes), len(header.templates), dim), "<f4"),
         "/image/features": ((rows, dim), kind),
     }
-    return arrays | ({"/image/views": ((rows, views, dim), kind)} if views else {})
+    arrays |= {"/image/views": ((rows, views, dim), kind)} if views else {}
+    known = known_arrays(header)
+    sizes = {name: array.nbytes for name, array in known.items() if name != "/class/id"}
+    sizes |= bytes_of(arrays)
+    return arrays | {CHECKSUMS: ((sums_needed(sizes),), "<u4")}
+
+
+def bytes_of(arrays: Mapping[str, tuple[tuple[int, ...], str]]) -> dict[str, int]:
+    """Bytes of data sets, from their shapes and types."""
+    return {name: math.prod(shape) * np.dtype(of).itemsize for name, (shape, of) in arrays.items()}
 
 
 def _encoded(strings: Sequence[str]) -> NDArray[np.bytes_]:
@@ -218,20 +257,10 @@ def _encoded(strings: Sequence[str]) -> NDArray[np.bytes_]:
     return np.array(data, dtype=h5py.string_dtype("utf-8", longest))
 
 
-def _allocate(file: h5py.File, name: str, shape: tuple[int, ...], dtype: str) -> None:
+def allocate(file: h5py.File, name: str, shape: tuple[int, ...], dtype: str) -> None:
     """A data set that has its place in the file at once, and no bytes written to it yet."""
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     plan.set_obj_track_times(False)  # equal contents shall be equal bytes
     file.create_dataset(name, shape=shape, dtype=dtype, dcpl=plan)
-
-
-def _check_room(path: Path) -> None:
-    """Find out now, not after hours of encoding, that the disk is too small."""
-    needed, free = path.stat().st_size, shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise UserError(
-            f"{path.parent}: the cache needs {needed / 1e6:,.1f} MB, but the disk has only "
-            f"{free / 1e6:,.1f} MB free: free some space or choose another place with --out."
-        )

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from pzsl.errors import UserError
 from pzsl.store.hdf5.io_errors import unreadable
-from pzsl.store.hdf5.layout import SCHEMA
-from pzsl.store.hdf5.virtual import VIRTUAL, gathered, mapped
+from pzsl.store.hdf5.layout import CHECKSUMS, SCHEMA
+from pzsl.store.hdf5.virtual import VIRTUAL, gathered, mapped, read_attributes
 
 REQUIRED = {
     "/image/features": "ND",
@@ -33,6 +33,7 @@ OPTIONAL = {
     "/image/candidates/offsets": "P",
     "/image/candidates/labels": "M",
     "/class/attributes": "CA",
+    CHECKSUMS: "B",
 }
 OF_CANDIDATES = ("/image/candidates/offsets", "/image/candidates/labels")
 KINDS = {
@@ -46,6 +47,7 @@ KINDS = {
     "/class/seen": "b",
     "/image/done": "u",
     "/text/done": "u",
+    CHECKSUMS: "u",
 }
 """Numpy's letters for the allowed types; what isn't here is text."""
 ATTRIBUTES = (
@@ -111,7 +113,7 @@ def read_stored(path: Path) -> Stored:
 
 
 def _attributes(file: h5py.File, path: Path) -> dict[str, Any]:
-    raw = dict(file.attrs)
+    raw = read_attributes(file)
     if "schema" not in raw:
         raise UserError(
             f"{path}: this HDF5 file is no feature cache (it has no attribute 'schema'): give a "

@@ -21,6 +21,15 @@ VIRTUAL = ("/image/features", "/image/views")
 MERGE = "merge the parts again with --overwrite"
 
 
+def read_attributes(file: h5py.File) -> dict[str, Any]:
+    """The attributes of a file, as plain Python numbers and text."""
+    values = {}
+    for name, value in file.attrs.items():
+        plain = value.item() if isinstance(value, np.generic) else value
+        values[name] = plain.decode("utf-8") if isinstance(plain, bytes) else plain
+    return values
+
+
 def mapped(data: h5py.Dataset, path: Path) -> NDArray[Any]:
     """A read-only map into the file; a copy where the data don't lie there in one piece."""
     offset = data.id.get_offset()
@@ -110,7 +119,7 @@ def _read_part(
             f"again and {MERGE}."
         )
     with h5py.File(part, "r", locking=False) as file:
-        told = dict(file.attrs)
+        told = read_attributes(file)
         values = file.get(data.name)
         plain = isinstance(values, h5py.Dataset) and values.file == file
         plain = plain and not (values.external or values.is_virtual)

@@ -17,6 +17,7 @@ from pzsl.progress import progress
 from pzsl.store.hdf5 import (
     VIRTUAL,
     CacheHeader,
+    checksum_problems,
     decoded,
     explained,
     lay_out,
@@ -24,9 +25,11 @@ from pzsl.store.hdf5 import (
     locked,
     open_arrays,
     opened,
+    put_attribute,
     relative_part,
     sync_folder,
     told_of,
+    write_checksums,
 )
 from pzsl.store.reader import partial_path
 from pzsl.store.resume import SKIPPED, naming_skipped
@@ -174,12 +177,12 @@ def _refer(pieces: list[Piece], header: CacheHeader, out: Path, overwrite: bool)
         with explained(out), replacing(out) as scratch:
             lay_out(scratch, header, dtype, views, virtual)
             with opened(scratch, "r+") as file:
-                file.attrs["sources"] = told_of(
-                    dict(zip(names, zip(rows, times, strict=True), strict=True))
-                )
+                sources = dict(zip(names, zip(rows, times, strict=True), strict=True))
+                put_attribute(file, "sources", told_of(sources))
                 file["/text/features"][...] = pieces[0].stored.arrays["/text/features"]
                 file["/text/done"][...] = 1
                 file["/image/done"][...] = 1
+            write_checksums(scratch)
         sync_folder(out.parent)
         if overwrite:
             partial_path(out).unlink(missing_ok=True)
@@ -197,3 +200,7 @@ def _check_embeddings(piece: Piece) -> None:
                 f"{piece.path}: row {wrong[0]} of {name} {fault_of(array[wrong[0]])}: extract "
                 f"shard {piece.part} again with --overwrite."
             )
+    for problem in checksum_problems(piece.stored):
+        raise UserError(
+            f"{piece.path}: {problem}: extract shard {piece.part} again with --overwrite."
+        )
