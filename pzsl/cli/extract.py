@@ -22,7 +22,7 @@ def extract(
         Path | None, typer.Option(help="Your own class names: published name <TAB> name.")
     ] = None,
     table: Annotated[
-        Path | None, typer.Option(help="CSV or Parquet file of your own images (table).")
+        Path | None, typer.Option(help="CSV, Parquet or JSON lines of your own images (table).")
     ] = None,
     unseen_file: Annotated[
         Path | None, typer.Option(help="Names of the unseen classes, one a line (table).")
@@ -37,8 +37,12 @@ def extract(
     agree: Annotated[
         float | None, typer.Option(help="Least sum of their weights for a label to join. [any]")
     ] = None,
+    empty: Annotated[
+        str | None,
+        typer.Option(help="Images without a label: skip, unlabelled or fail (table) [skip]."),
+    ] = None,
     split_seed: Annotated[
-        int | None, typer.Option(help="Seed of the split (folder) or of the drawings (shapes).")
+        int | None, typer.Option(help="Seed of a split that is drawn, or of the drawings (shapes).")
     ] = None,
     unseen: Annotated[
         float | None, typer.Option(help="Share of the classes that are unseen (folder; shapes: 0).")
@@ -132,6 +136,7 @@ def extract(
         unseen_file=unseen_file,
         classes=classes,
         annotators=people(annotators, agree),
+        empty=empty,
         seed=split_seed,
         unseen=unseen,
         test=test_share,

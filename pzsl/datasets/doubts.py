@@ -14,6 +14,20 @@ from pzsl.datasets.names import normal_form
 
 SHOWN = 3
 """Classes that a line names."""
+MISSING = (
+    "nan",
+    "none",
+    "null",
+    "na",
+    "n/a",
+    "#n/a",
+    "?",
+    "-",
+    "unknown",
+    "unlabelled",
+    "unlabeled",
+)
+"""Names, in normal form, that programs and people write where they have none."""
 SHORT = 4
 """Names of fewer letters are often one edit apart without a slip: cat, bat."""
 
@@ -22,10 +36,13 @@ def doubts(data: Dataset) -> list[str]:
     """Lines on classes that may not be meant as they are written.
 
     Told are: about as many classes as images, else classes that occur once; names one edit apart;
-    and numbers in place of names.
+    and numbers, or words for a missing value, in place of names.
     """
     times = occurrences(data)
+    missing = [name for name in data.classes if normal_form(name) in MISSING]
     lines = [_number_names(data.classes), _near_names(data.classes, times)]
+    if missing:
+        lines.append(f"A class is called {_listed(missing)}: is it a value that is missing?")
     if len(data.classes) > len(data.paths) / 2:
         lines.append(
             f"{len(data.classes)} classes for {len(data.paths)} images, such as "

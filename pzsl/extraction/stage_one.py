@@ -47,7 +47,7 @@ def extract(
     """Encode a data set into a feature cache; a run that was cut off is gone on with.
 
     Args:
-        dataset: name of a known data set (`pzsl datasets`).
+        dataset: name of a known data set (`pzsl datasets`); `table` where a `table` is given.
         root: where its images are.
         model: `tiny` or an open_clip model; by default `tiny` for shapes, ViT-B-32 for the rest.
         pretrained: tag or checkpoint file; see `load_encoder`.
@@ -81,6 +81,8 @@ def extract(
     Raises:
         UserError: with one line that says what is wrong and what to do; nothing encoded is lost.
     """
+    if dataset == "shapes" and options.get("table") is not None:
+        dataset = "table"
     request = Request(
         dataset=dataset,
         root=root,

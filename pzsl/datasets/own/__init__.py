@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pzsl.datasets.own.folder import SUFFIXES, load_folder
-from pzsl.datasets.own.rows import CANDIDATES, read_parquet
+from pzsl.datasets.own.rows import CANDIDATES
 from pzsl.datasets.own.table import load_rows, load_table
+from pzsl.datasets.own.table_files import read_parquet
 from pzsl.datasets.own.tarshards import load_tar
 
 __all__ = [

@@ -1,32 +1,37 @@
-"""The rows of a table file, CSV or Parquet, as plain text; each knows its place in the file."""
+"""The rows of a table as plain values; each knows its place in the file."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pzsl.datasets.annotators import Annotators
-from pzsl.errors import UserError
+from pzsl.datasets.own.cells import list_separator, names_of, printed_list, text_of
+from pzsl.datasets.own.columns import find_columns
+from pzsl.datasets.own.table_files import Table, read_table
 
-COLUMNS = ("path", "label", "candidates", "split", "unseen")
-REQUIRED = ("path", "split")
+if TYPE_CHECKING:
+    import pandas as pd
+
 CANDIDATES = Annotators((("candidates", 1.0),))
 """The column that is read unless others are named."""
+YES, NO = ("1", "true", "yes", "y", "x", "ja"), ("", "0", "false", "no", "n", "nein")
+KINDS = ("path", "label", "candidates", "split", "unseen")
 SEPARATOR = "|"
-YES, NO = ("1", "true", "yes"), ("", "0", "false", "no")
+SAID = {";": "semicolons", ",": "commas"}
 
 
 class Row(NamedTuple):
     """One image of a table.
 
     Attributes:
-        place: `line 7` of a CSV, `row 6` of a Parquet file; for messages.
+        place: `line 7` of a text file, `row 6` of others; for messages.
         path: in forward slashes.
         label: '' where unknown.
         candidates: without repetitions.
-        split: as written.
+        split: as written; '' where the table has none.
         unseen: whether the label is marked as an unseen class.
     """
 
@@ -38,32 +43,81 @@ class Row(NamedTuple):
     unseen: bool
 
 
-def read_rows(table: Path, annotators: Annotators = CANDIDATES) -> list[Row]:
+def read_rows(table: Path | pd.DataFrame, annotators: Annotators = CANDIDATES) -> list[Row]:
     """Read a table.
 
     Args:
-        table: the file.
+        table: a file, or a frame.
         annotators: the columns that candidates are joined from.
 
     Raises:
-        UserError: the file can't be read, a column is missing, or a row is malformed.
+        UserError: the file can't be read, a column is missing, or rows are malformed.
     """
-    reader = _parquet if table.suffix.lower() in (".parquet", ".pq") else _csv
-    return [_row(table, place, fields, annotators) for place, fields in reader(table, annotators)]
+    content = read_table(table)
+    rows = rows_of(content, annotators)
+    content.faults.check()
+    return rows
 
 
-def _row(table: Path, place: str, fields: Mapping[str, Any], annotators: Annotators) -> Row:
-    unseen = _text(fields.get("unseen")).lower()
-    if unseen not in (*YES, *NO):
-        raise UserError(f"{table}, {place}: 'unseen' is {unseen!r}; write 1 or 0.")
-    return Row(
-        place=place,
-        path=_path(_text(fields["path"])),
-        label=_text(fields.get("label")),
-        candidates=annotators.joined([_listed(fields.get(name)) for name in annotators.columns]),
-        split=_text(fields["split"]),
-        unseen=unseen in YES,
-    )
+def rows_of(table: Table, annotators: Annotators = CANDIDATES) -> list[Row]:
+    """The rows of a table; what is wrong is noted in its faults, what was found out in its notes.
+
+    Args:
+        table: its cells.
+        annotators: the columns that candidates are joined from.
+    """
+    people = () if annotators is CANDIDATES else annotators.columns
+    headers = list(table.frame.columns)
+    found = find_columns(headers, people, table.faults)
+    if table.faults.noted and "path" not in found:
+        return []
+    table.notes += [
+        f"'{headers[column]}' is the {kind}"
+        for kind, column in found.items()
+        if kind in KINDS and headers[column].strip().lower() != kind
+    ]
+    if "label" not in found and not people:
+        _labels_of_candidates(table, found)
+    cells = {kind: table.frame.iloc[:, column].tolist() for kind, column in found.items()}
+    none: list[Any] = [None] * len(table.frame)
+    labels = _labels(table, cells.get("label", none))
+    separators = [
+        _separator(table, name, cells.get(name, none), labels) for name in annotators.columns
+    ]
+    rows = []
+    for number, place in enumerate(table.frame.index):
+        answers = [
+            names_of(cells.get(name, none)[number], separator)
+            for name, separator in zip(annotators.columns, separators, strict=True)
+        ]
+        marked = text_of(cells.get("unseen", none)[number]).lower()
+        if marked not in (*YES, *NO):
+            table.faults.note(place, f"'unseen' is {marked!r}; write 1 or 0.")
+        row = Row(
+            place=place,
+            path=_path(text_of(cells["path"][number])),
+            label=labels[number],
+            candidates=annotators.joined(answers),
+            split=text_of(cells.get("split", none)[number]),
+            unseen=marked in YES,
+        )
+        rows.append(row)
+    return rows
+
+
+def _labels(table: Table, values: Sequence[Any]) -> list[str]:
+    """Cells with one class name each; a list of one, as Python prints it, is that one."""
+    labels = []
+    for place, value in zip(table.frame.index, values, strict=True):
+        names = (
+            names_of(value, SEPARATOR)
+            if hasattr(value, "tolist") or isinstance(value, list | tuple | set)
+            else printed_list(text_of(value))
+        )
+        if names is not None and len(names) > 1:
+            table.faults.note(place, "several names as the label: call the column 'candidates'.")
+        labels.append(text_of(value) if names is None else text_of((*names, None)[0]))
+    return labels
 
 
 def _path(text: str) -> str:
@@ -71,76 +125,21 @@ def _path(text: str) -> str:
     return str(PurePosixPath(text.replace("\\", "/"))) if text else ""
 
 
-def _listed(value: Any) -> tuple[str, ...]:
-    """The names in a cell: a list, or text with separators."""
-    names = value if isinstance(value, list) else _text(value).split(SEPARATOR)
-    return tuple(dict.fromkeys(name for name in map(_text, names) if name))
+def _separator(table: Table, name: str, values: Sequence[Any], labels: Sequence[str]) -> str:
+    separator = list_separator((text_of(v) for v in values if isinstance(v, str)), labels)
+    if separator in SAID:
+        table.notes.append(f"the names in '{name}' are separated by {SAID[separator]}")
+    return separator
 
 
-def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
-
-
-def _check_columns(table: Path, columns: list[str], annotators: Annotators) -> None:
-    missing = [name for name in REQUIRED if name not in columns]
-    if annotators is not CANDIDATES:
-        missing += [name for name in annotators.columns if name not in columns]
-    if not missing and not {"label", *annotators.columns} & set(columns):
-        missing = ["label"]
-    if missing:
-        raise UserError(
-            f"{table} has no column '{missing[0]}': its columns are "
-            f"{', '.join(columns) or 'none'}; they should be {', '.join(COLUMNS[:4])}."
-        )
-
-
-def _csv(table: Path, annotators: Annotators) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file, strict=True)
-            header = [name.strip().lower() for name in next(lines, [])]
-            _check_columns(table, header, annotators)
-            for fields in lines:
-                if not fields:
-                    continue
-                if len(fields) != len(header):
-                    raise UserError(
-                        f"{table}, line {lines.line_num}: {len(fields)} fields, but the header "
-                        f"has {len(header)}: put quotes round a field that holds a comma."
-                    )
-                yield f"line {lines.line_num}", dict(zip(header, fields, strict=True))
-    except csv.Error as error:
-        raise UserError(f"{table}, line {lines.line_num}: {error}.") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{table} is not UTF-8 text ({error.reason}): save it as UTF-8.") from None
-    except OSError as error:
-        raise UserError(f"{table} can't be read: {error.strerror or error}.") from None
-
-
-def _parquet(table: Path, annotators: Annotators) -> Iterator[tuple[str, dict[str, Any]]]:
-    content = read_parquet(table)
-    content = content.rename_columns([name.strip().lower() for name in content.column_names])
-    _check_columns(table, content.column_names, annotators)
-    wanted = [name for name in content.column_names if name in {*COLUMNS, *annotators.columns}]
-    for number, fields in enumerate(content.select(wanted).to_pylist(), start=1):
-        yield f"row {number}", fields
-
-
-def read_parquet(file: Path, columns: list[str] | None = None) -> Any:
-    """A Parquet file as a `pyarrow.Table`; only these columns, where they are named.
-
-    Raises:
-        UserError: pyarrow isn't installed, or the file can't be read.
-    """
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError:
-        raise UserError(
-            f"{file}: Parquet files need pyarrow: pip install 'pzsl[parquet]', or use a CSV."
-        ) from None
-    try:
-        return parquet.read_table(file, columns=columns)
-    except OSError as error:
-        raise UserError(f"{file} can't be read: {error.strerror or error}.") from None
-    except ArrowException as error:
-        raise UserError(f"{file} is no whole Parquet file ({error}).") from None
+def _labels_of_candidates(table: Table, found: dict[str, int]) -> None:
+    """Where a column called `labels` or the like holds one name a row, it is the label."""
+    column = found.get("candidates")
+    if column is None or re.match("candidate", table.frame.columns[column], re.I):
+        return
+    values = table.frame.iloc[:, column].tolist()
+    texts = [text_of(value) for value in values if isinstance(value, str)]
+    separator = list_separator(texts)
+    if all(len(names_of(value, separator)) <= 1 for value in values):
+        found["label"] = found.pop("candidates")
+        table.notes.append(f"'{table.frame.columns[column]}' holds one name a row: the label")

@@ -1,11 +1,11 @@
-"""`table`: one's own images as a CSV or Parquet file with `path, label, candidates, split`.
+"""`table`: one's own images as a table with `path, label, candidates, split`.
 
 | column | what |
 |---|---|
 | `path` | of the image, below the table's folder or `root` |
 | `label` | its class; empty where unknown (training images with candidates only) |
 | `candidates` | its candidate labels, separated by `|`; empty means the label alone |
-| `split` | `trainval`, `test_seen` or `test_unseen` |
+| `split` | `trainval`, `test_seen` or `test_unseen`; without the column it is drawn |
 | `unseen` | optional: `1`, `true` or `yes` where the label is an unseen class |
 
 Unseen are the classes marked in `unseen` or listed in a file; where neither is given, those that
@@ -17,84 +17,130 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pzsl.datasets.annotators import Annotators
-from pzsl.datasets.base import SPLITS, UNKNOWN, Candidates, Dataset
+from pzsl.datasets.base import UNKNOWN, Candidates, Dataset
 from pzsl.datasets.names import join_spellings, normal_form, tidy, told_joins
-from pzsl.datasets.own.rows import CANDIDATES, Row, read_rows
+from pzsl.datasets.own.drawn_split import drawn_splits, written_splits
+from pzsl.datasets.own.faults import Faults
+from pzsl.datasets.own.row_checks import Classes, check_rows, note_missing
+from pzsl.datasets.own.rows import CANDIDATES, Row, rows_of
 from pzsl.datasets.own.same_image import check_once
+from pzsl.datasets.own.table_files import identity_of, read_table
 from pzsl.datasets.reading import FileReader
-from pzsl.errors import UsageError, UserError, nearest
-from pzsl.files import sha256_of
+from pzsl.errors import UsageError, UserError
 from pzsl.progress import say
 
-SHOWN = 3
-"""How many missing images a message names."""
+if TYPE_CHECKING:
+    import pandas as pd
+
+UNSEEN, TEST = 0.25, 0.2
+"""Shares of a split that is drawn, as for folders."""
 
 
 @dataclass(frozen=True)
-class Classes:
-    """The class list of a table: names, and which of them are unseen."""
+class Reading:
+    """How a table is read; see `load_table`."""
 
-    names: tuple[str, ...]
-    unseen: frozenset[str]
+    unseen_file: Path | None = None
+    classes: Path | None = None
+    annotators: Annotators = CANDIDATES
+    empty: str = "skip"
+    seed: int = 0
+    unseen: float = UNSEEN
+    test: float = TEST
+
+    def __post_init__(self) -> None:
+        if self.empty not in ("fail", "skip", "unlabelled"):
+            raise UsageError(f"--empty is skip, unlabelled or fail, not '{self.empty}'.")
+        for option, share in (("--unseen", self.unseen), ("--test-share", self.test)):
+            if not 0 <= share < 1:
+                raise UsageError(f"{option} is a share from 0 to below 1, not {share}.")
+
+
+class Rows(NamedTuple):
+    """What a table says: its rows, their class list, and where they come from."""
+
+    rows: list[Row]
+    known: Classes
+    origin: tuple[tuple[str, str], ...]
 
 
 def load_table(
-    table: Path,
+    table: Path | pd.DataFrame,
     root: Path | None = None,
     unseen_file: Path | None = None,
     classes: Path | None = None,
     on_error: str = "fail",
     annotators: Annotators = CANDIDATES,
+    empty: str = "skip",
+    seed: int = 0,
+    unseen: float = UNSEEN,
+    test: float = TEST,
 ) -> Dataset:
     """Load the images that a table lists.
 
     Args:
-        table: a `.csv` (UTF-8, comma-separated, with a header) or `.parquet` file.
+        table: a text file with separators, `.parquet`, `.jsonl`, `.json`, or a pandas frame.
         root: folder that the paths start from; by default the table's own.
         unseen_file: names of the unseen classes, one a line.
         classes: names of all classes in their order, one a line; by default all that occur, sorted.
         on_error: what to do about missing images: `fail`, or `skip` to leave them out.
         annotators: the columns of several people, whose answers are joined into `candidates`.
+        empty: what to do with images without label and candidates: `skip`, `unlabelled` (every
+            seen class is a candidate), or `fail`.
+        seed, unseen, test: of the split where the table tells none: its seed, the share of the
+            classes that are unseen, and of the other classes' labelled images that are tested on.
 
     Returns:
         The data set; `candidates` is None where the column is missing or empty throughout.
 
     Raises:
-        UsageError: `on_error` is neither of the two.
-        UserError: a file is missing, or a row isn't as it should be (its number is named).
+        UsageError: an option is none of those named.
+        UserError: a file is missing, or rows aren't as they should be: all are named, each with
+            its line, at most twenty.
     """
     if on_error not in ("fail", "skip"):
         raise UsageError(f"Unknown way to treat errors '{on_error}': use fail or skip.")
-    table = Path(table)
-    rows, known = _checked_rows(table, unseen_file, classes, annotators)
-    base = Path(root) if root else table.parent
-    data = _dataset(table, base, _present(table, base, rows, on_error), known)
-    origin = (*data.origin, ("root", str(base.resolve())), *_told(annotators))
-    return replace(data, origin=origin)
+    reading = Reading(unseen_file, classes, annotators, empty, seed, unseen, test)
+    source = Path(table) if isinstance(table, str | Path) else table
+    base = Path(root) if root else (source.parent if isinstance(source, Path) else Path())
+    faults = Faults("")
+    content = _read(source, reading, faults, base if on_error == "fail" else None)
+    rows = content.rows
+    if on_error == "skip":
+        missing = note_missing(rows, base, faults, "skip")
+        faults.check()
+        rows = [row for row in rows if row.place not in missing]
+    real = {row.path: (base / row.path).resolve() for row in rows}
+    check_once(faults.where, [(row.path, row.split) for row in rows], real)
+    data = _dataset(base, rows, content, empty)
+    return replace(data, origin=(*data.origin, ("root", str(base.resolve())), *_told(annotators)))
 
 
 def load_rows(
-    table: Path,
+    table: Path | pd.DataFrame,
     unseen_file: Path | None = None,
     classes: Path | None = None,
     annotators: Annotators = CANDIDATES,
+    empty: str = "fail",
 ) -> Dataset:
     """Load what a table says of images that need not be here: their features are.
 
     Args:
-        table, unseen_file, classes, annotators: as for `load_table`.
+        table, unseen_file, classes, annotators, empty: as for `load_table`.
 
     Raises:
-        UserError: a file is missing, or a row isn't as it should be (its number is named).
+        UserError: a file is missing, or rows aren't as they should be.
     """
-    table = Path(table)
-    rows, known = _checked_rows(table, unseen_file, classes, annotators)
-    data = _dataset(table, table.parent, rows, known)
+    source = Path(table) if isinstance(table, str | Path) else table
+    reading = Reading(unseen_file, classes, annotators, empty)
+    content = _read(source, reading, Faults(""), None)
+    data = _dataset(Path(), content.rows, content, empty)
     return replace(data, origin=(*data.origin, *_told(annotators)))
 
 
@@ -102,56 +148,69 @@ def _told(annotators: Annotators) -> tuple[tuple[str, str], ...]:
     return () if annotators is CANDIDATES else (("annotators", str(annotators)),)
 
 
-def _checked_rows(
-    table: Path, unseen_file: Path | None, classes: Path | None, annotators: Annotators
-) -> tuple[list[Row], Classes]:
-    rows = read_rows(table, annotators)
+def _read(source: Path | pd.DataFrame, reading: Reading, faults: Faults, base: Path | None) -> Rows:
+    """Rows and classes of a table, checked; faults get its name.
+
+    Args:
+        source: the table.
+        reading: how.
+        faults: gets all that is wrong, and raises it.
+        base: folder in which the images have to be; None where that isn't looked at.
+    """
+    table = read_table(source)
+    faults.where, faults.noted = table.name, table.faults.noted
+    rows = rows_of(table, reading.annotators)
     if not rows:
-        raise UserError(f"{table} lists no image.")
-    lists = [_names(file) if file else () for file in (classes, unseen_file)]
+        faults.check()
+        raise UserError(f"{table.name} lists no image.")
+    if table.notes:
+        say(f"{table.name}: {'; '.join(table.notes)}.")
+    rows = _without_empty(table.name, rows, reading.empty)
+    lists = [_names(file) if file else () for file in (reading.classes, reading.unseen_file)]
     rows = _joined(rows, [*lists[0], *lists[1]])
-    known = _classes(table, rows, unseen_file, classes)
-    _check_rows(table, rows, known)
-    return rows, known
+    rows, how = _with_splits(table.name, rows, reading, lists[1])
+    known = _classes(rows, reading, lists, faults)
+    check_rows(rows, known, faults, reading.empty)
+    if base is not None:
+        note_missing(rows, base, faults, "fail")
+    faults.check()
+    return Rows(rows, known, (*identity_of(source), *how))
 
 
-def _dataset(table: Path, base: Path, rows: Sequence[Row], known: Classes) -> Dataset:
-    number = {name: i for i, name in enumerate(known.names)}
-    return Dataset(
-        name="table",
-        classes=known.names,
-        seen=np.array([name not in known.unseen for name in known.names]),
-        paths=tuple(row.path for row in rows),
-        labels=np.array([number.get(row.label, UNKNOWN) for row in rows], dtype=np.int64),
-        splits=np.array([row.split for row in rows]),
-        reader=FileReader(base.resolve()),
-        candidates=_candidates(rows, number),
-        origin=(
-            ("table", str(table.resolve())),
-            ("table_sha256", sha256_of(table)),
-        ),
+def _without_empty(name: str, rows: list[Row], empty: str) -> list[Row]:
+    """Tell of images without label and candidates, and leave them out where that is wanted."""
+    without = [row for row in rows if not row.label and not row.candidates and row.path]
+    if not without or empty == "fail" or len(without) == len(rows):
+        return rows
+    what = "left out" if empty == "skip" else "kept, with every seen class as a candidate"
+    say(
+        f"{name}: {len(without)} of {len(rows)} images have neither label nor candidates "
+        f"({without[0].place} is the first): they are {what}"
+        + (" (--empty unlabelled keeps them)." if empty == "skip" else ".")
     )
+    gone = {row.place for row in without} if empty == "skip" else set()
+    return [row for row in rows if row.place not in gone]
 
 
-def _classes(
-    table: Path, rows: Sequence[Row], unseen_file: Path | None, classes_file: Path | None
-) -> Classes:
-    """All classes, and the unseen ones: marked or listed, or else those of test_unseen only."""
-    trained = {name for row in rows for name in row.candidates}
-    trained |= {row.label for row in rows if row.label and row.split != "test_unseen"}
-    marked = {row.label for row in rows if row.unseen and row.label}
-    own = {normal_form(name): name for name in _names(classes_file)} if classes_file else {}
-    if unseen_file:
-        marked |= {own.get(normal_form(name), name) for name in _names(unseen_file)}
-    unseen = marked or {row.label for row in rows if row.label} - trained
-    occurring = {row.label for row in rows if row.label} | trained | unseen
-    if not classes_file:
-        return Classes(tuple(sorted(occurring)), frozenset(unseen))
-    names = _names(classes_file)
-    beyond = sorted(unseen - set(names))
-    if beyond:
-        raise UserError(f"The unseen class '{beyond[0]}' is not listed in {classes_file}: add it.")
-    return Classes(names, frozenset(unseen))
+def _with_splits(
+    name: str, rows: list[Row], reading: Reading, listed: Sequence[str]
+) -> tuple[list[Row], tuple[tuple[str, str], ...]]:
+    """The rows with their splits, and what a drawn split is drawn from, for the origin."""
+    forms = {normal_form(name) for name in listed}
+    marked = {row.label for row in rows if row.unseen or normal_form(row.label) in forms}
+    marked = (marked | {*listed}) - {""}
+    if any(row.split for row in rows):
+        return written_splits(rows, marked), ()
+    rows = drawn_splits(rows, marked, reading.unseen, reading.test, reading.seed)
+    hidden = sorted({row.label for row in rows if row.split == "test_unseen"})
+    tested = sum(row.split == "test_seen" for row in rows)
+    say(
+        f"{name} tells no split: with seed {reading.seed}, {len(hidden)} classes are unseen"
+        + (f" ({', '.join(hidden[:3])}{', ...' if len(hidden) > 3 else ''})" if hidden else "")
+        + f" and {tested} images of the others are tested on."
+    )
+    shares = {"seed": reading.seed, "unseen": reading.unseen, "test": reading.test}
+    return rows, tuple((key, str(value)) for key, value in shares.items())
 
 
 def _joined(rows: Sequence[Row], listed: Sequence[str]) -> list[Row]:
@@ -170,6 +229,28 @@ def _joined(rows: Sequence[Row], listed: Sequence[str]) -> list[Row]:
     ]
 
 
+def _classes(
+    rows: Sequence[Row], reading: Reading, lists: Sequence[Sequence[str]], faults: Faults
+) -> Classes:
+    """All classes, and the unseen ones: marked or listed, or else those of test_unseen only."""
+    listed, unseen_listed = lists
+    trained = {name for row in rows for name in row.candidates if row.split != "test_unseen"}
+    trained |= {row.label for row in rows if row.label and row.split != "test_unseen"}
+    marked = {row.label for row in rows if row.unseen and row.label}
+    own = {normal_form(name): name for name in listed}
+    marked |= {own.get(normal_form(name), name) for name in unseen_listed}
+    unseen = marked or {row.label for row in rows if row.label} - trained
+    occurring = {row.label for row in rows if row.label} | trained | unseen
+    if not reading.classes:
+        return Classes(tuple(sorted(occurring)), frozenset(unseen))
+    beyond = sorted(unseen - set(listed))
+    if beyond:
+        faults.note(
+            "", f"the unseen class '{beyond[0]}' is not listed in {reading.classes}: add it."
+        )
+    return Classes(tuple(listed), frozenset(unseen))
+
+
 def _names(file: Path) -> tuple[str, ...]:
     try:
         lines = Path(file).read_text("utf-8-sig").splitlines()
@@ -181,79 +262,39 @@ def _names(file: Path) -> tuple[str, ...]:
     return names
 
 
-def _check_rows(table: Path, rows: Sequence[Row], known: Classes) -> None:
-    """Refuse a row that is wrong in itself, contradicts the class list, or comes twice."""
-    listed = frozenset(known.names)
-    before: dict[str, str] = {}
-    for row in rows:
-        fault = _fault_of_place(row) or _fault_of_labels(row, known, listed)
-        if not fault and row.path in before:
-            fault = f"'{row.path}' is listed in {before[row.path]} already: keep one of them."
-        if fault:
-            raise UserError(f"{table}, {row.place}: {fault}")
-        before[row.path] = row.place
+def _dataset(base: Path, rows: Sequence[Row], content: Rows, empty: str) -> Dataset:
+    known = content.known
+    number = {name: i for i, name in enumerate(known.names)}
+    seen = np.array([name not in known.unseen for name in known.names])
+    every = np.flatnonzero(seen).tolist() if empty == "unlabelled" else []
+    return Dataset(
+        name="table",
+        classes=known.names,
+        seen=seen,
+        paths=tuple(row.path for row in rows),
+        labels=np.array([number.get(row.label, UNKNOWN) for row in rows], dtype=np.int64),
+        splits=np.array([row.split for row in rows]),
+        reader=FileReader(base.resolve()),
+        candidates=_candidates(rows, number, every),
+        origin=content.origin,
+    )
 
 
-def _fault_of_place(row: Row) -> str | None:
-    path = PurePosixPath(row.path)
-    if not path.parts:
-        return "the path is empty."
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        return f"the path '{row.path}' leads out of the folder of images: write it relative to it."
-    if row.split not in SPLITS:
-        return f"unknown split '{row.split}'.{nearest(row.split, list(SPLITS))}"
-    return None
+def _candidates(
+    rows: Sequence[Row], number: dict[str, int], every: Sequence[int]
+) -> Candidates | None:
+    """The candidate sets; a training image without one has its label alone, others have none.
 
-
-def _fault_of_labels(row: Row, known: Classes, listed: frozenset[str]) -> str | None:
-    for name in (row.label, *row.candidates):
-        if name and name not in listed:
-            return f"the class '{name}' is not in the list of classes: add it there."
-    if row.split == "trainval" and not row.label and not row.candidates:
-        return "a training image needs a label or candidates."
-    if row.split != "trainval" and not row.label:
-        return f"an image of {row.split} needs a label."
-    for name in row.candidates:
-        if name in known.unseen:
-            return f"the candidate '{name}' is an unseen class: candidates are seen classes."
-    if row.label and (row.label in known.unseen) != (row.split == "test_unseen"):
-        kind = "an unseen" if row.label in known.unseen else "a seen"
-        return f"'{row.label}' is {kind} class, so its image can't be in {row.split}."
-    return None
-
-
-def _present(table: Path, base: Path, rows: list[Row], on_error: str) -> list[Row]:
-    """The rows whose image exists (`skip`), or a message that tells of the others (`fail`)."""
-    if not base.is_dir():
-        raise UserError(f"--root {base} is no folder: give the folder that the paths start from.")
-    inside = base.resolve()
-    missing, real = [], {}
-    for row in rows:
-        file = base / row.path
-        if not file.is_file():
-            missing.append(row)
-        elif file.is_symlink() and not file.resolve().is_relative_to(inside):
-            raise UserError(f"{table}, {row.place}: '{row.path}' is a link out of {base}.")
-        real[row.path] = file.resolve()
-    check_once(str(table), [(row.path, row.split) for row in rows if row.path in real], real)
-    if not missing:
-        return rows
-    named = ", ".join(f"{row.path} ({row.place})" for row in missing[:SHOWN])
-    more = ", ..." if len(missing) > SHOWN else ""
-    text = f"{table}: {len(missing)} of {len(rows)} images are not below {base}: {named}{more}."
-    if on_error == "fail" or len(missing) == len(rows):
-        raise UserError(f"{text} Give their folder as --root, or leave them out: --on-error skip.")
-    say(f"{text} They are left out.")
-    gone = {id(row) for row in missing}
-    return [row for row in rows if id(row) not in gone]
-
-
-def _candidates(rows: Sequence[Row], number: dict[str, int]) -> Candidates | None:
-    """The candidate sets; a training image without one has its label alone, others have none."""
-    if not any(row.candidates for row in rows):
+    Args:
+        rows: of the table.
+        number: of each class.
+        every: the candidates of an image without a label.
+    """
+    training = [row for row in rows if row.split == "trainval"]
+    if not any(row.candidates or not row.label for row in training):
         return None
-    sets = [
-        sorted({number[name] for name in row.candidates or (row.label,)})
+    sets: list[Sequence[int]] = [
+        sorted({number[name] for name in row.candidates or (row.label,) if name}) or every
         if row.split == "trainval"
         else []
         for row in rows

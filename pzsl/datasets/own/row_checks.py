@@ -1,0 +1,99 @@
+"""What is wrong with the rows of a table, in themselves and against the class list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pzsl.datasets.base import SPLITS
+from pzsl.datasets.own.faults import Faults
+from pzsl.datasets.own.rows import Row
+from pzsl.errors import nearest
+from pzsl.progress import say
+
+SHOWN = 3
+"""How many missing images a message names."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The class list of a table: names, and which of them are unseen."""
+
+    names: tuple[str, ...]
+    unseen: frozenset[str]
+
+
+def check_rows(rows: Sequence[Row], known: Classes, faults: Faults, empty: str) -> None:
+    """Note each row that is wrong in itself, contradicts the class list, or comes twice."""
+    listed = frozenset(known.names)
+    before: dict[str, str] = {}
+    for row in rows:
+        fault = _fault_of_place(row) or _fault_of_labels(row, known, listed, empty)
+        if not fault and row.path in before:
+            fault = f"'{row.path}' is listed in {before[row.path]} already: keep one of them."
+        if fault:
+            faults.note(row.place, fault)
+        before.setdefault(row.path, row.place)
+
+
+def _fault_of_place(row: Row) -> str | None:
+    path = PurePosixPath(row.path)
+    if not path.parts:
+        return "the path is empty."
+    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        return f"the path '{row.path}' leads out of the folder of images: write it relative to it."
+    if row.split not in SPLITS:
+        return f"unknown split '{row.split}'.{nearest(row.split, list(SPLITS))}"
+    return None
+
+
+def _fault_of_labels(row: Row, known: Classes, listed: frozenset[str], empty: str) -> str | None:
+    named = (row.label, *row.candidates) if row.split == "trainval" else (row.label,)
+    for name in named:
+        if name and name not in listed:
+            return f"the class '{name}' is not in the list of classes: add it there."
+    if row.split == "trainval" and not row.label and not row.candidates and empty != "unlabelled":
+        return "a training image needs a label or candidates."
+    if row.split != "trainval" and not row.label:
+        return f"an image of {row.split} needs a label."
+    for name in named[1:]:
+        if name in known.unseen:
+            return f"the candidate '{name}' is an unseen class: candidates are seen classes."
+    if row.label and (row.label in known.unseen) != (row.split == "test_unseen"):
+        kind = "an unseen" if row.label in known.unseen else "a seen"
+        return f"'{row.label}' is {kind} class, so its image can't be in {row.split}."
+    return None
+
+
+def note_missing(rows: Sequence[Row], base: Path, faults: Faults, on_error: str) -> set[str]:
+    """The places of rows whose image isn't there; noted as one fault, or said (`skip`).
+
+    Args:
+        rows: those that have a fault already are not looked at.
+        base: folder that the paths start from.
+        faults: get them, and links that lead out of the folder.
+        on_error: `fail` or `skip`.
+    """
+    if not base.is_dir():
+        faults.note("", f"--root {base} is no folder: give the folder that the paths start from.")
+        return set()
+    inside, missing, wrong = base.resolve(), [], faults.places
+    for row in rows:
+        if row.place in wrong:
+            continue
+        file = base / row.path
+        if not file.is_file():
+            missing.append(row)
+        elif file.is_symlink() and not file.resolve().is_relative_to(inside):
+            faults.note(row.place, f"'{row.path}' is a link out of {base}.")
+    if missing:
+        named = ", ".join(f"{row.path} ({row.place})" for row in missing[:SHOWN])
+        more = ", ..." if len(missing) > SHOWN else ""
+        text = f"{len(missing)} of {len(rows)} images are not below {base}: {named}{more}."
+        if on_error == "fail" or len(missing) == len(rows):
+            way = "Give their folder as --root, or leave them out: --on-error skip."
+            faults.note("", f"{text} {way}")
+        else:
+            say(f"{faults.where}: {text} They are left out.")
+    return {row.place for row in missing}

@@ -1,0 +1,179 @@
+"""Any table as a pandas frame of its cells: CSV, Parquet, JSON lines, or a frame itself."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pzsl.datasets.own.faults import Faults
+from pzsl.datasets.own.text_files import SEPARATORS, decode, find_dialect, read_bytes, records_of
+from pzsl.errors import UserError
+from pzsl.files import digest, sha256_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PARQUET = (".parquet", ".pq")
+JSON = (".json", ".jsonl", ".ndjson")
+FRAME = "the frame"
+
+
+@dataclass
+class Table:
+    """The cells of a table.
+
+    Attributes:
+        name: of the file, for messages.
+        frame: columns as they are called; the index holds the place of each row, `line 7`.
+        faults: what is wrong with it so far.
+        notes: what was found out of the way it is written.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    faults: Faults
+    notes: list[str] = field(default_factory=list)
+
+
+def read_table(source: Path | pd.DataFrame) -> Table:
+    """Read a table.
+
+    Args:
+        source: a `.parquet` file, `.jsonl` or `.json` (a line or an entry for each image), a frame,
+            or a text file with separators.
+
+    Raises:
+        UserError: it can't be read at all; faults of rows are noted.
+    """
+    if not isinstance(source, Path):
+        return _of_frame(source)
+    if source.suffix.lower() in PARQUET:
+        return _of_parquet(source)
+    if source.suffix.lower() in JSON:
+        return _of_json(source)
+    return _of_text(source)
+
+
+def identity_of(source: Path | pd.DataFrame) -> tuple[tuple[str, str], ...]:
+    """What tells a table from others: its path and hash, as a data set's origin."""
+    if isinstance(source, Path):
+        return (("table", str(source.resolve())), ("table_sha256", sha256_of(source)))
+    return (("table", FRAME), ("table_sha256", digest(source.to_csv())))
+
+
+def _frame(rows: list[list[Any]], columns: list[str], places: list[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame(rows, index=places, columns=range(len(columns)), dtype=object)
+    return frame.set_axis(columns, axis=1)
+
+
+def _of_text(file: Path) -> Table:
+    text, encoding = decode(read_bytes(file), str(file))
+    dialect = find_dialect(text)
+    faults, rows, places = Faults(str(file)), [], []
+    header: list[str] | None = None
+    line = 0
+    try:
+        for record in records_of(text, dialect):
+            line, fields = record
+            while fields and not fields[-1].strip() and len(fields) > len(header or ()):
+                fields.pop()
+            if not any(cell.strip() for cell in fields):
+                continue
+            if header is None:
+                header = [cell.strip() for cell in fields]
+            elif len(fields) == len(header):
+                rows.append(fields)
+                places.append(f"line {line}")
+            else:
+                faults.note(
+                    f"line {line}",
+                    f"{len(fields)} fields, but the header has {len(header)}: put quotes round a "
+                    f"field that holds a {_one(dialect.separator)}.",
+                )
+    except csv.Error as error:
+        faults.note(f"line {line + 1}", f"{error}: close the quotes that are opened.")
+    header = header or []
+    notes = []
+    if dialect.separator != ",":
+        notes.append(f"separated by {SEPARATORS[dialect.separator]}")
+    if encoding == "cp1252":
+        notes.append("not UTF-8, read as Windows-1252")
+    elif not encoding.startswith("utf-8"):
+        notes.append(encoding.upper())
+    if dialect.above:
+        notes.append(f"{dialect.above} lines above the header left out")
+    return Table(str(file), _frame(rows, header, places), faults, notes)
+
+
+def _one(separator: str) -> str:
+    return SEPARATORS[separator].removesuffix("s")
+
+
+def _of_frame(frame: Any) -> Table:
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame):
+        raise UserError(f"A table is a file or a pandas frame, not a {type(frame).__name__}.")
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()
+    return _numbered(frame, FRAME)
+
+
+def _numbered(frame: pd.DataFrame, name: str) -> Table:
+    cells = frame.astype(object).set_axis([str(column) for column in frame.columns], axis=1)
+    cells = cells.set_axis([f"row {number}" for number in range(1, len(frame) + 1)], axis=0)
+    return Table(name, cells, Faults(name))
+
+
+def _of_parquet(file: Path) -> Table:
+    content = read_parquet(file)
+    return _numbered(content.to_pandas(integer_object_nulls=True), str(file))
+
+
+def _of_json(file: Path) -> Table:
+    text, _ = decode(read_bytes(file), str(file))
+    faults = Faults(str(file))
+    found: list[tuple[str, Any]] = []
+    if text.lstrip().startswith("["):
+        try:
+            found = [(f"entry {n}", entry) for n, entry in enumerate(json.loads(text), start=1)]
+        except (ValueError, RecursionError) as error:
+            faults.note("", f"not JSON ({error}).")
+    else:
+        for number, line in enumerate(text.splitlines(), start=1):
+            try:
+                found += [(f"line {number}", json.loads(line))] if line.strip() else []
+            except (ValueError, RecursionError) as error:
+                faults.note(f"line {number}", f"not JSON ({error}).")
+    for place, entry in found:
+        if not isinstance(entry, dict):
+            faults.note(place, 'expected an object such as {"path": .., "label": ..}.')
+    entries = [(place, entry) for place, entry in found if isinstance(entry, dict)]
+    columns = list(dict.fromkeys(key for _, entry in entries for key in entry))
+    rows = [[entry.get(column) for column in columns] for _, entry in entries]
+    return Table(str(file), _frame(rows, columns, [place for place, _ in entries]), faults)
+
+
+def read_parquet(file: Path, columns: list[str] | None = None) -> Any:
+    """A Parquet file as a `pyarrow.Table`; only these columns, where they are named.
+
+    Raises:
+        UserError: pyarrow isn't installed, or the file can't be read.
+    """
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise UserError(
+            f"{file}: Parquet files need pyarrow: pip install 'pzsl[parquet]', or use a CSV."
+        ) from None
+    try:
+        return parquet.read_table(file, columns=columns)
+    except OSError as error:
+        raise UserError(f"{file} can't be read: {error.strerror or error}.") from None
+    except ArrowException as error:
+        raise UserError(f"{file} is no whole Parquet file ({error}).") from None

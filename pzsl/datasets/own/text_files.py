@@ -1,0 +1,137 @@
+"""Comma-separated files as programs write them: encoding, separator and quotes are found out."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from pzsl.datasets.own.columns import kind_of
+from pzsl.errors import UserError
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""First bytes of Excel's files, new and old."""
+ABOVE = 10
+"""Lines that may stand above the header."""
+LARGEST_FIELD = 2**31 - 1
+"""Letters of a field: as many as the csv module can be told on every system."""
+
+
+class Dialect(NamedTuple):
+    """How a file is written.
+
+    Attributes:
+        separator, quote: of its fields.
+        wrapped: whether each line is one quoted field, which holds the line.
+        above: records above the header.
+    """
+
+    separator: str
+    quote: str
+    wrapped: bool = False
+    above: int = 0
+
+
+class Record(NamedTuple):
+    """One line of a file: its number (of the last, where quotes hold line breaks) and fields."""
+
+    line: int
+    fields: list[str]
+
+
+def decode(content: bytes, where: str) -> tuple[str, str]:
+    """Text, and the encoding that it was in: UTF-8, UTF-16, UTF-32 or Windows-1252.
+
+    Raises:
+        UserError: it is an Excel workbook, or no text.
+    """
+    if content.startswith(WORKBOOKS):
+        raise UserError(f"{where} is an Excel workbook: save it as 'CSV UTF-8' and give that file.")
+    marked = next((name for mark, name in MARKS if content.startswith(mark)), None)
+    head = content[:4096]
+    if marked is None and b"\0" in head:
+        marked = "utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be"
+    for encoding in [marked] if marked else ["utf-8", "cp1252"]:
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if not any(letter < " " and letter not in "\t\r\n\f\v" for letter in set(text)):
+            return text, encoding
+    raise UserError(f"{where} is not text in UTF-8, UTF-16 or Windows-1252: save it as UTF-8.")
+
+
+def find_dialect(text: str) -> Dialect:
+    """The dialect in which most headers are known ones, in the first lines; else the commonest."""
+    given = text[:4].lower() == "sep="  # Excel's own first line
+    separators = [text[4:5]] if given and text[4:5] in SEPARATORS else list(SEPARATORS)
+    skipped = 1 if given else 0
+    best, most = Dialect(separators[0], '"', above=skipped), (0, 0)
+    for separator in separators:
+        for quote, wrapped in (('"', False), ("'", False), ('"', True)):
+            trial = Dialect(separator, quote, wrapped)
+            for number, fields in enumerate(_first_fields(text, trial, skipped)):
+                kinds = {kind_of(f) for f in fields if f[:1] not in "'\""} - {None}
+                score = (len(kinds), len(fields))
+                if score > most and (len(kinds) > 1 or number == 0):
+                    best, most = trial._replace(above=skipped + number), score
+    return best
+
+
+def _first_fields(text: str, dialect: Dialect, skipped: int) -> list[list[str]]:
+    """Fields of the first lines; none where they can't be of that dialect."""
+    try:
+        records = islice(_parsed(text, dialect, strict=False), skipped, skipped + ABOVE)
+        return [record.fields for record in records]
+    except csv.Error:
+        return []
+
+
+def records_of(text: str, dialect: Dialect) -> Iterator[Record]:
+    """The header and the records below it, without those that hold nothing at all.
+
+    Raises:
+        csv.Error: a quote isn't closed, or closes within a field.
+    """
+    yield from islice(_parsed(text, dialect, strict=True), dialect.above, None)
+
+
+def _parsed(text: str, dialect: Dialect, strict: bool) -> Iterator[Record]:
+    csv.field_size_limit(LARGEST_FIELD)
+    lines = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=dialect.separator,
+        quotechar=dialect.quote,
+        strict=strict,
+    )
+    for fields in lines:
+        if dialect.wrapped and len(fields) == 1:
+            inner = csv.reader(
+                io.StringIO(fields[0], newline=""), delimiter=dialect.separator, strict=strict
+            )
+            fields = next(inner, [])  # noqa: PLW2901
+        yield Record(lines.line_num, fields)
+
+
+def read_bytes(file: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        UserError: it can't be read.
+    """
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file} can't be read: {error.strerror or error}.") from None

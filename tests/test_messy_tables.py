@@ -1,0 +1,356 @@
+"""Tables as programs and people write them: accepted, or all faults are told at once."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from standin import plant
+
+from pzsl.datasets import UNKNOWN, load_dataset
+from pzsl.datasets.own.cells import list_separator, names_of, printed_list
+from pzsl.datasets.own.table import load_table
+from pzsl.errors import UsageError, UserError
+
+PATHS = [f"a/{i}.jpg" for i in range(1, 7)]
+LABELS = ["Füchsin", "wolf", "Füchsin", "wolf", "Füchsin", "lynx"]
+SETS = [["Füchsin", "wolf"], ["wolf"], ["wolf", "Füchsin"], ["wolf"], [], []]
+SPLITS = ["trainval"] * 4 + ["test_seen", "test_unseen"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    plant(tmp_path, PATHS)
+    return tmp_path
+
+
+def frame(**columns):
+    sets = ["|".join(names) for names in SETS]
+    table = pd.DataFrame({"path": PATHS, "label": LABELS, "candidates": sets, "split": SPLITS})
+    return table.assign(**columns)
+
+
+def sets_of(data):
+    names = np.array(data.classes)
+    return [
+        set(names[data.candidates.labels[start:end]].tolist())
+        for start, end in pairwise(data.candidates.offsets)
+    ]
+
+
+def is_as_written(data):
+    assert data.classes == ("Füchsin", "lynx", "wolf")
+    assert [data.classes[label] for label in data.labels] == LABELS
+    assert data.splits.tolist() == SPLITS and data.paths == tuple(PATHS)
+    assert sets_of(data) == [set(names) for names in SETS]
+
+
+def german_excel(file):
+    text = frame().rename(columns={"path": "Datei", "label": "Klasse", "candidates": "Kandidaten"})
+    file.write_bytes(text.to_csv(index=False, sep=";", lineterminator="\r\n").encode("cp1252"))
+
+
+def excel_unicode_text(file):
+    file.write_bytes(frame().to_csv(index=False, sep="\t").encode("utf-16"))
+
+
+def excel_with_its_own_first_line(file):
+    file.write_text("sep=;\r\n" + frame().to_csv(index=False, sep=";"), "utf-8-sig")
+
+
+def google_sheets(file):
+    sets = [", ".join(names) for names in SETS]
+    text = frame(candidates=sets).rename(columns={"path": "File name", "label": "Class Name"})
+    file.write_text(text.to_csv(index=False, lineterminator="\r\n") + ",,,\r\n,,,\r\n", "utf-8")
+
+
+def pandas_with_its_index(file):
+    frame(candidates=[str(names) for names in SETS]).to_csv(file)
+
+
+def numpy_lists(file):
+    frame(candidates=[str(np.array(names)) for names in SETS]).to_csv(file, index=False)
+
+
+def blanks_and_capitals(file):
+    labels = ["Füchsin ", "wolf", " Füchsin", "Wolf", "Füchsin", "lynx"]
+    frame(label=labels).rename(columns=lambda name: f" {name.upper()} ").to_csv(file, index=False)
+
+
+def trailing_separators(file):
+    lines = frame().to_csv(index=False).splitlines()
+    file.write_text("\n".join(f"{line},," for line in lines), "utf-8")
+
+
+def a_title_above(file):
+    file.write_text("Birds of 2024,,,\n\n" + frame().to_csv(index=False), "utf-8")
+
+
+def single_quotes(file):
+    frame().to_csv(file, index=False, quotechar="'", quoting=1)
+
+
+def lines_in_quotes(file):
+    lines = frame().to_csv(index=False).splitlines()
+    file.write_text("\n".join(f'"{line}"' for line in lines), "utf-8")
+
+
+def old_mac_line_ends(file):
+    file.write_bytes(frame().to_csv(index=False, lineterminator="\r").encode())
+
+
+def words_of_others_for_the_split(file):
+    splits = ["train", "Train", "val", "training", "test", "test"]
+    frame(split=splits).rename(columns={"split": "subset"}).to_csv(file, index=False)
+
+
+def windows_paths(file):
+    frame(path=[path.replace("/", "\\") for path in PATHS]).to_csv(file, index=False)
+
+
+TABLES = [
+    *(german_excel, excel_unicode_text, excel_with_its_own_first_line, google_sheets),
+    *(pandas_with_its_index, numpy_lists, blanks_and_capitals, trailing_separators, a_title_above),
+    *(single_quotes, lines_in_quotes, old_mac_line_ends, words_of_others_for_the_split),
+    windows_paths,
+]
+
+
+@pytest.mark.parametrize("write", TABLES)
+def test_a_messy_table_is_read_as_it_is_meant(folder, write):
+    write(folder / "t.csv")
+    is_as_written(load_table(folder / "t.csv"))
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (german_excel, r"separated by semicolons; not UTF-8, read as Windows-1252; 'Datei' is"),
+        (excel_unicode_text, "separated by tabs; UTF-16"),
+        (google_sheets, "'Class Name' is the label; the names in 'candidates' are separated by co"),
+        (blanks_and_capitals, "'wolf', 'Wolf' are 'wolf'|'Wolf', 'wolf'"),
+        (a_title_above, "2 lines above the header left out"),
+    ],
+)
+def test_what_was_found_out_is_said(folder, capsys, write, said):
+    write(folder / "t.csv")
+    load_table(folder / "t.csv")
+    import re
+
+    assert re.search(said, capsys.readouterr().err)
+
+
+# --- other kinds of files ------------------------------------------------------------------------
+
+
+def test_a_frame_json_lines_json_and_parquet_say_the_same(folder):
+    lists = frame(candidates=pd.Series(SETS))
+    lists.to_json(folder / "t.jsonl", orient="records", lines=True)
+    (folder / "t.json").write_text(lists.to_json(orient="records"), "utf-8")
+    is_as_written(load_table(lists, root=folder))
+    is_as_written(load_table(lists.set_index("path"), root=folder))
+    is_as_written(load_table(folder / "t.jsonl"))
+    is_as_written(load_table(folder / "t.json"))
+    pytest.importorskip("pyarrow")
+    lists.to_parquet(folder / "t.parquet")
+    is_as_written(load_table(folder / "t.parquet"))
+
+
+def test_numbers_with_missing_values_are_numbers(folder):
+    labels = [3, 5, np.nan, 7, 3, 9]
+    table = frame(label=labels, candidates=["3|5", "5|7", "3|7", "7", "", ""])
+    table.to_csv(folder / "t.csv", index=False)
+    for source in (folder / "t.csv", table):
+        data = load_table(source, root=folder)
+        assert data.classes == ("3", "5", "7", "9") and data.labels.tolist() == [0, 1, -1, 2, 0, 3]
+    table.to_csv(folder / "t.csv", index=False, sep=";", decimal=",")
+    assert load_table(folder / "t.csv").classes == ("3", "5", "7", "9")
+
+
+@pytest.mark.parametrize("content", ['{"path": 1\n[]\n', '[{"path": ', '["a"]', "1\n2\n"])
+def test_json_that_is_none_or_no_object_is_told(folder, content):
+    (folder / "t.jsonl").write_text(content, "utf-8")
+    with pytest.raises(UserError, match=r"not JSON|expected an object"):
+        load_table(folder / "t.jsonl")
+
+
+def test_extract_takes_a_frame(folder, tmp_path, tiny_weights):
+    import pzsl
+
+    out = tmp_path / "frame.h5"
+    result = pzsl.extract(
+        table=frame(), root=folder, model="tiny", pretrained=str(tiny_weights), out=out
+    )
+    assert (result["dataset"], result["images"], result["classes"]) == ("table", 6, 3)
+
+
+# --- all faults at once --------------------------------------------------------------------------
+
+
+def test_all_faults_are_told_each_with_its_line(folder):
+    rows = [
+        *("path,label,candidates,split", "a/1.jpg,fox,fox|wolf,trainval", "a/2.jpg,fox,,oops"),
+        *("a/3.jpg,fox", "../4.jpg,fox,,trainval", "a/5.jpg,,fox,test_seen"),
+        *("a/1.jpg,wolf,,trainval", "a/9.jpg,wolf,,trainval", ",wolf,,trainval"),
+    ]
+    (folder / "t.csv").write_text("\n".join(rows), "utf-8")
+    with pytest.raises(UserError) as caught:
+        load_table(folder / "t.csv")
+    text = str(caught.value)
+    assert text.startswith(f"{folder / 't.csv'}: 7 faults:\n")
+    for part in (
+        *("line 3: unknown split 'oops'", "line 4: 2 fields", "line 5: the path '../4.jpg' leads"),
+        *("line 6: an image of test_seen needs a label", "line 7: 'a/1.jpg' is listed in line 2"),
+        *("line 9: the path is empty", "a/9.jpg (line 8)"),
+    ):
+        assert part in text
+
+
+def test_at_most_twenty_faults_are_listed(folder):
+    rows = [f"{i}.jpg,fox,nowhere" for i in range(30)]
+    (folder / "t.csv").write_text("\n".join(["path,label,split", *rows]), "utf-8")
+    with pytest.raises(UserError) as caught:
+        load_table(folder / "t.csv")
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 22 and lines[0].endswith("30 faults:") and lines[-1] == "  and 10 more"
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("path,label,Label ,split", "two columns are called 'label'"),
+        ("name,label,split", "no column 'path': its columns are name, label, split"),
+        ("path,split", "no column 'label'"),
+    ],
+)
+def test_columns_that_are_missing_or_there_twice_are_told(folder, header, message):
+    (folder / "t.csv").write_text(f"{header}\na/1.jpg,fox,fox,trainval\n", "utf-8")
+    with pytest.raises(UserError, match=message):
+        load_table(folder / "t.csv")
+
+
+# --- images without a label ----------------------------------------------------------------------
+
+
+def half_labelled(folder):
+    table = frame(label=["Füchsin", "", "wolf", "", "Füchsin", "lynx"], candidates="")
+    table.to_csv(folder / "t.csv", index=False)
+    return folder / "t.csv"
+
+
+def test_images_without_a_label_are_left_out_and_counted(folder, capsys):
+    data = load_table(half_labelled(folder))
+    assert len(data.paths) == 4 and data.candidates is None
+    told = capsys.readouterr().err
+    assert "2 of 6 images have neither label nor candidates (line 3 is the first)" in told
+    assert "left out" in told
+
+
+def test_or_kept_with_every_seen_class_as_a_candidate(folder, capsys):
+    data = load_dataset("table", table=half_labelled(folder), empty="unlabelled")
+    assert data.labels[1] == UNKNOWN and "kept" in capsys.readouterr().err
+    assert sets_of(data)[:4] == [{"Füchsin"}, {"Füchsin", "wolf"}, {"wolf"}, {"Füchsin", "wolf"}]
+
+
+def test_or_refused(folder):
+    with pytest.raises(UserError, match="2 faults"):
+        load_table(half_labelled(folder), empty="fail")
+    with pytest.raises(UsageError, match="--empty is skip, unlabelled or fail, not 'drop'"):
+        load_table(half_labelled(folder), empty="drop")
+
+
+# --- a split that is drawn -----------------------------------------------------------------------
+
+
+def no_split(folder, sets=None):
+    plant(folder, [f"b/{i:02d}.jpg" for i in range(40)])
+    table = pd.DataFrame({"Image": [f"b/{i:02d}.jpg" for i in range(40)]})
+    table["Class"] = [f"bird {'abcd'[i % 4]}" for i in range(40)]
+    if sets:
+        table["candidates"] = [sets(label) for label in table["Class"]]
+    table.to_csv(folder / "t.csv", index=False)
+    return folder / "t.csv"
+
+
+def test_without_a_split_one_is_drawn_and_said(folder, capsys):
+    file = no_split(folder)
+    data = load_table(file, seed=3)
+    counts = {name: int((data.splits == name).sum()) for name in set(data.splits.tolist())}
+    assert counts == {"trainval": 24, "test_seen": 6, "test_unseen": 10}
+    assert "tells no split: with seed 3, 1 classes are unseen" in capsys.readouterr().err
+    assert load_table(file, seed=3).split_hash == data.split_hash
+    assert len({load_table(file, seed=seed).split_hash for seed in range(5)}) > 1
+    assert load_table(file, unseen=0.0, test=0.5).seen.all()
+
+
+def test_unseen_classes_that_are_given_stay_given(folder):
+    file = no_split(folder)
+    (folder / "unseen.txt").write_text("Bird B\n", "utf-8")
+    data = load_table(file, unseen_file=folder / "unseen.txt")
+    assert [c for c, seen in zip(data.classes, data.seen, strict=True) if not seen] == ["Bird B"]
+
+
+def test_no_class_is_drawn_that_others_need_as_a_candidate(folder):
+    data = load_table(no_split(folder, lambda label: f"{label}|bird a|bird c"))
+    hidden = [c for c, seen in zip(data.classes, data.seen, strict=True) if not seen]
+    assert hidden in (["bird b"], ["bird d"])
+    everything = load_table(no_split(folder, lambda label: "bird a|bird b|bird c|bird d"))
+    assert everything.seen.all() and (everything.splits == "test_seen").any()
+
+
+def test_one_name_in_a_column_called_labels_is_the_label(folder, capsys):
+    table = pd.DataFrame({"file": PATHS, "labels": ["fox", "fox", "wolf", "wolf", "owl", "owl"]})
+    table.to_csv(folder / "t.csv", index=False)
+    data = load_table(folder / "t.csv")
+    assert data.candidates is None and (data.labels != UNKNOWN).all()
+    assert "'labels' holds one name a row: the label" in capsys.readouterr().err
+
+
+# --- cells ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("['a', 'b']", ("a", "b")),
+        ('["a", "b"]', ("a", "b")),
+        ("['a' 'b']", ("a", "b")),
+        ("('a',)", ("a",)),
+        ("{'a'}", ("a",)),
+        ("[]", ()),
+        ("[1, 2.0]", ("1", "2")),
+        ("a|b | a||", ("a", "b")),
+        ("[unlabelled]", ("[unlabelled]",)),
+        ("", ()),
+        (None, ()),
+        (float("nan"), ()),
+        (["a", None, "b"], ("a", "b")),
+        (np.array(["a", "b"]), ("a", "b")),
+        (4.0, ("4",)),
+    ],
+)
+def test_names_of_a_cell(text, names):
+    assert names_of(text, "|") == names
+
+
+def test_a_printed_list_never_runs_anything():
+    assert printed_list("[__import__('os').getcwd()]") is None
+    assert printed_list("[" * 5000 + "]" * 5000) is None
+
+
+@pytest.mark.parametrize(
+    ("cells", "labels", "separator"),
+    [
+        (["a, b", "b, a", "a", "c, a", "b, c"], [], ","),
+        (["a; b", "b; c", "c; a", "a; c; b"], [], ";"),
+        (["a, b", "b"], ["a", "b"], ","),
+        (["mountain bike, all-terrain bike", "ox, bull"], [], "|"),
+        (["mountain bike, all-terrain bike"], ["mountain bike, all-terrain bike"], "|"),
+        (["a|b", "c, d"], [], "|"),
+        (["a", "b"], [], "|"),
+    ],
+)
+def test_what_separates_names(cells, labels, separator):
+    assert list_separator(cells, labels) == separator
