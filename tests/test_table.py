@@ -117,7 +117,7 @@ def test_a_class_list_decides_the_order_and_may_hold_more(folder):
     ("listed", "message"),
     [
         ("wolf\nlynx\nfox\n", r"line 3: the class 'dog' is not in the list"),
-        ("wolf\ndog\nfox\n", r"unseen class 'lynx' is not listed in"),
+        ("wolf\ndog\nfox\n", r"unseen class 'lynx' is not listed in --classes"),
         ("\n", "lists no class"),
     ],
 )

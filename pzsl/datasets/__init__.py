@@ -33,7 +33,7 @@ SOURCES: dict[str, Source] = {
     "table": Source(
         "pzsl.datasets.own:load_table",
         "--table FILE",
-        "your own images, a CSV or Parquet file of path, label, candidates, split",
+        "your own images, a table of path, label, candidates, split",
     ),
     "tar": Source(
         "pzsl.datasets.own:load_tar",

@@ -24,7 +24,8 @@ import numpy as np
 
 from pzsl.datasets.annotators import Annotators
 from pzsl.datasets.base import UNKNOWN, Candidates, Dataset
-from pzsl.datasets.names import join_spellings, normal_form, tidy, told_joins
+from pzsl.datasets.names import normal_form
+from pzsl.datasets.own.class_list import find_classes, join_rows, read_class_list
 from pzsl.datasets.own.drawn_split import drawn_splits, written_splits
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.row_checks import Classes, check_rows, note_missing
@@ -166,10 +167,11 @@ def _read(source: Path | pd.DataFrame, reading: Reading, faults: Faults, base: P
     if table.notes:
         say(f"{table.name}: {'; '.join(table.notes)}.")
     rows = _without_empty(table.name, rows, reading.empty)
-    lists = [_names(file) if file else () for file in (reading.classes, reading.unseen_file)]
-    rows = _joined(rows, [*lists[0], *lists[1]])
-    rows, how = _with_splits(table.name, rows, reading, lists[1])
-    known = _classes(rows, reading, lists, faults)
+    listed = read_class_list(reading.classes) if reading.classes else ()
+    unseen_listed = read_class_list(reading.unseen_file) if reading.unseen_file else ()
+    rows = join_rows(rows, [*listed, *unseen_listed])
+    rows, how = _with_splits(table.name, rows, reading, unseen_listed)
+    known = find_classes(rows, listed, unseen_listed, faults)
     check_rows(rows, known, faults, reading.empty)
     if base is not None:
         note_missing(rows, base, faults, "fail")
@@ -211,55 +213,6 @@ def _with_splits(
     )
     shares = {"seed": reading.seed, "unseen": reading.unseen, "test": reading.test}
     return rows, tuple((key, str(value)) for key, value in shares.items())
-
-
-def _joined(rows: Sequence[Row], listed: Sequence[str]) -> list[Row]:
-    """The rows with one spelling for each class: that of a list, else the commonest."""
-    written = [name for row in rows for name in (row.label, *row.candidates) if name]
-    spelling = join_spellings(written, listed)
-    told = told_joins(spelling)
-    if told:
-        say(told)
-    return [
-        row._replace(
-            label=spelling.get(row.label, ""),
-            candidates=tuple(dict.fromkeys(spelling[name] for name in row.candidates)),
-        )
-        for row in rows
-    ]
-
-
-def _classes(
-    rows: Sequence[Row], reading: Reading, lists: Sequence[Sequence[str]], faults: Faults
-) -> Classes:
-    """All classes, and the unseen ones: marked or listed, or else those of test_unseen only."""
-    listed, unseen_listed = lists
-    trained = {name for row in rows for name in row.candidates if row.split != "test_unseen"}
-    trained |= {row.label for row in rows if row.label and row.split != "test_unseen"}
-    marked = {row.label for row in rows if row.unseen and row.label}
-    own = {normal_form(name): name for name in listed}
-    marked |= {own.get(normal_form(name), name) for name in unseen_listed}
-    unseen = marked or {row.label for row in rows if row.label} - trained
-    occurring = {row.label for row in rows if row.label} | trained | unseen
-    if not reading.classes:
-        return Classes(tuple(sorted(occurring)), frozenset(unseen))
-    beyond = sorted(unseen - set(listed))
-    if beyond:
-        faults.note(
-            "", f"the unseen class '{beyond[0]}' is not listed in {reading.classes}: add it."
-        )
-    return Classes(tuple(listed), frozenset(unseen))
-
-
-def _names(file: Path) -> tuple[str, ...]:
-    try:
-        lines = Path(file).read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The list of classes {file} can't be read: {error}.") from None
-    names = tuple(tidy(line) for line in lines if line.strip())
-    if not names:
-        raise UserError(f"{file} lists no class: write one a line.")
-    return names
 
 
 def _dataset(base: Path, rows: Sequence[Row], content: Rows, empty: str) -> Dataset:
