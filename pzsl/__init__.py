@@ -17,13 +17,16 @@ _PUBLIC = {
     "train": "pzsl.training",
     "predict": "pzsl.inference",
     "refine": "pzsl.inference",
+    "apply_corrections": "pzsl.inference",
     "report": "pzsl.reports",
+    "review": "pzsl.inference",
     "load_dataset": "pzsl.datasets",
 }
 __all__ = [
     "PartialLabelClassifier",
     "__version__",
     "annotate",
+    "apply_corrections",
     "extract",
     "labels",
     "load_cache",
@@ -32,6 +35,7 @@ __all__ = [
     "predict",
     "refine",
     "report",
+    "review",
     "train",
 ]
 

@@ -41,7 +41,7 @@ def one_line(result: tuple[int, str, str], code: int, *words: str) -> None:
 
 COMMANDS = (
     *("demo", "datasets", "extract", "merge", "import", "export", "inspect", "prompts", "annotate"),
-    *("train", "methods", "report", "labels", "refine", "predict", "bench"),
+    *("train", "methods", "report", "labels", "review", "refine", "predict", "bench"),
 )
 
 

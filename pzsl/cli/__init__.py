@@ -27,6 +27,7 @@ from pzsl.cli import (
     prompts,
     refine,
     report,
+    review,
     train,
 )
 from pzsl.cli.command import App
@@ -58,6 +59,7 @@ app.command("train", short_help="Stage two: methods, noise rates and seeds.")(tr
 app.command("methods", short_help="What can be trained, with its source.")(methods.methods)
 app.command("report", short_help="Tables and one page with figures.")(report.report)
 app.command("labels", short_help="Which labels are wrong, and what they should be.")(labels.labels)
+app.command("review", short_help="A page to correct doubtful labels by hand.")(review.review)
 app.command("refine", short_help="Clean labels: the old name of labels.")(refine.refine)
 app.command("predict", short_help="Classes of new images, also ones never seen.")(predict.predict)
 app.command("env", short_help="This machine, as a bug report needs it.")(env.env)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def check_names(out: Path, names: Sequence[str]) -> None:
             )
 
 
-def write_table(out: Path, columns: dict[str, Sequence[Any]]) -> None:
+def write_table(out: Path, columns: Mapping[str, Sequence[Any]]) -> None:
     """Write columns of equal length; the file's ending says how.
 
     Args:

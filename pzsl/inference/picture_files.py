@@ -1,0 +1,117 @@
+"""The picture files of a cache's images: where they were, or where they have moved to."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from PIL import Image, ImageOps
+
+from pzsl.datasets import load_dataset
+from pzsl.datasets.reading import open_image
+from pzsl.encoders.images import eight_bits
+from pzsl.errors import UserError
+from pzsl.store import Cache
+
+OpenImage = Callable[[str], Image.Image]
+"""Opens the picture of an image id; OSError where there is none."""
+QUALITY = 80
+
+
+def find_pictures(cache: Cache, folder: Path | None = None) -> OpenImage:
+    """How the pictures of a cache are opened.
+
+    Args:
+        cache: whose images they are.
+        folder: where they lie now; None for the folder that the cache names.
+
+    Returns:
+        A function of an image id. An id is a path below the folder or, where there is no such
+        file, the file in it that has the longest end of the path in common with the id; one
+        that several files have in common counts as missing.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    origin = cache.provenance.get("origin") or {}
+    if folder is None and cache.dataset == "shapes":
+        drawn = load_dataset("shapes", seed=int(origin.get("seed", 0)))
+        return drawn.reader
+    root = folder or (Path(origin["root"]) if "root" in origin else None)
+    if root is None or (folder and not root.is_dir()):
+        raise UserError(
+            f"{folder} is no folder: give that of the pictures as --images."
+            if folder
+            else f"{cache.path} names no folder of pictures: give it as --images."
+        )
+    return _Folder(root)
+
+
+class _Folder:
+    """Pictures below a folder; its files are listed once, when the first has moved."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._by_name: dict[str, list[tuple[str, ...]]] | None = None
+
+    def __call__(self, image: str) -> Image.Image:
+        """Open the picture of an image id.
+
+        Raises:
+            OSError: it is missing, ambiguous, no whole image, or outside of the folder.
+        """
+        parts = PurePosixPath(image).parts
+        file = self.root.joinpath(*parts)
+        if not file.is_file():
+            file = self.root.joinpath(*self._moved(parts))
+        if not file.resolve().is_relative_to(self.root.resolve()):
+            raise OSError(f"{image} leads out of {self.root}")
+        return open_image(file)
+
+    def _moved(self, parts: tuple[str, ...]) -> tuple[str, ...]:
+        """The one file whose path ends as the id's does, for the longest such end."""
+        if self._by_name is None:
+            self._by_name = self._list()
+        alike = self._by_name.get(parts[-1] if parts else "", [])
+        common = [_common_end(parts, other) for other in alike]
+        best = [other for other, size in zip(alike, common, strict=True) if size == max(common)]
+        if len(best) != 1:
+            found = f"{len(best)} files are called so" if best else "no such file"
+            raise OSError(f"{'/'.join(parts)}: {found} below {self.root}")
+        return best[0]
+
+    def _list(self) -> dict[str, list[tuple[str, ...]]]:
+        found = defaultdict(list)
+        for folder, _, names in os.walk(self.root):
+            inside = Path(folder).relative_to(self.root).parts
+            for name in names:
+                found[name].append((*inside, name))
+        return found
+
+
+def _common_end(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    """How many names at the end of two paths are the same."""
+    count = 0
+    for left, right in zip(reversed(one), reversed(other), strict=False):
+        if left != right:
+            break
+        count += 1
+    return count
+
+
+def thumbnail(image: Image.Image, side: int) -> str:
+    """A picture as a JPEG data URI, at most `side` pixels wide and high, the right way up."""
+    upright = eight_bits(ImageOps.exif_transpose(image))
+    upright.thumbnail((side, side))
+    clear = upright.convert("RGBA") if "transparency" in upright.info else upright
+    if clear.mode in ("RGBA", "LA", "PA"):
+        clear = clear.convert("RGBA")
+        white = Image.new("RGBA", clear.size, "white")
+        clear = Image.alpha_composite(white, clear)
+    file = io.BytesIO()
+    clear.convert("RGB").save(file, "JPEG", quality=QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
