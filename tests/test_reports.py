@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import re
+import shlex
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,7 +20,11 @@ import pytest
 from records import CONFIG, METRICS, write_run
 
 from pzsl.errors import UsageError, UserError
+from pzsl.methods import make_options
 from pzsl.reports import report
+from pzsl.reports.provenance import command_of
+from pzsl.reports.records import Run
+from pzsl.training.config import Source, expand, read_settings
 
 HOSTILE = '<script>alert("x")</script>'
 
@@ -166,9 +173,110 @@ def test_unfinished_runs_are_counted_not_reported(runs, make):
     write_run(runs, "done")
     folder = runs / "sweep" / "begun"
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text("{}")
+    (folder / "config.json").write_text(json.dumps({**CONFIG, "seed": 1}))
     result = make()
     assert (result["finished"], result["unfinished"]) == (1, 1)
+    assert result["waiting"] == ["sweep/begun"]
+
+
+def test_failed_runs_are_counted_and_named_with_their_reason(runs, make, tmp_path):
+    write_run(runs, "done")
+    folder = write_run(runs, "bad", {"seed": 1})
+    (folder / "metrics.json").unlink()
+    (folder / "failed.json").write_text(json.dumps({"error": "the loss\nis NaN at epoch 3"}))
+    result = make("html")
+    assert result["failed"] == [{"path": "bad", "reason": "the loss is NaN at epoch 3"}]
+    assert (result["finished"], result["unfinished"]) == (1, 0)
+    assert "bad: the loss is NaN at epoch 3" in page_of(tmp_path)[0]
+
+
+def test_a_foreign_configuration_is_named_not_counted(runs, make):
+    write_run(runs, "done")
+    (runs / "model").mkdir()
+    (runs / "model" / "config.json").write_text('{"architectures": ["CLIPModel"]}')
+    result = make()
+    assert result["unfinished"] == 0
+    assert result["warnings"] == [
+        "Left out: model/config.json is not of a run: it has no 'method' and 'seed'."
+    ]
+
+
+def test_missing_seeds_are_named(runs, make):
+    for method, seeds in (("cc", 3), ("rc", 2)):
+        for seed in range(seeds):
+            write_run(runs, f"{method}{seed}", {"method": method, "seed": seed})
+    (row,) = make()["missing"]
+    assert (row["label"], row["seeds"]) == ("rc", [2])
+
+
+def test_a_rows_command_makes_its_configurations_again():
+    options = asdict(make_options("clip-pzsl", "paper", {"epochs": 7, "prototypes": False}))
+    runs = [
+        Run(
+            "x",
+            *("d", "c", "clip-pzsl", "paper", "noisy"),
+            0.15,
+            0.25,
+            seed,
+            {"labels": "both"},
+            {},
+        )
+        for seed in (0, 1, 4)
+    ]
+    text = {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in options.items()
+    }
+    runs = [
+        replace(run, few_shot=2, settings=text, environment={"cache": "my c.h5"}) for run in runs
+    ]
+    lines = command_of(runs).splitlines()
+    assert [line[-24:] for line in lines] == [
+        "--first-seed 0 --seeds 2",
+        "--first-seed 4 --seeds 1",
+    ]
+    words = shlex.split(lines[0])
+    given = dict(zip(words[2::2], words[3::2], strict=True))
+    assert (given["--cache"], given["--few-shot"], given["--labels"]) == ("my c.h5", "2", "both")
+    sets = [b for a, b in itertools.pairwise(words) if a == "--set"]
+    grid = expand(
+        Source("d", "c", "m"),
+        [given["--method"]],
+        [given["--preset"]],
+        [given["--noise"]],
+        [float(given["--rate"])],
+        [float(given["--eta"])],
+        range(2),
+        given["--labels"],
+        read_settings(sets),
+        [2],
+    )
+    assert [run.seed for run in grid] == [0, 1]
+    assert {(run.noise, run.rate, run.eta, run.few_shot) for run in grid} == {
+        ("noisy", 0.15, 0.25, 2)
+    }
+    assert all(dict(run.options) == options for run in grid)
+
+
+def test_the_page_tells_where_a_row_comes_from(runs, make, tmp_path):
+    folder = write_run(runs, "a b", {"model": "ViT-B-32"})
+    environment = {"cache": "cache/birds.h5", "device": "cpu", "packages": {"torch": "2.9"}}
+    (folder / "env.json").write_text(
+        json.dumps({**environment, "finished": "2026-01-02T03:04:05Z"})
+    )
+    make("html", "csv")
+    text, tags = page_of(tmp_path)
+    for expected in ("cache/birds.h5", "c" * 64, "torch 2.9", "2026-01-02T03:04:05Z", "ViT-B-32"):
+        assert expected in text
+    assert "pzsl train --cache cache/birds.h5 --method clip-pzsl --preset default" in text
+    assert {"../runs/a%20b/", "runs.csv"} <= set(tags.addresses)
+
+
+def test_a_broken_environment_costs_its_facts_only(runs, make):
+    folder = write_run(runs, "a")
+    (folder / "env.json").write_text("{")
+    result = make("html")
+    assert result["finished"] == 1 and "env.json is no valid JSON" in result["warnings"][0]
 
 
 # --- broken and hostile records ------------------------------------------------------------------
@@ -303,7 +411,8 @@ def test_the_page_stands_alone_and_shows_tables_and_curves(runs, make, tmp_path)
     sweep(runs)
     make("html")
     text, tags = page_of(tmp_path)
-    assert not [a for a in tags.addresses if not a.startswith("#")]  # works offline
+    own = ("#", "../runs/")  # works offline: nothing is loaded, and links stay on this machine
+    assert not [a for a in tags.addresses if not a.startswith(own)]
     assert not re.search(r"url\((?!#)", text) and "@import" not in text
     assert tags.tags.count("svg") == 1 + 2  # H over the rate; epochs for each of two rates
     words = " ".join(tags.text)

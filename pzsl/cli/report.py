@@ -45,12 +45,18 @@ def report(
     )
     for warning in result["warnings"]:
         say(f"Warning: {warning}")
+    for run in result["failed"]:
+        say(f"Failed: {run['path']}: {run['reason']}")
+    for row in result["missing"]:
+        seeds = ", ".join(map(str, row["seeds"]))
+        say(f"Missing: {row['dataset']}, {row['label']}, {row['setting']}: seed {seeds}")
     emit(result, as_json, text_of)
 
 
 def text_of(result: dict[str, Any]) -> str:
     """The tables of a report's answer, for people."""
-    unfinished = f", {result['unfinished']} unfinished" if result["unfinished"] else ""
-    counts = f"{result['finished']} finished runs{unfinished}; mean ± sample standard deviation."
+    others = {"unfinished": result["unfinished"], "failed": len(result["failed"])}
+    told = "".join(f", {count} {name}" for name, count in others.items() if count)
+    counts = f"{result['finished']} finished runs{told}; mean ± sample standard deviation."
     files = "\n".join(f"wrote {file}" for file in result["files"])
     return "\n\n".join([result["text"], counts, files])

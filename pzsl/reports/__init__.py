@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pzsl.errors import UsageError, nearest
 from pzsl.files import write_atomic
@@ -13,6 +15,7 @@ from pzsl.reports.groups import Row, rows_of
 from pzsl.reports.latex import latex
 from pzsl.reports.markdown import markdown
 from pzsl.reports.plain import plain
+from pzsl.reports.provenance import add_commands, missing_runs
 from pzsl.reports.records import Records, Run, read_runs
 from pzsl.reports.sheets import runs_csv, table_csv
 from pzsl.reports.tables import LAYOUTS, View, all_tables
@@ -49,7 +52,9 @@ def report(
         (ddof = 1; None for one seed) of each metric, a `_mark` as `add_marks` tells, and with a
         baseline the differences that `add_differences` tells; `standings` over all data sets and
         settings; `text`: the tables for a terminal; `files`: what was written; `finished` and
-        `unfinished` runs; `warnings`: one line for each record that was left out or mixed.
+        `unfinished` runs as numbers; `waiting`: folders of the latter; `failed`: path and reason
+        of each failed run; `missing`: seeds that others of a setting have; `warnings`: one line
+        for each record that was left out or mixed.
 
     Raises:
         UsageError: an unknown format, layout or metric, a precision out of range, or a baseline
@@ -60,11 +65,12 @@ def report(
     records = read_runs(Path(runs))
     pairs = rows_of(records.runs)
     add_marks(pairs)
+    add_commands(pairs)
     records.warnings += _mixed(records.runs)
     records.warnings += add_differences(pairs, baseline) if baseline else []
     rows, lines = [row for row, _ in pairs], standings(pairs)
     parts = all_tables(rows, lines, view, baseline)
-    contents = _contents(pairs, records, parts, formats)
+    contents = _contents(pairs, records, parts, formats, _link(Path(runs), Path(out)))
     for name, content in contents.items():
         write_atomic(Path(out) / name, content)
     return {
@@ -73,7 +79,10 @@ def report(
         "text": plain(parts),
         "files": [str(Path(out) / name) for name in contents],
         "finished": len(records.runs),
-        "unfinished": records.unfinished,
+        "unfinished": len(records.waiting),
+        "waiting": records.waiting,
+        "failed": [{"path": path, "reason": reason} for path, reason in records.failed],
+        "missing": missing_runs(pairs),
         "warnings": records.warnings,
     }
 
@@ -92,14 +101,18 @@ def _checked(formats: Sequence[str], view: View) -> View:
 
 
 def _contents(
-    pairs: list[tuple[Row, list[Run]]], records: Records, parts: Any, formats: Sequence[str]
+    pairs: list[tuple[Row, list[Run]]],
+    records: Records,
+    parts: Any,
+    formats: Sequence[str],
+    link: str,
 ) -> dict[str, str]:
     """The files of each format, by name."""
     contents = {}
     if "html" in formats:
         from pzsl.reports.page import render
 
-        contents["index.html"] = render(pairs, records, parts)
+        contents["index.html"] = render(pairs, records, parts, link, "csv" in formats)
     if "md" in formats:
         contents["table.md"] = markdown(parts, records.warnings)
     if "latex" in formats:
@@ -108,6 +121,14 @@ def _contents(
         contents["table.csv"] = table_csv([row for row, _ in pairs])
         contents["runs.csv"] = runs_csv(pairs)
     return contents
+
+
+def _link(runs: Path, out: Path) -> str:
+    """The way from the page to the folder of runs, as a link that moves with both."""
+    try:
+        return quote(Path(os.path.relpath(runs.resolve(), out.resolve())).as_posix())
+    except ValueError:  # on another drive of Windows
+        return runs.resolve().as_uri()
 
 
 def _mixed(runs: Sequence[Run]) -> list[str]:

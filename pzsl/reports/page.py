@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from itertools import islice
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -14,19 +15,28 @@ from markupsafe import Markup
 from pzsl.reports import figures, wording
 from pzsl.reports.figures import Series, Style
 from pzsl.reports.groups import Row, spread
+from pzsl.reports.provenance import facts_of, missing_runs
 from pzsl.reports.records import Records, Run
 from pzsl.reports.tables import Table
 
 Pairs = Sequence[tuple[Row, list[Run]]]
 
 
-def render(pairs: Pairs, records: Records, parts: Sequence[tuple[str, list[Table]]]) -> str:
+def render(
+    pairs: Pairs,
+    records: Records,
+    parts: Sequence[tuple[str, list[Table]]],
+    runs_link: str,
+    has_csv: bool,
+) -> str:
     """Render the page; every text in it that came from a record is escaped.
 
     Args:
         pairs: rows with their runs, in order.
         records: what was read, for counts and warnings.
         parts: the tables of each data set by its title; those of '' come first.
+        runs_link: from the page to the folder of runs.
+        has_csv: whether `runs.csv` lies beside the page.
     """
     rows = [row for row, _ in pairs]
     looks = figures.styles(list(dict.fromkeys(row["label"] for row in rows)))
@@ -42,8 +52,12 @@ def render(pairs: Pairs, records: Records, parts: Sequence[tuple[str, list[Table
     return environment.from_string(source).render(
         title=", ".join(dict.fromkeys(row["dataset"] for row in rows)),
         finished=len(records.runs),
-        unfinished=records.unfinished,
-        warnings=records.warnings,
+        waiting=records.waiting,
+        failed=records.failed,
+        missing=missing_runs(pairs),
+        warnings=by_kind(records.warnings),
+        runs_link=runs_link,
+        has_csv=has_csv,
         sections=sections,
         common=tables.get("", []),
         meaning=wording.MEANING,
@@ -64,8 +78,31 @@ def _section(anchor: str, title: str, pairs: Pairs, looks: dict[str, Style]) -> 
         "options": list(shared.items()),
         "legend": [(looks[label].colour, looks[label].glyph, label) for label in labels],
         "curves": _inline(_curves(rows, looks), f"{anchor}-h"),
+        "sources": [_source(row, runs) for row, runs in pairs],
         "epochs": _inline(_epochs(pairs, looks), f"{anchor}-e"),
     }
+
+
+def _source(row: Row, runs: Sequence[Run]) -> dict[str, Any]:
+    """Where one row comes from."""
+    return {
+        "label": row["label"],
+        "setting": wording.setting_text(row),
+        "facts": facts_of(row, runs),
+        "command": row["command"],
+        "paths": [(run.seed, run.path, quote(run.path)) for run in runs],
+    }
+
+
+def by_kind(warnings: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Warnings of one kind together: the first as it is, with the rest below it.
+
+    The kind of a warning is its first two words: `Left out`, `No curve`, `The runs`.
+    """
+    kinds: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for warning in warnings:
+        kinds[tuple(warning.split()[:2])].append(warning)
+    return [(group[0], group[1:]) for group in kinds.values()]
 
 
 def _facts(pairs: Pairs) -> list[tuple[str, str]]:

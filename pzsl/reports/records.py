@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class Run:
         options: everything else in its configuration, nested names joined by dots.
         metrics: one value for each of `METRICS`, None where unknown.
         history: one dict per epoch.
+        settings: the method's own options, a part of `options`.
+        environment: what it ran on (`env.json`), nested names joined by dots; {} where unknown.
     """
 
     path: str
@@ -55,6 +57,8 @@ class Run:
     metrics: dict[str, float | None]
     history: tuple[Epoch, ...] = ()
     few_shot: int = 0
+    settings: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -63,12 +67,14 @@ class Records:
 
     Attributes:
         runs: the finished ones, each configuration once.
-        unfinished: folders that have a configuration but no metrics yet.
+        waiting: folders of runs that have a configuration but no metrics yet.
+        failed: folder and reason of each run that says that it failed or diverged.
         warnings: one line for each file that was left out, and why.
     """
 
     runs: list[Run] = field(default_factory=list)
-    unfinished: int = 0
+    waiting: list[str] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -85,12 +91,12 @@ def read_runs(folder: Path) -> Records:
     records = Records()
     seen: dict[str, str] = {}
     for path in sorted(folder.rglob("config.json")):
-        if not (path.parent / "metrics.json").exists():
-            records.unfinished += 1
-            continue
         name = printable(path.parent.relative_to(folder).as_posix())
         try:
             config = _read_object(path)
+            if not (path.parent / "metrics.json").exists():
+                _sort_unfinished(name, path.parent, config, records)
+                continue
             run = _run(name, config, _read_object(path.parent / "metrics.json"))
         except UserError as error:
             records.warnings.append(f"Left out: {error}")
@@ -100,14 +106,47 @@ def read_runs(folder: Path) -> Records:
             records.warnings.append(f"Left out: {name} has the same configuration as {seen[same]}.")
             continue
         seen[same] = name
+        run = replace(run, environment=_environment(path.parent / "env.json", records.warnings))
         records.runs.append(_with_history(run, path.parent / "history.jsonl", records.warnings))
     if not records.runs:
-        found = f"{records.unfinished} unfinished, {len(records.warnings)} broken"
-        first = f" {records.warnings[0]}" if records.warnings else ""
+        found = (
+            f"{len(records.waiting)} unfinished, {len(records.failed)} failed, "
+            f"{len(records.warnings)} broken"
+        )
+        reasons = [f" {name}: {reason}" for name, reason in records.failed]
+        first = next(iter([*(f" {warning}" for warning in records.warnings), *reasons]), "")
         raise UserError(
             f"No finished run in '{folder}' ({found}): run pzsl train with --runs {folder}.{first}"
         )
     return records
+
+
+def _sort_unfinished(name: str, folder: Path, config: dict[str, Any], records: Records) -> None:
+    """Count a run without metrics as failed or as waiting.
+
+    Raises:
+        UserError: the configuration is not that of a run.
+    """
+    if not {"method", "seed"} <= config.keys():
+        raise UserError(f"{name}/config.json is not of a run: it has no 'method' and 'seed'.")
+    if not (folder / "failed.json").exists():
+        records.waiting.append(name)
+        return
+    told = _read_object(folder / "failed.json")
+    reasons = (told.get(key) for key in ("error", "reason", "message"))
+    reason = next((text for text in reasons if isinstance(text, str)), "no reason given")
+    records.failed.append((name, printable(" ".join(reason.split()))))
+
+
+def _environment(path: Path, warnings: list[str]) -> dict[str, str]:
+    """What a run ran on, as flat texts; a broken file costs its own facts only."""
+    if not path.exists():
+        return {}
+    try:
+        return dict(_flatten(_read_object(path)))
+    except UserError as error:
+        warnings.append(f"No versions and machine for a run: {error}")
+        return {}
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -144,6 +183,7 @@ def _run(name: str, config: dict[str, Any], metrics: dict[str, Any]) -> Run:
         eta=_number(config, "eta", f"{name}/config.json") or 0.0,
         seed=seed,
         options=dict(_flatten({**extra, **options})),
+        settings=dict(_flatten(options)),
         few_shot=int(_number(config, "few_shot", f"{name}/config.json") or 0),
         metrics={key: _number(metrics, key, f"{name}/metrics.json") for key in METRICS},
     )
@@ -183,8 +223,6 @@ def _flatten(options: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, s
 
 def _with_history(run: Run, path: Path, warnings: list[str]) -> Run:
     """The run with its epochs; without a (whole) history file the run keeps its metrics."""
-    from dataclasses import replace
-
     if not path.exists():
         return run
     epochs: list[Epoch] = []

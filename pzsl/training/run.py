@@ -191,6 +191,8 @@ def _write_record(
         "device": device,
         "packages": {"pzsl": __version__, **packages},
         "cache": str(cache.path),
+        "split_hash": cache.split_hash,
+        "templates": list(cache.templates),
         "annotation": cache.annotation,
         "encoder": {key: str(cache.provenance.get(key, "")) for key in ("model", "pretrained")},
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -1,0 +1,113 @@
+"""Where a row comes from: features, options, versions, machine, date, and how to make it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from pzsl.reports.groups import Row, setting_of
+from pzsl.reports.records import Run
+from pzsl.reports.wording import setting_text
+
+Pairs = Sequence[tuple[Row, list[Run]]]
+_FACTS = {
+    "device": "Device",
+    "platform": "Machine",
+    "python": "Python",
+    "cache": "Cache file",
+    "split_hash": "Split",
+    "templates": "Prompts",
+}
+"""Of a run's `env.json`, with their headings; `packages` and `encoder` are told beside these."""
+
+
+def add_commands(pairs: Pairs) -> None:
+    """Add `command` to each row: what makes its runs again, to be pasted into a shell."""
+    for row, runs in pairs:
+        row["command"] = command_of(runs)
+
+
+def command_of(runs: Sequence[Run]) -> str:
+    """The command lines that make a row's runs again, one for each stretch of seeds.
+
+    Every option is given, not those alone that differ from the preset's: the line stays right when
+    a default changes.
+    """
+    run = runs[0]
+    words = ["pzsl", "train", "--cache", run.environment.get("cache") or "CACHE"]
+    words += ["--method", run.method]
+    words += ["--preset", run.preset] if run.preset else []
+    words += ["--noise", run.noise] if run.noise else []
+    words += ["--rate", f"{run.rate!r}"] if run.rate is not None and run.noise != "uss" else []
+    words += ["--eta", f"{run.eta!r}"] if run.noise == "noisy" else []
+    words += ["--few-shot", str(run.few_shot)] if run.few_shot else []
+    words += ["--labels", run.options["labels"]] if "labels" in run.options else []
+    for name, value in run.settings.items():
+        words += ["--set", f"{name}={value}"]
+    line = shlex.join(words)
+    stretches = _stretches(one.seed for one in runs)
+    return "\n".join(f"{line} --first-seed {first} --seeds {count}" for first, count in stretches)
+
+
+def _stretches(seeds: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """First and length of each run of consecutive seeds."""
+    starts: list[list[int]] = []
+    for seed in sorted(set(seeds)):
+        if starts and seed == sum(starts[-1]):
+            starts[-1][1] += 1
+        else:
+            starts.append([seed, 1])
+    return ((first, count) for first, count in starts)
+
+
+def facts_of(row: Row, runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """What a row's runs were made from and on; several values where they differ."""
+    facts = [
+        ("Data set", row["dataset"]),
+        ("Encoder", _values(run.options.get("model", "") for run in runs)),
+        ("Cache hash", row["cache_hash"]),
+        ("Options that differ", row["variant"] or "none"),
+        ("Seeds", ", ".join(map(str, row["seeds"]))),
+        ("Finished", _period(run.environment.get("finished", "") for run in runs)),
+        ("Versions", _values(map(_versions, runs))),
+    ]
+    for key, name in _FACTS.items():
+        facts.append((name, _values(run.environment.get(key, "") for run in runs)))
+    return [(name, value) for name, value in facts if value]
+
+
+def _values(values: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(value for value in values if value))
+
+
+def _period(times: Iterable[str]) -> str:
+    """First and last of some UTC times, which sort as text."""
+    known = sorted(time for time in times if time)
+    return " to ".join(dict.fromkeys((known[0], known[-1]))) if known else ""
+
+
+def _versions(run: Run) -> str:
+    packages = {k: v for k, v in run.environment.items() if k.startswith("packages.")}
+    told = [f"{key.removeprefix('packages.')} {value}" for key, value in packages.items()]
+    told += [f"results {number}"] if (number := run.options.get("results")) else []
+    return ", ".join(told)
+
+
+def missing_runs(pairs: Pairs) -> list[dict[str, Any]]:
+    """The rows that lack seeds which others of their setting have.
+
+    Returns:
+        Dicts with `dataset`, `label`, `setting` and the missing `seeds`.
+    """
+    seeds: dict[tuple[Any, ...], set[int]] = defaultdict(set)
+    for row, _ in pairs:
+        seeds[row["dataset"], row["cache_hash"], *setting_of(row)] |= set(row["seeds"])
+    found = []
+    for row, _ in pairs:
+        every = seeds[row["dataset"], row["cache_hash"], *setting_of(row)]
+        if lacking := sorted(every - set(row["seeds"])):
+            names = {"dataset": row["dataset"], "label": row["label"]}
+            found.append({**names, "setting": setting_text(row), "seeds": lacking})
+    return found
