@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from pzsl.candidates import generate
-from pzsl.methods.core.candidate_entries import Support
+from pzsl.methods.core.candidate_entries import CandidateEntries
 from pzsl.methods.core.method import Problem
 from pzsl.store import CacheHeader, CacheWriter
 
@@ -42,7 +42,9 @@ def make_problem(
         eta=eta,
         seed=seed,
     )
-    support = Support.of(torch.from_numpy(sets.offsets), torch.from_numpy(sets.labels).long())
+    support = CandidateEntries.of(
+        torch.from_numpy(sets.offsets), torch.from_numpy(sets.labels).long()
+    )
     tensors = torch.from_numpy(points), torch.from_numpy(text)
     problem = Problem(tensors[0], support, tensors[1][:seen], tensors[1][seen:], scale=20.0)
     return problem, truth

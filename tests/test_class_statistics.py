@@ -21,12 +21,12 @@ from pzsl.methods.clip_pzsl.class_statistics import (
     find_space,
     gather,
     hubness,
-    left_out_weights,
-    without_hubs,
+    leave_one_out_weights,
+    subtract_hubness,
 )
 from pzsl.methods.clip_pzsl.method import ClipPzsl
 from pzsl.methods.clip_pzsl.noise_model import keep_inside
-from pzsl.models.prototypes import left_out_cosines, whitening, within_covariance
+from pzsl.models.prototypes import leave_one_out_cosines, whitening, within_covariance
 from pzsl.training.loop import fit
 from pzsl.training.run import refined_labels
 
@@ -80,28 +80,28 @@ def test_a_left_out_cosine_is_that_with_the_sum_of_the_others():
     total = weights @ images
     near = torch.from_numpy(images @ total)
     squares = torch.full((7,), float(total @ total), dtype=torch.float64)
-    found = left_out_cosines(near, squares, torch.from_numpy(weights)).numpy()
+    found = leave_one_out_cosines(near, squares, torch.from_numpy(weights)).numpy()
     for row in range(7):
         others = sum(weights[i] * images[i] for i in range(7) if i != row)
         assert found[row] == pytest.approx(images[row] @ others / np.linalg.norm(others), abs=1e-6)
 
 
 @pytest.mark.parametrize("whiten", [False, True])
-def test_prototypes_and_left_out_weights_equal_a_slow_loop(whiten):
+def test_prototypes_and_leave_one_out_weights_equal_a_slow_loop(whiten):
     problem, _ = make_problem(images=50, rate=0.4)
     support = problem.candidates
     weights, dense = ragged(problem)
     space = find_space(problem, support, weights, lambda rows: problem.images[rows], whiten)
-    place = lambda rows: space.place(problem.images[rows])  # noqa: E731
-    found = gather(problem, support, weights, place)
+    project = lambda rows: space.project(problem.images[rows])  # noqa: E731
+    found = gather(problem, support, weights, project)
     images = problem.images.double().numpy()
     centred = images - images.mean(0)
     metric = np.eye(16)
     if whiten:
         metric = whitening(torch.from_numpy(covariance(centred, dense)), 50).numpy()
-    placed = centred @ metric
-    placed /= np.linalg.norm(placed, axis=1, keepdims=True)
-    sums = dense.T @ placed
+    projected = centred @ metric
+    projected /= np.linalg.norm(projected, axis=1, keepdims=True)
+    sums = dense.T @ projected
     assert np.allclose(found.sums.numpy(), sums, atol=1e-4)
     assert np.allclose(found.counts.numpy(), dense.sum(0), atol=1e-5)
     prototypes = all_prototypes(found, torch.cat([problem.seen, problem.unseen]), 0.5)
@@ -109,17 +109,17 @@ def test_prototypes_and_left_out_weights_equal_a_slow_loop(whiten):
     assert np.allclose(prototypes[8:].norm(dim=1).numpy(), 0.5, atol=1e-5)
 
     logits = 20 * images @ problem.seen.double().numpy().T
-    answer = left_out_weights(
-        problem, support, weights, place, lambda rows: torch.from_numpy(logits)[rows].float(), 3.0
+    answer = leave_one_out_weights(
+        problem, support, weights, project, lambda rows: torch.from_numpy(logits)[rows].float(), 3.0
     )
     offsets = support.offsets.tolist()
     for row, (start, end) in enumerate(pairwise(offsets)):
         labels = support.labels[start:end].tolist()
         scores = []
         for label in labels:
-            others = sums[label] - dense[row, label] * placed[row]
+            others = sums[label] - dense[row, label] * projected[row]
             length = max(np.sqrt(others @ others), 1e-3)
-            scores.append(logits[row, label] + 3 * placed[row] @ others / length)
+            scores.append(logits[row, label] + 3 * projected[row] @ others / length)
         powers = np.exp(np.array(scores) - max(scores))
         assert np.allclose(answer[start:end].numpy(), powers / powers.sum(), atol=1e-3)
 
@@ -161,12 +161,12 @@ def test_a_label_that_draws_everything_is_a_hub_and_loses_its_lead():
     problem, _ = make_problem(images=40)
     logits = 20 * problem.images @ problem.seen.T
     logits[:, 2] += 5
-    freed = without_hubs(problem.candidates, lambda rows: logits[rows], 1.0)
+    freed = subtract_hubness(problem.candidates, lambda rows: logits[rows], 1.0)
     assert hubness(problem.candidates, lambda rows: logits[rows]).argmax() == 2
     everything = torch.arange(40)
     lead = [rows[:, 2].mean() - rows.mean() for rows in (logits, freed(everything))]
     assert lead[1] < 0.2 * lead[0]
-    same = without_hubs(problem.candidates, lambda rows: logits[rows], 0.0)
+    same = subtract_hubness(problem.candidates, lambda rows: logits[rows], 0.0)
     assert torch.equal(same(everything), logits)
 
 
@@ -224,7 +224,7 @@ def test_a_method_that_nobody_needs_any_more_is_gone_at_once():
     problem, _ = make_problem(images=60, rate=0.5, eta=0.3)
     method = fit(ClipPzsl(problem, make_options("clip-pzsl", "transductive"), torch.Generator()), 0)
     with torch.no_grad():
-        method.look(lambda: [problem.images])
+        method.observe_queries(lambda: [problem.images])
     there = weakref.ref(method)
     gc.disable()
     try:

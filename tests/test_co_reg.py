@@ -35,7 +35,7 @@ from pzsl.losses.co_reg import (
     warm_up_loss,
 )
 from pzsl.methods.co_reg.pseudo_labels import HISTORY, CoPseudoLabels
-from pzsl.methods.core.candidate_entries import Support
+from pzsl.methods.core.candidate_entries import CandidateEntries
 from pzsl.methods.core.method import Problem
 from pzsl.methods.core.views import Views, mixing_shares, perturb
 from pzsl.models.mixture import Mixture, fit_mixture, low_posterior
@@ -415,7 +415,9 @@ def annotated(images: int = 400, tilt: float = 0.9) -> tuple[Problem, np.ndarray
     text = unit(problem.seen.numpy() + tilt * rng.standard_normal((10, 32)) / 32**0.5)
     best = (problem.images @ t(text).T).topk(2, dim=1).indices.sort(dim=1).values
     offsets = torch.arange(0, 2 * images + 1, 2)
-    return replace(problem, seen=t(text), candidates=Support.of(offsets, best.flatten())), truth
+    return replace(
+        problem, seen=t(text), candidates=CandidateEntries.of(offsets, best.flatten())
+    ), truth
 
 
 @pytest.mark.parametrize(
@@ -694,7 +696,7 @@ def test_true_labels_help():
     for count in (0, 8):
         labelled = choose_labelled(truth, ids, count, 0)
         sets = give_labels(CandidateSets(offsets, labels.astype(np.int32)), truth, labelled)
-        support = Support.of(t(sets.offsets), t(sets.labels).long())
+        support = CandidateEntries.of(t(sets.offsets), t(sets.labels).long())
         told = replace(problem, candidates=support, labelled=t(labelled))
         method = fit(make("co-reg", told, epochs=6, lr=1e-2, alignment=0.02, **SOON), 0)
         assert (method.pseudo.trust[:, t(labelled)] == 1).all()
@@ -706,6 +708,6 @@ def test_true_labels_help():
 def test_the_prior_is_a_power_of_the_share_of_each_class(power, expected):
     problem, _ = make_problem(seen=3, images=10)
     labels = torch.tensor([0] * 5 + [1] * 3 + [2] * 2)
-    problem = replace(problem, candidates=Support.of(torch.arange(11), labels))
+    problem = replace(problem, candidates=CandidateEntries.of(torch.arange(11), labels))
     method = make("co-reg", problem, prior=power)
     assert method.pseudo.prior.tolist() == pytest.approx(expected, abs=1e-6)

@@ -27,7 +27,7 @@ from pzsl.losses.pico import move_prototypes
 from pzsl.losses.pop import purify
 from pzsl.losses.ragged import Rows
 from pzsl.methods.core.adapted import masked_softmax
-from pzsl.methods.core.candidate_entries import Support
+from pzsl.methods.core.candidate_entries import CandidateEntries
 from pzsl.models.unit import unit
 
 Array = np.ndarray
@@ -87,15 +87,15 @@ def rows_of(candidates: Array) -> Rows:
 
 def best_of(scores: Array, candidates: Array) -> list[int]:
     rows = rows_of(candidates)
-    best = best_candidate(torch.from_numpy(scores), torch.zeros(len(rows.local)), rows)
+    best = best_candidate(torch.from_numpy(scores), torch.zeros(len(rows.batch_row)), rows)
     return (rows.cells[best] % candidates.shape[1]).tolist()
 
 
-def support_of(candidates: Array) -> Support:
+def support_of(candidates: Array) -> CandidateEntries:
     rows, labels = np.nonzero(candidates)
     counts = np.bincount(rows, minlength=len(candidates))
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    return Support.of(torch.from_numpy(offsets), torch.from_numpy(labels))
+    return CandidateEntries.of(torch.from_numpy(offsets), torch.from_numpy(labels))
 
 
 def agree(

@@ -19,7 +19,7 @@ from pzsl.errors import UsageError
 from pzsl.methods import METHODS, load_method, make_options
 from pzsl.methods.clip_pzsl.oracle import tell
 from pzsl.methods.core.adapted import AdaptedOptions
-from pzsl.methods.core.candidate_entries import OUTSIDE, Support
+from pzsl.methods.core.candidate_entries import OUTSIDE, CandidateEntries
 from pzsl.methods.core.method import Method, Problem
 from pzsl.methods.core.views import perturb
 from pzsl.methods.partial_label.partial_method import Batch, PartialMethod
@@ -74,7 +74,7 @@ def one_step(method: Method, rows: torch.Tensor) -> None:
         method.after_step(rows)
 
 
-def restricted(logits: torch.Tensor, support: Support, rows: torch.Tensor) -> np.ndarray:
+def restricted(logits: torch.Tensor, support: CandidateEntries, rows: torch.Tensor) -> np.ndarray:
     """Softmax over each image's candidates, by a slow loop, in the order of the entries."""
     out = []
     for row, values in zip(rows.tolist(), logits.detach().double().numpy(), strict=True):
@@ -288,7 +288,7 @@ def test_sets_of_one_and_sets_of_all_classes(name, preset):
     sizes = torch.where(torch.arange(48) % 2 == 0, 1, 8)
     labels = [label for row in range(48) for label in ([truth[row]] if row % 2 == 0 else range(8))]
     offsets = torch.cat([torch.zeros(1, dtype=torch.int64), sizes.cumsum(0)])
-    candidates = Support.of(offsets, torch.tensor(labels))
+    candidates = CandidateEntries.of(offsets, torch.tensor(labels))
     problem = replace(problem, candidates=candidates, truth=torch.from_numpy(truth))
     method = fit(make(name, problem, preset), 0)
     check_whole(method, problem)
@@ -502,7 +502,7 @@ def test_augmented_features_stay_near_and_follow_the_generator():
 
 
 def test_the_oracle_is_told_what_is_known_and_keeps_the_candidates_of_the_rest():
-    candidates = Support.of(torch.tensor([0, 2, 3, 6]), torch.tensor([0, 1, 2, 0, 1, 3]))
+    candidates = CandidateEntries.of(torch.tensor([0, 2, 3, 6]), torch.tensor([0, 1, 2, 0, 1, 3]))
     told = tell(candidates, torch.tensor([3, -1, 0]))
     assert told.offsets.tolist() == [0, 1, 2, 3]
     assert told.labels.tolist() == [3, 2, 0]

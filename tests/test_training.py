@@ -462,9 +462,11 @@ def test_restricting_gives_an_image_without_candidates_all_of_them():
         seed=0,
     )
     assert sets.sizes().tolist() == [1, 1, 1]
-    from pzsl.methods.core.candidate_entries import Support
+    from pzsl.methods.core.candidate_entries import CandidateEntries
 
-    support = Support.of(torch.from_numpy(sets.offsets), torch.from_numpy(sets.labels).long())
+    support = CandidateEntries.of(
+        torch.from_numpy(sets.offsets), torch.from_numpy(sets.labels).long()
+    )
     left = support.restrict(torch.arange(3), torch.tensor([-1, 0, 1, 2]), 3)
     assert left.sizes.tolist() == [3, 3, 3]
     assert left.labels.tolist() == [0, 1, 2] * 3

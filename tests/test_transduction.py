@@ -14,7 +14,7 @@ import pzsl
 from pzsl.errors import UsageError
 from pzsl.methods import make_options
 from pzsl.methods.clip_pzsl.method import ClipPzsl
-from pzsl.methods.clip_pzsl.transduction import PATIENCE, PULL, ROUNDS, Crowd
+from pzsl.methods.clip_pzsl.transduction import PATIENCE, PULL, ROUNDS, TransductivePrototypes
 from pzsl.training.loop import fit
 
 
@@ -35,22 +35,27 @@ def images_of_all(count=60, poor=0.5):
     return replace(problem, unseen=unseen), torch.from_numpy(images), label
 
 
-def slow_scores(start, placed, guess, weight):
+def slow_scores(start, projected, initial_prototypes, weight):
     """Scores after all rounds: each image's prototypes summed up anew without it."""
-    start, placed, guess = (each.double().numpy() for each in (start, placed, guess))
-    count, seen = len(start), start.shape[1] - len(guess)
+    start, projected, initial_prototypes = (
+        each.double().numpy() for each in (start, projected, initial_prototypes)
+    )
+    count, seen = len(start), start.shape[1] - len(initial_prototypes)
     scores = start.copy()
     for _ in range(ROUNDS):
         mass = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
         after = scores.copy()
-        for label in range(len(guess)):
+        for label in range(len(initial_prototypes)):
             own = mass[:, seen + label]
             for image in range(count):
-                others = sum(own[row] * placed[row] for row in range(count) if row != image)
-                prototype = guess[label] + PULL / (PATIENCE + own.sum()) * others
+                others = sum(own[row] * projected[row] for row in range(count) if row != image)
+                prototype = initial_prototypes[label] + PULL / (PATIENCE + own.sum()) * others
                 prototype = prototype / max(1, np.sqrt(prototype @ prototype))
-                plain = start[image, seen + label] - weight * placed[image] @ guess[label]
-                after[image, seen + label] = plain + weight * placed[image] @ prototype
+                plain = (
+                    start[image, seen + label]
+                    - weight * projected[image] @ initial_prototypes[label]
+                )
+                after[image, seen + label] = plain + weight * projected[image] @ prototype
         scores = after
     return scores
 
@@ -58,12 +63,12 @@ def slow_scores(start, placed, guess, weight):
 def test_each_image_is_scored_by_the_prototypes_that_all_others_make():
     generator = torch.Generator().manual_seed(0)
     start = 3 * torch.randn(12, 5, generator=generator)
-    placed = F.normalize(torch.randn(12, 6, generator=generator), dim=-1)
-    guess = 0.5 * F.normalize(torch.randn(2, 6, generator=generator), dim=-1)
-    blocks = [(start[:7], placed[:7]), (start[7:], placed[7:])]
-    crowd = Crowd(guess, 2.0, lambda: iter(blocks))
-    expected = slow_scores(start, placed, guess, 2.0)
-    assert np.allclose(crowd.rescore(start, placed).numpy(), expected, atol=1e-4)
+    projected = F.normalize(torch.randn(12, 6, generator=generator), dim=-1)
+    initial_prototypes = 0.5 * F.normalize(torch.randn(2, 6, generator=generator), dim=-1)
+    blocks = [(start[:7], projected[:7]), (start[7:], projected[7:])]
+    prototypes = TransductivePrototypes(initial_prototypes, 2.0, lambda: iter(blocks))
+    expected = slow_scores(start, projected, initial_prototypes, 2.0)
+    assert np.allclose(prototypes.rescore(start, projected).numpy(), expected, atol=1e-4)
     assert not np.allclose(expected, start.numpy(), atol=0.1)
 
 
@@ -73,7 +78,7 @@ def test_the_default_does_not_look_and_transduction_does():
         method = trained(problem, unseen_points=points)
         with torch.no_grad():
             before = method.scores(images)
-            method.look(lambda: [images])
+            method.observe_queries(lambda: [images])
             after = method.scores(images)
         assert torch.equal(before, after) == same
         assert torch.equal(before[:, :8], after[:, :8])  # seen labels have images of their own
@@ -84,7 +89,7 @@ def test_how_images_are_cut_into_blocks_changes_nothing():
     method, found = trained(problem, unseen_points="test"), []
     for size in (60, 7):
         with torch.no_grad():
-            method.look(lambda size=size: images.split(size))
+            method.observe_queries(lambda size=size: images.split(size))
             found.append(torch.cat([method.scores(block) for block in images.split(size)]))
     assert torch.allclose(*found, atol=1e-4)
 
@@ -95,7 +100,7 @@ def test_other_images_make_up_for_poor_names():
     for points in ("none", "test"):
         method = trained(problem, unseen_points=points, prototype_share=0.3)
         with torch.no_grad():
-            method.look(lambda: [images])
+            method.observe_queries(lambda: [images])
             found = method.scores(images)[:, 8:].argmax(1).numpy() + 8
         right.append((found == label)[label >= 8].mean())
     assert right[1] > right[0] + 0.05
@@ -107,7 +112,7 @@ def test_no_unseen_class_and_a_single_image_are_no_trouble():
     for part, some in ((without, images), (problem, images[:1])):
         method = trained(part, unseen_points="test")
         with torch.no_grad():
-            method.look(lambda some=some: [some])
+            method.observe_queries(lambda some=some: [some])
             assert method.scores(some).isfinite().all()
 
 

@@ -20,7 +20,7 @@ from pzsl.bench.timing import interleaved
 from pzsl.candidates import generate
 from pzsl.device import cores
 from pzsl.methods import load_method, make_options
-from pzsl.methods.core import Method, Problem, Support
+from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.store import CacheHeader, CacheWriter
 from pzsl.training.loop import batches, epoch_generator, fit, make_optimizer
 from pzsl.training.run import one_thread
@@ -211,7 +211,9 @@ def made_problem(size: Size) -> Problem:
     images, labels, text = made_features(size)
     ids, everything = [str(row) for row in range(size.images)], np.ones(size.seen, bool)
     sets = generate("uniform", truth=labels, ids=ids, seen=everything, rate=RATE, seed=0)
-    support = Support.of(torch.from_numpy(sets.offsets), torch.from_numpy(sets.labels).long())
+    support = CandidateEntries.of(
+        torch.from_numpy(sets.offsets), torch.from_numpy(sets.labels).long()
+    )
     vectors = torch.from_numpy(text)
     return Problem(torch.from_numpy(images), support, vectors[: size.seen], vectors[size.seen :])
 

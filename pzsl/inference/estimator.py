@@ -17,7 +17,7 @@ from pzsl.device import resolve_device
 from pzsl.errors import UsageError, UserError
 from pzsl.exchange.vectors import as_unit, check_vectors
 from pzsl.methods import METHODS, make_options
-from pzsl.methods.core import Method, Problem, Support
+from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.training import RunConfig
 from pzsl.training.loop import fit, fit_all
 from pzsl.training.run import calibrate, make_method, one_thread, refined_labels
@@ -111,7 +111,7 @@ class PartialLabelClassifier:
         device = problem.seen.device
         scores = np.empty((len(images), len(self.classes_)), dtype=np.float32)
         with torch.no_grad():
-            self.method_.look(lambda: (block.to(device) for block in blocks))
+            self.method_.observe_queries(lambda: (block.to(device) for block in blocks))
             for start, block in zip(range(0, len(images), BLOCK), blocks, strict=False):
                 found = self.method_.scores(block.to(device))
                 found[:, : len(problem.seen)] -= self.gamma_
@@ -161,7 +161,9 @@ class PartialLabelClassifier:
     ) -> Problem:
         column = np.cumsum(self.seen_) - 1
         offsets, entries = sets.offsets, column[sets.labels]
-        support = Support.of(*(torch.from_numpy(part).to(device) for part in (offsets, entries)))
+        support = CandidateEntries.of(
+            *(torch.from_numpy(part).to(device) for part in (offsets, entries))
+        )
         text = torch.from_numpy(labels).to(device)
         seen = torch.from_numpy(self.seen_).to(device)
         pixels = torch.from_numpy(images).to(device)

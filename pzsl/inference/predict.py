@@ -68,7 +68,7 @@ def predict(
                 encoded.append((read, encoder.encode_images(torch.stack(pixels))))
             bar.update(len(batch))
     with torch.no_grad():
-        trained.method.look(lambda: [embeddings for _, embeddings in encoded])
+        trained.method.observe_queries(lambda: [embeddings for _, embeddings in encoded])
     found = [answer for block in encoded for answer in _answers(trained, *block, top)]
     return {"classes": len(trained.names), "images": found, "failed": failed}
 

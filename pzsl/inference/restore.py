@@ -127,7 +127,7 @@ def restore(record: Record, names: tuple[str, ...] = (), text: Tensor | None = N
         method = make_method(record.config, problem, record.config.seed)
         _load(method, record.folder / "model.safetensors", len(names))
         if names:
-            method.renew()
+            method.add_classes()
     return Trained(cache, task, method.eval(), record.gamma, (*class_names(cache), *names))
 
 

@@ -15,18 +15,18 @@ class Rows(NamedTuple):
     """How m values lie in the rows of a (B, K) array of which they are some cells.
 
     Attributes:
-        local: (m,) the row of each value, ascending.
+        batch_row: (m,) the row of each value, ascending.
         offsets: (B + 1,) row i has the values `offsets[i]:offsets[i + 1]`, at least one.
         cells: (m,) position of each value in the flattened (B, K).
     """
 
-    local: Tensor
+    batch_row: Tensor
     offsets: Tensor
     cells: Tensor
 
     def spread(self, each: Tensor) -> Tensor:
         """A value per row (B,) to each of the row's entries (m,)."""
-        return each.index_select(0, self.local)
+        return each.index_select(0, self.batch_row)
 
     def take(self, dense: Tensor) -> Tensor:
         """The values (m,) of an array (B, K)."""
@@ -42,14 +42,14 @@ def row_max(values: Tensor, rows: Rows) -> Tensor:
     """Largest value of each row, (B,)."""
     if values.device.type == "mps":  # it knows no segments
         empty = values.new_full((len(rows.offsets) - 1,), -torch.inf)
-        return empty.scatter_reduce_(0, rows.local, values, "amax")
+        return empty.scatter_reduce_(0, rows.batch_row, values, "amax")
     return torch.segment_reduce(values, "max", offsets=rows.offsets)
 
 
 def row_sum(values: Tensor, rows: Rows) -> Tensor:
     """Sum of each row, (B,)."""
     if values.device.type == "mps":
-        return values.new_zeros(len(rows.offsets) - 1).index_add_(0, rows.local, values)
+        return values.new_zeros(len(rows.offsets) - 1).index_add_(0, rows.batch_row, values)
     return torch.segment_reduce(values, "sum", offsets=rows.offsets)
 
 
@@ -79,4 +79,4 @@ def first_largest(values: Tensor, rows: Rows) -> Tensor:
     first = torch.searchsorted(largest, rows.offsets[:-1])
     if not len(largest):
         return rows.offsets[:-1]
-    return largest[torch.minimum(first, first[rows.local[-1]]).clamp_max(len(largest) - 1)]
+    return largest[torch.minimum(first, first[rows.batch_row[-1]]).clamp_max(len(largest) - 1)]

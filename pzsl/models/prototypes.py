@@ -67,7 +67,7 @@ def whitening(covariance: Tensor, images: int) -> Tensor:
     return whole.mul_(level.sqrt()).to(covariance)
 
 
-def left_out_cosines(
+def leave_one_out_cosines(
     near: Tensor, squares: Tensor, weights: Tensor, shortest: float = 1e-3
 ) -> Tensor:
     """Cosines of images with the prototypes that the others make, without the image itself.
@@ -97,7 +97,7 @@ def unseen_prototypes(
         seen: (K, D) label embeddings of the seen classes.
         unseen: (U, D) of the unseen ones.
         share: (K,) weight of each seen class relative to the mean, at most 1.
-        strength: length of the answer (below one: it is a guess).
+        strength: length of the unseen prototypes; below one, as they are estimates.
 
     Returns:
         (U, D), rows of length `strength`.

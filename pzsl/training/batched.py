@@ -22,8 +22,7 @@ TOGETHER = 32
 def run_together(jobs: Sequence[Job]) -> Iterator[None]:
     """Do runs side by side: whenever several have alike networks to train, in one program.
 
-    All go on to their next training before any is trained; those that no other is like are
-    trained by themselves.
+    Advance every run to its next fit, then train equal ones stacked and the rest one by one.
 
     Args:
         jobs: the runs; 32 at a time share the memory of the device.
@@ -77,16 +76,16 @@ def fit_together(fits: Sequence[Fit]) -> None:
     for epoch in range(fits[0].start, first.epochs):
         losses = _epoch(stack, fits, optimizer, epoch)
         if any(fitting.on_epoch for fitting in fits):
-            stack.settle()
+            stack.write_back()
             _give_moments(fits, optimizer)
         for fitting, loss in zip(fits, losses.tolist(), strict=True):
             finite_loss(loss, fitting.method, epoch)
             if fitting.on_epoch:
                 fitting.on_epoch(epoch, loss)
-    stack.settle()
+    stack.write_back()
     with torch.no_grad():
         for fitting in fits:
-            fitting.method.finish()
+            fitting.method.finalize()
 
 
 def _epoch(stack: Stack, fits: Sequence[Fit], optimizer: AdamW, epoch: int) -> Tensor:

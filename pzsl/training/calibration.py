@@ -101,7 +101,7 @@ def _score(
     side = np.arange(width) < seen
     blocks, parts = torch.split(check, BLOCK), []
     with torch.no_grad():
-        method.look(lambda: (problem.images[rows] for rows in blocks))
+        method.observe_queries(lambda: (problem.images[rows] for rows in blocks))
         for start, rows in zip(range(0, len(check), BLOCK), blocks, strict=True):
             scores = method.scores(problem.images[rows])[:, :width].cpu().numpy()
             parts.append(summarise(scores, target[start : start + BLOCK], side))

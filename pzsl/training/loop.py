@@ -74,7 +74,7 @@ def fit(
             if on_epoch:
                 on_epoch(epoch, loss)
     with torch.no_grad():
-        method.finish()
+        method.finalize()
     return method
 
 

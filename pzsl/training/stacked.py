@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pzsl.methods.clip_pzsl import ClipPzsl, Oracle
-from pzsl.methods.core import AdaptedMethod, Method, Support
+from pzsl.methods.core import AdaptedMethod, CandidateEntries, Method
 from pzsl.methods.partial_label import Cavl, Cc, Pop, Proden, Rc
 from pzsl.models.factored import matrices
 
@@ -35,7 +35,7 @@ class Stack(nn.Module):
     """R methods of one kind with the same options, as many classes and steps, trained together.
 
     Args:
-        methods: untrained, or at the same epoch; `settle` writes back what they have learnt.
+        methods: untrained, or at the same epoch; `write_back` writes back what they have learnt.
     """
 
     def __init__(self, methods: Sequence[Method]) -> None:
@@ -77,7 +77,7 @@ class Stack(nn.Module):
         ]
         return torch.cat([*whole, ones(1)])
 
-    def _support(self, log_mask: Tensor | None) -> Support:
+    def _support(self, log_mask: Tensor | None) -> CandidateEntries:
         supports, offsets, end = [method.support for method in self.methods], [], 0
         for support in supports:
             offsets.append(support.offsets[:-1] + end)
@@ -86,7 +86,7 @@ class Stack(nn.Module):
         if log_mask is None:
             log_mask = torch.cat([support.log_mask for support in supports])
         labels = torch.cat([support.labels for support in supports])
-        return Support(torch.cat([*offsets, last]), labels, log_mask)
+        return CandidateEntries(torch.cat([*offsets, last]), labels, log_mask)
 
     def step_rows(self, rows: Sequence[Tensor]) -> Tensor:
         """Rows of one batch of each run, in the long list; shorter batches are filled up."""
@@ -134,7 +134,7 @@ class Stack(nn.Module):
         return each.sum()
 
     @torch.no_grad()
-    def settle(self) -> None:
+    def write_back(self) -> None:
         """Write parameters and state back into the methods."""
         entries = [len(method.support.labels) for method in self.methods]
         for name in OF_ENTRIES:

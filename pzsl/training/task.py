@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pzsl.candidates import statistics
 from pzsl.evaluation import Metrics, Summary, evaluate_summary, summarise
 from pzsl.methods import METHODS
-from pzsl.methods.core import Method, Problem, Support
+from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.store import Cache
 from pzsl.store.hdf5 import release
 from pzsl.training.ambiguity import (
@@ -71,7 +71,7 @@ def make_task(
     def tensor(array: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.array(array)).to(device)
 
-    support = Support.of(tensor(sets.offsets), tensor(column[sets.labels]))
+    support = CandidateEntries.of(tensor(sets.offsets), tensor(column[sets.labels]))
     problem = Problem(
         images=training_images(cache, device, memory),
         candidates=support,
@@ -113,7 +113,7 @@ def evaluate_method(cache: Cache, method: Method, gamma: float) -> Metrics:
 
     parts = []
     with torch.no_grad():
-        method.look(lambda: map(read, blocks))
+        method.observe_queries(lambda: map(read, blocks))
         for rows in blocks:
             scores = method.scores(read(rows)).cpu().numpy()
             parts.append(summarise(scores[:, column], cache.labels[rows], cache.seen))

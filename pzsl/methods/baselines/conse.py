@@ -70,13 +70,13 @@ class Conse(Method):
         """As the classifier does."""
         self.classifier.after_step(rows)
 
-    def finish(self) -> None:
+    def finalize(self) -> None:
         """As the classifier does."""
-        self.classifier.finish()
+        self.classifier.finalize()
 
-    def renew(self) -> None:
+    def add_classes(self) -> None:
         """As the classifier does."""
-        self.classifier.renew()
+        self.classifier.add_classes()
 
     def scores(self, images: Tensor) -> Tensor:
         """`s cos(z, t_c)` of images (n, D) for all classes, seen first: (n, K + U)."""

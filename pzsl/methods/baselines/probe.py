@@ -33,7 +33,7 @@ class Probe(Clip):
         logits = self.problem.scale * self.problem.images[rows] @ self.head.T
         return F.cross_entropy(logits, self.picked[rows])
 
-    def finish(self) -> None:
+    def finalize(self) -> None:
         """Label weights: the probe's softmax over the candidates."""
         for rows in self.support.blocks():
             logits = self.problem.scale * self.problem.images[rows] @ self.head.T

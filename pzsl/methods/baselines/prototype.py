@@ -28,14 +28,14 @@ class Prototype(Clip):
         self.register_buffer("centre", torch.stack(sums).sum(0) / len(problem.images))
         self.register_buffer("means", F.normalize(labels - labels.mean(0), dim=-1))
 
-    def finish(self) -> None:
+    def finalize(self) -> None:
         """Compute the means of the seen classes, then label weights: the softmax of the scores."""
         seen = len(self.problem.seen)
         sums = torch.zeros_like(self.problem.seen)
         for rows in self.support.blocks():
-            entries, local = self.support.entries(rows)
+            entries, batch_row = self.support.entries(rows)
             images = F.normalize(self.problem.images[rows] - self.centre, dim=-1)
-            class_sums(images, self.support.labels[entries], self.weights[entries], local, sums)
+            class_sums(images, self.support.labels[entries], self.weights[entries], batch_row, sums)
         means = F.normalize(sums, dim=-1)  # a class without any weight keeps its text
         self.means[:seen] = torch.where(means.any(1, keepdim=True), means, self.means[:seen])
         for rows in self.support.blocks():

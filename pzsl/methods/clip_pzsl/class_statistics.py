@@ -15,23 +15,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pzsl.losses.ragged import row_softmax
-from pzsl.methods.core import KEPT, Problem, Support
+from pzsl.methods.core import KEPT, CandidateEntries, Problem
 from pzsl.models.prototypes import (
     class_sums,
-    left_out_cosines,
+    leave_one_out_cosines,
     unseen_prototypes,
     whitening,
     within_covariance,
 )
 
-OfRows = Callable[[Tensor], Tensor]
+RowFunction = Callable[[Tensor], Tensor]
 """Something of training rows (B,): their images (B, D), as they are or adapted, or logits."""
 POWER = 0.4
-"""Of the mean over images that says how much a label draws them."""
+"""Exponent of the power mean in `hubness`."""
 SMALLEST = 1e-9
 
 
-class Space(NamedTuple):
+class WhitenedSpace(NamedTuple):
     """Where images are compared with prototypes: centred, and classes vary alike in all directions.
 
     Attributes:
@@ -42,13 +42,13 @@ class Space(NamedTuple):
     centre: Tensor
     metric: Tensor
 
-    def place(self, images: Tensor) -> Tensor:
+    def project(self, images: Tensor) -> Tensor:
         """Adapted images (n, D) as unit vectors (n, D) of the space."""
         return F.normalize((images - self.centre) @ self.metric, dim=-1)
 
 
 class ClassStatistics(NamedTuple):
-    """What each seen class has: (K, D) sums of placed images times their label weights, and (K,)
+    """What each seen class has: (K, D) sums of projected images times their label weights, and (K,)
     sums of the label weights.
     """
 
@@ -56,7 +56,7 @@ class ClassStatistics(NamedTuple):
     counts: Tensor
 
 
-def kept(support: Support, compute: OfRows) -> OfRows:
+def cache_rows(support: CandidateEntries, compute: RowFunction) -> RowFunction:
     """What `compute` gives, worked out once for all images where that takes little memory."""
     blocks = support.blocks()
     first = compute(blocks[0])
@@ -67,8 +67,8 @@ def kept(support: Support, compute: OfRows) -> OfRows:
 
 
 def find_space(
-    problem: Problem, support: Support, weights: Tensor, images: OfRows, whiten: bool
-) -> Space:
+    problem: Problem, support: CandidateEntries, weights: Tensor, images: RowFunction, whiten: bool
+) -> WhitenedSpace:
     """Go through the training images, block by block, for their mean and the metric.
 
     Args:
@@ -86,16 +86,18 @@ def find_space(
             second.addmm_(centred.T, centred)
         sums, counts = gather(problem, support, weights, lambda rows: images(rows) - centre)
         metric = whitening(within_covariance(second, sums, counts, count), count)
-    return Space(centre, metric)
+    return WhitenedSpace(centre, metric)
 
 
-def gather(problem: Problem, support: Support, weights: Tensor, placed: OfRows) -> ClassStatistics:
-    """Sum up the images of each class, as `placed` has them; see `find_space` for the rest."""
+def gather(
+    problem: Problem, support: CandidateEntries, weights: Tensor, projected: RowFunction
+) -> ClassStatistics:
+    """Sum up the images of each class, as `projected` has them; see `find_space` for the rest."""
     sums, counts = torch.zeros_like(problem.seen), problem.seen.new_zeros(len(problem.seen))
     for rows in support.blocks():
-        entries, local = support.entries(rows)
+        entries, batch_row = support.entries(rows)
         columns, share = support.labels[entries], weights[entries]
-        class_sums(placed(rows), columns, share, local, sums)
+        class_sums(projected(rows), columns, share, batch_row, sums)
         counts.index_add_(0, columns, share)
     return ClassStatistics(sums, counts)
 
@@ -113,12 +115,12 @@ def all_prototypes(found: ClassStatistics, labels: Tensor, strength: float) -> T
     return torch.cat([prototypes, guessed])
 
 
-def left_out_weights(
+def leave_one_out_weights(
     problem: Problem,
-    support: Support,
+    support: CandidateEntries,
     weights: Tensor,
-    placed: OfRows,
-    logits: OfRows,
+    projected: RowFunction,
+    logits: RowFunction,
     strength: float,
 ) -> Tensor:
     """Label weights by logits and by the prototypes that all other images make.
@@ -126,26 +128,26 @@ def left_out_weights(
     Args:
         problem, support: the training problem and its entries.
         weights: (M,) the label weights before.
-        placed: (B, D) unit vectors of training rows, in the space of the prototypes.
+        projected: (B, D) unit vectors of training rows, in the space of the prototypes.
         logits: of training rows (B,): (B, K).
         strength: what the cosine with a prototype is worth in logits.
 
     Returns:
         (M,) label weights.
     """
-    sums, found = gather(problem, support, weights, placed).sums, torch.empty_like(weights)
+    sums, found = gather(problem, support, weights, projected).sums, torch.empty_like(weights)
     squares = sums.square().sum(1)
     for rows in support.blocks():
         entries = support.batch(rows, len(problem.seen))
-        near = entries.rows.take(placed(rows) @ sums.T)
-        own = weights.index_select(0, entries.at)
-        cosines = left_out_cosines(near, squares.index_select(0, entries.labels), own)
+        near = entries.rows.take(projected(rows) @ sums.T)
+        own = weights.index_select(0, entries.entry_index)
+        cosines = leave_one_out_cosines(near, squares.index_select(0, entries.labels), own)
         scores = entries.rows.take(logits(rows)) + strength * cosines + entries.log_mask
-        found.index_copy_(0, entries.at, row_softmax(scores, entries.rows))
+        found.index_copy_(0, entries.entry_index, row_softmax(scores, entries.rows))
     return found
 
 
-def hubness(support: Support, logits: OfRows) -> Tensor:
+def hubness(support: CandidateEntries, logits: RowFunction) -> Tensor:
     """How much each label draws images, whatever they show (ours, after Smith et al. 2017).
 
     A label's share in a softmax over *images*, which is what CLIP's other half was trained on, has
@@ -162,7 +164,7 @@ def hubness(support: Support, logits: OfRows) -> Tensor:
     return _level(torch.stack(sums).logsumexp(dim=0))
 
 
-def balanced_hubness(support: Support, logits: OfRows, weights: Tensor) -> Tensor:
+def balanced_hubness(support: CandidateEntries, logits: RowFunction, weights: Tensor) -> Tensor:
     """`hubness` where a class's own images count as one C-th of all, however many there are.
 
     Else seen labels would draw more than unseen ones, and more so the fewer classes there are:
@@ -177,7 +179,7 @@ def balanced_hubness(support: Support, logits: OfRows, weights: Tensor) -> Tenso
     for rows in support.blocks():
         block = POWER * logits(rows)
         entries = support.batch(rows, block.shape[1])
-        share = weights.index_select(0, entries.at)
+        share = weights.index_select(0, entries.entry_index)
         mass = mass + block.new_zeros(block.shape[1]).index_add_(0, entries.labels, share)
         own = torch.full_like(block, -torch.inf).view(-1)
         own[entries.rows.cells] = entries.rows.take(block) + share.log()
@@ -193,7 +195,7 @@ def _level(log_sums: Tensor) -> Tensor:
     return (log_sums - log_sums.mean()) / POWER
 
 
-def without_hubs(support: Support, logits: OfRows, share: float) -> OfRows:
+def subtract_hubness(support: CandidateEntries, logits: RowFunction, share: float) -> RowFunction:
     """Logits of training rows less a share of the hubness of their labels.
 
     Args:
@@ -202,5 +204,5 @@ def without_hubs(support: Support, logits: OfRows, share: float) -> OfRows:
     """
     if not share:
         return logits
-    hubs = share * hubness(support, logits)
-    return lambda rows: logits(rows) - hubs
+    taken_off = share * hubness(support, logits)
+    return lambda rows: logits(rows) - taken_off

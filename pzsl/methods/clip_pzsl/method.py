@@ -15,25 +15,25 @@ from torch import Tensor
 from pzsl.losses.partial import partial_zero_shot_losses
 from pzsl.losses.ragged import row_sum
 from pzsl.methods.clip_pzsl.class_statistics import (
-    OfRows,
-    Space,
+    RowFunction,
+    WhitenedSpace,
     all_prototypes,
     balanced_hubness,
+    cache_rows,
     find_space,
     gather,
     hubness,
-    kept,
-    left_out_weights,
-    without_hubs,
+    leave_one_out_weights,
+    subtract_hubness,
 )
 from pzsl.methods.clip_pzsl.mining import Miner, MiningOptions
 from pzsl.methods.clip_pzsl.noise_model import estimate_noise, keep_inside, widen
-from pzsl.methods.clip_pzsl.transduction import Crowd, Scored
+from pzsl.methods.clip_pzsl.transduction import Scored, TransductivePrototypes
 from pzsl.methods.core import (
     AdaptedMethod,
     AdaptedOptions,
+    BatchEntries,
     Blocks,
-    Entries,
     Problem,
     entries_softmax,
 )
@@ -80,15 +80,15 @@ class ClipPzsl(AdaptedMethod):
     prototypes: Tensor
     centre: Tensor
     metric: Tensor
-    hubs: Tensor
+    hubness: Tensor
 
     def __init__(
         self, problem: Problem, options: ClipPzslOptions, generator: torch.Generator
     ) -> None:
         super().__init__(problem, options, generator)
-        self.frozen_hubs = problem.seen.new_zeros(len(problem.seen))
+        self.frozen_hubness = problem.seen.new_zeros(len(problem.seen))
         if options.hubness:
-            self.frozen_hubs = options.hubness * hubness(self.support, self._similarities)
+            self.frozen_hubness = options.hubness * hubness(self.support, self._similarities)
         self.noise = None
         if options.noise_model:
             self.noise = estimate_noise(self.support, self._frozen_logits)
@@ -101,9 +101,9 @@ class ClipPzsl(AdaptedMethod):
         self.register_buffer("prototypes", problem.images.new_zeros(classes, dim))
         self.register_buffer("centre", problem.images.new_zeros(dim))
         self.register_buffer("metric", problem.images.new_zeros(dim, dim))
-        self.register_buffer("hubs", problem.images.new_zeros(classes))
-        self.crowd: Crowd | None = None
-        self._last: tuple[Entries, Tensor] | None = None
+        self.register_buffer("hubness", problem.images.new_zeros(classes))
+        self.query_prototypes: TransductivePrototypes | None = None
+        self._last: tuple[BatchEntries, Tensor] | None = None
         self.to(problem.images.device)
 
     def _first_weights(self) -> Tensor:
@@ -112,14 +112,20 @@ class ClipPzsl(AdaptedMethod):
         weights = torch.empty_like(support.log_mask)
         for rows in support.blocks():
             entries = support.batch(rows, len(problem.seen))
-            weights.index_copy_(0, entries.at, entries_softmax(self._frozen_logits(rows), entries))
+            softmax = entries_softmax(self._frozen_logits(rows), entries)
+            weights.index_copy_(0, entries.entry_index, softmax)
         if not self.options.left_out:
             return weights
         space = find_space(problem, support, weights, self._frozen, self.options.whiten)
-        placed = kept(support, lambda rows: space.place(self._frozen(rows)))
+        projected = cache_rows(support, lambda rows: space.project(self._frozen(rows)))
         for _ in range(ROUNDS):
-            weights = left_out_weights(
-                problem, support, weights, placed, self._frozen_logits, self._left_out_strength
+            weights = leave_one_out_weights(
+                problem,
+                support,
+                weights,
+                projected,
+                self._frozen_logits,
+                self._leave_one_out_strength,
             )
         return weights
 
@@ -130,7 +136,7 @@ class ClipPzsl(AdaptedMethod):
         held = []
         for rows in self.support.blocks():
             entries = self.support.batch(rows, len(self.problem.seen))
-            weights = self.weights.index_select(0, entries.at) * (entries.log_mask >= 0)
+            weights = self.weights.index_select(0, entries.entry_index) * (entries.log_mask >= 0)
             held.append(row_sum(weights, entries.rows))
         return torch.cat(held)
 
@@ -141,26 +147,27 @@ class ClipPzsl(AdaptedMethod):
         return self.problem.scale * self.problem.cosines(rows)
 
     def _frozen_logits(self, rows: Tensor) -> Tensor:
-        return self._similarities(rows) - self.frozen_hubs
+        return self._similarities(rows) - self.frozen_hubness
 
     @property
-    def _left_out_strength(self) -> float:
+    def _leave_one_out_strength(self) -> float:
         return self.options.left_out_share * self.problem.scale
 
     def loss(self, rows: Tensor) -> Tensor:
         """Partial zero-shot loss plus alignment, for training rows (B,)."""
         entries = self.support.batch(rows, len(self.problem.seen))
-        weights = self.weights.index_select(0, entries.at)
+        weights = self.weights.index_select(0, entries.entry_index)
         logits, loss = self._mined(rows, entries) if self.miner else self.seen_logits(rows)
         self._last = entries, logits.detach()
         return self.total(partial_zero_shot_losses(logits, weights, entries.rows), loss)
 
-    def _mined(self, rows: Tensor, entries: Entries) -> tuple[Tensor, Tensor]:
+    def _mined(self, rows: Tensor, entries: BatchEntries) -> tuple[Tensor, Tensor]:
         """Logits over the labels that the block refines, and all that is to be learnt beside."""
         assert self.miner is not None
         frozen, seen = self.problem.images[rows], len(self.problem.seen)
-        images, weights = self.image_adapter(frozen), self.weights.index_select(0, entries.at)
-        mask = self.support.dense_mask(entries.at, entries.rows.local, (len(rows), seen))
+        images, index = self.image_adapter(frozen), entries.entry_index
+        weights = self.weights.index_select(0, index)
+        mask = self.support.dense_mask(index, entries.rows.batch_row, (len(rows), seen))
         labels, assignments = self.miner.refine(self.label_embeddings(), images, mask)
         loss = self.alignment_loss(images, frozen, labels)
         for logits in assignments:  # the query and key weights learn from nothing else
@@ -176,38 +183,40 @@ class ClipPzsl(AdaptedMethod):
         answer = entries_softmax(logits, entries)
         if self.inside is not None:
             answer = keep_inside(answer, entries, self.inside.index_select(0, rows))
-        moved = self.weights.index_select(0, entries.at)
+        moved = self.weights.index_select(0, entries.entry_index)
         moved.lerp_(answer, 1 - self.options.momentum)
-        self.weights.index_copy_(0, entries.at, moved)
+        self.weights.index_copy_(0, entries.entry_index, moved)
 
-    def finish(self) -> None:
+    def finalize(self) -> None:
         """Mine the whole training set: refined labels, label weights, prototypes, hubness."""
-        adapted = kept(self.support, lambda rows: self.image_adapter(self._frozen(rows)))
+        adapted = cache_rows(self.support, lambda rows: self.image_adapter(self._frozen(rows)))
         labels, options = self._refined(), self.options
-        logits = kept(self.support, lambda rows: self.logits(adapted(rows), labels))
+        logits = cache_rows(self.support, lambda rows: self.logits(adapted(rows), labels))
 
         parts = self.problem, self.support, self.weights
         if options.left_out or options.prototypes:
             space = find_space(*parts, adapted, options.whiten)
             self.centre.copy_(space.centre)
             self.metric.copy_(space.metric)
-        placed = kept(self.support, lambda rows: self._space.place(adapted(rows)))
+        projected = cache_rows(self.support, lambda rows: self._space.project(adapted(rows)))
         if options.left_out:
             self.weights.copy_(
-                left_out_weights(*parts, placed, self._answer(logits), self._left_out_strength)
+                leave_one_out_weights(
+                    *parts, projected, self._label_logits(logits), self._leave_one_out_strength
+                )
             )
-        self._mine(labels, placed, logits)
+        self._mine(labels, projected, logits)
 
-    def _answer(self, logits: OfRows) -> OfRows:
+    def _label_logits(self, logits: RowFunction) -> RowFunction:
         """Which seen label an image has: half by the network, which has met its own images."""
 
         def of_seen(rows: Tensor) -> Tensor:
             return logits(rows)[:, : len(self.problem.seen)]
 
-        trained = without_hubs(self.support, of_seen, self.options.hubness)
+        trained = subtract_hubness(self.support, of_seen, self.options.hubness)
         return lambda rows: trained(rows).lerp(self._frozen_logits(rows), 0.5)
 
-    def renew(self) -> None:
+    def add_classes(self) -> None:
         """Mine again, for classes that have joined; the label weights stay."""
         labels = self._refined()
 
@@ -217,7 +226,7 @@ class ClipPzsl(AdaptedMethod):
 
         self._mine(
             labels,
-            lambda rows: self._space.place(adapted(rows)),
+            lambda rows: self._space.project(adapted(rows)),
             lambda rows: self.logits(adapted(rows), labels),
         )
 
@@ -226,56 +235,59 @@ class ClipPzsl(AdaptedMethod):
         labels = self.label_embeddings()
         if self.miner is None:
             return labels
-        self.miner.settle(labels, self.image_adapter, self.support)
+        self.miner.refine_with_all(labels, self.image_adapter, self.support)
         return self.miner.refined
 
-    def _mine(self, labels: Tensor, placed: OfRows, logits: OfRows) -> None:
+    def _mine(self, labels: Tensor, projected: RowFunction, logits: RowFunction) -> None:
         """Prototypes and hubness of all classes; see `class_statistics` for the arguments."""
         parts = self.problem, self.support, self.weights
         if self.options.prototypes:
-            found = gather(*parts, placed)
+            found = gather(*parts, projected)
             self.prototypes.copy_(all_prototypes(found, labels, self.options.unseen_strength))
         if self.options.hubness:
 
             def whole(rows: Tensor) -> Tensor:
-                return self._with_prototypes(logits(rows), placed(rows))
+                return self._with_prototypes(logits(rows), projected(rows))
 
-            self.hubs.copy_(balanced_hubness(self.support, whole, self.weights))
+            self.hubness.copy_(balanced_hubness(self.support, whole, self.weights))
 
-    def _with_prototypes(self, logits: Tensor, placed: Tensor) -> Tensor:
-        """Add what placed images (n, D) have in common with the prototypes to logits (n, K + U)."""
+    def _with_prototypes(self, logits: Tensor, projected: Tensor) -> Tensor:
+        """Add the weighted cosines of projected images (n, D) with prototypes to logits (n, C)."""
         if not self.options.prototypes:
             return logits
-        return torch.addmm(logits, placed, self.prototypes.T, alpha=self._prototype_weight)
+        return torch.addmm(logits, projected, self.prototypes.T, alpha=self._prototype_weight)
 
     @property
     def _prototype_weight(self) -> float:
         return self.options.prototype_share * self.problem.scale
 
     @property
-    def _space(self) -> Space:
-        return Space(self.centre, self.metric)
+    def _space(self) -> WhitenedSpace:
+        return WhitenedSpace(self.centre, self.metric)
 
     def scores(self, images: Tensor) -> Tensor:
         """`s (x'.e + 0.06 unit(L(x' - m)).p_c) - 0.3 h_c` of images (n, D): (n, K + U)."""
-        scores, placed = self._scored(images)
-        return scores if self.crowd is None else self.crowd.rescore(scores, placed)
+        scores, projected = self._scored(images)
+        queries = self.query_prototypes
+        return scores if queries is None else queries.rescore(scores, projected)
 
     def _scored(self, images: Tensor) -> Scored:
         adapted = self.image_adapter(images)
         labels = self.label_embeddings()
         if self.miner is not None:
-            labels = self.miner.answer(labels, adapted)
-        placed = self._space.place(adapted)
-        scores = self._with_prototypes(self.logits(adapted, labels), placed)
-        return scores - self.options.hubness * self.hubs, placed
+            labels = self.miner.refined_labels(labels, adapted)
+        projected = self._space.project(adapted)
+        scores = self._with_prototypes(self.logits(adapted, labels), projected)
+        return scores - self.options.hubness * self.hubness, projected
 
-    def look(self, blocks: Blocks) -> None:
+    def observe_queries(self, blocks: Blocks) -> None:
         """Let unseen labels attend to all images that are to be scored, where that is asked for."""
-        self.crowd = None
-        guess = self.prototypes[len(self.problem.seen) :]
-        if self.options.unseen_points == "test" and self.options.prototypes and len(guess):
-            self.crowd = Crowd(guess, self._prototype_weight, lambda: map(self._scored, blocks()))
+        self.query_prototypes = None
+        initial = self.prototypes[len(self.problem.seen) :]
+        if self.options.unseen_points == "test" and self.options.prototypes and len(initial):
+            self.query_prototypes = TransductivePrototypes(
+                initial, self._prototype_weight, lambda: map(self._scored, blocks())
+            )
 
     def describe(self) -> dict[str, Any]:
         """The noise that was estimated."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pzsl.errors import UsageError, nearest
-from pzsl.methods.core import OUTSIDE, Options, Problem, Support
+from pzsl.methods.core import OUTSIDE, CandidateEntries, Options, Problem
 from pzsl.models.mining_block import Parts, SemanticMiningBlock
 
 Adapt = Callable[[Tensor], Tensor]
@@ -85,14 +85,14 @@ class Miner(nn.Module):
         )
         return refined
 
-    def settle(self, labels: Tensor, adapt: Adapt, support: Support) -> None:
+    def refine_with_all(self, labels: Tensor, adapt: Adapt, support: CandidateEntries) -> None:
         """Refine the labels by all training images, each going to one of its candidates."""
         seen = len(self.problem.seen)
         images, masks = [], []
         for rows in support.blocks():
             images.append(adapt(self.problem.images[rows]))
-            entries, local = support.entries(rows)
-            masks.append(support.dense_mask(entries, local, (len(rows), seen)) > OUTSIDE / 2)
+            entries, batch_row = support.entries(rows)
+            masks.append(support.dense_mask(entries, batch_row, (len(rows), seen)) > OUTSIDE / 2)
         points = torch.cat(images)
         allowed = F.pad(torch.cat(masks), (0, len(self.problem.unseen)), value=False)
         if self.points == "centroids":
@@ -102,7 +102,7 @@ class Miner(nn.Module):
             allowed = torch.cat([allowed, only_unseen.expand(len(self.centroids), -1)])
         self.refined.copy_(self.block(labels, points, self.problem.scale, allowed)[0])
 
-    def answer(self, labels: Tensor, images: Tensor) -> Tensor:
+    def refined_labels(self, labels: Tensor, images: Tensor) -> Tensor:
         """The refined labels (C, D) with which to score images (n, D)."""
         if self.points != "test":
             return self.refined

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from pzsl.losses.ragged import row_sum
-from pzsl.methods.clip_pzsl.class_statistics import OfRows
-from pzsl.methods.core import Entries, Support
+from pzsl.methods.clip_pzsl.class_statistics import RowFunction
+from pzsl.methods.core import BatchEntries, CandidateEntries
 
 ROUNDS = 30
 START = 0.1
@@ -37,7 +37,7 @@ class NoiseModel:
         return self.eta < NEGLIGIBLE
 
 
-def estimate_noise(support: Support, logits: OfRows) -> NoiseModel:
+def estimate_noise(support: CandidateEntries, logits: RowFunction) -> NoiseModel:
     """Estimate the share of images whose true label is not a candidate.
 
     A true label is replaced with probability eta, each wrong label joins with probability q. With
@@ -66,13 +66,13 @@ def estimate_noise(support: Support, logits: OfRows) -> NoiseModel:
     return NoiseModel(eta, penalty)
 
 
-def _inside(support: Support, rows: Tensor, logits: Tensor) -> tuple[Tensor, int]:
+def _inside(support: CandidateEntries, rows: Tensor, logits: Tensor) -> tuple[Tensor, int]:
     """The softmax mass on the candidates of each row, (B,), and how many classes there are."""
     entries = support.batch(rows, logits.shape[1])
     return row_sum(entries.rows.take(logits.softmax(dim=1)), entries.rows), logits.shape[1]
 
 
-def widen(support: Support, model: NoiseModel, logits: OfRows) -> Support:
+def widen(support: CandidateEntries, model: NoiseModel, logits: RowFunction) -> CandidateEntries:
     """Let the likeliest labels outside each candidate set carry weight, at a penalty.
 
     Args:
@@ -87,9 +87,9 @@ def widen(support: Support, model: NoiseModel, logits: OfRows) -> Support:
     most = min(OUTSIDERS, max(1, ALL_OUTSIDERS // len(support)))
     for rows in support.blocks():
         similar = logits(rows)
-        entries, local = support.entries(rows)
+        entries, batch_row = support.entries(rows)
         inside = torch.zeros_like(similar, dtype=torch.bool)
-        inside[local, support.labels[entries]] = True
+        inside[batch_row, support.labels[entries]] = True
         similar[inside] = -torch.inf
         member = inside.scatter(1, similar.topk(min(most, similar.shape[1]), dim=1).indices, True)
         member &= inside | similar.isfinite()
@@ -101,10 +101,10 @@ def widen(support: Support, model: NoiseModel, logits: OfRows) -> Support:
     offsets = torch.cat([total.new_zeros(1), total])
     log_mask = torch.cat(masks)
     masks.clear()  # at no time all of it twice
-    return Support(offsets, torch.cat(labels), log_mask)
+    return CandidateEntries(offsets, torch.cat(labels), log_mask)
 
 
-def keep_inside(answer: Tensor, entries: Entries, inside: Tensor) -> Tensor:
+def keep_inside(answer: Tensor, entries: BatchEntries, inside: Tensor) -> Tensor:
     """A model's label weights, with the candidates' share of each image as it was (ours).
 
     A model that is trained on weights which hold outsiders down learns to hold them down, and

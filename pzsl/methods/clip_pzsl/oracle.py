@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pzsl.methods.clip_pzsl.method import ClipPzsl, ClipPzslOptions
-from pzsl.methods.core import Problem, Support
+from pzsl.methods.core import CandidateEntries, Problem
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Oracle(ClipPzsl):
         super().__init__(problem, options, generator)
 
 
-def tell(candidates: Support, truth: Tensor) -> Support:
+def tell(candidates: CandidateEntries, truth: Tensor) -> CandidateEntries:
     """Candidates with one label, the true one, wherever it is known.
 
     Args:
@@ -43,4 +43,4 @@ def tell(candidates: Support, truth: Tensor) -> Support:
     label = torch.cat([candidates.labels[unknown], truth[known]])
     order = torch.argsort(row, stable=True)
     sizes = torch.bincount(row, minlength=len(candidates))
-    return Support.of(torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]), label[order])
+    return CandidateEntries.of(torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]), label[order])

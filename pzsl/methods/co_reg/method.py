@@ -22,9 +22,9 @@ from pzsl.methods.co_reg.options import CoRegOptions, check_options
 from pzsl.methods.co_reg.pseudo_labels import CoPseudoLabels, Predict, PseudoLabels
 from pzsl.methods.core import (
     OUTSIDE,
+    CandidateEntries,
     Method,
     Problem,
-    Support,
     Views,
     masked_softmax,
     mixing_shares,
@@ -127,7 +127,7 @@ class CoReg(Method):
             self.prototypes.move(step.query, step.pseudo)
         self._steps = []
 
-    def finish(self) -> None:
+    def finalize(self) -> None:
         """The label weights of the trained networks, from the clean images."""
         for rows in self.support.blocks():
             f = [self.pseudo.aligned(n, self._clean(n)(rows)) for n in range(2)]
@@ -218,7 +218,7 @@ class CoReg(Method):
         support = _members(self.support, rows, len(self.problem.seen))
         dense = self.pseudo.label_weights(rows, f, candidates, support)
         entries = self.support.batch(rows, dense.shape[1])
-        self.weights[entries.at] = entries.rows.take(dense)
+        self.weights[entries.entry_index] = entries.rows.take(dense)
 
     def _frozen_weights(self) -> Tensor:
         """Frozen CLIP's softmax within the candidates; labels outside have none of it."""
@@ -256,7 +256,7 @@ class CoReg(Method):
         return sums / sums.sum()
 
 
-def _members(support: Support, rows: Tensor, classes: int) -> Tensor:
+def _members(support: CandidateEntries, rows: Tensor, classes: int) -> Tensor:
     """(B, K), 1 for an entry of the support, 0 for any other label."""
     entries = support.batch(rows, classes)
     like = entries.log_mask.new_empty(len(rows), classes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pzsl.methods.core.adapted import AdaptedMethod, AdaptedOptions, entries_softmax, masked_softmax
-from pzsl.methods.core.candidate_entries import OUTSIDE, Entries, Support
+from pzsl.methods.core.candidate_entries import OUTSIDE, BatchEntries, CandidateEntries
 from pzsl.methods.core.method import KEPT, Blocks, Method, Options, Problem
 from pzsl.methods.core.views import Views, mixing_shares, perturb
 
@@ -12,12 +12,12 @@ __all__ = [
     "OUTSIDE",
     "AdaptedMethod",
     "AdaptedOptions",
+    "BatchEntries",
     "Blocks",
-    "Entries",
+    "CandidateEntries",
     "Method",
     "Options",
     "Problem",
-    "Support",
     "Views",
     "entries_softmax",
     "masked_softmax",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pzsl.losses.partial import alignment
 from pzsl.losses.ragged import row_softmax
-from pzsl.methods.core.candidate_entries import Entries, Support
+from pzsl.methods.core.candidate_entries import BatchEntries, CandidateEntries
 from pzsl.methods.core.method import Method, Options, Problem
 from pzsl.models.adapter import LowRankAdapter
 from pzsl.models.factored import adapted_logits
@@ -94,7 +94,7 @@ class AdaptedMethod(Method):
         return self.logits(self.image_adapter(images), self.label_embeddings())
 
 
-def masked_softmax(logits: Tensor, support: Support, rows: Tensor) -> Tensor:
+def masked_softmax(logits: Tensor, support: CandidateEntries, rows: Tensor) -> Tensor:
     """Softmax of a batch's logits over each image's support.
 
     Args:
@@ -106,7 +106,7 @@ def masked_softmax(logits: Tensor, support: Support, rows: Tensor) -> Tensor:
     return entries_softmax(logits, support.batch(rows, logits.shape[1]))
 
 
-def entries_softmax(logits: Tensor, entries: Entries) -> Tensor:
+def entries_softmax(logits: Tensor, entries: BatchEntries) -> Tensor:
     """Softmax of logits (B, K) over the entries of each image of a batch, (m,)."""
     values = entries.rows.take(logits).add_(entries.log_mask)
     return row_softmax(values, entries.rows, logits.amax(dim=1))

@@ -14,24 +14,24 @@ OUTSIDE = -1e9
 """Log-mask of a label outside the support: no weight after a softmax."""
 
 
-class Entries(NamedTuple):
+class BatchEntries(NamedTuple):
     """The support entries of a batch of images.
 
     Attributes:
-        at: (m,) positions in the support and in the label weights.
+        entry_index: (m,) positions in the support and in the label weights.
         labels: (m,) classes.
         log_mask: (m,) log-prior of each.
         rows: where they lie in an array (B, K).
     """
 
-    at: Tensor
+    entry_index: Tensor
     labels: Tensor
     log_mask: Tensor
     rows: Rows
 
 
 @dataclass(frozen=True)
-class Support:
+class CandidateEntries:
     """Entries (image, label), ragged, in rows of images.
 
     Attributes:
@@ -46,7 +46,7 @@ class Support:
     log_mask: Tensor
 
     @classmethod
-    def of(cls, offsets: Tensor, labels: Tensor) -> Support:
+    def of(cls, offsets: Tensor, labels: Tensor) -> CandidateEntries:
         """The support of plain candidate sets."""
         return cls(offsets, labels, torch.zeros(len(labels), device=labels.device))
 
@@ -70,14 +70,15 @@ class Support:
         start, sizes = self._spans(rows)
         return self._positions(start, sizes)
 
-    def batch(self, rows: Tensor, classes: int) -> Entries:
+    def batch(self, rows: Tensor, classes: int) -> BatchEntries:
         """All about the entries of a batch of images (B,), for arrays (B, `classes`)."""
         start, sizes = self._spans(rows)
-        at, local = self._positions(start, sizes)
-        labels, log_mask = self.labels.index_select(0, at), self.log_mask.index_select(0, at)
+        entry_index, batch_row = self._positions(start, sizes)
+        labels = self.labels.index_select(0, entry_index)
+        log_mask = self.log_mask.index_select(0, entry_index)
         offsets = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
-        cells = torch.add(labels, local, alpha=classes)
-        return Entries(at, labels, log_mask, Rows(local, offsets, cells))
+        cells = torch.add(labels, batch_row, alpha=classes)
+        return BatchEntries(entry_index, labels, log_mask, Rows(batch_row, offsets, cells))
 
     def _spans(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Where the entries of each image start, and how many they are."""
@@ -86,25 +87,25 @@ class Support:
 
     @staticmethod
     def _positions(start: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-        local = torch.repeat_interleave(sizes)
-        shift = (start - sizes.cumsum(0) + sizes).index_select(0, local)
-        return shift.add_(torch.arange(len(local), device=local.device)), local
+        batch_row = torch.repeat_interleave(sizes)
+        shift = (start - sizes.cumsum(0) + sizes).index_select(0, batch_row)
+        return shift.add_(torch.arange(len(batch_row), device=batch_row.device)), batch_row
 
     def heaviest(self, weights: Tensor) -> Tensor:
         """The label with the largest weight (M,) of each image, the first of equal ones: (N,)."""
         found = []
         for rows in self.blocks():
             entries = self.batch(rows, 0)
-            own = weights.index_select(0, entries.at)
+            own = weights.index_select(0, entries.entry_index)
             found.append(entries.labels[first_largest(own, entries.rows)])
         return torch.cat(found)
 
-    def dense_mask(self, entries: Tensor, local: Tensor, shape: tuple[int, int]) -> Tensor:
+    def dense_mask(self, entries: Tensor, batch_row: Tensor, shape: tuple[int, int]) -> Tensor:
         """The log-mask of a batch, (B, K), `OUTSIDE` where there is no entry."""
         labels = self.labels.index_select(0, entries)
         values = self.log_mask.index_select(0, entries)
         mask = torch.full((shape[0] * shape[1],), OUTSIDE, device=labels.device)
-        return mask.scatter_(0, local * shape[1] + labels, values).view(shape)
+        return mask.scatter_(0, batch_row * shape[1] + labels, values).view(shape)
 
     def uniform(self) -> Tensor:
         """(M,) equal weights within each image."""
@@ -114,7 +115,7 @@ class Support:
         """All rows, in blocks of at most `size`, to bound memory."""
         return list(torch.split(torch.arange(len(self), device=self.labels.device), size))
 
-    def restrict(self, rows: Tensor, columns: Tensor, count: int) -> Support:
+    def restrict(self, rows: Tensor, columns: Tensor, count: int) -> CandidateEntries:
         """Keep some images and some labels.
 
         Args:
@@ -125,19 +126,19 @@ class Support:
         Returns:
             The smaller support. An image without a label left gets all of them.
         """
-        entries, local = self.entries(rows)
+        entries, batch_row = self.entries(rows)
         labels, mask = columns[self.labels[entries]], self.log_mask[entries]
         keep = labels >= 0
-        labels, mask, local = labels[keep], mask[keep], local[keep]
-        sizes = torch.bincount(local, minlength=len(rows))
+        labels, mask, batch_row = labels[keep], mask[keep], batch_row[keep]
+        sizes = torch.bincount(batch_row, minlength=len(rows))
         empty = torch.nonzero(sizes == 0).flatten()
         if len(empty):
             everything = torch.arange(count, device=labels.device)
             labels = torch.cat([labels, everything.repeat(len(empty))])
-            local = torch.cat([local, empty.repeat_interleave(count)])
+            batch_row = torch.cat([batch_row, empty.repeat_interleave(count)])
             mask = torch.cat([mask, mask.new_zeros(len(empty) * count)])
-            order = torch.argsort(local, stable=True)
+            order = torch.argsort(batch_row, stable=True)
             labels, mask = labels[order], mask[order]
             sizes[empty] = count
         offsets = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
-        return Support(offsets, labels, mask)
+        return CandidateEntries(offsets, labels, mask)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pzsl.methods.core.candidate_entries import Support
+from pzsl.methods.core.candidate_entries import CandidateEntries
 
 Blocks = Callable[[], Iterable[Tensor]]
 """Begins a pass over all images that are to be classified, in blocks (n, D)."""
@@ -38,7 +38,7 @@ class Problem:
     """
 
     images: Tensor
-    candidates: Support
+    candidates: CandidateEntries
     seen: Tensor
     unseen: Tensor
     scale: float = 100.0
@@ -132,19 +132,19 @@ class Method(nn.Module):
     def after_step(self, rows: Tensor) -> None:
         """Called after each optimiser step, without gradient."""
 
-    def finish(self) -> None:
+    def finalize(self) -> None:
         """Called once after the last epoch, without gradient: closed-form parts go here."""
 
-    def renew(self) -> None:
+    def add_classes(self) -> None:
         """Called when unseen classes have joined after training, without gradient.
 
-        What was found out of each class is in place for the old ones.
+        Per-class buffers are loaded; recompute them for the new classes.
         """
 
-    def look(self, blocks: Blocks) -> None:
+    def observe_queries(self, blocks: Blocks) -> None:
         """Called with all images that are to be scored, before they are, without gradient.
 
-        Inductive methods don't look.
+        Inductive methods do nothing here.
         """
 
     def scores(self, images: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class Able(ContrastiveMethod):
         """Weighted cross-entropy, and contrast among both views of the batch."""
         other = self.image_adapter(self.augmented(batch.rows))
         vectors = self.project(torch.cat([self.adapted(batch.rows), other]))
-        weights = batch.dense(self.weights.index_select(0, batch.entries.at))
+        weights = batch.dense(self.weights.index_select(0, batch.entries.entry_index))
         pairs = ambiguity_pairs(weights, self.predicted(batch), views=2)
         contrast = contrastive_loss(vectors, vectors, pairs, self.options.temperature)
         return super().partial_loss(batch) + self.options.contrast * contrast

@@ -36,8 +36,9 @@ class Cavl(PartialMethod):
         """Cross-entropy of the picked label; of all candidates alike in the warm-up."""
         if self.progress >= self.options.warm_up:
             values = class_activation_values(batch.logits.detach())
-            at = batch.entries.at
-            self.weights.index_fill_(0, at, 0.0).index_fill_(0, at[batch.best(values)], 1.0)
+            entry_index = batch.entries.entry_index
+            chosen = entry_index[batch.best(values)]
+            self.weights.index_fill_(0, entry_index, 0.0).index_fill_(0, chosen, 1.0)
         return super().partial_loss(batch)
 
     def after_step(self, rows: Tensor) -> None:

@@ -68,7 +68,7 @@ class Lws(Rc):
 
     def partial_loss(self, batch: Batch) -> Tensor:
         """The leveraged weighted loss."""
-        options, weights = self.options, self.weights.index_select(0, batch.entries.at)
+        options, weights = self.options, self.weights.index_select(0, batch.entries.entry_index)
         candidates = batch.dense(torch.ones_like(weights))
         logits = batch.logits.detach()
         if self.epoch == 0:

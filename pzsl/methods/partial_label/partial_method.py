@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pzsl.losses.partial import best_candidate, partial_zero_shot_losses
-from pzsl.methods.core import AdaptedMethod, AdaptedOptions, Entries, Problem, entries_softmax
+from pzsl.methods.core import AdaptedMethod, AdaptedOptions, BatchEntries, Problem, entries_softmax
 
 
 class Batch(NamedTuple):
@@ -21,7 +21,7 @@ class Batch(NamedTuple):
     """
 
     rows: Tensor
-    entries: Entries
+    entries: BatchEntries
     logits: Tensor
 
     def dense(self, values: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class PartialMethod(AdaptedMethod):
 
     def partial_loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of the label weights, (B,); a method with another loss replaces this."""
-        weights = self.weights.index_select(0, batch.entries.at)
+        weights = self.weights.index_select(0, batch.entries.entry_index)
         return partial_zero_shot_losses(batch.logits, weights, batch.entries.rows)
 
     def after_step(self, rows: Tensor) -> None:
@@ -75,4 +75,4 @@ class PartialMethod(AdaptedMethod):
     def follow(self, logits: Tensor) -> None:
         """Set the label weights of the last batch to the softmax of logits (B, K)."""
         entries = self.last.entries
-        self.weights.scatter_(0, entries.at, entries_softmax(logits, entries))
+        self.weights.scatter_(0, entries.entry_index, entries_softmax(logits, entries))

@@ -82,10 +82,10 @@ class Pico(ContrastiveMethod):
         """`s <- phi s + (1 - phi) onehot(argmax_{j in S} q . mu_j)`."""
         options = self.options
         phi = options.first_phi + self.progress * (options.last_phi - options.first_phi)
-        at = batch.entries.at
-        moved = phi * self.weights.index_select(0, at)
+        entry_index = batch.entries.entry_index
+        moved = phi * self.weights.index_select(0, entry_index)
         moved[batch.best(similar)] += 1 - phi
-        self.weights.index_copy_(0, at, moved)
+        self.weights.index_copy_(0, entry_index, moved)
 
     def _contrast(self, query: Tensor, key: Tensor, labels: Tensor) -> Tensor:
         """Supervised contrast; in the warm-up an image's only positive is its own key."""

@@ -67,5 +67,5 @@ class Pop(PartialMethod):
     def after_step(self, rows: Tensor) -> None:
         """Label weights as in PRODEN, over the candidates that are left; summed up."""
         super().after_step(rows)
-        entries = self.last.entries.at
+        entries = self.last.entries.entry_index
         self.sums.index_add_(0, entries, self.weights.index_select(0, entries))
