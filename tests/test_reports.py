@@ -13,6 +13,7 @@ import sys
 from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -22,8 +23,11 @@ from records import CONFIG, METRICS, write_run
 from pzsl.errors import UsageError, UserError
 from pzsl.methods import make_options
 from pzsl.reports import report
+from pzsl.reports.figures import styles
+from pzsl.reports.groups import rows_of
+from pzsl.reports.pictures import pictures_of
 from pzsl.reports.provenance import command_of
-from pzsl.reports.records import Run
+from pzsl.reports.records import Run, read_runs
 from pzsl.training.config import Source, expand, read_settings
 
 HOSTILE = '<script>alert("x")</script>'
@@ -414,7 +418,7 @@ def test_the_page_stands_alone_and_shows_tables_and_curves(runs, make, tmp_path)
     own = ("#", "../runs/")  # works offline: nothing is loaded, and links stay on this machine
     assert not [a for a in tags.addresses if not a.startswith(own)]
     assert not re.search(r"url\((?!#)", text) and "@import" not in text
-    assert tags.tags.count("svg") == 1 + 2  # H over the rate; epochs for each of two rates
+    assert tags.tags.count("svg") == 3 + 2  # H, S and U over the rate; epochs for each of two rates
     words = " ".join(tags.text)
     for expected in ("H over the noise rate: uniform", "Disambiguation over the epochs", "AUSUC"):
         assert expected in words
@@ -439,7 +443,7 @@ def test_one_single_rate_is_drawn_as_dots_with_names(runs, make, tmp_path):
         write_run(runs, method, {"method": method}, {"H": 50.0 + number})
     make("html")
     _, tags = page_of(tmp_path)
-    assert tags.tags.count("svg") == 1
+    assert tags.tags.count("svg") == 3
     assert "H: uniform, rate 0.1" in tags.text
 
 
@@ -478,6 +482,49 @@ def test_nothing_is_bold_without_a_rival(runs, make, tmp_path):
     write_run(runs, "a")
     make("md")
     assert "**" not in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+
+
+def test_the_curve_of_disambiguation_ends_in_the_tables_value(runs):
+    epochs = [{"epoch": e, "disambiguation": 70.0 + e} for e in (1, 2)]
+    for seed in range(2):
+        write_run(runs, f"{seed}", {"seed": seed}, {"disambiguation": 90.0 + seed}, epochs)
+    pairs = rows_of(read_runs(runs).runs)
+    ((_, figure),) = pictures_of(pairs, styles({"clip-pzsl": "clip-pzsl"})).epochs
+    (line,) = figure.axes[0].get_lines()
+    assert line.get_xdata().tolist() == [1, 2, 3] and line.get_ydata().tolist() == [71, 72, 90.5]
+
+
+def test_the_gap_to_the_oracle_is_drawn_where_there_is_one(runs):
+    for method, h in (("oracle", 80.0), ("cc", 74.5), ("rc", 70.0)):
+        write_run(runs, method, {"method": method}, {"H": h})
+    pairs = rows_of(read_runs(runs).runs)
+    looks = styles({row["label"]: row["method"] for row, _ in pairs})
+    gaps = [f for name, f in pictures_of(pairs, looks).more if name.startswith("Gap of H")]
+    points = [container[0].get_xdata()[0] for container in gaps[0].axes[0].containers]
+    assert points == [5.5, 10.0]
+    assert not [n for n, _ in pictures_of(pairs[:2], looks).more if n.startswith("Gap of H")]
+
+
+def test_colour_and_mark_belong_to_the_method():
+    names = ["clip", "clip-pzsl", "cc", "a-strangers", "oracle", "lws"]
+    every = styles({name: name for name in names})
+    for name in names:
+        assert styles({name: name})[name] == every[name]
+    assert len({(one.colour, one.marker) for one in every.values()}) == len(names)
+    two = styles({"cc": "cc", "cc (rank=4)": "cc"})
+    assert two["cc"] == every["cc"] and two["cc (rank=4)"].colour == every["cc"].colour
+    assert two["cc (rank=4)"].marker != every["cc"].marker
+
+
+def test_figures_are_also_written_as_files(runs, tmp_path):
+    sweep(runs)
+    files = report(runs, tmp_path / "out", ("svg", "png"))["files"]
+    assert all(Path(file).parent.name == "figures" for file in files)
+    svg, png = (sorted(f for f in files if f.endswith(kind)) for kind in (".svg", ".png"))
+    assert len(svg) == len(png) == 1 + 2 + 2  # H; S and U; epochs at two rates
+    for file in svg:
+        ElementTree.parse(file)
+    assert all(Path(file).read_bytes().startswith(b"\x89PNG") for file in png)
 
 
 def test_only_the_wanted_formats_are_written(runs, make, tmp_path):

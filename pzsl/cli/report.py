@@ -16,7 +16,9 @@ def report(
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("report"),
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", help="html, md, latex, csv; repeated or comma-separated."),
+        typer.Option(
+            "--format", help="html, md, latex, csv, svg, png; repeated or comma-separated."
+        ),
     ] = None,
     baseline: Annotated[
         str | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,9 +20,9 @@ from pzsl.reports.provenance import add_commands, missing_runs
 from pzsl.reports.records import Records, Run, read_runs
 from pzsl.reports.sheets import runs_csv, table_csv
 from pzsl.reports.tables import LAYOUTS, View, all_tables
-from pzsl.reports.wording import EXTRAS, SCORES
+from pzsl.reports.wording import EXTRAS, SCORES, sections
 
-FORMATS = ("html", "md", "latex", "csv")
+FORMATS = ("html", "md", "latex", "csv", "svg", "png")
 
 
 def report(
@@ -106,13 +107,11 @@ def _contents(
     parts: Any,
     formats: Sequence[str],
     link: str,
-) -> dict[str, str]:
+) -> dict[str, str | bytes]:
     """The files of each format, by name."""
-    contents = {}
-    if "html" in formats:
-        from pzsl.reports.page import render
-
-        contents["index.html"] = render(pairs, records, parts, link, "csv" in formats)
+    contents: dict[str, str | bytes] = {}
+    if {"html", "svg", "png"} & {*formats}:
+        contents |= _drawn(pairs, records, parts, formats, link)
     if "md" in formats:
         contents["table.md"] = markdown(parts, records.warnings)
     if "latex" in formats:
@@ -120,6 +119,32 @@ def _contents(
     if "csv" in formats:
         contents["table.csv"] = table_csv([row for row, _ in pairs])
         contents["runs.csv"] = runs_csv(pairs)
+    return contents
+
+
+def _drawn(
+    pairs: list[tuple[Row, list[Run]]],
+    records: Records,
+    parts: Any,
+    formats: Sequence[str],
+    link: str,
+) -> dict[str, str | bytes]:
+    """The page, and the figures as files; what draws is imported only here."""
+    from pzsl.reports.figures import styles
+    from pzsl.reports.page import render
+    from pzsl.reports.pictures import figure_files, pictures_of
+
+    looks = styles({row["label"]: row["method"] for row, _ in pairs})
+    rest = iter(pairs)
+    pictures = {
+        title: pictures_of(list(islice(rest, len(group))), looks)
+        for title, group in sections([row for row, _ in pairs])
+    }
+    contents: dict[str, str | bytes] = {}
+    if "html" in formats:
+        contents["index.html"] = render(pairs, records, parts, pictures, link, "csv" in formats)
+    if kinds := [kind for kind in ("svg", "png") if kind in formats]:
+        contents |= figure_files(list(pictures.items()), kinds)
     return contents
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from matplotlib import rc_context
@@ -15,9 +17,15 @@ from matplotlib.ticker import MaxNLocator
 _INK = "#010203"
 """Stands for the page's text colour until the SVG is written."""
 
-_COLOURS = ("#2878c8", "#dd7420", "#259a68", "#cf4458", "#8661c5", "#a5763a", "#d055a0", "#1799ae")
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Of Okabe and Ito, which the colour-blind tell apart; their yellow is lost on white."""
 _MARKERS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖"}
 _BASELINE = "clip"
+_KNOWN = (
+    *("clip-pzsl", "oracle", "lws", "pico", "proden", "cavl", "cc", "rc", "able", "pop"),
+    *("co-reg", "probe", "prototype", "conse"),
+)
+"""Methods with a place of their own; that of any other follows from its name alone."""
 
 _RC: Any = {
     "svg.fonttype": "none",
@@ -57,21 +65,37 @@ class Series(NamedTuple):
     deviation: list[float | None]
 
 
-def styles(labels: Sequence[str]) -> dict[str, Style]:
-    """A style for each label; frozen CLIP is grey and dashed, as the line to beat."""
-    found, number = {}, 0
-    for label in labels:
-        if label == _BASELINE:
-            found[label] = Style("#7d8894", "s", "--")
-            continue
-        marker, colour = number % len(_MARKERS), number % len(_COLOURS)
-        line = ("-", "-.", ":")[number // len(_COLOURS) % 3]
-        found[label] = Style(_COLOURS[colour], tuple(_MARKERS)[marker], line)
-        number += 1
+def styles(methods: Mapping[str, str]) -> dict[str, Style]:
+    """A style for each label, the same in every report: it belongs to the method.
+
+    Colour and marker follow from the method's name; several labels of one method share the colour
+    and differ in marker and line. Frozen CLIP is grey and dashed, as the line to beat.
+
+    Args:
+        methods: label -> method.
+    """
+    found: dict[str, Style] = {}
+    counts: Counter[str] = Counter()
+    for label in sorted(methods, key=lambda label: (label != methods[label], label)):
+        method, variant = methods[label], counts[methods[label]]
+        counts[method] += 1
+        place = _place(method)
+        marker = tuple(_MARKERS)[(place + variant) % len(_MARKERS)]
+        colour = "#7d8894" if method == _BASELINE else _COLOURS[place % len(_COLOURS)]
+        lines = ("--", ":", "-.") if method == _BASELINE else ("-", "-.", ":")
+        found[label] = Style(colour, marker, lines[variant % len(lines)])
     return found
 
 
-def rate_curves(series: Sequence[Series], xlabel: str, ylabel: str) -> str:
+def _place(method: str) -> int:
+    """Number of a method; any two below 42 differ in colour or marker (6 and 7 of them)."""
+    if method in _KNOWN:
+        return _KNOWN.index(method)
+    rest = len(_COLOURS) * len(_MARKERS) - len(_KNOWN)
+    return len(_KNOWN) + int(hashlib.sha256(method.encode()).hexdigest(), 16) % rest
+
+
+def rate_curves(series: Sequence[Series], xlabel: str, ylabel: str) -> Figure:
     """A metric over the noise rate with error bars; methods stand a hair apart to be told."""
     ticks = sorted({x for one in series for x in one.x})
     step = 0.008 * (ticks[-1] - ticks[0])
@@ -86,19 +110,21 @@ def rate_curves(series: Sequence[Series], xlabel: str, ylabel: str) -> str:
         return _finish(figure, axes, xlabel, ylabel)
 
 
-def dots(labels: Sequence[str], series: Sequence[Series], xlabel: str) -> str:
+def dots(labels: Sequence[str], series: Sequence[Series], xlabel: str) -> Figure:
     """A metric of several methods at one single rate: a row for each."""
     with rc_context(_RC):
         figure, axes = _figure(height=0.9 + 0.3 * len(labels))
         for index, one in enumerate(series):
             bars = _known(one.deviation)
             axes.errorbar(one.mean, [-index], xerr=bars, **_look(one.style), capsize=2.5)
-        axes.set_yticks([-index for index in range(len(labels))], list(labels))
+        axes.set_yticks(
+            [-index for index in range(len(labels))], [_short(label) for label in labels]
+        )
         axes.set_ylim(-len(labels) + 0.4, 0.6)
         return _finish(figure, axes, xlabel, "")
 
 
-def epoch_curves(series: Sequence[Series], ylabel: str) -> str:
+def epoch_curves(series: Sequence[Series], ylabel: str) -> Figure:
     """A metric over the epochs, the standard deviation as a band."""
     with rc_context(_RC):
         figure, axes = _figure()
@@ -110,6 +136,11 @@ def epoch_curves(series: Sequence[Series], ylabel: str) -> str:
             axes.fill_between(one.x, low, high, color=colour, alpha=0.15, linewidth=0)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         return _finish(figure, axes, "epoch", ylabel)
+
+
+def _short(label: str) -> str:
+    """A label that leaves room for the figure; the table has all of it."""
+    return label if len(label) <= 32 else label[:31] + "…"
 
 
 def _known(deviation: Sequence[float | None]) -> list[float]:
@@ -126,16 +157,28 @@ def _look(style: Style) -> dict[str, Any]:
     return {**look, "markersize": 5.0, "linewidth": 1.6}
 
 
-def _finish(figure: Figure, axes: Axes, xlabel: str, ylabel: str) -> str:
-    """Label the axes and write the figure as an SVG element to put into a page."""
+def _finish(figure: Figure, axes: Axes, xlabel: str, ylabel: str) -> Figure:
+    """Label the axes."""
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.grid(color=_INK, alpha=0.12, linewidth=0.6)
     axes.set_axisbelow(True)
-    buffer = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    return _for_page(buffer.getvalue())
+    return figure
+
+
+def to_page(figure: Figure) -> str:
+    """The figure as an SVG element that takes ink and font of the page around it."""
+    return _for_page(to_file(figure, "svg", transparent=True).decode())
+
+
+def to_file(figure: Figure, kind: str, transparent: bool = False) -> bytes:
+    """The figure as an `svg` or `png` file, black on white; equal figures give equal bytes."""
+    names = ("Date", "Creator", "Format", "Type") if kind == "svg" else ("Software",)
+    buffer = io.BytesIO()
+    nothing = dict.fromkeys(names)
+    with rc_context(_RC):
+        figure.savefig(buffer, format=kind, transparent=transparent, metadata=nothing, dpi=200)
+    return buffer.getvalue()
 
 
 def _for_page(drawing: str) -> str:

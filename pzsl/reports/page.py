@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from itertools import islice
 from typing import Any
@@ -13,8 +13,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from pzsl.reports import figures, wording
-from pzsl.reports.figures import Series, Style
-from pzsl.reports.groups import Row, spread
+from pzsl.reports.figures import Style
+from pzsl.reports.groups import Row
+from pzsl.reports.pictures import Captioned, Pictures
 from pzsl.reports.provenance import facts_of, missing_runs
 from pzsl.reports.records import Records, Run
 from pzsl.reports.tables import Table
@@ -26,6 +27,7 @@ def render(
     pairs: Pairs,
     records: Records,
     parts: Sequence[tuple[str, list[Table]]],
+    pictures: Mapping[str, Pictures],
     runs_link: str,
     has_csv: bool,
 ) -> str:
@@ -35,14 +37,15 @@ def render(
         pairs: rows with their runs, in order.
         records: what was read, for counts and warnings.
         parts: the tables of each data set by its title; those of '' come first.
+        pictures: the figures of each data set by its title.
         runs_link: from the page to the folder of runs.
         has_csv: whether `runs.csv` lies beside the page.
     """
     rows = [row for row, _ in pairs]
-    looks = figures.styles(list(dict.fromkeys(row["label"] for row in rows)))
+    looks = figures.styles({row["label"]: row["method"] for row in rows})
     rest, tables = iter(pairs), dict(parts)
     sections = [
-        _section(f"set-{number}", title, list(islice(rest, len(group))), looks)
+        _section(f"set-{number}", title, list(islice(rest, len(group))), looks, pictures[title])
         | {"tables": tables.get(title, [])}
         for number, (title, group) in enumerate(wording.sections(rows), start=1)
     ]
@@ -64,7 +67,9 @@ def render(
     )
 
 
-def _section(anchor: str, title: str, pairs: Pairs, looks: dict[str, Style]) -> dict[str, Any]:
+def _section(
+    anchor: str, title: str, pairs: Pairs, looks: dict[str, Style], pictures: Pictures
+) -> dict[str, Any]:
     """What the page says of one data set."""
     rows = [row for row, _ in pairs]
     labels = list(dict.fromkeys(row["label"] for row in rows))
@@ -77,9 +82,10 @@ def _section(anchor: str, title: str, pairs: Pairs, looks: dict[str, Style]) -> 
         "facts": model + _facts(pairs),
         "options": list(shared.items()),
         "legend": [(looks[label].colour, looks[label].glyph, label) for label in labels],
-        "curves": _inline(_curves(rows, looks), f"{anchor}-h"),
+        "curves": _inline(pictures.main, f"{anchor}-h"),
+        "more": _inline(pictures.more, f"{anchor}-m"),
         "sources": [_source(row, runs) for row, runs in pairs],
-        "epochs": _inline(_epochs(pairs, looks), f"{anchor}-e"),
+        "epochs": _inline(pictures.epochs, f"{anchor}-e"),
     }
 
 
@@ -123,60 +129,10 @@ def _facts(pairs: Pairs) -> list[tuple[str, str]]:
     return facts
 
 
-def _curves(rows: Sequence[Row], looks: dict[str, Style]) -> list[tuple[str, str]]:
-    """H over the noise rate, a figure for each kind of noise; those of one rate only come last."""
-    kinds: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        if row["H_mean"] is not None:
-            kinds[wording.noise_text(row)].append(row)
-    curves, single = [], []
-    for name, group in kinds.items():
-        lines: dict[str, list[Row]] = defaultdict(list)
-        for row in group:
-            lines[row["label"]].append(row)
-        series = [
-            Series(
-                looks[label],
-                [row["rate"] or 0.0 for row in line],
-                [row["H_mean"] for row in line],
-                [row["H_std"] for row in line],
-            )
-            for label, line in lines.items()
-        ]
-        if len({row["rate"] for row in group}) > 1:
-            over = "wrong labels per image" if group[0]["noise"] == "fixed-size" else "noise rate"
-            curve = figures.rate_curves(series, over, "H (%)")
-            curves.append((f"H over the {over}: {name}", curve))
-        elif len(series) > 1:
-            dots = figures.dots(list(lines), series, "H (%)")
-            single.append((f"H: {wording.setting_text(group[0])}", dots))
-    return curves + single
-
-
-def _epochs(pairs: Pairs, looks: dict[str, Style]) -> list[tuple[str, str]]:
-    """Disambiguation over the epochs, a figure for each setting."""
-    settings: dict[str, list[Series]] = defaultdict(list)
-    for row, runs in pairs:
-        points: dict[float, list[float]] = defaultdict(list)
-        for epoch in (epoch for run in runs for epoch in run.history):
-            number, value = epoch["epoch"], epoch["disambiguation"]
-            if number is not None and value is not None:
-                points[number].append(value)
-        if len(points) > 1:
-            spreads = [spread(points[number]) for number in sorted(points)]
-            means = [mean for mean, _ in spreads if mean is not None]
-            line = Series(looks[row["label"]], sorted(points), means, [d for _, d in spreads])
-            settings[wording.setting_text(row)].append(line)
-    return [
-        (name, figures.epoch_curves(series, "disambiguation (%)"))
-        for name, series in settings.items()
-    ]
-
-
-def _inline(drawings: list[tuple[str, str]], anchor: str) -> list[tuple[str, Markup]]:
+def _inline(drawings: Captioned, anchor: str) -> list[tuple[str, Markup]]:
     """Captions and drawings, the latter as markup with ids of their own."""
     return [
-        (caption, Markup(figures.with_prefix(drawing, f"{anchor}{number}")))
+        (caption, Markup(figures.with_prefix(figures.to_page(drawing), f"{anchor}{number}")))
         for number, (caption, drawing) in enumerate(drawings)
     ]
 
