@@ -6,12 +6,18 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import make_problem, write_cache
+from scipy.sparse import csr_matrix
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import Normalizer
+from sklearn.utils.estimator_checks import check_estimator
 
 import pzsl
 from pzsl import PartialLabelClassifier, load_cache, train
@@ -133,9 +139,77 @@ def test_what_is_wrong_is_said_in_one_line():
         assert "\n" not in str(error.value)
     with pytest.raises(UserError, match="call fit first"):
         short().predict(images)
-    with pytest.raises(UserError, match=r"\(n, 16\)"):
+    with pytest.raises(UserError, match="expecting 16 features"):
         short(method="clip").fit(images, mask, labels).predict(images[:, :5])
     with pytest.raises(UsageError, match="needs true labels"):
         short(method="oracle").fit(images, mask, labels)
     with pytest.raises(UsageError, match="Unknown method"):
         short(method="clop").fit(images, mask, labels)
+
+
+# --- scikit-learn's own conventions --------------------------------------------------------------
+
+CANNOT_APPLY = {
+    "check_estimators_dtypes": "it rounds X to whole numbers, and a vector of zeros has no angle",
+    "check_dtype_object": "vectors are numbers; arrays of objects are refused",
+    "check_classifiers_classes": "two classes have two columns of scores, as any number has",
+    "check_classifiers_train": "two classes have two columns of scores, as any number has",
+    "check_decision_proba_consistency": "two classes have two columns of scores",
+    "check_supervised_y_2d": "a y of two dimensions is a mask of candidates",
+}
+
+
+def test_scikit_learn_s_own_checks_pass_or_cannot_apply():
+    found = check_estimator(
+        PartialLabelClassifier(method="prototype", device="cpu"),
+        expected_failed_checks=CANNOT_APPLY,
+        on_skip=None,
+        on_fail=None,
+    )
+    failed = [each for each in found if each["status"] == "failed"]
+    assert not [(each["check_name"], str(each["exception"])) for each in failed]
+    assert sum(each["status"] == "passed" for each in found) >= 40
+    expected = {each["check_name"] for each in found if each["status"] == "xfail"}
+    assert expected == {*CANNOT_APPLY}  # none of the reasons has become untrue
+
+
+def test_pipeline_and_search_take_it():
+    images, mask, labels, truth = toy()
+    pipe = Pipeline([("scale", Normalizer()), ("classify", short(method="clip"))])
+    pipe.fit(images, mask, classify__label_embeddings=labels)
+    assert pipe.score(images, truth) == (pipe.predict(images) == truth).mean() > 0.9
+    folds = KFold(3, shuffle=True, random_state=0)
+    search = GridSearchCV(short(method="clip"), {"scale": [10.0, 20.0]}, cv=folds)
+    search.fit(images, mask, label_embeddings=labels)
+    assert search.best_params_["scale"] in (10.0, 20.0) and search.best_score_ > 0.9
+    given = {"label_embeddings": labels}
+    scores = cross_val_score(short(method="clip"), images, mask, cv=folds, params=given)
+    assert scores.shape == (3,) and scores.min() > 0.9
+    assert repr(short(method="clip", seed=3)).startswith("PartialLabelClassifier(")
+
+
+@pytest.mark.parametrize("kind", ["sparse", "tensor", "names", "frame"])
+def test_candidates_of_every_kind_say_the_same(kind):
+    images, mask, labels, _ = toy()
+    names = np.array([f"class {row}" for row in range(12)])
+    given = {
+        "sparse": lambda: csr_matrix(mask),
+        "tensor": lambda: torch.from_numpy(mask),
+        "names": lambda: [names[row].tolist() for row in mask],
+        "frame": lambda: pd.DataFrame(mask),
+    }[kind]()
+    plain = short(method="clip").fit(images, mask, labels, classes=names)
+    other = short(method="clip").fit(images, given, labels, classes=names)
+    assert np.array_equal(plain.decision_function(images), other.decision_function(images))
+    assert other.predict(images).tolist() == plain.predict(images).tolist()
+    assert set(other.predict(images)) <= {*names.tolist()} and other.labels_[0] in names
+
+
+def test_one_name_an_image_needs_no_label_embeddings():
+    images, _, _, truth = toy()
+    names = np.array([f"class {row}" for row in range(8)])[truth]
+    fitted = short(method="prototype").fit(images, names)
+    assert fitted.classes_.tolist() == [f"class {row}" for row in range(8)]
+    assert fitted.score(images, names) > 0.95
+    with pytest.raises(UserError, match="names 'clas 1', which is no class"):
+        fitted.score(images[:1], ["clas 1"])

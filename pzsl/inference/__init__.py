@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from pzsl.inference.corrections import apply_corrections
-from pzsl.inference.estimator import PartialLabelClassifier
 from pzsl.inference.labels import labels
 from pzsl.inference.predict import predict
 from pzsl.inference.refine import refine
 from pzsl.inference.review import review
 
+if TYPE_CHECKING:
+    from pzsl.inference.estimator import PartialLabelClassifier
+
 __all__ = ["PartialLabelClassifier", "apply_corrections", "labels", "predict", "refine", "review"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the estimator on first use: scikit-learn takes a second."""
+    if name == "PartialLabelClassifier":
+        return import_module("pzsl.inference.estimator").PartialLabelClassifier
+    raise AttributeError(f"module 'pzsl.inference' has no attribute '{name}'")

@@ -5,17 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from operator import index
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from pzsl.candidates import CandidateSets, validate
+from pzsl.candidates import CandidateSets
 from pzsl.device import resolve_device
 from pzsl.errors import UsageError, UserError
 from pzsl.exchange.vectors import as_unit, check_vectors
+from pzsl.inference.candidate_arrays import as_plain, candidate_arrays, class_list, class_means
+from pzsl.inference.scikit_learn import ScikitClassifier, UnfittedError
 from pzsl.methods import METHODS, make_options
 from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.training import RunConfig
@@ -23,11 +24,11 @@ from pzsl.training.loop import fit, fit_all
 from pzsl.training.run import calibrate, make_method, one_thread, refined_labels
 from pzsl.training.task import BLOCK, TRUE_LABELS
 
-Candidates = NDArray[np.bool_] | Sequence[Collection[int]]
-"""Of each image: a row of a mask (N, C), or the numbers of its candidate classes."""
+Candidates = ArrayLike | Sequence[Collection[int]] | Sequence[Collection[str]]
+"""Of each image: a row of a mask (N, C), or its candidate classes by number or by name."""
 
 
-class PartialLabelClassifier:
+class PartialLabelClassifier(ScikitClassifier):
     """A method of `pzsl methods`, trained on arrays; the same numbers as a run on the same data.
 
     Args:
@@ -38,7 +39,8 @@ class PartialLabelClassifier:
         device: auto, cpu, cuda or mps.
 
     Attributes:
-        classes_: (C,) class numbers: the rows of the label embeddings.
+        classes_: (C,) class numbers (the rows of the label embeddings), or names.
+        n_features_in_: D.
         seen_: (C,) which classes had candidates.
         labels_: (N,) the class that was settled on for each training image.
         confidence_: (N,) its label weight, 0 to 1.
@@ -65,30 +67,44 @@ class PartialLabelClassifier:
     def fit(
         self,
         X: ArrayLike,  # noqa: N803 - the name that scikit-learn gives it
-        candidates: Candidates,
-        label_embeddings: ArrayLike,
+        y: Candidates,
+        label_embeddings: ArrayLike | None = None,
         seen: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
     ) -> Self:
         """Learn from images and their candidate labels.
 
         Args:
             X: (N, D) image embeddings, of any length but zero.
-            candidates: a bool mask (N, C), or N collections of class numbers.
-            label_embeddings: (C, D) of all classes, in the same space.
+            y: the candidates: a bool mask (N, C), as an array, a tensor or a sparse matrix; N
+                collections of classes; or one class an image (N,).
+            label_embeddings: (C, D) of all classes, in the same space; None: the mean image of
+                each class, which leaves no class unseen.
             seen: (C,) bool, which classes may be candidates; None: those that occur in some set.
+            classes: (C,) names of the classes, which `y` and the predictions are then made of;
+                None: their numbers or, without label embeddings, the classes that occur.
 
         Raises:
             UserError: an array's shape, a vector without length, a set that is empty or names a
                 class that is none. UsageError: an unknown method, preset or option.
         """
-        images, labels = _vectors("X", X), _vectors("label_embeddings", label_embeddings)
-        if images.shape[1] != labels.shape[1]:
+        images, given = _vectors("X", X), as_plain(y)
+        if given is None:
+            raise UserError("fit requires y to be passed, but the target y is None.")
+        labels = (
+            None if label_embeddings is None else _vectors("label_embeddings", label_embeddings)
+        )
+        if labels is not None and images.shape[1] != labels.shape[1]:
             raise UserError(
                 f"X has {images.shape[1]} dimensions and label_embeddings {labels.shape[1]}: "
                 "both should be of one encoder."
             )
-        sets, self.seen_ = _candidates(candidates, len(images), len(labels), seen)
-        self.classes_ = np.arange(len(labels))
+        width = given.shape[1] if isinstance(given, np.ndarray) and given.ndim == 2 else None
+        self.classes_ = class_list(given, None if labels is None else len(labels), classes, width)
+        sets, self.seen_ = candidate_arrays(given, len(images), self.classes_, seen)
+        if labels is None:
+            labels = class_means(images, sets, len(self.classes_))
+        self.n_features_in_ = images.shape[1]
         self._order = np.argsort(~self.seen_, kind="stable")
         device = resolve_device(self.device)
         problem = self._problem(images, labels, sets, device)
@@ -101,11 +117,12 @@ class PartialLabelClassifier:
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
         """Scores of images (n, D), less gamma for seen classes: (n, C)."""
-        images = _vectors("X", X)
         problem = self._fitted().problem
-        if images.shape[1] != problem.seen.shape[1]:
+        images = _vectors("X", X)
+        if images.shape[1] != self.n_features_in_:
             raise UserError(
-                f"X should have shape (n, {problem.seen.shape[1]}), but has {images.shape}."
+                f"X has {images.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input."
             )
         blocks = torch.split(torch.from_numpy(images), BLOCK)
         device = problem.seen.device
@@ -118,9 +135,27 @@ class PartialLabelClassifier:
                 scores[start : start + BLOCK, self._order] = found.cpu().numpy()
         return scores
 
-    def predict(self, X: ArrayLike) -> NDArray[np.int64]:  # noqa: N803
-        """The class number of each image (n, D), seen or unseen: (n,)."""
-        return np.asarray(self.decision_function(X).argmax(axis=1))
+    def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
+        """The class of each image (n, D), seen or unseen, out of `classes_`: (n,)."""
+        best = self.decision_function(X).argmax(axis=1)
+        return np.asarray(self.classes_[best])
+
+    def score(
+        self,
+        X: ArrayLike,  # noqa: N803
+        y: Candidates,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """Share of images (n, D) whose predicted class is `y`, or among the candidates `y`.
+
+        Args:
+            y: one class an image (n,), or candidates as `fit` takes them.
+            sample_weight: (n,) how much each image counts; None: all the same.
+        """
+        best = self.decision_function(X).argmax(axis=1)
+        sets, _ = candidate_arrays(as_plain(y), len(best), self.classes_, None)
+        weights = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+        return float(np.average(sets.contains(best).astype(np.float64), weights=weights))
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
         """Softmax of the scores of images (n, D), over all classes: (n, C)."""
@@ -172,60 +207,37 @@ class PartialLabelClassifier:
     def _settle(self) -> None:
         """Keep the label of each training image, and how sure that is."""
         method, support = self.method_, self.method_.support
-        self.labels_ = self._order[refined_labels(method).cpu().numpy()]
+        self.labels_ = self.classes_[self._order[refined_labels(method).cpu().numpy()]]
         starts = support.offsets[:-1].cpu().numpy()
         self.confidence_ = np.maximum.reduceat(method.weights.detach().cpu().numpy(), starts)
 
     def _fitted(self) -> Method:
         if not hasattr(self, "method_"):
-            raise UserError(f"This {type(self).__name__} is not fitted yet: call fit first.")
+            raise UnfittedError(f"This {type(self).__name__} is not fitted yet: call fit first.")
         return self.method_
+
+
+def _fault(array: NDArray[Any]) -> str | None:
+    """What keeps an array from being vectors, in scikit-learn's words where it has some."""
+    if array.dtype.kind == "c":
+        return ": Complex data not supported"
+    if array.ndim == 1:
+        return ": Reshape your data, X.reshape(1, -1) for one image"
+    if array.ndim == 2 and array.shape[1] == 0:
+        return f": 0 feature(s) (shape={array.shape}) while a minimum of 1 is required"
+    return "" if array.ndim != 2 or not array.size or array.dtype.kind not in "fiu" else None
 
 
 def _vectors(name: str, given: ArrayLike) -> NDArray[np.float32]:
     """Unit vectors (n, D) of an argument, checked."""
-    array = np.asarray(given)
-    if array.ndim != 2 or not array.size or array.dtype.kind not in "fiu":
+    if hasattr(given, "tocsr"):
+        raise UserError(f"{name} is a sparse matrix: dense vectors are needed, use X.toarray().")
+    array = np.asarray(as_plain(given))
+    fault = _fault(array)
+    if fault is not None:
         raise UserError(
-            f"{name} should be an array (n, D) of numbers, but is {array.shape} {array.dtype}."
+            f"{name} should be an array (n, D) of numbers, but is {array.shape} {array.dtype}"
+            f"{fault}."
         )
     check_vectors(name, array, normalise=True)
     return as_unit(array)
-
-
-def _candidates(
-    given: Candidates, images: int, classes: int, seen: ArrayLike | None
-) -> tuple[CandidateSets, NDArray[np.bool_]]:
-    """Candidate sets of an argument, and which classes are seen, both checked."""
-    if isinstance(given, np.ndarray) and given.ndim == 2:
-        expected: tuple[int, ...] = (images, classes)
-        shape: tuple[int, ...] = given.shape
-    else:
-        expected, shape = (images,), (len(given),)
-    if shape != expected:
-        raise UserError(f"candidates should have shape {expected}, but have {shape}.")
-    if len(shape) == 1:
-        sets = CandidateSets.from_lists([_numbers(row, each) for row, each in enumerate(given)])
-    else:
-        mask = np.asarray(given)
-        if mask.dtype != np.bool_:
-            raise UserError(f"candidates should be a mask of bool, but are {mask.dtype}.")
-        sets = CandidateSets.from_masks([mask], np.arange(classes))
-    if seen is None:
-        allowed = np.isin(np.arange(classes), sets.labels)
-    else:
-        allowed = np.asarray(seen)
-        if allowed.shape != (classes,) or allowed.dtype != np.bool_:
-            raise UserError(
-                f"seen should be ({classes},) bool, but is {allowed.shape} {allowed.dtype}."
-            )
-    return validate(sets.offsets, sets.labels, allowed, "candidates"), allowed
-
-
-def _numbers(row: int, candidates: Collection[int]) -> list[int]:
-    try:
-        return [index(each) for each in candidates]
-    except TypeError:
-        raise UserError(
-            f"candidates: row {row} should be a collection of class numbers, but is {candidates!r}."
-        ) from None
