@@ -232,6 +232,15 @@ def test_methods_that_cannot_share_a_program_run_beside_those_that_can(tmp_path)
     same(records(tmp_path / "one"), records(tmp_path / "all"))
 
 
+def test_a_subclass_does_not_inherit_that_its_runs_can_share_a_program():
+    class Changed(Proden):
+        """Could compare the images of a batch, which `Proden` does not."""
+
+    problem, _ = make_problem(images=60)
+    makers = (kind(problem, AdaptedOptions(), torch.Generator()) for kind in (Proden, Changed))
+    assert [method.stackable for method in makers] == [True, False]
+
+
 def test_runs_in_one_program_go_on_from_their_checkpoints(tmp_path, monkeypatch):
     cache = write_cache(tmp_path / "toy.h5", each=24)
     cut = jobs_for(cache, tmp_path / "cut", ["clip-pzsl"])

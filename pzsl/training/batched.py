@@ -13,7 +13,7 @@ from pzsl.training.job import Job, begin
 from pzsl.training.loop import Fit, batches, epoch_generator, finite_loss, fit, learning_rate
 from pzsl.training.optimizer import AdamW
 from pzsl.training.run import Attempt
-from pzsl.training.stacked import Stack, can_stack
+from pzsl.training.stacked import Stack
 
 TOGETHER = 32
 """Most runs in one program."""
@@ -60,7 +60,7 @@ def fit_groups(fits: Sequence[Fit]) -> None:
 def _kind(fitting: Fit, number: int) -> Hashable:
     """What methods have in common that can be trained in one program; their own number if none."""
     method, problem = fitting.method, fitting.method.problem
-    if not can_stack(method) or isinstance(problem.images, StoredRows):
+    if not method.stackable or isinstance(problem.images, StoredRows):
         return number
     steps = -(-len(problem.images) // method.options.batch_size)
     sizes = len(problem.seen), len(problem.unseen), problem.images.shape[1], steps

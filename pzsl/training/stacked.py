@@ -15,20 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pzsl.methods.clip_pzsl import ClipPzsl, Oracle
 from pzsl.methods.core import AdaptedMethod, CandidateEntries, Method
-from pzsl.methods.partial_label import Cavl, Cc, Pop, Proden, Rc
 from pzsl.models.factored import matrices
-
-STACKED = (ClipPzsl, Oracle, Proden, Rc, Cc, Cavl, Pop)
-"""Methods whose loss is a sum over images and whose state belongs to images or their entries."""
-OF_ENTRIES = ("weights", "log_mask", "sums")
-OF_IMAGES = ("inside",)
-
-
-def can_stack(method: Method) -> bool:
-    """Whether runs of a method can share a program; the others go one after the other."""
-    return type(method) in STACKED and method.trainable and getattr(method, "miner", None) is None
 
 
 class Stack(nn.Module):
@@ -55,12 +43,10 @@ class Stack(nn.Module):
         """A method that holds the images of all runs, and one more without any entry."""
         front = copy.copy(self.methods[0])
         object.__setattr__(front, "_buffers", dict(front._buffers))
-        for name in OF_ENTRIES:
-            if isinstance(getattr(front, name, None), Tensor):
-                setattr(front, name, torch.cat([getattr(each, name) for each in self.methods]))
-        for name in OF_IMAGES:
-            if hasattr(front, name):
-                setattr(front, name, self._of_images(name))
+        for name in front.entry_state:
+            setattr(front, name, torch.cat([getattr(each, name) for each in self.methods]))
+        for name in front.image_state:
+            setattr(front, name, self._of_images(name))
         front.support = self._support(getattr(front, "log_mask", None))
         object.__setattr__(front, "seen_logits", self._seen_logits)
         object.__setattr__(front, "total", self._total)
@@ -137,16 +123,15 @@ class Stack(nn.Module):
     def write_back(self) -> None:
         """Write parameters and state back into the methods."""
         entries = [len(method.support.labels) for method in self.methods]
-        for name in OF_ENTRIES:
-            if isinstance(getattr(self.front, name, None), Tensor):
-                parts = torch.split(getattr(self.front, name), entries)
-                for method, part in zip(self.methods, parts, strict=True):
-                    getattr(method, name).copy_(part)
+        for name in self.front.entry_state:
+            parts = torch.split(getattr(self.front, name), entries)
+            for method, part in zip(self.methods, parts, strict=True):
+                getattr(method, name).copy_(part)
         for run, method in enumerate(self.methods):
             for parameter, value in zip(method.parameters(), self.values, strict=True):
                 parameter.copy_(value[run])
-            if isinstance(method, Pop):
-                method.theta.copy_(cast(Pop, self.front).theta)
+            for name in method.run_state:
+                getattr(method, name).copy_(getattr(self.front, name))
 
 
 def _plain(parameter: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pzsl.methods.clip_pzsl.method import ClipPzsl, ClipPzslOptions
+from pzsl.methods.clip_pzsl.method import ClipPzsl
 from pzsl.methods.clip_pzsl.noise_model import NoiseModel, widen
+from pzsl.methods.clip_pzsl.options import ClipPzslOptions
 from pzsl.methods.clip_pzsl.oracle import Oracle, OracleOptions
 
 __all__ = ["ClipPzsl", "ClipPzslOptions", "NoiseModel", "Oracle", "OracleOptions", "widen"]

@@ -6,8 +6,7 @@ public. Both are made of the same parts, each of which can be switched off.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,12 +25,12 @@ from pzsl.methods.clip_pzsl.class_statistics import (
     leave_one_out_weights,
     subtract_hubness,
 )
-from pzsl.methods.clip_pzsl.mining import Miner, MiningOptions
+from pzsl.methods.clip_pzsl.mining import Miner
 from pzsl.methods.clip_pzsl.noise_model import estimate_noise, keep_inside, widen
+from pzsl.methods.clip_pzsl.options import ClipPzslOptions
 from pzsl.methods.clip_pzsl.transduction import Scored, TransductivePrototypes
 from pzsl.methods.core import (
     AdaptedMethod,
-    AdaptedOptions,
     BatchEntries,
     Blocks,
     Problem,
@@ -42,40 +41,11 @@ ROUNDS = 3
 """Of label weights and left-out prototypes in turn, before training; more change nothing."""
 
 
-@dataclass(frozen=True)
-class ClipPzslOptions(MiningOptions, AdaptedOptions):
-    """Parts and constants of CLIP-PZSL.
-
-    Attributes:
-        noise_model: estimate how often the truth is outside the candidates, and let it be there.
-        progressive: let the label weights follow the model; else they stay as they began.
-        momentum: of the moving average of the label weights.
-        left_out: before and after training, weigh each image's candidates also by the prototypes
-            that all other images make.
-        left_out_share: weight of those prototypes, in units of the logit scale.
-        prototypes: mining in closed form, after training.
-        prototype_share: weight of the prototypes in the score, in units of the logit scale.
-        unseen_strength: length of an unseen label's prototype.
-        whiten: even out the covariance within the classes before comparing with prototypes.
-        hubness: how much of a label's hubness is taken off its logits: in the noise model, in the
-            label weights before and after training, and in the score.
-    """
-
-    noise_model: bool = True
-    progressive: bool = True
-    momentum: float = 0.5
-    left_out: bool = True
-    left_out_share: float = 0.08
-    prototypes: bool = True
-    prototype_share: float = 0.06
-    unseen_strength: float = 0.5
-    whiten: bool = True
-    hubness: float = 0.3
-
-
 class ClipPzsl(AdaptedMethod):
     """Noise model, shared adapters, mining, partial zero-shot loss with progressive weights."""
 
+    row_wise: ClassVar[bool] = True
+    image_state: ClassVar[tuple[str, ...]] = ("inside",)
     options: ClipPzslOptions
     prototypes: Tensor
     centre: Tensor
@@ -152,6 +122,16 @@ class ClipPzsl(AdaptedMethod):
     @property
     def _leave_one_out_strength(self) -> float:
         return self.options.left_out_share * self.problem.scale
+
+    @property
+    def stackable(self) -> bool:
+        """Not with the mining block: in it labels attend to a batch as a whole."""
+        return super().stackable and self.miner is None
+
+    @property
+    def transductive(self) -> bool:
+        """Whether unseen labels attend to the images that are to be classified."""
+        return self.options.unseen_points == "test"
 
     def loss(self, rows: Tensor) -> Tensor:
         """Partial zero-shot loss plus alignment, for training rows (B,)."""
@@ -284,7 +264,7 @@ class ClipPzsl(AdaptedMethod):
         """Let unseen labels attend to all images that are to be scored, where that is asked for."""
         self.query_prototypes = None
         initial = self.prototypes[len(self.problem.seen) :]
-        if self.options.unseen_points == "test" and self.options.prototypes and len(initial):
+        if self.transductive and self.options.prototypes and len(initial):
             self.query_prototypes = TransductivePrototypes(
                 initial, self._prototype_weight, lambda: map(self._scored, blocks())
             )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from pzsl.methods.clip_pzsl.method import ClipPzsl, ClipPzslOptions
+from pzsl.methods.clip_pzsl.method import ClipPzsl
+from pzsl.methods.clip_pzsl.options import ClipPzslOptions
 from pzsl.methods.core import CandidateEntries, Problem
 
 
@@ -20,6 +22,8 @@ class OracleOptions(ClipPzslOptions):
 
 class Oracle(ClipPzsl):
     """Learns from the true labels, and from the candidates of an image whose label is unknown."""
+
+    row_wise: ClassVar[bool] = True
 
     def __init__(
         self, problem: Problem, options: OracleOptions, generator: torch.Generator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -88,11 +88,23 @@ class Method(nn.Module):
     queues): they go into the checkpoint, so that a resumed run ends where an uninterrupted one
     does.
 
+    What engines need to know of a method, it declares itself.
+
     Attributes:
         support: entries (image, label) that carry label weights.
         weights: (M,) label weights of the entries; each image's sum to one.
+        row_wise: the loss is a sum over images, and no image's part in it depends on which others
+            share its batch. Each class says so for itself: a subclass doesn't inherit it, because
+            it may change the loss.
+        entry_state: names of the state with a value for each entry, (M,).
+        image_state: names of the state with a value for each image, (N,), or None for all ones.
+        run_state: names of the state that is the same in all runs of equal length and options.
     """
 
+    row_wise: ClassVar[bool] = False
+    entry_state: ClassVar[tuple[str, ...]] = ("weights",)
+    image_state: ClassVar[tuple[str, ...]] = ()
+    run_state: ClassVar[tuple[str, ...]] = ()
     options: Options
     weights: Tensor
 
@@ -113,6 +125,16 @@ class Method(nn.Module):
     def trainable(self) -> bool:
         """Whether there is anything to train."""
         return any(True for _ in self.parameters())
+
+    @property
+    def stackable(self) -> bool:
+        """Whether several runs can be trained in one program; else they go one after the other."""
+        return bool(vars(type(self)).get("row_wise", False)) and self.trainable
+
+    @property
+    def transductive(self) -> bool:
+        """Whether an image's scores depend on which others are scored with it."""
+        return False
 
     @property
     def epochs(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -30,6 +31,7 @@ class Cavl(PartialMethod):
     self-training. Cosines without the scale lie below 1/2, where the same holds.
     """
 
+    row_wise: ClassVar[bool] = True
     options: CavlOptions
 
     def partial_loss(self, batch: Batch) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from pzsl.losses.cc import classifier_consistent_losses
@@ -15,6 +17,7 @@ class Cc(PartialMethod):
     Those that are kept, the softmax over the candidates, serve the record and the calibration.
     """
 
+    row_wise: ClassVar[bool] = True
     options: AdaptedOptions
 
     def partial_loss(self, batch: Batch) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -34,6 +35,9 @@ class PopOptions(AdaptedOptions):
 class Pop(PartialMethod):
     """PRODEN on candidate sets that lose their unlikely labels as training goes on."""
 
+    row_wise: ClassVar[bool] = True
+    entry_state: ClassVar[tuple[str, ...]] = ("weights", "log_mask", "sums")
+    run_state: ClassVar[tuple[str, ...]] = ("theta",)
     options: PopOptions
     log_mask: Tensor
     sums: Tensor

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pzsl.methods.core import AdaptedOptions
 from pzsl.methods.partial_label.partial_method import PartialMethod
 
@@ -12,4 +14,5 @@ class Proden(PartialMethod):
     The new weights of an image come from the same forward as its loss, and count in the next epoch.
     """
 
+    row_wise: ClassVar[bool] = True
     options: AdaptedOptions

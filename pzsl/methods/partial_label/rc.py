@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from pzsl.methods.core import AdaptedOptions
@@ -11,6 +13,7 @@ from pzsl.methods.partial_label.partial_method import PartialMethod
 class Rc(PartialMethod):
     """Weighted cross-entropy like PRODEN's, but weights come from a forward after the step."""
 
+    row_wise: ClassVar[bool] = True
     options: AdaptedOptions
 
     def after_step(self, rows: Tensor) -> None:

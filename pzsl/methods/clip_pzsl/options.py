@@ -1,0 +1,39 @@
+"""The options of CLIP-PZSL: its parts, each of which can be switched off, and its constants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pzsl.methods.clip_pzsl.mining import MiningOptions
+from pzsl.methods.core import AdaptedOptions
+
+
+@dataclass(frozen=True)
+class ClipPzslOptions(MiningOptions, AdaptedOptions):
+    """Parts and constants of CLIP-PZSL.
+
+    Attributes:
+        noise_model: estimate how often the truth is outside the candidates, and let it be there.
+        progressive: let the label weights follow the model; else they stay as they began.
+        momentum: of the moving average of the label weights.
+        left_out: before and after training, weigh each image's candidates also by the prototypes
+            that all other images make.
+        left_out_share: weight of those prototypes, in units of the logit scale.
+        prototypes: mining in closed form, after training.
+        prototype_share: weight of the prototypes in the score, in units of the logit scale.
+        unseen_strength: length of an unseen label's prototype.
+        whiten: even out the covariance within the classes before comparing with prototypes.
+        hubness: how much of a label's hubness is taken off its logits: in the noise model, in the
+            label weights before and after training, and in the score.
+    """
+
+    noise_model: bool = True
+    progressive: bool = True
+    momentum: float = 0.5
+    left_out: bool = True
+    left_out_share: float = 0.08
+    prototypes: bool = True
+    prototype_share: float = 0.06
+    unseen_strength: float = 0.5
+    whiten: bool = True
+    hubness: float = 0.3
