@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import PureWindowsPath
 from typing import Any
 
 from pzsl.reports.records import METRICS, Run
@@ -63,6 +64,7 @@ def _row(group: list[Run], variants: dict[tuple[str, ...], set[str]], presets: s
     row: Row = {
         "dataset": run.dataset,
         "cache_hash": run.cache_hash,
+        "cache": _cache_name(group),
         "method": run.method,
         "preset": run.preset,
         "variant": variant,
@@ -78,6 +80,12 @@ def _row(group: list[Run], variants: dict[tuple[str, ...], set[str]], presets: s
         mean, deviation = spread(one.metrics[metric] for one in group)
         row[f"{metric}_mean"], row[f"{metric}_std"] = mean, deviation
     return row
+
+
+def _cache_name(group: Sequence[Run]) -> str:
+    """The name of the cache file, without folder and ending; '' where no record has it."""
+    paths = (run.environment.get("cache", "") for run in group)
+    return next((PureWindowsPath(path).stem for path in paths if path), "")
 
 
 def _variants(runs: Sequence[Run]) -> dict[tuple[str, ...], set[str]]:

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no network, no script."""
+"""The report as one HTML page that needs nothing else: no network, and no script to be read."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def render(
     environment.lstrip_blocks = True
     source = files("pzsl.reports").joinpath("page.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(
-        title=", ".join(dict.fromkeys(row["dataset"] for row in rows)),
+        title=", ".join(section["title"] for section in sections),
         finished=len(records.runs),
         waiting=records.waiting,
         failed=records.failed,

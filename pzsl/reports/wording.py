@@ -58,12 +58,17 @@ def setting_text(row: Row) -> str:
 
 
 def sections(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """Rows by data set, with a title; one of several caches is told by its hash."""
-    caches: dict[str, set[str]] = {}
-    for row in rows:
-        caches.setdefault(row["dataset"], set()).add(row["cache_hash"])
-    found = []
-    for (name, cache), group in groupby(rows, key=lambda row: (row["dataset"], row["cache_hash"])):
-        title = f"{name} (cache {cache[:8]})" if len(caches[name]) > 1 else name
-        found.append((title, list(group)))
-    return found
+    """Rows by data set, with a title: the cache's name, else the data set's.
+
+    Where several have the same, the cache's hash tells them apart.
+    """
+    groups = [
+        list(group)
+        for _, group in groupby(rows, key=lambda row: (row["dataset"], row["cache_hash"]))
+    ]
+    names = [group[0]["cache"] or group[0]["dataset"] for group in groups]
+    titles: list[str] = []
+    for name, group in zip(names, groups, strict=True):
+        title = f"{name} (cache {group[0]['cache_hash'][:8]})" if names.count(name) > 1 else name
+        titles.append(title if title not in titles else f"{title}, {len(titles) + 1}")
+    return list(zip(titles, groups, strict=True))
