@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from pzsl.candidates.annotation import RULES, annotate_images, check_rule
 from pzsl.candidates.few_shot import choose_labelled, give_labels
-from pzsl.candidates.generation import FROM_DATA, KINDS, NOISES, Kind, generate, statistics
+from pzsl.candidates.generation import (
+    FROM_DATA,
+    KINDS,
+    NOISES,
+    Kind,
+    find_kind,
+    generate,
+    known_noises,
+    statistics,
+)
+from pzsl.candidates.images import Images, Mask
 from pzsl.candidates.joining import join
 from pzsl.candidates.ragged import CandidateSets
+from pzsl.candidates.randomness import Stream, stream, uniforms
 from pzsl.candidates.validation import validate
 
 __all__ = [
@@ -15,13 +26,20 @@ __all__ = [
     "NOISES",
     "RULES",
     "CandidateSets",
+    "Images",
     "Kind",
+    "Mask",
+    "Stream",
     "annotate_images",
     "check_rule",
     "choose_labelled",
+    "find_kind",
     "generate",
     "give_labels",
     "join",
+    "known_noises",
     "statistics",
+    "stream",
+    "uniforms",
     "validate",
 ]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pzsl import plugins
 from pzsl.candidates.fixed_size import fixed_size
 from pzsl.candidates.images import Images, Mask
 from pzsl.candidates.instance import instance
@@ -24,10 +25,14 @@ _BLOCK = 1 << 18
 
 
 class Kind(NamedTuple):
-    """One kind of ambiguity: its function and one line of what it does."""
+    """One kind of ambiguity: its function and one line of what it does.
+
+    `similar`: whether it wants to know how similar images and labels are.
+    """
 
     draw: Callable[[Images, float, float], Mask]
     about: str
+    similar: bool = False
 
 
 KINDS: dict[str, Kind] = {
@@ -35,12 +40,41 @@ KINDS: dict[str, Kind] = {
     "noisy": Kind(noisy, "uniform, then with probability ETA the truth is swapped out"),
     "fixed-size": Kind(fixed_size, "RATE wrong seen labels, drawn without replacement"),
     "uss": Kind(uss, "uniform over all sets that hold the truth (RATE is 0.5)"),
-    "instance": Kind(instance, "labels similar to the image join more often, RATE on average"),
+    "instance": Kind(
+        instance, "labels similar to the image join more often, RATE on average", True
+    ),
 }
 FROM_DATA = ("file", "annotated")
 """Kinds that are not drawn: the candidate sets lie in the cache."""
 NOISES = (*KINDS, *FROM_DATA)
 """All that candidate sets can come from."""
+
+
+def known_noises() -> list[str]:
+    """Names of all that candidate sets can come from, the installed plugins last."""
+    return [*dict.fromkeys([*NOISES, *plugins.names("candidates")])]
+
+
+def find_kind(name: str) -> Kind:
+    """One kind of ambiguity: one of `KINDS`, or a plugin (a function, or a class of such).
+
+    Raises:
+        UsageError: unknown name; the nearest is offered, plugins included.
+        PluginError: the plugin can't be loaded, or can't be called.
+    """
+    if name in KINDS:
+        return KINDS[name]
+    found = plugins.find("candidates", name)
+    if found is None:
+        raise UsageError(f"Unknown noise '{name}'.{nearest(name, known_noises())}")
+    draw = found.target() if isinstance(found.target, type) else found.target
+    if not callable(draw):
+        raise plugins.PluginError(
+            f"Plugin '{name}' is no noise: it should be a function of (images, rate, eta), or a "
+            "class whose objects can be called with these."
+        )
+    about = (getattr(found.target, "__doc__", None) or "a plugin").strip().splitlines()[0]
+    return Kind(draw, about, bool(getattr(draw, "similarities", False)))
 
 
 def generate(
@@ -72,12 +106,11 @@ def generate(
         UsageError: unknown kind (the nearest is offered), a rate or eta out of range.
         UserError: a true label is unknown or unseen, or shapes don't agree.
     """
-    if kind not in KINDS:
-        raise UsageError(f"Unknown noise '{kind}'.{nearest(kind, list(NOISES))}")
+    drawn = find_kind(kind)
     labels = np.flatnonzero(seen)
     _check_rate(kind, rate, eta, len(labels))
     _check_truth(truth, ids, seen)
-    if kind == "instance":
+    if drawn.similar:
         similarities = _seen_columns(similarities, len(truth), seen)
     columns = np.searchsorted(labels, truth)
     keys = image_keys(ids, seed)
@@ -87,7 +120,8 @@ def generate(
         for start in range(0, len(truth), step):
             block = slice(start, start + step)
             near = None if similarities is None else similarities[block]
-            yield KINDS[kind].draw(Images(keys[block], columns[block], labels, near), rate, eta)
+            mask = drawn.draw(Images(keys[block], columns[block], labels, near), rate, eta)
+            yield mask if kind in KINDS else _checked(mask, (len(keys[block]), len(labels)), kind)
 
     return CandidateSets.from_masks(masks(), labels)
 
@@ -113,6 +147,22 @@ def statistics(sets: CandidateSets, truth: NDArray[np.int64]) -> dict[str, Any]:
     }
 
 
+def _checked(mask: Any, shape: tuple[int, int], kind: str) -> Mask:
+    """What a plugin drew, seen to be sets."""
+    if not isinstance(mask, np.ndarray) or mask.shape != shape or mask.dtype != np.bool_:
+        found = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask)
+        raise plugins.PluginError(
+            f"Plugin '{kind}' should draw a bool array {shape}, images by labels, but drew {found}."
+        )
+    empty = np.flatnonzero(~mask.any(axis=1))
+    if len(empty):
+        raise plugins.PluginError(
+            f"Plugin '{kind}' drew an empty candidate set for {len(empty)} images: mark at least "
+            "one label of each (images.mark_truth(mask) marks the true one)."
+        )
+    return mask
+
+
 def _check_rate(kind: str, rate: float, eta: float, classes: int) -> None:
     if kind == "fixed-size":
         if not (0 <= rate <= classes - 1 and float(rate).is_integer()):
@@ -126,7 +176,7 @@ def _check_rate(kind: str, rate: float, eta: float, classes: int) -> None:
         raise UsageError(f"Noise 'uss' has the fixed rate {USS_RATE}, not {rate:g}: use that.")
     if not 0 <= eta < 1:
         raise UsageError(f"Eta {eta:g} should be at least 0 and below 1.")
-    if eta and kind != "noisy":
+    if eta and kind in KINDS and kind != "noisy":
         raise UsageError(f"Noise '{kind}' keeps the truth inside: for eta {eta:g} use 'noisy'.")
 
 

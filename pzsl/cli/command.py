@@ -19,9 +19,9 @@ _INPUTS = ("--cache", "--run", "--dataset")
 
 
 def _methods() -> str:
-    from pzsl.methods import METHODS
+    from pzsl.methods import known_methods
 
-    return ", ".join(METHODS)
+    return ", ".join(known_methods())
 
 
 def _presets() -> str:
@@ -39,9 +39,9 @@ def _presets() -> str:
 
 
 def _noises() -> str:
-    from pzsl.candidates import NOISES
+    from pzsl.candidates import known_noises
 
-    return ", ".join(NOISES)
+    return ", ".join(known_noises())
 
 
 def _labels() -> str:
@@ -51,9 +51,9 @@ def _labels() -> str:
 
 
 def _datasets() -> str:
-    from pzsl.datasets import SOURCES
+    from pzsl.datasets import known_datasets
 
-    return ", ".join(SOURCES)
+    return ", ".join(known_datasets())
 
 
 NAMES: dict[str, Callable[[], str]] = {

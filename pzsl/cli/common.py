@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 def complain(error: Exception) -> int:
     """Print an error as one line on stderr; returns the exit code."""
+    if not isinstance(error, UserError | OSError):
+        from pzsl.plugins import blame
+
+        error = blame(error) or error
     if isinstance(error, UserError):
         text = str(error)
     elif isinstance(error, OSError):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from pzsl import plugins
 from pzsl.datasets.annotators import Annotators
 from pzsl.datasets.base import SPLITS, UNKNOWN, Candidates, Dataset
 from pzsl.errors import UsageError, nearest
@@ -99,7 +101,7 @@ def load_dataset(name: str, **options: Any) -> Dataset:
     """Load a known data set.
 
     Args:
-        name: a key of `SOURCES`.
+        name: a key of `SOURCES`, or a plugin's (see `pzsl.plugins.find`).
         options: what its loader takes (`root`, `splits`, `seed`, ...); None means not given.
             `on_error` may be given to all: `skip` leaves missing images out.
 
@@ -107,10 +109,8 @@ def load_dataset(name: str, **options: Any) -> Dataset:
         UsageError: unknown name (the nearest is offered), or an option it doesn't take.
         UserError: the files are missing or not as they should be.
     """
-    if name not in SOURCES:
-        raise UsageError(f"Unknown data set '{name}'.{nearest(name, list(SOURCES))}")
-    module, _, function = SOURCES[name].loader.partition(":")
-    loader: Callable[..., Dataset] = getattr(import_module(module), function)
+    plugin = None if name in SOURCES else plugins.find("datasets", name)
+    loader = plugin.target if plugin else _own_loader(name)
     import inspect
 
     given = {key: value for key, value in options.items() if value is not None}
@@ -123,7 +123,30 @@ def load_dataset(name: str, **options: Any) -> Dataset:
     for key, parameter in parameters.items():
         if parameter.default is parameter.empty and key not in given:
             raise UsageError(f"Data set '{name}' needs --{key.replace('_', '-')}.")
-    return loader(**given)
+    data = loader(**given)
+    if not isinstance(data, Dataset):
+        raise plugins.PluginError(
+            f"Plugin '{name}' is no data set: it should give a pzsl.datasets.Dataset, not "
+            f"{type(data).__name__}."
+        )
+    if plugin is None:
+        return data
+    plugins.trust(plugin)
+    about = ("plugin", plugin.name), ("plugin source", plugin.source[:12])
+    return replace(data, origin=(*data.origin, *about))
+
+
+def known_datasets() -> list[str]:
+    """Names of all data sets, the installed plugins last."""
+    return [*dict.fromkeys([*SOURCES, *plugins.names("datasets")])]
+
+
+def _own_loader(name: str) -> Callable[..., Any]:
+    if name not in SOURCES:
+        raise UsageError(f"Unknown data set '{name}'.{nearest(name, known_datasets())}")
+    module, _, function = SOURCES[name].loader.partition(":")
+    loader: Callable[..., Any] = getattr(import_module(module), function)
+    return loader
 
 
 __all__ = [
@@ -135,5 +158,6 @@ __all__ = [
     "Dataset",
     "Source",
     "describe",
+    "known_datasets",
     "load_dataset",
 ]

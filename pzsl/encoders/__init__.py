@@ -15,7 +15,8 @@ def load_encoder(
     """A frozen encoder with its weights, ready to use.
 
     Args:
-        model: `tiny` (built in, trained on the drawings of `shapes`) or a model name of open_clip.
+        model: `tiny` (built in, trained on the drawings of `shapes`), a model name of open_clip, or
+            a plugin's (see `pzsl.plugins.find`).
         pretrained: a tag that open_clip knows for the model, or a checkpoint file (.safetensors,
             or .pt, .pth, .bin with tensors only); by default the built-in weights of `tiny`, and
             `openai` where a model has them.
@@ -28,6 +29,13 @@ def load_encoder(
         UserError: the weights are missing, can't be read, or don't fit the model. Random weights
             are never used.
     """
+    from pzsl import plugins
+
+    plugin = None if model == "tiny" else plugins.find("encoders", model)
+    if plugin:
+        from pzsl.encoders.foreign import load_foreign
+
+        return load_foreign(plugin, pretrained, device, precision)
     from pzsl.encoders.openclip import load_openclip
 
     return load_openclip(model, pretrained, device, precision)

@@ -103,7 +103,7 @@ def extract(
         options=options,
     )
     request.check()
-    target = Path(out) if out else Path("cache") / f"{dataset}.h5"
+    target = Path(out) if out else Path("cache") / f"{dataset.rpartition(':')[2]}.h5"
     devices = as_list(devices or ())
     part = _shard(shard, devices, engine)
     if (devices or engine == "ray") and (overwrite or not target.exists()):

@@ -17,7 +17,7 @@ from pzsl.errors import UsageError, UserError
 from pzsl.exchange.vectors import as_unit, check_vectors
 from pzsl.inference.candidate_arrays import as_plain, candidate_arrays, class_list, class_means
 from pzsl.inference.scikit_learn import ScikitClassifier, UnfittedError
-from pzsl.methods import METHODS, make_options
+from pzsl.methods import find_method, make_options
 from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.training import RunConfig
 from pzsl.training.loop import fit, fit_all
@@ -182,7 +182,7 @@ class PartialLabelClassifier(ScikitClassifier):
     def _config(self) -> RunConfig:
         """The run that this is, of candidate sets that came with the data."""
         options = asdict(make_options(self.method, self.preset, self.options or {}))
-        if METHODS[self.method].needs == TRUE_LABELS:
+        if find_method(self.method).needs == TRUE_LABELS:
             raise UsageError(f"Method '{self.method}' needs true labels: it is for `pzsl train`.")
         what = ("arrays", "", "", self.method, self.preset, "file", None, 0.0, "text")
         return RunConfig(*what, self.seed, options)

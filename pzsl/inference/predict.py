@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pzsl import plugins
 from pzsl.datasets.names import normal_form, tidy
 from pzsl.datasets.own import SUFFIXES
 from pzsl.datasets.reading import open_image
@@ -130,6 +131,9 @@ def _encoder(cache: Cache, pretrained: str | None, device: str) -> Encoder:
     """The encoder that made a cache."""
     model, made_of = str(cache.provenance["model"]), str(cache.provenance["pretrained"])
     weights = pretrained or (None if made_of in ("", "built-in") else made_of)
+    plugin = cache.provenance["preprocessing"].get("plugin")
+    if plugin:
+        plugins.enrol({f"encoders {model}": plugin}, trusted_only=True)
     try:
         encoder = load_encoder(model, weights, device)
     except UserError as error:

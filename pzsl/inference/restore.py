@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from pzsl import plugins
 from pzsl.device import resolve_device
 from pzsl.errors import UserError
 from pzsl.methods.core import Method
@@ -98,6 +99,7 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
             f"(results {run.results}, here {RESULTS}): what it answers now may differ from its "
             "record; train again to be sure."
         )
+    plugins.enrol(run.plugins, trusted_only=True)
     return Record(folder, run, gamma, place)
 
 

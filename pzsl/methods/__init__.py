@@ -5,6 +5,13 @@ The registry is plain text, so that listing the methods imports no torch.
 
 from __future__ import annotations
 
-from pzsl.methods.registry import METHODS, Entry, load_method, make_options
+from pzsl.methods.registry import (
+    METHODS,
+    Entry,
+    find_method,
+    known_methods,
+    load_method,
+    make_options,
+)
 
-__all__ = ["METHODS", "Entry", "load_method", "make_options"]
+__all__ = ["METHODS", "Entry", "find_method", "known_methods", "load_method", "make_options"]

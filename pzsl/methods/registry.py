@@ -8,7 +8,9 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pzsl import plugins
 from pzsl.errors import UsageError, nearest
+from pzsl.methods.foreign import foreign_method, foreign_options
 
 if TYPE_CHECKING:
     from pzsl.methods.core import Method, Options
@@ -185,8 +187,8 @@ METHODS: dict[str, Entry] = {
 
 
 def describe() -> list[dict[str, Any]]:
-    """Every method as plain values: name, paper, year, needs, about, presets."""
-    return [
+    """Every method as plain values: name, paper, year, needs, about, presets; plugins unread."""
+    own = [
         {
             "name": name,
             "paper": entry.paper,
@@ -197,21 +199,47 @@ def describe() -> list[dict[str, Any]]:
         }
         for name, entry in METHODS.items()
     ]
+    others = {"paper": "see its package", "year": None, "needs": "", "about": "an installed plugin"}
+    installed = [name for name in plugins.names("methods") if name not in METHODS]
+    return own + [{"name": name, **others, "presets": {"default": {}}} for name in installed]
 
 
-def _entry(name: str) -> Entry:
-    if name not in METHODS:
-        raise UsageError(f"Unknown method '{name}'.{nearest(name, list(METHODS))}")
-    return METHODS[name]
+def find_method(name: str) -> Entry:
+    """What is known of a method: one of `METHODS`, or a plugin.
+
+    Raises:
+        UsageError: unknown name; the nearest is offered, plugins included.
+        PluginError: the plugin can't be loaded, or is no method.
+    """
+    if name in METHODS:
+        return METHODS[name]
+    kind = foreign_method(name, known_methods())
+    return Entry(
+        loader="",
+        paper=str(getattr(kind, "paper", "a plugin")),
+        year=getattr(kind, "year", None),
+        needs=str(getattr(kind, "needs", "candidates")),
+        about=(kind.__doc__ or "a plugin").strip().splitlines()[0],
+        presets={"default": NONE, **getattr(kind, "presets", {})},
+    )
+
+
+def known_methods() -> list[str]:
+    """Names of all methods, the installed plugins last."""
+    return [*dict.fromkeys([*METHODS, *plugins.names("methods")])]
 
 
 def load_method(name: str) -> tuple[type[Method], type[Options]]:
     """The class of a method and the class of its options.
 
     Raises:
-        UsageError: unknown name; the nearest is offered.
+        UsageError: unknown name; the nearest is offered, plugins included.
+        PluginError: the plugin can't be loaded, or is no method.
     """
-    module, method, options = _entry(name).loader.split(":")
+    if name not in METHODS:
+        kind = foreign_method(name, known_methods())
+        return kind, foreign_options(name, kind)
+    module, method, options = METHODS[name].loader.split(":")
     home = import_module(module)
     return getattr(home, method), getattr(home, options)
 
@@ -228,7 +256,7 @@ def make_options(name: str, preset: str = "default", changes: Settings = NONE) -
         UsageError: unknown method, preset or option, or a value of the wrong type.
     """
     _, kind = load_method(name)
-    presets = _entry(name).presets
+    presets = find_method(name).presets
     if preset not in presets:
         raise UsageError(f"Method '{name}' has no preset '{preset}'.{nearest(preset, [*presets])}")
     options = replace(kind(), **presets[preset])

@@ -11,6 +11,7 @@ from pzsl.candidates import (
     FROM_DATA,
     CandidateSets,
     choose_labelled,
+    find_kind,
     generate,
     give_labels,
     validate,
@@ -68,7 +69,7 @@ def candidate_sets(cache: Cache, config: RunConfig, rows: NDArray[np.int64]) -> 
         held = (cache.candidate_offsets, cache.candidate_labels, cache.seen)
         return validate(*held, where=str(cache.path), rows=rows)
     _check_truth(cache, config, rows)
-    similar = frozen_probabilities(cache, rows) if config.noise == "instance" else None
+    similar = frozen_probabilities(cache, rows) if find_kind(config.noise).similar else None
     return generate(
         config.noise,
         truth=cache.labels[rows],

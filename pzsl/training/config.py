@@ -5,16 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pzsl.candidates import FROM_DATA, NOISES
+from pzsl import plugins
+from pzsl.candidates import FROM_DATA, NOISES, find_kind
 from pzsl.candidates.uss import RATE as USS_RATE
 from pzsl.errors import UsageError, nearest
 from pzsl.files import digest
-from pzsl.methods import METHODS, make_options
+from pzsl.methods import METHODS, find_method, make_options
 
 RESULTS = 2
 """Raised whenever a change of the code changes the numbers that the same configuration gives."""
@@ -44,6 +45,8 @@ class RunConfig:
         seed: of the candidate sets, the initial weights and the order of the images.
         few_shot: true labels a class that are given by hand; told only where there are some.
         results: which version of the code's numbers they are; records of another are other runs.
+        plugins: group and name of each plugin -> where it is, and the hash of its source; told
+            only where there are some.
     """
 
     dataset: str
@@ -59,16 +62,24 @@ class RunConfig:
     options: Mapping[str, Any] = field(default_factory=dict)
     few_shot: int = 0
     results: int = RESULTS
+    plugins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """Folder name of the run: the method, and a hash of the whole configuration."""
-        return f"{self.method}-{digest(json.dumps(self.as_dict(), sort_keys=True))[:12]}"
+        """Folder name of the run: the method, and a hash of the whole configuration.
+
+        Where a plugin's file lies does not matter; what is in it does.
+        """
+        values = self.as_dict()
+        if self.plugins:
+            values["plugins"] = {key: one["source"] for key, one in self.plugins.items()}
+        short = self.method.rpartition(":")[2]
+        return f"{short}-{digest(json.dumps(values, sort_keys=True))[:12]}"
 
     def as_dict(self) -> dict[str, Any]:
         """The configuration as plain values."""
         values = asdict(self)
-        return values if self.few_shot else {k: v for k, v in values.items() if k != "few_shot"}
+        return {k: v for k, v in values.items() if v or k not in ("few_shot", "plugins")}
 
 
 def read_settings(texts: Sequence[str], off: Sequence[str] = ()) -> dict[str, Any]:
@@ -116,9 +127,7 @@ def options_of(methods: Sequence[str], preset: str, settings: Mapping[str, Any])
     """
     found, used = {}, set()
     for method in methods:
-        if method not in METHODS:
-            raise UsageError(f"Unknown method '{method}'.{nearest(method, list(METHODS))}")
-        own = preset if preset in METHODS[method].presets else "default"
+        own = preset if preset in find_method(method).presets else "default"
         known = asdict(make_options(method, own))
         changes = {key: value for key, value in settings.items() if key in known}
         used |= set(changes)
@@ -127,7 +136,7 @@ def options_of(methods: Sequence[str], preset: str, settings: Mapping[str, Any])
     if unused:
         every = sorted({key for _, options in found.values() for key in options})
         raise UsageError(f"No method here has an option '{unused[0]}'.{nearest(unused[0], every)}")
-    presets = sorted({name for method in methods for name in METHODS[method].presets})
+    presets = sorted({name for method in methods for name in find_method(method).presets})
     if preset not in presets:
         raise UsageError(f"No method here has a preset '{preset}'.{nearest(preset, presets)}")
     return found
@@ -151,6 +160,7 @@ def expand(
     nothing to noise that comes with the data, nor to `uss`, which is 0.5 by itself; eta
     means nothing to all but `noisy`. Each configuration occurs once.
     """
+    methods, noises, others = _without_places(methods, noises)
     systems = [
         (method, *found)
         for preset in presets
@@ -167,23 +177,66 @@ def expand(
     for seed, shots, ambiguity, system in itertools.product(seeds, few_shots, ambiguities, systems):
         (noise, rate, eta), (method, preset, options) = ambiguity, system
         asked = (noise, rate, float(eta))
-        run = RunConfig(*source, method, preset, *asked, labels, seed, options, shots)
+        used = {
+            key: others[key]
+            for key in (f"methods {method}", f"candidates {noise}")
+            if key in others
+        }
+        run = RunConfig(*source, method, preset, *asked, labels, seed, options, shots, plugins=used)
         runs.setdefault(run.name, run)
     return list(runs.values())
 
 
+def _without_places(
+    methods: Sequence[str], noises: Sequence[str]
+) -> tuple[list[str], list[str], dict[str, dict[str, str]]]:
+    """Plugins by the names that records call them, and what records tell of each.
+
+    Raises:
+        UsageError: two files of one name have a class of one name.
+    """
+    used: dict[str, dict[str, str]] = {}
+
+    def known(group: str, name: str, own: Container[str]) -> str:
+        plugin = None if name in own else plugins.find(group, name)
+        if plugin is None:
+            return name  # ours, or unknown: said where it is looked up
+        key = f"{group} {plugin.name}"
+        if used.setdefault(key, plugin.record()) != plugin.record():
+            raise UsageError(
+                f"Two plugins are both called '{plugin.name}' ({used[key]['at']} and {plugin.at}): "
+                "rename one."
+            )
+        plugins.trust(plugin)
+        return plugin.name
+
+    named = [known("methods", method, METHODS) for method in methods]
+    drawn = [
+        f"{known('candidates', noise, NOISES)}{rate}" for noise, rate in map(_split_rate, noises)
+    ]
+    plugins.enrol(used)
+    return named, drawn, used
+
+
+def _split_rate(word: str) -> tuple[str, str]:
+    """A noise and the rate that it carries: `instance:0.1` -> `instance` and `:0.1`."""
+    noise, colon, rate = word.rpartition(":")
+    if not colon or (rate.isidentifier() and noise not in NOISES):
+        return word, ""
+    return noise, colon + rate
+
+
 def _noise_and_rates(word: str, rates: Sequence[float]) -> tuple[str, Sequence[float | None]]:
     """The kind of noise that a word names, and its rates."""
-    noise, colon, rate = word.partition(":")
-    if noise not in NOISES:
-        raise UsageError(f"Unknown noise '{noise}'.{nearest(noise, list(NOISES))}")
+    noise, rate = _split_rate(word)
     if noise in FROM_DATA:
         return noise, [None]
+    find_kind(noise)  # says what is known where it isn't
     if noise == "uss":
         return noise, [USS_RATE]
-    if not colon:
+    if not rate:
         return noise, [float(each) for each in rates]
     try:
-        return noise, [float(rate)]
+        return noise, [float(rate[1:])]
     except ValueError:
         raise UsageError(f"--noise {word}: after the colon comes a rate, such as 0.1.") from None

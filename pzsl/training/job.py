@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from pzsl import plugins
 from pzsl.errors import UserError
 from pzsl.store import Cache, load_cache
 from pzsl.training.config import RunConfig
@@ -35,14 +36,30 @@ class Job:
 
 def begin(job: Job, sharing: int = 1) -> Attempt:
     """A run, step by step; `sharing` a program with so many."""
+    plugins.enrol(job.config.plugins)
     how = torch.device(job.device), job.checkpoint_seconds, job.memory, sharing
     return attempt(open_cache(job.cache, job.config.cache_hash), job.config, Path(job.folder), *how)
 
 
 def work(job: Job) -> None:
-    """Do one run and write its record."""
+    """Do one run and write its record.
+
+    Raises:
+        UserError: what the user can put right; among it what a plugin did wrong.
+    """
+    plugins.enrol(job.config.plugins)
     how = torch.device(job.device), job.checkpoint_seconds, job.memory
-    execute(open_cache(job.cache, job.config.cache_hash), job.config, Path(job.folder), *how)
+    cache = open_cache(job.cache, job.config.cache_hash)
+    try:
+        execute(cache, job.config, Path(job.folder), *how)
+    except UserError:
+        raise
+    except Exception as error:  # told here, as no traceback comes along from another process
+        raise plugins.blame(error, _plugin_of(job.config)) or error from error
+
+
+def _plugin_of(config: RunConfig) -> str | None:
+    return config.method if f"methods {config.method}" in config.plugins else None
 
 
 def open_cache(path: str, cache_hash: str) -> Cache:

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from pzsl.candidates import statistics
+from pzsl.errors import UserError
 from pzsl.evaluation import Metrics, Summary, evaluate_summary, summarise
-from pzsl.methods import METHODS
+from pzsl.methods import find_method
 from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.store import Cache
 from pzsl.store.hdf5 import release
@@ -80,7 +81,7 @@ def make_task(
         scale=cache.logit_scale,
         views=None if cache.views is None else load_rows(cache.views, rows, device, memory),
         view_kinds=cache.view_kinds,
-        truth=tensor(truth) if METHODS[config.method].needs == TRUE_LABELS else None,
+        truth=tensor(truth) if find_method(config.method).needs == TRUE_LABELS else None,
         labelled=None if labelled is None else tensor(labelled),
     )
     return Task(problem, truth, statistics(sets, labels), rows)
@@ -90,6 +91,17 @@ def make_task(
 def training_images(cache: Cache, device: torch.device, memory: float) -> torch.Tensor:
     """The training images of a cache, shared by all runs of a process."""
     return load_rows(cache.images, training_rows(cache), device, memory)
+
+
+def _checked(method: Method, scores: torch.Tensor, shape: tuple[int, int]) -> NDArray[Any]:
+    """Scores as an array, of one column a class: too many would pass for others' in silence."""
+    if tuple(scores.shape) != shape:
+        raise UserError(
+            f"Method '{type(method).__name__}' should give scores {shape}, images by classes, but "
+            f"gave {tuple(scores.shape)}."
+        )
+    array: NDArray[Any] = scores.cpu().numpy()
+    return array
 
 
 def evaluate_method(cache: Cache, method: Method, gamma: float) -> Metrics:
@@ -115,7 +127,7 @@ def evaluate_method(cache: Cache, method: Method, gamma: float) -> Metrics:
     with torch.no_grad():
         method.observe_queries(lambda: map(read, blocks))
         for rows in blocks:
-            scores = method.scores(read(rows)).cpu().numpy()
+            scores = _checked(method, method.scores(read(rows)), (len(rows), len(column)))
             parts.append(summarise(scores[:, column], cache.labels[rows], cache.seen))
     if not parts:
         return dict.fromkeys(("S", "U", "H", "T1", "AUSUC"))

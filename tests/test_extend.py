@@ -1,0 +1,348 @@
+"""The door for others: the plugins of docs/extend.md as printed, by each way of naming."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from problems import write_cache
+
+import pzsl as library
+from pzsl import plugins
+from pzsl.candidates import known_noises
+from pzsl.datasets import known_datasets, load_dataset
+from pzsl.errors import UserError
+from pzsl.methods import known_methods, make_options
+
+DOC = Path(__file__).parents[1] / "docs" / "extend.md"
+BLOCK = re.compile(r"^```python\n# (\w+)\.py\n(.*?)^```", re.MULTILINE | re.DOTALL)
+ENTRY_POINTS = re.compile(r'^    \[project\.entry-points\."(.+)"\]\n    (.+)$', re.MULTILINE)
+QUICK = {"epochs": 2, "min_steps": 4, "calibrate": False}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """A home of its own, so that nothing is remembered from elsewhere."""
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    monkeypatch.setattr(plugins, "_places", {})
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def printed(tmp_path, home) -> Path:
+    """A folder with each file of docs/extend.md, as printed."""
+    folder = tmp_path / "printed"
+    folder.mkdir()
+    for name, code in BLOCK.findall(DOC.read_text(encoding="utf-8")):
+        (folder / f"{name}.py").write_text(code, encoding="utf-8")
+    assert {file.stem for file in folder.iterdir()} >= {"sharpen", "neighbours", "flat"}
+    return folder
+
+
+@pytest.fixture
+def package(printed, tmp_path, monkeypatch) -> Path:
+    """The same files as an installed package `my_package`, with the entry points as printed."""
+    site = tmp_path / "site"
+    (site / "my_package").mkdir(parents=True)
+    (site / "my_package" / "__init__.py").write_text("")
+    for file in printed.iterdir():
+        (site / "my_package" / file.name).write_text(file.read_text(encoding="utf-8"))
+    info = site / "my_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    groups = ENTRY_POINTS.findall(DOC.read_text(encoding="utf-8"))
+    lines = [f"[{group}]\n{line.replace(chr(34), '')}\n" for group, line in groups]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(site)
+    yield site
+    for name in [name for name in sys.modules if name.split(".")[0] == "my_package"]:
+        del sys.modules[name]
+
+
+def sweep(cache: Path, **options) -> list[dict]:
+    how = {"rate": 0.3, "seeds": 1, "workers": 1, "runs": cache.parent / "runs"}
+    return library.train(cache, **{**how, "settings": QUICK, **options})["runs"]
+
+
+@pytest.fixture
+def cache(tmp_path) -> Path:
+    return write_cache(tmp_path / "toy.h5")
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for shade, name in enumerate(("cat", "dog", "red fox")):
+        for number in (1, 2, 3):
+            pixels = np.full((20, 20, 3), 60 * shade + number, dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{name}-{number}.png")
+    return folder
+
+
+# --- a method ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["file", "module", "entry point"])
+def test_the_printed_method_trains_resumes_reports_refines(cache, package, printed, way):
+    name = {
+        "file": f"{printed}/sharpen.py:Sharpen",
+        "module": "my_package.sharpen:Sharpen",
+        "entry point": "sharpen",
+    }[way]
+    (row,) = sweep(cache, method=name)
+    called = {"file": "sharpen.py:Sharpen"}.get(way, name)
+    assert row["method"] == called and 0 < row["T1"] <= 100
+    folder = Path(row["path"])
+    before = (folder / "metrics.json").stat().st_mtime_ns
+    assert sweep(cache, method=name) == [row]  # finished: not done again
+    assert (folder / "metrics.json").stat().st_mtime_ns == before
+    config = json.loads((folder / "config.json").read_text())
+    assert config["options"]["sharpness"] == 2.0
+    assert len(config["plugins"][f"methods {called}"]["source"]) == 64
+    report = library.report(cache.parent / "runs", out=cache.parent / "report")
+    assert [one["method"] for one in report["rows"]] == [called]
+    refined = library.refine(folder, out=cache.parent / "labels.csv")
+    assert refined["images"] > 0
+
+
+def test_label_weights_of_the_printed_method_learn(cache, printed):
+    settings = {"epochs": 5, "min_steps": 60, "calibrate": False}
+    name = f"{printed}/sharpen.py:Sharpen"
+    (row,) = sweep(cache, method=name, settings=settings)
+    assert row["disambiguation"] > 60
+    (other,) = sweep(cache, method=name, settings={**settings, "sharpness": 0.01})
+    assert other["path"] != row["path"] and other["disambiguation"] != row["disambiguation"]
+
+
+def test_workers_find_the_plugin_as_well(cache, printed):
+    rows = sweep(cache, method=f"{printed}/sharpen.py:Sharpen", seeds=2, workers=2)
+    assert len(rows) == 2
+
+
+def test_a_run_is_named_after_what_is_in_the_file_not_where_it_lies(cache, printed, tmp_path):
+    (row,) = sweep(cache, method=f"{printed}/sharpen.py:Sharpen")
+    moved = tmp_path / "moved" / "sharpen.py"
+    moved.parent.mkdir()
+    moved.write_text((printed / "sharpen.py").read_text())
+    assert sweep(cache, method=f"{moved}:Sharpen")[0]["path"] == row["path"]
+    moved.write_text(moved.read_text() + "\n# another state\n")
+    assert sweep(cache, method=f"{moved}:Sharpen")[0]["path"] != row["path"]
+
+
+def test_a_record_says_what_is_missing_of_its_plugin(cache, printed, monkeypatch):
+    (row,) = sweep(cache, method=f"{printed}/sharpen.py:Sharpen")
+    file = printed / "sharpen.py"
+    text = file.read_text()
+    file.write_text(text + "\n# changed\n")
+    with pytest.raises(UserError, match=r"'sharpen\.py:Sharpen' has changed since"):
+        library.refine(row["path"], out=cache.parent / "labels.csv")
+    file.unlink()
+    with pytest.raises(UserError, match=r"'sharpen\.py:Sharpen': there is no file"):
+        library.refine(row["path"], out=cache.parent / "labels.csv")
+    library.report(cache.parent / "runs", out=cache.parent / "report")
+
+
+def test_a_record_runs_no_code_that_was_never_named_here(cache, printed, home):
+    (row,) = sweep(cache, method=f"{printed}/sharpen.py:Sharpen")
+    (home / ".cache" / "pzsl" / "plugins").unlink()
+    with pytest.raises(UserError, match="never used on this machine"):
+        library.refine(row["path"], out=cache.parent / "labels.csv")
+
+
+# --- noise ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["file", "module", "entry point"])
+def test_the_printed_noise_draws_sets(cache, package, printed, way):
+    name = {
+        "file": f"{printed}/neighbours.py:Neighbours",
+        "module": "my_package.neighbours:Neighbours",
+        "entry point": "neighbours",
+    }[way]
+    rows = sweep(cache, method="clip", noise=[f"{name}:0.25", name], rate=[0.5])
+    assert [row["rate"] for row in rows] == [0.25, 0.5]
+    sizes = [json.loads(Path(row["path"], "metrics.json").read_text()) for row in rows]
+    assert sizes[0]["mean_candidates"] < sizes[1]["mean_candidates"]
+    assert all(size["truth_outside"] == 0 for size in sizes)
+
+
+# --- a data set and an encoder -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["file", "module", "entry point"])
+def test_the_printed_data_set_is_extracted(pzsl, package, printed, photos, tiny_weights, way):
+    name = {"file": f"{printed}/flat.py:load", "module": "my_package.flat:load"}.get(way, "flat")
+    words = ["--model", "tiny", "--pretrained", tiny_weights, "--json"]
+    out = photos.parent / "flat.h5"
+    code, text, err = pzsl("extract", "--dataset", name, "--root", photos, "--out", out, *words)
+    assert code == 0, err
+    assert json.loads(text)["images"] == 9 and json.loads(text)["classes"] == 3
+    origin = dict(load_dataset(name, root=str(photos)).origin)
+    assert origin["plugin source"] and origin["plugin"].endswith(name.rpartition("/")[2])
+    code, _, err = pzsl("extract", "--dataset", name, "--roots", photos)
+    assert code == 2 and "--root" in err
+
+
+@pytest.mark.parametrize("way", ["file", "entry point"])
+def test_the_printed_encoder_makes_a_cache_and_predicts(pzsl, package, printed, photos, way):
+    pytest.importorskip("transformers")
+    folder = tiny_clip(photos.parent / "tiny-clip")
+    name = "hugging-face" if way == "entry point" else f"{printed}/hugging_face.py:HuggingFace"
+    out = photos.parent / "flat.h5"
+    words = ["--dataset", f"{printed}/flat.py:load", "--root", photos, "--out", out]
+    code, _, err = pzsl("extract", *words, "--model", name, "--pretrained", folder, "--json")
+    assert code == 0, err
+    provenance = library.load_cache(out).provenance
+    assert provenance["model"] == {"file": "hugging_face.py:HuggingFace"}.get(way, name)
+    (row,) = sweep(out, method="clip", rate=0.0)
+    found = library.predict(row["path"], [photos / "cat-1.png"])
+    assert len(found["images"]) == 1
+
+
+def tiny_clip(folder: Path) -> Path:
+    """A CLIP of transformers with random weights, its tokenizer and preprocessing, in a folder."""
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+    folder.mkdir()
+    letters = [chr(code) for code in range(33, 127)]
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt")).save_pretrained(folder)
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    size["num_hidden_layers"] = 1
+    text = {**size, "vocab_size": len(tokens), "eos_token_id": len(tokens) - 1}
+    text |= {"bos_token_id": len(tokens) - 2, "pad_token_id": len(tokens) - 1}
+    vision = {**size, "image_size": 16, "patch_size": 8}
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)
+    CLIPModel(config).save_pretrained(folder)
+    sides = {"height": 16, "width": 16}
+    CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=sides).save_pretrained(folder)
+    return folder
+
+
+# --- names, and what goes wrong ------------------------------------------------------------------
+
+
+def test_installed_plugins_are_listed_and_offered(pzsl, package, cache):
+    assert "sharpen" in known_methods() and "neighbours" in known_noises()
+    assert "flat" in known_datasets()
+    _, out, _ = pzsl("methods", "--json")
+    assert "sharpen" in [row["name"] for row in json.loads(out)["methods"]]
+    _, out, _ = pzsl("train", "--help")
+    assert "sharpen" in out and "neighbours" in out
+    code, _, err = pzsl("train", "--cache", cache, "--method", "sharpn")
+    assert code == 2 and "Did you mean 'sharpen'?" in err
+    code, _, err = pzsl("train", "--cache", cache, "--noise", "neighbors")
+    assert code == 2 and "Did you mean 'neighbours'?" in err
+
+
+def test_options_of_a_plugin_are_read_as_ours(printed):
+    name = f"{printed}/sharpen.py:Sharpen"
+    assert make_options(name, changes={"sharpness": "3"}).sharpness == 3.0
+    with pytest.raises(UserError, match="sharpness"):
+        make_options(name, changes={"sharpnes": 3})
+
+
+BROKEN = {
+    "syntax": ("def x(:", "can't be loaded: SyntaxError"),
+    "import": ("import nowhere_at_all", "can't be loaded: ModuleNotFoundError"),
+    "exit": ("raise SystemExit(3)", "can't be loaded: SystemExit"),
+    "absent": ("", "has no 'Sharpen'"),
+    "no method": ("class Sharpen: pass", "is no method"),
+    "no options": (
+        "from pzsl.methods.core import Method\nclass Sharpen(Method):\n    Options = dict",
+        "Options should be a dataclass",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_plugin_that_cannot_be_used_is_blamed_by_name(pzsl, cache, tmp_path, home, kind):
+    code, told = BROKEN[kind]
+    (tmp_path / "mine.py").write_text(code)
+    rc, out, err = pzsl("train", "--cache", cache, "--method", f"{tmp_path}/mine.py:Sharpen")
+    assert rc in (1, 2) and out == ""
+    last = err.strip().splitlines()[-1]
+    assert "mine.py:Sharpen'" in last and told in last and "fault in pzsl" not in last
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "self.last = logits.detach()",
+            "raise KeyError('seven')",
+            "failed: KeyError: 'seven' (line",
+        ),
+        ('"weights"', '"others"', "failed: AttributeError"),
+        (
+            "    def after_step",
+            "    def describe(self):\n        return 3\n\n    def after_step",
+            "made pzsl fail: TypeError",
+        ),
+        (
+            "    def after_step",
+            "    def scores(self, images):\n        return images\n\n    def after_step",
+            "should give scores",
+        ),
+    ],
+)
+def test_a_plugin_that_fails_at_work_is_blamed_by_name(pzsl, cache, printed, old, new, told):
+    file = printed / "sharpen.py"
+    file.write_text(file.read_text().replace(old, new))
+    words = ["--seeds", "1", "--rate", "0.3", "--workers", "1", "--runs", cache.parent / "runs"]
+    code, out, err = pzsl("train", "--cache", cache, "--method", f"{file}:Sharpen", *words)
+    last = err.strip().splitlines()[-1]
+    assert code == 1 and out == ""
+    assert "Sharpen'" in last and told in last and "fault in pzsl" not in last
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("return rate", "should draw a bool array"),
+        ("return np.zeros((len(images.truth), 2), bool)", "should draw a bool array"),
+        ("return np.zeros((len(images.truth), len(images.labels)), bool)", "empty candidate set"),
+        ("return 1 / 0", "failed: ZeroDivisionError"),
+    ],
+)
+def test_noise_that_draws_no_sets_is_blamed_by_name(pzsl, cache, tmp_path, home, body, told):
+    (tmp_path / "mine.py").write_text(
+        f"import numpy as np\n\ndef draw(images, rate, eta):\n    {body}\n"
+    )
+    code, _, err = pzsl("train", "--cache", cache, "--noise", f"{tmp_path}/mine.py:draw")
+    last = err.strip().splitlines()[-1]
+    assert code == 1 and "mine.py:draw'" in last and told in last
+
+
+def test_a_data_set_and_an_encoder_that_are_none_are_blamed(tmp_path, home):
+    (tmp_path / "mine.py").write_text("def load():\n    return 3\n")
+    with pytest.raises(UserError, match="is no data set"):
+        load_dataset(f"{tmp_path}/mine.py:load")
+    (tmp_path / "mine.py").write_text("class Mine:\n    def __init__(self, **given): pass\n")
+    with pytest.raises(UserError, match="is no encoder: it has no 'identity'"):
+        library.extract(model=f"{tmp_path}/mine.py:Mine", out=tmp_path / "x.h5", limit=4)
+
+
+def test_two_files_of_one_name_are_told_apart(cache, printed, tmp_path):
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "sharpen.py"
+    other.write_text((printed / "sharpen.py").read_text() + "\n# other\n")
+    with pytest.raises(UserError, match=r"Two plugins are both called 'sharpen\.py:Sharpen'"):
+        sweep(cache, method=[f"{printed}/sharpen.py:Sharpen", f"{other}:Sharpen"])
+
+
+def test_what_is_not_there_says_so(pzsl, cache, home):
+    code, _, err = pzsl("train", "--cache", cache, "--method", "nowhere.py:Mine")
+    assert code == 2 and "there is no file" in err
+    code, _, err = pzsl("train", "--cache", cache, "--method", "no_such_module:Mine")
+    assert code == 2 and "no_such_module" in err and "can't be imported" in err
