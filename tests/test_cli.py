@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 from problems import write_cache
 
+from pzsl.store.hdf5 import write_checksums
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -147,6 +149,7 @@ def test_a_candidate_set_without_a_seen_class_is_named(pzsl, tmp_path):
     with h5py.File(cache, "r+") as file:
         start = int(file["image/candidates/offsets"][1])
         file["image/candidates/labels"][start] = 11  # an unseen class
+    write_checksums(cache)
     words = ["--cache", cache, "--noise", "file", "--runs", tmp_path / "runs"]
     one_line(pzsl("train", *words), 1, "toy.h5", "1", "seen")
 

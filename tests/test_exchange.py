@@ -589,7 +589,7 @@ def test_real_candidate_sets_go_from_a_csv_through_extract_into_training(
     metrics = json.loads((Path(row["path"]) / "metrics.json").read_text())
     assert metrics["mean_candidates"] == pytest.approx((8 * 2 + 4) / 12)
     assert metrics["truth_outside"] == 0
-    write_table(tmp_path, [*rows[:4], ("4.png", "ash", "ash|elm", "train"), *rows[5:]])
+    write_table(tmp_path, [*rows[:4], ("4.png", "ash", "ash|elm", "tran"), *rows[5:]])
     words = ["extract", "--dataset", "table", "--table", table, "--out", "other.h5"]
     code, out, err = run(monkeypatch, capsys, *words)
-    assert code == 1 and "images.csv, line 6: unknown split 'train'" in err
+    assert code == 1 and "images.csv, line 6: unknown split 'tran'" in err

@@ -21,8 +21,8 @@ from pzsl.store import Cache
 from pzsl.training.config import RunConfig
 
 _HOW_TO_GET_SETS = (
-    "make some (pzsl annotate), extract a data set that has some (pzsl extract --dataset table), "
-    "or use --noise uniform."
+    "make some (pzsl annotate --cache {path}), extract a data set that has some "
+    "(pzsl extract --dataset table), or use --noise uniform."
 )
 BLOCK = 4096
 """Images that are compared with the labels in one go."""
@@ -64,7 +64,8 @@ def candidate_sets(cache: Cache, config: RunConfig, rows: NDArray[np.int64]) -> 
         if labels_are_candidates(cache, config.noise):
             return _single_labels(cache, rows)
         if cache.candidate_offsets is None or cache.candidate_labels is None:
-            raise UserError(f"{cache.path} holds no candidate sets: {_HOW_TO_GET_SETS}")
+            how = _HOW_TO_GET_SETS.format(path=cache.path)
+            raise UserError(f"{cache.path} holds no candidate sets: {how}")
         _check_origin(cache, config.noise)
         held = (cache.candidate_offsets, cache.candidate_labels, cache.seen)
         return validate(*held, where=str(cache.path), rows=rows)
@@ -98,9 +99,10 @@ def _single_labels(cache: Cache, rows: NDArray[np.int64]) -> CandidateSets:
     """
     unknown = rows[cache.labels[rows] < 0]
     if len(unknown):
+        how = _HOW_TO_GET_SETS.format(path=cache.path)
         raise UserError(
             f"{cache.path} holds no candidate sets, and {len(unknown)} training images have no "
-            f"label either ('{cache.paths[unknown[0]]}'): {_HOW_TO_GET_SETS}"
+            f"label either ('{cache.paths[unknown[0]]}'): {how}"
         )
     offsets = np.arange(len(rows) + 1, dtype=np.int64)
     return CandidateSets(offsets, cache.labels[rows].astype(np.int32))
