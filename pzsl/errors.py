@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 LISTED = 30
 """Names that a message lists at most."""
 
@@ -10,6 +12,18 @@ class UserError(ValueError):
     """Something that the user can put right; the message is one line: what, where, what to do."""
 
     exit_code = 1
+
+
+class SeveralError(UserError):
+    """Several things that the user can put right, found in one go.
+
+    Attributes:
+        lines: one line that counts them, then a line for each.
+    """
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = tuple(lines)
 
 
 class UsageError(UserError):

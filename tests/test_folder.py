@@ -89,6 +89,27 @@ def test_a_class_folder_that_is_a_link_out_of_the_root_is_refused(root, tmp_path
         load_folder(root)
 
 
+def test_images_deeper_in_a_class_folder_are_of_it_and_other_files_are_counted(root, capsys):
+    (root / "class_a" / "young" / "small").mkdir(parents=True)
+    for path in ("class_a/young/small/1.png", "class_a/young/2.jfif"):
+        Image.new("RGB", (8, 8)).save(root / path, "JPEG" if path.endswith("jfif") else "PNG")
+    for path in ("readme.txt", "class_b/a.heic", "class_b/b.HEIC"):
+        (root / path).write_bytes(b"x")
+    data = load_folder(root)
+    assert len(data.paths) == 82 and "class_a/young/small/1.png" in data.paths
+    data.reader("class_a/young/2.jfif")
+    told = capsys.readouterr().err
+    assert "2 images in folders within it are of its class, too" in told
+    assert "3 files of other kinds are left out (2 .heic, 1 .txt)" in told
+
+
+def test_a_folder_above_class_folders_is_not_taken_for_a_class(root, tmp_path):
+    (tmp_path / "all").mkdir()
+    root.rename(tmp_path / "all" / "train")
+    with pytest.raises(UserError, match=r"class folders, give --root .*train"):
+        load_folder(tmp_path / "all")
+
+
 # --- what is refused, in one line ----------------------------------------------------------------
 
 

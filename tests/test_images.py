@@ -309,3 +309,54 @@ def test_of_damaged_files_each_is_named_and_every_good_image_is_encoded(tmp_path
 def test_of_a_thousand_damaged_photographs_each_is_named(real_data, tmp_path):
     files = sorted((real_data / "images" / "cub50").rglob("*.jpg"))[::60]
     encode_damaged(tmp_path, [open_image(file) for file in files], 1000)
+
+
+# --- grey of other depths, and images that are thin -----------------------------------------------
+
+RAMP = np.clip(np.add.outer(np.arange(96), np.arange(96)) * 1.3, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "grey",
+    [
+        RAMP.astype(np.uint16),
+        RAMP.astype(np.uint16) * 16,
+        RAMP.astype(np.uint16) * 257,
+        RAMP.astype(np.int32),
+        RAMP.astype(np.int32) * 65537,
+        RAMP.astype(np.int32) * 8388608,
+        RAMP.astype(np.float32) / 255,
+        RAMP.astype(np.float32),
+        RAMP.astype(np.float32) * 257,
+    ],
+    ids=lambda grey: f"{grey.dtype}-{grey.max():g}",
+)
+def test_grey_of_any_depth_keeps_its_shades(tmp_path, grey):
+    Image.fromarray(grey).save(tmp_path / "x.tif")
+    apart = PREPARED(open_image(tmp_path / "x.tif")).int() - PREPARED(Image.fromarray(RAMP)).int()
+    assert apart.abs().max() <= 1
+
+
+@pytest.mark.parametrize("value", [-1.0, 70000.0, np.nan, np.inf])
+def test_grey_whose_white_can_not_be_told_is_refused(tmp_path, value):
+    grey = RAMP.astype(np.float32)
+    grey[3, 3] = value
+    Image.fromarray(grey).save(tmp_path / "x.tif")
+    with pytest.raises(OSError, match="it can't be told what is white"):
+        PREPARED(open_image(tmp_path / "x.tif"))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P", "L"])
+@pytest.mark.parametrize("size", [(1, 65500), (65500, 1), (30, 40000)])
+def test_a_thin_image_is_prepared_without_a_huge_one_on_the_way(size, mode):
+    import tracemalloc
+
+    image, wide = Image.new("RGB", size, (10, 200, 30)).convert(mode), max(size) // 2
+    image.putpixel((0, wide) if size[1] > size[0] else (wide, 0), 255)
+    tracemalloc.start()
+    pixels = Preparation({"size": 224})(image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert pixels.shape == (3, 224, 224) and peak < 1 << 24
+    with pytest.raises(OSError, match="too thin"):
+        Preparation({"size": [200, 224]})(image)

@@ -231,6 +231,18 @@ def test_columns_that_are_missing_or_there_twice_are_told(folder, header, messag
         load_table(folder / "t.csv")
 
 
+def test_the_command_prints_a_line_for_each_fault(folder, capsys, monkeypatch):
+    from pzsl.cli.common import complain
+
+    rows = ["path,label,split", "a/1.jpg,fox,oops", '"a/\n2.jpg",fox,oops']
+    (folder / "t.csv").write_text("\n".join(rows), "utf-8")
+    with pytest.raises(UserError) as caught:
+        load_table(folder / "t.csv")
+    assert complain(caught.value) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0].strip() for line in lines] == ["pzsl", "line 2", "line 4"]
+
+
 # --- images without a label ----------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pzsl.errors import UsageError, UserError
+from pzsl.errors import SeveralError, UsageError, UserError
 from pzsl.progress import printable, say, write_text
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def complain(error: Exception) -> int:
-    """Print an error as one line on stderr; returns the exit code."""
+    """Print an error as one line on stderr, several as one each; returns the exit code."""
     if not isinstance(error, UserError | OSError):
         from pzsl.plugins import blame
 
@@ -30,7 +30,10 @@ def complain(error: Exception) -> int:
             f"Unexpected {type(error).__name__}: {error}. This is a fault in pzsl: run the "
             "command again with --debug and report what it prints."
         )
-    say("pzsl: " + " ".join(text.split()))
+    first, *more = error.lines if isinstance(error, SeveralError) else (text,)
+    say("pzsl: " + " ".join(first.split()))
+    for line in more:
+        say("  " + " ".join(line.split()))
     return error.exit_code if isinstance(error, UserError) else 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pzsl.errors import UserError
+from pzsl.errors import SeveralError, UserError
 
 SHOWN = 20
 """Faults that a message lists."""
@@ -44,5 +44,5 @@ class Faults:
             place, text = self.noted[0]
             raise UserError(f"{self.where}, {place}: {text}" if place else f"{self.where}: {text}")
         more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-        listed = "\n  ".join([*lines[:SHOWN], *more])
-        raise UserError(f"{self.where}: {len(lines)} faults:\n  {listed}")
+        listed = (f"  {' '.join(line.split())}" for line in [*lines[:SHOWN], *more])
+        raise SeveralError([f"{self.where}: {len(lines)} faults:", *listed])

@@ -12,6 +12,7 @@ A split file is JSON. Both entries may be left out; what isn't given is seeded:
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,8 +24,12 @@ from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.reading import FileReader
 from pzsl.errors import UsageError, UserError, nearest
 from pzsl.files import digest
+from pzsl.progress import say
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".png", ".bmp", ".gif", ".webp"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
+}
 """Endings of image files, in small letters; other files are left alone."""
 
 
@@ -38,8 +43,9 @@ def load_folder(
     """A folder of class folders.
 
     Args:
-        root: holds one folder per class, which holds its images; hidden files and files of other
-            types are left alone. Class names are the folders', with spaces for underscores.
+        root: holds one folder per class, which holds its images, some of them perhaps in folders
+            within it; hidden files are left alone, files of other types too, but these are
+            counted. Class names are the folders', with spaces for underscores.
         splits: a split file, see above.
         seed: of what the split file doesn't say. The split follows from (seed, name) of each
             class and image, so that adding some leaves nearly all others where they are.
@@ -95,23 +101,28 @@ def _find_images(root: Path) -> dict[str, list[str]]:
     """Class folders and the paths of their images below the root, both sorted."""
     if not root.is_dir():
         raise UserError(f"Folder '{root}': no such folder; give --root DIR with class folders.")
-    folders = [entry for entry in _entries(root) if entry.is_dir()]
+    entries = _entries(root)
+    folders = [entry for entry in entries if entry.is_dir()]
+    loose = [entry for entry in entries if not entry.is_dir()]
     if not folders:
         raise UserError(
             f"Folder '{root}' holds no class folders: put each class's images in one of its own."
         )
-    images = {}
+    images: dict[str, list[str]] = {}
+    others: Counter[str] = Counter(entry.suffix.lower() for entry in loose if entry.is_file())
     for folder in folders:
-        found = [entry for entry in _entries(folder) if entry.suffix.lower() in SUFFIXES]
-        if not found:
-            raise UserError(
-                f"Folder '{folder}' holds no image ({', '.join(sorted(SUFFIXES))}): add some, or "
-                "take the folder out of the root."
-            )
-        images[folder.name] = [f"{folder.name}/{entry.name}" for entry in found]
-        for entry in (folder, *found):
-            if entry.is_symlink() and not entry.resolve().is_relative_to(root.resolve()):
-                raise UserError(f"'{entry}' leads out of the root to '{entry.resolve()}': copy it.")
+        direct, within = _files_of(folder, root.resolve())
+        if not any(entry.suffix.lower() in SUFFIXES for entry in direct):
+            raise UserError(_no_image(folder, within))
+        found = [entry for entry in direct + within if entry.suffix.lower() in SUFFIXES]
+        others.update(e.suffix.lower() for e in direct + within if e.suffix.lower() not in SUFFIXES)
+        nested = len([entry for entry in found if entry.parent != folder])
+        if nested:
+            say(f"Folder '{folder}': {nested} images in folders within it are of its class, too.")
+        images[folder.name] = [entry.relative_to(root).as_posix() for entry in found]
+    if others:
+        kinds = ", ".join(f"{n} {kind or 'without an ending'}" for kind, n in others.most_common())
+        say(f"Folder '{root}': {others.total()} files of other kinds are left out ({kinds}).")
     if len(images) < 2:
         raise UserError(
             f"Folder '{root}' holds one class only, '{folders[0].name}': at least 2 are needed."
@@ -125,6 +136,41 @@ def _linked(root: Path, images: dict[str, list[str]]) -> dict[str, Path]:
     links = any((root / folder).is_symlink() for folder in images)
     links = links or any((root / path).is_symlink() for path in paths)
     return {path: (root / path).resolve() for path in paths} if links else {}
+
+
+def _files_of(folder: Path, root: Path) -> tuple[list[Path], list[Path]]:
+    """The files in a class folder, and those in folders within it, at any depth."""
+    _check_inside(folder, root)
+    direct, within = [], []
+    for entry in _entries(folder):
+        _check_inside(entry, root)
+        looks_like_image = entry.suffix.lower() in SUFFIXES  # reading it says what it is
+        if not entry.is_dir() or looks_like_image:
+            direct.append(entry)
+        elif entry.is_symlink():
+            within.append(entry)  # counted: a link may lead round in a circle
+        else:
+            within += [file for part in _files_of(entry, root) for file in part]
+    return direct, within
+
+
+def _check_inside(entry: Path, root: Path) -> None:
+    if entry.is_symlink() and not entry.resolve().is_relative_to(root):
+        raise UserError(f"'{entry}' leads out of the root to '{entry.resolve()}': copy it.")
+
+
+def _no_image(folder: Path, within: list[Path]) -> str:
+    """The message on a class folder without images, some of which may lie deeper."""
+    deep = [entry for entry in within if entry.suffix.lower() in SUFFIXES]
+    if deep:
+        return (
+            f"Folder '{folder}' holds images only in folders within it, such as '{deep[0]}': if "
+            f"these are the class folders, give --root {folder}; else move the images up."
+        )
+    return (
+        f"Folder '{folder}' holds no image ({', '.join(sorted(SUFFIXES))}): add some, or "
+        "take the folder out of the root."
+    )
 
 
 def _entries(folder: Path) -> list[Path]:
