@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pzsl.device import resolve_device, resolve_precision
 from pzsl.encoders.base import Identity
+from pzsl.encoders.beside import OPEN_CLIP
 from pzsl.encoders.images import Preparation, normalised
 from pzsl.encoders.int8 import to_int8
 from pzsl.encoders.published import Source, find_weights
@@ -154,8 +155,7 @@ def load_openclip(
     state, known = expand_token_rows(state, getattr(network, "vocab_size", 0), source.path)
     state = adapt(state, network)
     load_into(network, state, model, source.path)
-    preprocessing = merge_preprocess_dict(network.visual.preprocess_cfg, source.config)
-    preprocessing = merge_preprocess_dict(preprocessing, preset.preprocessing if preset else {})
+    preprocessing = _preprocessing(network, source, model, preset)
     identity = Identity(
         model=model,
         pretrained=source.name,
@@ -172,6 +172,29 @@ def load_openclip(
             "alone: use fp32."
         )
     return OpenClipEncoder(network, _tokenizer(model), identity, place, known)
+
+
+def _preprocessing(
+    network: Any, source: Source, model: str, preset: Preset | None
+) -> dict[str, Any]:
+    """How images are prepared: the weights' own way, else the model's; of a file it is said."""
+    own = network.visual.preprocess_cfg
+    merged: dict[str, Any] = merge_preprocess_dict(own, source.config)
+    merged = merge_preprocess_dict(merged, preset.preprocessing if preset else {})
+    sizes = [(s, s) if isinstance(s, int) else tuple(s) for s in (own["size"], merged["size"])]
+    if sizes[0] != sizes[1]:
+        raise UserError(
+            f"{source.origin} beside '{source.path}' asks for images of {sizes[1]} pixels, but "
+            f"{model} takes {sizes[0]}: give the --model that the weights belong to."
+        )
+    if preset is None and source.path.name == source.name:  # a file, not a tag
+        mean, std = (", ".join(f"{v:.3g}" for v in merged[name]) for name in ("mean", "std"))
+        default = f"{model}'s default; another way can be told by an {OPEN_CLIP} beside the file"
+        say(
+            f"Weights '{source.name}': images get mean ({mean}), std ({std}), "
+            f"{merged['interpolation']}, {sizes[0][0]} pixels, from {source.origin or default}."
+        )
+    return merged
 
 
 def _known_model(name: str) -> str:
@@ -192,11 +215,14 @@ def _quick_gelu(model: str, source: Source, state: dict[str, Tensor]) -> bool:
     """
     if open_clip.get_model_config(model).get("quick_gelu"):
         return True
+    if "quick_gelu" in source.config and not source.config["quick_gelu"] and source.origin:
+        return False
     if source.config.get("quick_gelu") or any(key in state for key in OPENAI_KEYS):
         say(f"Weights '{source.name}' were trained with QuickGELU: {model} is built with it.")
         return True
     twin = f"{model}-quickgelu"
-    if not source.config and twin in open_clip.list_models():
+    unknown = not source.config or (source.origin and "tag" not in source.origin)
+    if unknown and twin in open_clip.list_models():
         say(
             f"Weights '{source.name}' are taken to be trained with GELU, as {model} is; "
             f"if they were trained with QuickGELU (OpenAI's are), give --model {twin}."

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
+from pzsl.encoders.beside import configuration_beside
 from pzsl.encoders.weights import SUFFIXES
 from pzsl.errors import UsageError, UserError, nearest
 from pzsl.progress import say
@@ -25,11 +26,13 @@ class Source(NamedTuple):
         path: the file.
         config: how they were trained, as open_clip's table says: `quick_gelu`, `mean`, `std`,
             `interpolation`, `resize_mode`; empty for a file of unknown origin.
+        origin: of a file's `config`: the files beside it, or the tag in its name.
     """
 
     name: str
     path: Path
     config: dict[str, Any]
+    origin: str = ""
 
 
 def find_weights(model: str, pretrained: str | None) -> Source:
@@ -53,13 +56,21 @@ def find_weights(model: str, pretrained: str | None) -> Source:
         return Source(pretrained, fetch(model, pretrained, config), config)
     path = Path(pretrained)
     if path.exists() or path.suffix.lower() in SUFFIXES or len(path.parts) > 1:
-        return Source(path.name, path, known_origin(model, path))
+        return _of_file(model, path)
     if not tags:
         raise UsageError(f"Model {model} has no published weights: give --pretrained FILE.")
     raise UsageError(
         f"Model {model} has no weights '{pretrained}', and there is no such file."
         f"{nearest(pretrained, tags)}"
     )
+
+
+def _of_file(model: str, path: Path) -> Source:
+    """Weights in a file: a configuration beside it has the last word, then a tag in its name."""
+    beside, files = configuration_beside(path)
+    known = known_origin(model, path)
+    origin = " and ".join(filter(None, [files, "the published tag" if known else ""]))
+    return Source(path.name, path, known | beside, origin)
 
 
 def known_origin(model: str, path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 from torch import Tensor, nn
 
+from pzsl.encoders.checkpoints import unwrapped
 from pzsl.errors import UserError
 
 State = dict[str, Tensor]
@@ -28,7 +29,7 @@ def read_weights(path: Path) -> State:
 
     Args:
         path: .safetensors, or a .pt, .pth, .bin or .ckpt file that holds tensors only, bare or
-            under `state_dict`. A prefix `module.` is taken off.
+            as trainers wrap them (see `unwrapped`), under open_clip's or transformers' names.
 
     Raises:
         UserError: the file is missing, broken, or could run code when loaded.
@@ -37,17 +38,8 @@ def read_weights(path: Path) -> State:
         reason = "is a folder" if path.is_dir() else "is not there"
         reason = f"should end in {', '.join(SUFFIXES)}" if path.is_file() else reason
         raise UserError(f"Weights '{path}': the file {reason}. Give a checkpoint to --pretrained.")
-    state = _open(path)
-    if isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if state and all(str(name).startswith("module.") for name in state):
-        state = {name.removeprefix("module."): value for name, value in state.items()}
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise UserError(f"Weights '{path}' hold no tensors: is it the checkpoint of a CLIP model?")
-    return {
-        n: value.float() if value.is_floating_point() else value for n, value in tensors.items()
-    }
+    state = unwrapped(_open(path), path)
+    return {n: value.float() if value.is_floating_point() else value for n, value in state.items()}
 
 
 def _open(path: Path) -> dict[str, Any]:

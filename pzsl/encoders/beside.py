@@ -1,0 +1,72 @@
+"""How images are prepared for the weights of a file: what lies beside it, and what that says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pzsl.errors import UserError
+
+OPEN_CLIP = "open_clip_config.json"
+TRANSFORMERS = "preprocessor_config.json"
+MODEL = "config.json"
+INTERPOLATION = {2: "bilinear", 3: "bicubic"}
+"""Pillow's numbers, as transformers writes them."""
+TAKEN = ("mean", "std", "interpolation", "resize_mode", "size")
+
+
+def configuration_beside(weights: Path) -> tuple[dict[str, Any], str]:
+    """Preprocessing and activation that files beside the weights tell, and the names of these.
+
+    Read are open_clip's `open_clip_config.json`, and transformers' `preprocessor_config.json` with
+    `config.json`. Nothing is told where there are none.
+
+    Raises:
+        UserError: such a file isn't JSON.
+    """
+    folder = weights.parent
+    if (folder / OPEN_CLIP).is_file():
+        told = _read(folder / OPEN_CLIP)
+        found = {k: v for k, v in _part(told, "preprocess_cfg").items() if k in TAKEN}
+        quick = _part(told, "model_cfg").get("quick_gelu")
+        return found | ({"quick_gelu": quick} if quick is not None else {}), OPEN_CLIP
+    if (folder / TRANSFORMERS).is_file():
+        found = _of_transformers(_read(folder / TRANSFORMERS))
+        names = TRANSFORMERS
+        if (folder / MODEL).is_file():
+            model = _read(folder / MODEL)
+            act = _part(model, "vision_config").get("hidden_act", model.get("hidden_act"))
+            if act is not None:
+                found["quick_gelu"] = act == "quick_gelu"
+                names += f" and {MODEL}"
+        return found, names
+    return {}, ""
+
+
+def _of_transformers(told: dict[str, Any]) -> dict[str, Any]:
+    size = told.get("crop_size", told.get("size"))
+    if isinstance(size, dict):
+        size = size.get("height", size.get("shortest_edge"))
+    found = {
+        "mean": told.get("image_mean"),
+        "std": told.get("image_std"),
+        "interpolation": INTERPOLATION.get(told.get("resample", 3)),
+        "size": size,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _part(told: dict[str, Any], name: str) -> dict[str, Any]:
+    value = told.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        told = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{file} can't be read ({error}): correct it, or move it away.") from None
+    if not isinstance(told, dict):
+        raise UserError(f"{file} should hold a JSON object: correct it, or move it away.")
+    return told
