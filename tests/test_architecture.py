@@ -37,7 +37,10 @@ MAY_IMPORT: dict[str, set[str] | str] = {
     "evaluation": set(),
     "training": {"store", "candidates", "models", "methods", "evaluation"},
     "reports": set(),
-    "inference": {"datasets", "encoders", "store", "exchange", "candidates", "methods", "training"},
+    "inference": {
+        *("datasets", "encoders", "store", "extraction", "exchange", "candidates", "methods"),
+        *("training", "evaluation"),
+    },
     "demo": {"extraction", "training", "reports"},
     "bench": {
         *("datasets", "encoders", "store", "extraction", "exchange", "candidates", "annotation"),

@@ -1,4 +1,4 @@
-"""Trained runs in use: restored as they were, clean labels out of them, new images and names in."""
+"""Trained runs in use: restored as they were, clean labels out of them, new names in."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from problems import write_cache
 
-from pzsl import extract, refine, train
+from pzsl import refine, train
 from pzsl.datasets.own.rows import read_rows
-from pzsl.datasets.shapes.drawing import Composition, draw
 from pzsl.errors import UserError
 from pzsl.inference.restore import read_record, restore
 from pzsl.methods import METHODS
@@ -146,75 +144,6 @@ def test_a_name_that_joins_later_scores_as_its_twin(tmp_path, method):
         assert torch.allclose(scores[:, -1], scores[:, trained.seen], atol=1e-4)
     order = before.argsort(dim=1)[:, -2:]  # the old classes keep their order
     assert (scores[:, :-1].argsort(dim=1)[:, -2:] == order).float().mean() > 0.9
-
-
-# --- predict -------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def trained_on_shapes(tmp_path_factory) -> Path:
-    """A run of `clip-pzsl` on some of the built-in images."""
-    folder = tmp_path_factory.mktemp("shapes")
-    cache = extract("shapes", out=folder / "shapes.h5", limit=780)["cache"]
-    result = train(cache, rate=(0.1,), seeds=1, workers=1, runs=folder / "runs")
-    return Path(result["runs"][0]["path"])
-
-
-@pytest.fixture
-def drawings(tmp_path) -> Path:
-    """Ten drawings, each in a file named after what it shows."""
-    folder = tmp_path / "drawings"
-    folder.mkdir()
-    for number, shape in enumerate(("star", "circle", "heart", "ring", "cross")):
-        for texture in ("plain", "striped"):
-            pixels = draw(Composition("red", texture, shape), np.random.default_rng(number))
-            Image.fromarray(pixels).save(folder / f"red {texture} {shape}.png")
-    return folder
-
-
-def test_predict_names_what_is_in_new_images(pzsl, trained_on_shapes, drawings):
-    code, out, err = pzsl("predict", "--run", trained_on_shapes, drawings, "--top", 3, "--json")
-    assert code == 0, err
-    found = json.loads(out)
-    assert found["classes"] == 400 and len(found["images"]) == 10 and not found["failed"]
-    hits = 0
-    for image in found["images"]:
-        shares = [each["probability"] for each in image["classes"]]
-        assert len(shares) == 3 and shares == sorted(shares, reverse=True)
-        hits += Path(image["path"]).stem in [each["name"] for each in image["classes"]]
-    assert hits >= 7  # of ten, among 400 classes
-
-
-def test_predict_takes_a_name_that_training_never_met(pzsl, trained_on_shapes, drawings):
-    words = ["--class", "red star", "--class", "red plain circle", "--top", "401", "--json"]
-    code, out, err = pzsl("predict", "--run", trained_on_shapes, drawings, *words)
-    assert code == 0 and "already" in err  # the second name is one of the 400
-    found = json.loads(out)
-    assert found["classes"] == 401
-    place = {}
-    for image in found["images"]:
-        names = [each["name"] for each in image["classes"]]
-        place[Path(image["path"]).stem] = names.index("red star")
-        assert [each["seen"] for each in image["classes"] if each["name"] == "red star"] == [False]
-    best = min(place, key=place.__getitem__)
-    assert best.endswith("star") and place[best] < 10
-
-
-def test_predict_prints_what_it_can_and_then_says_what_it_could_not(
-    pzsl, trained_on_shapes, drawings
-):
-    (drawings / "broken.png").write_bytes(b"\x89PNG no image")
-    code, out, err = pzsl("predict", "--run", trained_on_shapes, drawings)
-    assert code == 1 and "red plain star" in out
-    assert "1 of 11 images can't be read" in err.strip().splitlines()[-1]
-    code, out, err = pzsl("predict", "--run", trained_on_shapes, drawings / "none.png")
-    assert (code, out) == (1, "") and "none.png" in err
-
-
-def test_predict_refuses_another_encoder(pzsl, trained_on_shapes, drawings, tiny_weights):
-    words = ["--pretrained", tiny_weights]
-    code, out, err = pzsl("predict", "--run", trained_on_shapes, drawings, *words)
-    assert (code, out) == (1, "") and "other weights" in err.strip().splitlines()[-1]
 
 
 def test_a_moved_cache_is_named(pzsl, tmp_path):

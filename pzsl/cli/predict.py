@@ -12,23 +12,55 @@ from pzsl.errors import UserError
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of some.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Images, folders or tables of some, or one .npy file of features."),
+    ],
     run: Annotated[Path, typer.Option(help="Folder of a finished run.")],
     classes: Annotated[
         list[str] | None,
         typer.Option("--class", help="A class by name, never seen in training; repeated."),
     ] = None,
     top: Annotated[int, typer.Option(help="Classes to name for each image.")] = 5,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A table of all answers: .csv, .parquet, .json or .jsonl. Written as they come; "
+            "the same command goes on where it was cut off."
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder that the paths of a table start from. [the table's]"),
+    ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="The run's cache, where it has moved. [as recorded]")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="The encoder, where the cache was imported and doesn't tell."),
+    ] = None,
     pretrained: Annotated[
-        str | None, typer.Option(help="The encoder's checkpoint, where it has moved.")
+        str | None, typer.Option(help="The encoder's weights: a tag, or a checkpoint that moved.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images per batch. [what fits]", show_default=False)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads that read images. [one per processor]")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """The likeliest classes of new images, also of classes that are only named now."""
+    """The likeliest classes of new images, also of classes that are only named now.
+
+    An image that can't be read is named in the end, after all answers.
+
+    \b
+    pzsl predict --run runs/sun/RUN new-photos/ --class "ice rink"
+    pzsl predict --run runs/sun/RUN archive.csv --root photos --out answers.parquet
+    """
     from pzsl.inference import predict as run_predict
 
     result = run_predict(
@@ -36,19 +68,32 @@ def predict(
         images,
         classes=classes or (),
         top=top,
+        out=out,
+        root=root,
         cache=cache,
+        model=model,
         pretrained=pretrained,
         device=device,
+        batch_size=batch_size,
+        workers=workers,
+        overwrite=overwrite,
     )
     emit(result, as_json, _text)
     for fault in result["failed"][:1]:
         raise UserError(
-            f"{len(result['failed'])} of {len(result['failed']) + len(result['images'])} images "
+            f"{len(result['failed'])} of {len(result['failed']) + result['answered']} images "
             f"can't be read, the first: {fault['path']} ({fault['reason']})."
         )
 
 
 def _text(result: dict[str, Any]) -> str:
+    if "out" in result:
+        rate = result["images_per_second"]
+        speed = f", {rate:,} images per second" if rate else ""
+        return (
+            f"{result['out']}: {result['answered']:,} images, {result['classes']:,} classes in "
+            f"question{speed}"
+        )
     rows = [
         [
             image["path"] if place == 0 else "",

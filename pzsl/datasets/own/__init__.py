@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pzsl.datasets.own.folder import SUFFIXES, load_folder
-from pzsl.datasets.own.rows import CANDIDATES
+from pzsl.datasets.own.rows import CANDIDATES, read_paths
 from pzsl.datasets.own.table import load_rows, load_table
 from pzsl.datasets.own.table_files import read_parquet
 from pzsl.datasets.own.tarshards import load_tar
@@ -16,4 +16,5 @@ __all__ = [
     "load_table",
     "load_tar",
     "read_parquet",
+    "read_paths",
 ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pzsl.datasets.annotators import Annotators
 from pzsl.datasets.own.cells import list_separator, names_of, printed_list, text_of
 from pzsl.datasets.own.columns import find_columns
+from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.table_files import Table, read_table
 
 if TYPE_CHECKING:
@@ -57,6 +58,23 @@ def read_rows(table: Path | pd.DataFrame, annotators: Annotators = CANDIDATES) -
     rows = rows_of(content, annotators)
     content.faults.check()
     return rows
+
+
+def read_paths(table: Path | pd.DataFrame) -> tuple[str, ...]:
+    """The images that a table names, whatever else it holds; each once, in forward slashes.
+
+    Raises:
+        UserError: the file can't be read, or has no column of images.
+    """
+    content = read_table(table)
+    headers = list(content.frame.columns)
+    column = find_columns(headers, (), Faults("")).get("path", -1)
+    if column < 0:
+        listed = ", ".join(filter(None, headers)) or "none"
+        content.faults.note("", f"no column 'path': its columns are {listed}.")
+        content.faults.check()
+    values = content.frame.iloc[:, column].tolist()
+    return tuple(dict.fromkeys(filter(None, map(_path, map(text_of, values)))))
 
 
 def rows_of(table: Table, annotators: Annotators = CANDIDATES) -> list[Row]:

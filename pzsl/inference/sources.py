@@ -1,0 +1,91 @@
+"""What is to be answered: image files, folders, tables of images, or features that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl.datasets.own import SUFFIXES, read_paths
+from pzsl.errors import UsageError, UserError
+from pzsl.exchange.vectors import check_vectors, read_vectors
+from pzsl.files import digest
+
+TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".json", ".jsonl", ".ndjson")
+FEATURES = ".npy"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The images that are to be answered, in order.
+
+    Attributes:
+        names: (N,) what answers call them: their path as it was given or, of features, `FILE[ROW]`.
+        files: (N,) the image files; none where there are features.
+        vectors: (N, D) features, mapped rather than read; None where there are images.
+    """
+
+    names: tuple[str, ...]
+    files: tuple[str, ...]
+    vectors: NDArray[np.floating] | None = None
+
+    @property
+    def digest(self) -> str:
+        """A hash that tells this list of images from others."""
+        return digest(*self.names, *self.files)
+
+
+def find_images(given: Sequence[str | Path], root: str | Path | None = None) -> Source:
+    """The images that arguments mean.
+
+    Args:
+        given: image files, folders that are searched at any depth, tables with a column of paths;
+            or one `.npy` file (N, D) of features, alone.
+        root: folder that the paths of tables start from; by default that of each table.
+
+    Raises:
+        UsageError: nothing is named, or features beside other things.
+        UserError: a file or a folder is missing, empty, or not what its ending says.
+    """
+    places = [Path(each) for each in given]
+    if not places:
+        raise UsageError("Name at least one image, a folder or table of some, or features (.npy).")
+    if any(place.suffix.lower() == FEATURES for place in places):
+        if len(places) > 1:
+            raise UsageError("Features (.npy) are answered alone: name one file and nothing else.")
+        return _features(places[0])
+    found = dict.fromkeys(
+        pair for place in places for pair in _images(place, Path(root) if root else None)
+    )
+    names, files = zip(*found, strict=True)
+    return Source(names, files)
+
+
+def _images(place: Path, root: Path | None) -> Iterator[tuple[str, str]]:
+    """Name and file of each image of an argument."""
+    if place.is_dir():
+        inside = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        if not inside:
+            raise UserError(f"{place} holds no image.")
+        yield from ((str(file), str(file)) for file in inside)
+    elif not place.is_file():
+        raise UserError(f"No image '{place}'.")
+    elif place.suffix.lower() in TABLES:
+        paths = read_paths(place)
+        if not paths:
+            raise UserError(f"{place} names no image.")
+        base = place.parent if root is None else root
+        yield from ((path, str(base / path)) for path in paths)
+    else:
+        yield str(place), str(place)
+
+
+def _features(file: Path) -> Source:
+    vectors = read_vectors(file)
+    check_vectors(str(file), vectors, normalise=True)
+    if not len(vectors):
+        raise UserError(f"{file} holds no row.")
+    return Source(tuple(f"{file}[{row}]" for row in range(len(vectors))), (), vectors)

@@ -1,0 +1,278 @@
+"""New images: files, folders, tables and features in, answers out, however it is interrupted."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from problems import write_cache
+
+import pzsl
+from pzsl import extract, load_cache, train
+from pzsl.datasets.shapes.drawing import Composition, draw
+from pzsl.errors import UsageError, UserError
+from pzsl.exchange import import_npz
+from pzsl.inference import answer_file
+from pzsl.inference.restore import read_record, restore
+
+SHORT = {"min_steps": 4, "epochs": 2}
+
+
+@pytest.fixture(scope="module")
+def trained_on_shapes(tmp_path_factory) -> Path:
+    """A run of `clip-pzsl` on some of the built-in images."""
+    folder = tmp_path_factory.mktemp("shapes")
+    cache = extract("shapes", out=folder / "shapes.h5", limit=780)["cache"]
+    result = train(cache, rate=(0.1,), seeds=1, workers=1, runs=folder / "runs")
+    return Path(result["runs"][0]["path"])
+
+
+@pytest.fixture
+def drawings(tmp_path) -> Path:
+    """Ten drawings, each in a file named after what it shows."""
+    folder = tmp_path / "drawings"
+    folder.mkdir()
+    for number, shape in enumerate(("star", "circle", "heart", "ring", "cross")):
+        for texture in ("plain", "striped"):
+            pixels = draw(Composition("red", texture, shape), np.random.default_rng(number))
+            Image.fromarray(pixels).save(folder / f"red {texture} {shape}.png")
+    return folder
+
+
+def test_predict_names_what_is_in_new_images(pzsl, trained_on_shapes, drawings):
+    code, out, err = pzsl("predict", "--run", trained_on_shapes, drawings, "--top", 3, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["classes"] == 400 and len(found["images"]) == 10 and not found["failed"]
+    hits = 0
+    for image in found["images"]:
+        shares = [each["probability"] for each in image["classes"]]
+        assert len(shares) == 3 and shares == sorted(shares, reverse=True)
+        hits += Path(image["path"]).stem in [each["name"] for each in image["classes"]]
+    assert hits >= 7  # of ten, among 400 classes
+
+
+def test_predict_takes_a_name_that_training_never_met(pzsl, trained_on_shapes, drawings):
+    words = ["--class", "red star", "--class", "red plain circle", "--top", "401", "--json"]
+    code, out, err = pzsl("predict", "--run", trained_on_shapes, drawings, *words)
+    assert code == 0 and "already" in err  # the second name is one of the 400
+    found = json.loads(out)
+    assert found["classes"] == 401
+    place = {}
+    for image in found["images"]:
+        names = [each["name"] for each in image["classes"]]
+        place[Path(image["path"]).stem] = names.index("red star")
+        assert [each["seen"] for each in image["classes"] if each["name"] == "red star"] == [False]
+    best = min(place, key=place.__getitem__)
+    assert best.endswith("star") and place[best] < 10
+
+
+def test_predict_prints_what_it_can_and_then_says_what_it_could_not(
+    pzsl, trained_on_shapes, drawings
+):
+    (drawings / "broken.png").write_bytes(b"\x89PNG no image")
+    code, out, err = pzsl("predict", "--run", trained_on_shapes, drawings)
+    assert code == 1 and "red plain star" in out
+    assert "1 of 11 images can't be read" in err.strip().splitlines()[-1]
+    code, out, err = pzsl("predict", "--run", trained_on_shapes, drawings / "none.png")
+    assert (code, out) == (1, "") and "none.png" in err
+
+
+def test_predict_refuses_another_encoder(pzsl, trained_on_shapes, drawings, tiny_weights):
+    words = ["--pretrained", tiny_weights]
+    code, out, err = pzsl("predict", "--run", trained_on_shapes, drawings, *words)
+    assert (code, out) == (1, "") and "other weights" in err.strip().splitlines()[-1]
+
+
+# --- one damaged image costs its own answer only -------------------------------------------------
+
+
+def test_a_decompression_bomb_is_named_and_all_others_are_answered(trained_on_shapes, drawings):
+    Image.new("1", (20_000, 20_000)).save(drawings / "bomb.png")
+    (drawings / "empty.png").touch()
+    found = pzsl.predict(trained_on_shapes, [drawings], top=1)
+    assert [Path(each["path"]).name for each in found["failed"]] == ["bomb.png", "empty.png"]
+    assert "decompression bomb" in found["failed"][0]["reason"]
+    assert found["answered"] == len(found["images"]) == 10
+
+
+# --- tables of answers ---------------------------------------------------------------------------
+
+
+def read_any(file: Path) -> list[dict]:
+    """The rows of a table of answers, lists as lists."""
+    if file.suffix == ".csv":
+        with file.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        return [{**row, "classes": row["classes"].split("|")} for row in rows]
+    if file.suffix == ".parquet":
+        return pd.read_parquet(file).to_dict("records")
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".jsonl":
+        return [json.loads(line) for line in text.splitlines()]
+    return json.loads(text)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".json", ".jsonl"])
+def test_answers_go_into_a_table_of_any_kind(trained_on_shapes, drawings, tmp_path, ending):
+    (drawings / "broken.png").write_bytes(b"no image")
+    out = tmp_path / f"answers{ending}"
+    told = pzsl.predict(trained_on_shapes, [drawings], top=3, out=out)
+    assert told["images"] == [] and told["answered"] == 10 and len(told["failed"]) == 1
+    expected = pzsl.predict(trained_on_shapes, [drawings], top=3)["images"]
+    rows = {row["path"]: row for row in read_any(out)}
+    assert len(rows) == 11 and not out.with_name(out.name + ".partial").exists()
+    for image in expected:
+        row = rows[image["path"]]
+        assert list(row["classes"]) == [each["name"] for each in image["classes"]]
+        assert row["label"] == image["classes"][0]["name"]
+        assert float(row["probability"]) == image["classes"][0]["probability"]
+    broken = rows[str(drawings / "broken.png")]
+    assert broken["label"] == "" and "identify" in broken["failed"]
+    with pytest.raises(UserError, match="there already"):
+        pzsl.predict(trained_on_shapes, [drawings], out=out)
+
+
+def test_what_was_cut_off_is_gone_on_with(trained_on_shapes, drawings, tmp_path, monkeypatch):
+    whole, out = tmp_path / "whole.csv", tmp_path / "cut.csv"
+    pzsl.predict(trained_on_shapes, [drawings], out=whole, batch_size=2)
+    write = answer_file.AnswerFile.write
+    written = []
+
+    def stop(self, answers):
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(1)
+        write(self, answers)
+
+    monkeypatch.setattr(answer_file.AnswerFile, "write", stop)
+    with pytest.raises(KeyboardInterrupt):
+        pzsl.predict(trained_on_shapes, [drawings], out=out, batch_size=2)
+    monkeypatch.undo()
+    partial = tmp_path / "cut.csv.partial"
+    lines = partial.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 7 and not out.exists()  # what was asked, and six answers
+    partial.write_bytes(b"".join(lines)[:-9])  # as a power cut leaves it
+    told = pzsl.predict(trained_on_shapes, [drawings], out=out, batch_size=2)
+    assert told["resumed"] == 5 and told["answered"] == 10
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_answers_to_another_question_are_not_gone_on_with(
+    pzsl, trained_on_shapes, drawings, tmp_path
+):
+    out = tmp_path / "a.csv"
+    (tmp_path / "a.csv.partial").write_text('{"asked": "something else"}\n{"path": "x"}\n')
+    words = ["predict", "--run", trained_on_shapes, drawings, "--out", out]
+    code, text, err = pzsl(*words, "--class", "red star")
+    assert code == 0 and "another question" in err and "10 images, 401 classes" in text
+
+
+def test_a_table_says_which_images(trained_on_shapes, drawings, tmp_path):
+    table = tmp_path / "list.csv"
+    table.write_text("Filename;anything\nred plain star.png;1\nred plain ring.png;2\nno.png;3\n")
+    found = pzsl.predict(trained_on_shapes, [table], root=drawings)
+    names = [each["path"] for each in found["images"]]
+    assert names == ["red plain star.png", "red plain ring.png"]
+    assert [each["path"] for each in found["failed"]] == ["no.png"]
+    table.write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="no column 'path': its columns are a, b"):
+        pzsl.predict(trained_on_shapes, [table])
+
+
+# --- features, and caches that were imported -----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def toy_run(tmp_path_factory) -> Path:
+    """A run on made vectors, of an encoder that nobody has."""
+    folder = tmp_path_factory.mktemp("toy")
+    cache = write_cache(folder / "toy.h5")
+    result = train(cache, rate=0.3, seeds=1, workers=1, settings=SHORT, runs=folder / "runs")
+    return Path(result["runs"][0]["path"])
+
+
+def test_features_are_answered_without_an_encoder(pzsl, toy_run, tmp_path):
+    record = read_record(toy_run)
+    vectors = np.array(load_cache(record.cache).images)
+    np.save(tmp_path / "x.npy", (3 * vectors).astype(np.float64))
+    words = ["predict", "--run", toy_run, tmp_path / "x.npy", "--top", "1", "--json"]
+    code, out, err = pzsl(*words)
+    assert code == 0, err
+    found = json.loads(out)["images"]
+    trained = restore(record)
+    with torch.no_grad():
+        scores = trained.method.scores(torch.from_numpy(vectors))
+    scores[:, : trained.seen] -= trained.gamma
+    best = [trained.names[label] for label in scores.argmax(dim=1)]
+    assert [each["classes"][0]["name"] for each in found] == best
+    assert found[7]["path"].endswith("x.npy[7]")
+
+
+@pytest.mark.parametrize(
+    ("vectors", "fault"),
+    [
+        (np.ones((3, 5), np.float32), "5 dimensions.* have 16"),
+        (np.zeros((3, 16), np.float32), "row 0 is all zero"),
+        (np.ones(3, np.float32), "a row for each vector"),
+        (np.ones((0, 16), np.float32), "holds no row"),
+    ],
+)
+def test_features_that_do_not_fit_are_refused(toy_run, tmp_path, vectors, fault):
+    np.save(tmp_path / "x.npy", vectors)
+    with pytest.raises(UserError, match=fault):
+        pzsl.predict(toy_run, [tmp_path / "x.npy"])
+    with pytest.raises(UsageError, match="alone"):
+        pzsl.predict(toy_run, [tmp_path / "x.npy", tmp_path])
+
+
+def test_images_of_an_imported_cache_need_the_name_of_its_encoder(
+    trained_on_shapes, tmp_path, drawings
+):
+    cache = load_cache(read_record(trained_on_shapes).cache)
+    names, splits = np.array(cache.classes), cache.splits
+    np.savez(
+        tmp_path / "x.npz",
+        image_features=cache.images,
+        labels=cache.labels,
+        class_names=names,
+        text_features=cache.label_embeddings(),
+        unseen=~cache.seen,
+        split=splits,
+        model="(imported)",
+        pretrained="",
+    )
+    imported = import_npz(tmp_path / "x.npz", tmp_path / "imported.h5")
+    run = train(imported, method="clip", rate=0.1, seeds=1, workers=1, runs=tmp_path / "runs")
+    folder = Path(run["runs"][0]["path"])
+    with pytest.raises(UserError, match="name it with --model"):
+        pzsl.predict(folder, [drawings])
+    found = pzsl.predict(folder, [drawings], model="tiny", classes=["red star"])
+    assert found["classes"] == 401 and found["answered"] == 10
+    with pytest.raises(UserError, match="name the encoder that made them"):
+        toy = write_cache(tmp_path / "toy.h5")
+        other = train(toy, method="clip", rate=0.1, seeds=1, workers=1, runs=tmp_path / "runs")
+        pzsl.predict(other["runs"][0]["path"], [drawings], model="tiny")
+
+
+def test_a_transductive_run_looks_at_all_images_of_one_call(tmp_path):
+    cache = write_cache(tmp_path / "toy.h5")
+    given = {"preset": "transductive", "settings": SHORT, "runs": tmp_path / "runs"}
+    run = train(cache, rate=0.3, seeds=1, workers=1, **given)["runs"][0]["path"]
+    vectors = np.array(load_cache(cache).images)
+    np.save(tmp_path / "x.npy", vectors)
+    found = pzsl.predict(run, [tmp_path / "x.npy"], top=1)["images"]
+    trained = restore(read_record(run))
+    images = torch.from_numpy(vectors)
+    with torch.no_grad():
+        trained.method.observe_queries(lambda: [images])
+        scores = trained.method.scores(images)
+    scores[:, : trained.seen] -= trained.gamma
+    best = [trained.names[label] for label in scores.argmax(dim=1)]
+    assert [each["classes"][0]["name"] for each in found] == best
