@@ -20,7 +20,7 @@ from pzsl.errors import UserError
 from pzsl.extraction.encode_cache import Outcome, Shard, fill
 from pzsl.extraction.request import Request, prepare
 from pzsl.progress import say
-from pzsl.workers import end_with_parent
+from pzsl.workers import end_with_parent, without_main_module
 
 LOSSES = 3
 """How often a shard may lose its process."""
@@ -108,7 +108,8 @@ class Crew:
         ours, theirs = context.Pipe()
         request = replace(self.request, device=device)
         process = context.Process(target=serve, args=(theirs, request, self.target), daemon=True)
-        process.start()
+        with without_main_module():
+            process.start()
         theirs.close()
         worker = Worker(device, process, ours)
         self.workers.append(worker)

@@ -19,6 +19,12 @@ TOGETHER = 32
 """Most runs in one program."""
 
 
+def groups_of(jobs: Sequence[Job]) -> list[list[Job]]:
+    """The runs that share a program, like ones side by side."""
+    alike = sorted(jobs, key=lambda job: (job.config.method, job.config.preset, job.config.labels))
+    return [alike[start : start + TOGETHER] for start in range(0, len(alike), TOGETHER)]
+
+
 def run_together(jobs: Sequence[Job]) -> Iterator[None]:
     """Do runs side by side: whenever several have alike networks to train, in one program.
 
@@ -30,9 +36,7 @@ def run_together(jobs: Sequence[Job]) -> Iterator[None]:
     Yields:
         None for each run that has been recorded.
     """
-    alike = sorted(jobs, key=lambda job: (job.config.method, job.config.preset, job.config.labels))
-    for start in range(0, len(alike), TOGETHER):
-        group = alike[start : start + TOGETHER]
+    for group in groups_of(jobs):
         attempts = [begin(job, sharing=len(group)) for job in group]
         while attempts:
             waiting: list[tuple[Attempt, Fit]] = []

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
+import traceback
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from pzsl import plugins
 from pzsl.errors import UserError
+from pzsl.files import write_json
 from pzsl.store import Cache, load_cache
 from pzsl.training.config import RunConfig
-from pzsl.training.run import Attempt, attempt, execute
+from pzsl.training.run import FAILED, Attempt, attempt, execute
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,13 @@ class Job:
     memory: float
 
 
+class Outcome(NamedTuple):
+    """What came of a run: nothing to tell, or the reason why it failed, in one line."""
+
+    job: Job
+    failure: str | None = None
+
+
 def begin(job: Job, sharing: int = 1) -> Attempt:
     """A run, step by step; `sharing` a program with so many."""
     plugins.enrol(job.config.plugins)
@@ -41,25 +52,42 @@ def begin(job: Job, sharing: int = 1) -> Attempt:
     return attempt(open_cache(job.cache, job.config.cache_hash), job.config, Path(job.folder), *how)
 
 
-def work(job: Job) -> None:
-    """Do one run and write its record.
+def work(job: Job) -> str | None:
+    """Do one run and write its record, or `failed.json`.
+
+    Returns:
+        None, or the reason in one line where this run failed; others may still be done.
 
     Raises:
-        UserError: what the user can put right; among it what a plugin did wrong.
+        UserError: the cache was replaced, or a plugin is missing.
+        OSError, MemoryError: other runs would fail as well.
     """
     plugins.enrol(job.config.plugins)
-    how = torch.device(job.device), job.checkpoint_seconds, job.memory
     cache = open_cache(job.cache, job.config.cache_hash)
+    how = torch.device(job.device), job.checkpoint_seconds, job.memory
     try:
         execute(cache, job.config, Path(job.folder), *how)
-    except UserError:
+    except (OSError, MemoryError):
         raise
-    except Exception as error:  # told here, as no traceback comes along from another process
-        raise plugins.blame(error, _plugin_of(job.config)) or error from error
+    except UserError as error:
+        return _fail(Path(job.folder), str(error))
+    except Exception as error:
+        blamed = plugins.blame(error, _plugin_of(job.config))
+        line = str(blamed or f"unexpected {type(error).__name__}: {error}; a fault in pzsl.")
+        return _fail(Path(job.folder), line, traceback.format_exc())
+    return None
 
 
 def _plugin_of(config: RunConfig) -> str | None:
     return config.method if f"methods {config.method}" in config.plugins else None
+
+
+def _fail(folder: Path, reason: str, trace: str | None = None) -> str:
+    """Record why a run failed; returns the reason as one line."""
+    reason = " ".join(reason.split())
+    about = {"reason": reason, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    write_json(folder / FAILED, about | ({"traceback": trace} if trace else {}))
+    return reason
 
 
 def open_cache(path: str, cache_hash: str) -> Cache:

@@ -10,14 +10,14 @@ from typing import Any
 
 from pzsl.errors import UserError
 from pzsl.ray import connect
-from pzsl.training.job import Job, work
+from pzsl.training.job import Job, Outcome, work
 
 RETRIES = 3
 """How often a run may lose its machine; it goes on from its checkpoint."""
 
 
-def run_on_ray(jobs: Sequence[Job], workers: int | None) -> Iterator[None]:
-    """Do runs on a cluster, in whatever order they finish; one item for each.
+def run_on_ray(jobs: Sequence[Job], workers: int | None) -> Iterator[Outcome]:
+    """Do runs on a cluster, in whatever order they finish; the outcome of each.
 
     Args:
         jobs: the runs, with absolute paths.
@@ -29,26 +29,25 @@ def run_on_ray(jobs: Sequence[Job], workers: int | None) -> Iterator[None]:
     with connect(workers) as ray:
         needs = {"num_gpus": 1} if jobs[0].device.startswith("cuda") else {"num_cpus": 1}
         task = ray.remote(_attempt).options(max_retries=RETRIES, **needs)
-        waiting = [task.remote(job) for job in jobs]
+        of = {task.remote(job): job for job in jobs}
+        waiting = [*of]
         while waiting:
             done, waiting = ray.wait(waiting)
             for reference in done:
-                _check(ray, reference)
-                yield
+                yield Outcome(of[reference], _failure(ray, reference))
 
 
-def _attempt(job: Job) -> str | None:
-    """Do a run; the line of an error where there is one to tell."""
+def _attempt(job: Job) -> tuple[str | None, str | None]:
+    """Do a run; why it failed, and the line of an error that ends the sweep."""
     try:
-        work(job)
+        return work(job), None
     except UserError as error:
-        return str(error)
-    return None
+        return None, str(error)
 
 
-def _check(ray: Any, reference: Any) -> None:
+def _failure(ray: Any, reference: Any) -> str | None:
     try:
-        line = ray.get(reference)
+        failure, line = ray.get(reference)
     except ray.exceptions.RayTaskError:
         raise  # a fault in pzsl
     except ray.exceptions.RayError as error:
@@ -59,3 +58,5 @@ def _check(ray: Any, reference: Any) -> None:
         ) from error
     if line is not None:
         raise UserError(line)
+    found: str | None = failure
+    return found

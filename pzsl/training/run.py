@@ -30,6 +30,8 @@ from pzsl.training.task import Task, evaluate_method, make_task
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 10.0
+FAILED = "failed.json"
+"""In the folder of a run that failed: why. It goes when the run is begun again."""
 History = list[dict[str, float | None]]
 Attempt = Generator[Fit, None, dict[str, Any]]
 
@@ -85,6 +87,7 @@ def attempt(
     started = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", config.as_dict())
+    (folder / FAILED).unlink(missing_ok=True)
     task = make_task(cache, config, device, memory)
     fitting, history = _prepare(task, config, folder / CHECKPOINT, checkpoint_seconds)
     method = fitting.method

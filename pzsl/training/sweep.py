@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 
 import torch
 
 from pzsl.device import cores
-from pzsl.errors import UsageError
-from pzsl.progress import progress
-from pzsl.training.batched import run_together
+from pzsl.errors import UsageError, UserError
+from pzsl.progress import progress, say
+from pzsl.training.batched import groups_of, run_together
 from pzsl.training.config import RunConfig
+from pzsl.training.crew import run_on_processes
 from pzsl.training.features import MEMORY
-from pzsl.training.job import Job, work
+from pzsl.training.job import Job, Outcome, work
 from pzsl.training.ray_engine import run_on_ray
 from pzsl.training.run import CHECKPOINT_SECONDS, is_finished
-from pzsl.workers import end_with_parent
 
 ENGINES = ("local", "ray")
 
@@ -40,6 +38,8 @@ def run_sweep(
 ) -> int:
     """Do the runs that are not finished yet; each writes its own record at once.
 
+    A run that fails leaves a `failed.json`, and the others are done.
+
     Args:
         cache_path: the features. configs: the grid. folder: of the sweep.
         device: to compute on; a GPU does many runs in one program.
@@ -53,7 +53,7 @@ def run_sweep(
 
     Raises:
         UsageError: no workers, or an unknown engine.
-        Exception: that of the first run that fails, once the runs under way have ended.
+        UserError: runs have failed (the others are done), or none of them can be done.
     """
     if workers is not None and workers < 1:
         raise UsageError(f"--workers should be at least 1, not {workers}.")
@@ -66,34 +66,61 @@ def run_sweep(
         Job(str(where(cache_path)), config, str(where(folder / config.name)), *held)
         for config in todo
     ]
-    with progress(len(configs), "runs", len(configs) - len(todo), "train") as bar:
-        if jobs and engine == "ray":
-            results = run_on_ray(jobs, workers)
-        elif device.type != "cpu" and workers is None:
-            results = run_together(jobs)
-        else:
-            results = _results(jobs, min(workers or default_workers(device, len(jobs)), len(jobs)))
-        for _ in results:
-            bar.update(1)
+    failed = _watch(_outcomes(jobs, device, workers, engine), len(configs), len(todo))
+    if failed:
+        name, reason = failed[0].job.config.name, failed[0].failure
+        raise UserError(
+            f"{len(failed)} of {len(configs)} runs failed, the first is {name}: {reason} The "
+            f"other {len(configs) - len(failed)} are recorded; the same command tries the failed "
+            "ones again."
+        )
     return len(todo)
 
 
-def _results(jobs: Sequence[Job], workers: int) -> Iterator[None]:
-    if workers <= 1:
-        for job in jobs:
-            work(job)
-            yield
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
-        waiting: set[Future[None]] = {pool.submit(work, job) for job in jobs}
+def _watch(outcomes: Iterator[Outcome], total: int, left: int) -> list[Outcome]:
+    """Show how far a sweep is; returns the runs that failed."""
+    failed: list[Outcome] = []
+    done = total - left
+    try:
+        with progress(total, "runs", done, "train") as bar:
+            for outcome in outcomes:
+                failed += [outcome] if outcome.failure else []
+                done += not outcome.failure
+                bar.update(1)
+    except KeyboardInterrupt:
+        say(f"Stopped: {done} of {total} runs are done; the same command goes on.")
+        raise
+    return failed
+
+
+def _outcomes(
+    jobs: Sequence[Job], device: torch.device, workers: int | None, engine: str
+) -> Iterator[Outcome]:
+    """Do runs where they belong: on a cluster, on a GPU, on processes or here."""
+    if jobs and engine == "ray":
+        return run_on_ray(jobs, workers)
+    if device.type != "cpu" and workers is None:
+        return _on_gpu(jobs)
+    workers = min(workers or default_workers(device, len(jobs)), len(jobs))
+    return run_on_processes(jobs, workers) if workers > 1 else _one_by_one(jobs)
+
+
+def _one_by_one(jobs: Sequence[Job]) -> Iterator[Outcome]:
+    for job in jobs:
+        yield Outcome(job, work(job))
+
+
+def _on_gpu(jobs: Sequence[Job]) -> Iterator[Outcome]:
+    """Runs that share a program; where one of them fails, what is left of them goes one by one."""
+    for group in groups_of(jobs):
+        told = 0
         try:
-            while waiting:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                    yield
-        except BaseException:
-            for future in waiting:
-                future.cancel()
+            for _ in run_together(group):
+                told += 1
+                yield Outcome(group[0])
+        except (OSError, MemoryError):
             raise
+        except Exception:  # told of once more, and under its name, by the run that it belongs to
+            left = [job for job in group if not is_finished(Path(job.folder))]
+            yield from (Outcome(job) for job in group[: len(group) - len(left) - told])
+            yield from _one_by_one(left)

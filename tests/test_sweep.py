@@ -1,0 +1,134 @@
+"""Sweeps in which something goes wrong: a run, a process, the user's patience, a script."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from problems import write_cache
+
+from pzsl.errors import UserError
+from pzsl.store import load_cache
+from pzsl.training import crew
+from pzsl.training.config import RunConfig, expand
+from pzsl.training.sweep import run_sweep
+
+CPU = torch.device("cpu")
+
+
+def grid(cache: Path, rates: list[float], lr: float = 0.001, **budget) -> list[RunConfig]:
+    source = ("made", load_cache(cache).fingerprint, "m")
+    settings = {"min_steps": 6, "epochs": 2, "batch_size": 64, "lr": lr, **budget}
+    return expand(source, ["proden"], ["default"], ["uniform"], rates, [0], [0], "text", settings)
+
+
+def finished(folder: Path) -> int:
+    return len(list(folder.rglob("metrics.json")))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_that_fails_leaves_a_word_and_the_others_go_on(workers, tmp_path):
+    cache = write_cache(tmp_path / "c.h5")
+    bad, good = grid(cache, [0.1], lr=1e30), grid(cache, [0.2, 0.4])
+    with pytest.raises(UserError, match=rf"1 of 3 runs failed, the first is {bad[0].name}: .*lr="):
+        run_sweep(cache, bad + good, tmp_path / "runs", CPU, workers)
+    assert finished(tmp_path / "runs") == 2
+    (failed,) = (tmp_path / "runs").rglob("failed.json")
+    assert failed.parent.name == bad[0].name
+    assert "the training diverged" in json.loads(failed.read_text())["reason"]
+    with pytest.raises(UserError, match="1 of 1 runs failed"):
+        run_sweep(cache, bad, tmp_path / "runs", CPU, 1)
+
+
+def test_runs_in_one_program_go_on_where_one_of_them_diverges(tmp_path):
+    from pzsl.training.job import Job
+    from pzsl.training.sweep import _on_gpu
+
+    cache = write_cache(tmp_path / "c.h5")
+    configs = grid(cache, [0.2, 0.4]) + grid(cache, [0.1, 0.3], lr=1e30)
+    jobs = [Job(str(cache), c, str(tmp_path / c.name), "cpu", 10.0, 2.0) for c in configs]
+    outcomes = list(_on_gpu(jobs))
+    assert len(outcomes) == 4 and sum(one.failure is not None for one in outcomes) == 2
+    assert finished(tmp_path) == 2 and len(list(tmp_path.rglob("failed.json"))) == 2
+
+
+def test_a_failure_is_forgotten_when_the_run_succeeds(tmp_path):
+    cache = write_cache(tmp_path / "c.h5")
+    (config,) = grid(cache, [0.1])
+    (tmp_path / config.name).mkdir()
+    (tmp_path / config.name / "failed.json").write_text("{}")
+    run_sweep(cache, [config], tmp_path, CPU, 1)
+    assert not (tmp_path / config.name / "failed.json").exists() and finished(tmp_path) == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+def test_a_killed_worker_is_replaced_and_its_run_gone_on_with(tmp_path, monkeypatch, capsys):
+    cache = write_cache(tmp_path / "c.h5")
+    real = crew.Crew.give
+    killed = []
+
+    def give_and_kill(self, worker, job):
+        real(self, worker, job)
+        if not killed:
+            killed.append(job.config.name)
+            worker.process.kill()
+
+    monkeypatch.setattr(crew.Crew, "give", give_and_kill)
+    assert run_sweep(cache, grid(cache, [0.1, 0.2, 0.3]), tmp_path, CPU, 2) == 3
+    assert finished(tmp_path) == 3
+    assert f"The process of run {killed[0]} was ended by signal 9" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+def test_a_run_whose_workers_all_die_is_given_up_in_one_line(tmp_path, monkeypatch):
+    cache = write_cache(tmp_path / "c.h5")
+    real = crew.Crew.give
+
+    def give_and_kill(self, worker, job):
+        real(self, worker, job)
+        worker.process.kill()
+
+    monkeypatch.setattr(crew.Crew, "give", give_and_kill)
+    with pytest.raises(UserError, match=r"4 times, often for lack of memory: .*the same command"):
+        run_sweep(cache, grid(cache, [0.1, 0.2]), tmp_path, CPU, 2)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals as on POSIX")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_interrupt_says_at_once_how_far_the_sweep_is(workers, tmp_path):
+    cache = write_cache(tmp_path / "c.h5", each=30)
+    words = ["train", "--cache", str(cache), "--rate", "0.3", "--seeds", "2", "--runs", "runs"]
+    words += ["--set", "epochs=100000", "--checkpoint-seconds", "0", "--workers", workers]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pzsl", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list(tmp_path.rglob("checkpoint.safetensors")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, err = process.communicate(timeout=60)
+    assert time.monotonic() - began < 10
+    assert "Stopped: 0 of 2 runs are done; the same command goes on." in err
+    assert "Traceback" not in err and process.returncode != 0
+
+
+def test_a_script_without_a_main_guard_trains_on_processes(tmp_path):
+    write_cache(tmp_path / "c.h5")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import pzsl\nprint('begun')\n"
+        "pzsl.train('c.h5', method='clip', rate=0.1, seeds=2, runs='runs', workers=2)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script.name], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("begun") == 1 and finished(tmp_path / "runs") == 2
