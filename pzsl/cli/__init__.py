@@ -16,12 +16,8 @@ from pzsl.cli import (
     datasets,
     demo,
     env,
-    export,
     extract,
-    import_,
-    inspect,
     labels,
-    merge,
     methods,
     predict,
     prompts,
@@ -30,8 +26,9 @@ from pzsl.cli import (
     review,
     train,
 )
-from pzsl.cli.command import App
+from pzsl.cli.caches import add_cache_commands
 from pzsl.cli.common import complain
+from pzsl.cli.options import App
 
 app = App(
     name="pzsl",
@@ -49,10 +46,7 @@ app.add_typer(datasets.app, name="datasets", short_help="Known data sets, and ho
 app.command(
     "extract", short_help="Stage one: images and prompts into a cache.", no_args_is_help=True
 )(extract.extract)
-app.command("merge", short_help="Shards into one cache.")(merge.merge)
-app.command("import", short_help="Features made elsewhere into a cache.")(import_.import_)
-app.command("export", short_help="A cache as .npz or Parquet.")(export.export)
-app.command("inspect", short_help="What a cache holds, and whether it is whole.")(inspect.inspect)
+add_cache_commands(app)
 app.add_typer(prompts.app, name="prompts", short_help="Prompt templates of a data set.")
 app.command("annotate", short_help="Candidate sets from what CLIP answers.")(annotate.annotate)
 app.command("train", short_help="Stage two: methods, noise rates and seeds.")(train.train)

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.command import App
 from pzsl.cli.common import emit, table
+from pzsl.cli.options import App
 
 app = App(invoke_without_command=True)
 

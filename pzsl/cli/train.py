@@ -8,39 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from pzsl.cli.common import emit, numbers, table, words
+from pzsl.cli.options import from_request
+from pzsl.requests import TrainRequest
 
 Words = list[str] | None
-DEFAULTS: dict[str, Any] = {
-    "method": ["clip-pzsl"],
-    "preset": ["default"],
-    "noise": ["uniform"],
-    "rate": ["0.1,0.3,0.5"],
-    "eta": ["0.2"],
-    "few_shot": ["0"],
-    "seeds": 5,
-    "first_seed": 0,
-    "labels": "text",
-}
+NUMBERS = ("rate", "eta", "few_shot")
+LISTS = ("method", "preset", "noise", *NUMBERS)
 
 
+@from_request(TrainRequest)
 def train(
-    cache: Annotated[Path, typer.Option(help="Cache of stage one, such as cache/sun.h5.")],
-    method: Annotated[Words, typer.Option(help="Methods: {methods}. [clip-pzsl]")] = None,
-    preset: Annotated[Words, typer.Option(help="Presets: {presets}. [default]")] = None,
-    noise: Annotated[
-        Words,
-        typer.Option(help="Kinds of ambiguity: {noises}; instance:0.1 sets its rate. [uniform]"),
-    ] = None,
-    rate: Annotated[Words, typer.Option(help="Noise rates. [0.1,0.3,0.5]")] = None,
-    eta: Annotated[Words, typer.Option(help="Noisy sets: share without the truth. [0.2]")] = None,
-    few_shot: Annotated[
-        Words, typer.Option(help="True labels a class, given by hand: 1,2,4,8. [0]")
-    ] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many seeds. [5]")] = None,
-    first_seed: Annotated[int | None, typer.Option(help="The first of them. [0]")] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="Label embeddings, one of {labels}. [text]")
-    ] = None,
+    given: dict[str, Any],
     set_: Annotated[
         Words, typer.Option("--set", help="An option of the method, such as rank=32.")
     ] = None,
@@ -50,19 +28,6 @@ def train(
     config: Annotated[
         Path | None, typer.Option(help="TOML file with these options; the command line wins.")
     ] = None,
-    runs: Annotated[Path, typer.Option(help="Folder of all run records.")] = Path("runs"),
-    name: Annotated[str | None, typer.Option(help="Name of the sweep. [the cache's]")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    workers: Annotated[int | None, typer.Option(help="Processes. [one per core]")] = None,
-    engine: Annotated[
-        str, typer.Option(help="local, or ray: a cluster that sees cache and runs.")
-    ] = "local",
-    memory: Annotated[
-        float, typer.Option(help="GiB of features to hold; more are read in blocks.")
-    ] = 2.0,
-    checkpoint_seconds: Annotated[
-        float, typer.Option(help="Least time between two checkpoints of a run.")
-    ] = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Train methods on a cache, at each noise rate and with each seed.
@@ -72,40 +37,15 @@ def train(
     from pzsl.training import read_config, read_settings, train
 
     file = read_config(config) if config else {}
-    line = {
-        "method": method,
-        "preset": preset,
-        "noise": noise,
-        "rate": rate,
-        "eta": eta,
-        "few_shot": few_shot,
-        "seeds": seeds,
-        "first_seed": first_seed,
-        "labels": labels,
-    }
-    given = DEFAULTS | file | {key: value for key, value in line.items() if value is not None}
-    settings = file.get("set", {}) | dict.fromkeys(file.get("off", []), False)
-    result = train(
-        cache,
-        method=words(_list(given["method"])),
-        preset=words(_list(given["preset"])),
-        noise=words(_list(given["noise"])),
-        rate=numbers(_list(given["rate"]), "--rate"),
-        eta=numbers(_list(given["eta"]), "--eta"),
-        few_shot=numbers(_list(given["few_shot"]), "--few-shot"),
-        seeds=given["seeds"],
-        first_seed=given["first_seed"],
-        labels=given["labels"],
-        settings=settings | read_settings(words(set_), words(off)),
-        runs=runs,
-        name=name,
-        device=device,
-        workers=workers,
-        engine=engine,
-        memory=memory,
-        checkpoint_seconds=checkpoint_seconds,
-    )
-    emit(result, as_json, _text)
+    settings = file.pop("set", {}) | dict.fromkeys(file.pop("off", []), False)
+    request = file | given
+    for name in LISTS:
+        if name in request:
+            listed = _list(request[name])
+            as_given = f"--{name.replace('_', '-')}"
+            request[name] = numbers(listed, as_given) if name in NUMBERS else words(listed)
+    settings |= read_settings(words(set_), words(off))
+    emit(train(**request, settings=settings), as_json, _text)
 
 
 def _list(value: Any) -> list[str]:

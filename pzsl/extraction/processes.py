@@ -18,8 +18,9 @@ from typing import Any
 
 from pzsl.errors import UserError
 from pzsl.extraction.encode_cache import Outcome, Shard, fill
-from pzsl.extraction.request import Request, prepare
+from pzsl.extraction.request import prepare
 from pzsl.progress import say
+from pzsl.requests import ExtractRequest
 from pzsl.workers import end_with_parent, without_main_module
 
 LOSSES = 3
@@ -37,7 +38,7 @@ class Worker:
 
 
 def run_shards(
-    request: Request,
+    request: ExtractRequest,
     target: Path,
     shards: Sequence[Shard],
     devices: Sequence[str],
@@ -76,7 +77,7 @@ class Crew:
 
     def __init__(
         self,
-        request: Request,
+        request: ExtractRequest,
         target: Path,
         queue: deque[Shard],
         tell: Callable[[int], object],
@@ -177,7 +178,7 @@ class Crew:
             worker.pipe.close()
 
 
-def serve(pipe: Connection, request: Request, target: Path) -> None:
+def serve(pipe: Connection, request: ExtractRequest, target: Path) -> None:
     """What a process does: load the encoder once, then encode the shards that it is given."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends this process
     end_with_parent()

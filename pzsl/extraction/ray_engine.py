@@ -14,9 +14,10 @@ from typing import Any
 
 from pzsl.errors import UserError
 from pzsl.extraction.encode_cache import Outcome, Shard, fill
-from pzsl.extraction.request import Job, Request, prepare
+from pzsl.extraction.request import Job, prepare
 from pzsl.progress import say
 from pzsl.ray import connect
+from pzsl.requests import ExtractRequest
 
 RETRIES = 3
 """How often a shard may lose its actor."""
@@ -31,7 +32,7 @@ class Encoding:
         folder: what relative paths are relative to, where that folder is there.
     """
 
-    def __init__(self, request: Request, target: Path, folder: str) -> None:
+    def __init__(self, request: ExtractRequest, target: Path, folder: str) -> None:
         self.request, self.target, self.folder = request, target, folder
         self.job: Job | None = None
 
@@ -52,7 +53,7 @@ def _silent(images: int) -> None:
 
 
 def run_shards(
-    request: Request,
+    request: ExtractRequest,
     target: Path,
     shards: Sequence[Shard],
     devices: Sequence[str],
@@ -101,7 +102,7 @@ def devices_of(resources: dict[str, float], device: str) -> list[str]:
     return ["cuda"] * gpus or ["cpu"] * max(1, int(resources.get("CPU", 1)))
 
 
-def _actor(ray: Any, request: Request, target: Path, device: str) -> Any:
+def _actor(ray: Any, request: ExtractRequest, target: Path, device: str) -> Any:
     """Start an actor on one processor or one GPU; Ray shows each actor only its own GPU."""
     request = replace(request, device=device.partition(":")[0])
     needs = {"num_gpus": 1}

@@ -1,10 +1,9 @@
-"""What a run of stage one is asked for, and what it works with once that is loaded."""
+"""What a run of stage one works with, once what it is asked for is loaded."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,58 +12,18 @@ from pzsl.datasets.doubts import doubts
 from pzsl.device import cores, default_batch
 from pzsl.encoders import Encoder, load_encoder
 from pzsl.encoders.descriptions import Prompts, choose_prompts
-from pzsl.errors import UsageError
 from pzsl.extraction.views import Augmentation, choose_views
+from pzsl.requests import ExtractRequest
 
-ON_ERROR = ("fail", "skip")
 OWN = ("folder", "table", "tar")
 """Data sets of the user's own making, whose class names are looked at for slips."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to encode and how; plain values, so that it can be sent to other processes.
-
-    Attributes: see `extract`.
-    """
-
-    dataset: str = "shapes"
-    root: str | Path | None = None
-    model: str | None = None
-    pretrained: str | None = None
-    batch_size: int | None = None
-    workers: int | None = None
-    limit: int | None = None
-    device: str = "auto"
-    precision: str | None = None
-    on_error: str = "fail"
-    templates: str | Path | None = None
-    descriptions: str | Path | None = None
-    dtype: str = "float32"
-    views: int = 0
-    view_policy: str = "mixed"
-    view_seed: int = 0
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def check(self) -> None:
-        """Refuse values that make no sense.
-
-        Raises:
-            UsageError: the first of them.
-        """
-        for name, value in (("--batch-size", self.batch_size), ("--limit", self.limit)):
-            if value is not None and value < 1:
-                raise UsageError(f"{name} should be at least 1, not {value}.")
-        if self.on_error not in ON_ERROR:
-            raise UsageError(f"--on-error is {' or '.join(ON_ERROR)}, not '{self.on_error}'.")
-        choose_views(self.views, self.view_policy, self.view_seed)
 
 
 @dataclass(frozen=True)
 class Job:
     """A request with its data set, prompts and encoder loaded."""
 
-    request: Request
+    request: ExtractRequest
     data: Dataset
     prompts: Prompts
     encoder: Encoder
@@ -106,19 +65,19 @@ class Job:
         ]
 
 
-def load_images(request: Request) -> Dataset:
+def load_images(request: ExtractRequest) -> Dataset:
     """The data set of a request, with at most `limit` images.
 
     Raises:
         UserError: see `load_dataset`.
     """
     data = load_dataset(
-        request.dataset, root=request.root, on_error=request.on_error, **request.options
+        request.dataset, root=request.root, on_error=request.on_error, **request.data_options
     )
     return evenly(data, request.limit)
 
 
-def prepare(request: Request) -> Job:
+def prepare(request: ExtractRequest) -> Job:
     """Load what a request names.
 
     Raises:

@@ -13,9 +13,10 @@ from pathlib import Path
 from pzsl.device import CPU_BATCH, GPU_BATCH, cores, default_batch, resolve_device
 from pzsl.errors import UserError
 from pzsl.extraction.encode_cache import Outcome, Shard, unreadable
-from pzsl.extraction.request import Request, load_images
+from pzsl.extraction.request import load_images
 from pzsl.progress import progress, say
 from pzsl.ray import connect
+from pzsl.requests import ExtractRequest
 from pzsl.store import (
     find_parts,
     merge_parts,
@@ -28,13 +29,13 @@ PER_DEVICE = 4
 """Shards for each device: the faster ones take more of them, a lost one is a small loss."""
 
 Run = Callable[
-    [Request, Path, Sequence[Shard], Sequence[str], Callable[[int], object]], list[Outcome]
+    [ExtractRequest, Path, Sequence[Shard], Sequence[str], Callable[[int], object]], list[Outcome]
 ]
 """An engine: has shards encoded into their files and tells of images done; raises if it can't."""
 
 
 def extract_in_shards(
-    request: Request,
+    request: ExtractRequest,
     target: Path,
     devices: Sequence[str] | None,
     engine: str,
@@ -73,7 +74,7 @@ def extract_in_shards(
 
 
 def _extract(
-    request: Request,
+    request: ExtractRequest,
     target: Path,
     devices: Sequence[str],
     sizes: Sequence[int],

@@ -6,17 +6,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pzsl.errors import UsageError
 from pzsl.extraction.encode_cache import Outcome, Shard, fill, unreadable
-from pzsl.extraction.request import Request, prepare
+from pzsl.extraction.request import prepare
 from pzsl.extraction.scoring import NAMES, zero_shot
+from pzsl.extraction.views import choose_views
 from pzsl.progress import say
-from pzsl.requests import as_list
+from pzsl.requests import ExtractRequest, as_list
 from pzsl.store import load_cache, parse_shard
 
-ENGINES = ("local", "ray")
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pzsl.datasets import Annotators
 
 
 def extract(
@@ -42,6 +46,16 @@ def extract(
     shard: str | None = None,
     devices: str | Sequence[str] | None = None,
     engine: str = "local",
+    splits: str | Path | None = None,
+    names: str | Path | None = None,
+    table: str | Path | pd.DataFrame | None = None,
+    unseen_file: str | Path | None = None,
+    classes: str | Path | None = None,
+    annotators: Annotators | None = None,
+    empty: str | None = None,
+    seed: int | None = None,
+    unseen: float | None = None,
+    test: float | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Encode a data set into a feature cache; a run that was cut off is gone on with.
@@ -70,7 +84,17 @@ def extract(
         shard: `I/N`: only part I of N, into a part file beside the cache, for `merge`.
         devices: several devices, one process for each; `cpu` can be named more than once.
         engine: `local`, or `ray` for the machines of a Ray cluster.
-        options: of the data set, such as `splits`, `seed` or `unseen`.
+        splits: file or folder with the data set's split.
+        names: your own class names: a file of published name, tab, name.
+        table: CSV, Parquet or JSON lines of your own images, or a pandas DataFrame.
+        unseen_file: names of the table's unseen classes, one a line.
+        classes: names of all classes in order, one a line.
+        annotators: columns of several people in the table, joined into one candidate set.
+        empty: what images of the table without a label are: `skip`, `unlabelled` or `fail`.
+        seed: of a split that is drawn, or of the drawings of shapes.
+        unseen: share of the classes that are unseen, where the split is drawn.
+        test: share of a seen class's images to test on, where the split is drawn.
+        options: of a plugin's data set, by the names of its parameters.
 
     Returns:
         `cache, dataset, model, pretrained, images, classes, resumed, encoded, failed` (list of
@@ -81,41 +105,30 @@ def extract(
     Raises:
         UserError: with one line that says what is wrong and what to do; nothing encoded is lost.
     """
-    if dataset == "shapes" and options.get("table") is not None:
-        dataset = "table"
-    request = Request(
-        dataset=dataset,
-        root=root,
-        model=model,
-        pretrained=pretrained,
-        batch_size=batch_size,
-        workers=workers,
-        limit=limit,
-        device=device,
-        precision=precision,
-        on_error=on_error,
-        templates=templates,
-        descriptions=descriptions,
-        dtype=dtype,
-        views=views,
-        view_policy=view_policy,
-        view_seed=view_seed,
-        options=options,
-    )
+    given = dict(locals())  # before any other name: the arguments, which are the request's fields
+    return _extract(ExtractRequest(**given))
+
+
+def _extract(request: ExtractRequest) -> dict[str, Any]:
     request.check()
-    target = Path(out) if out else Path("cache") / f"{dataset.rpartition(':')[2]}.h5"
-    devices = as_list(devices or ())
-    part = _shard(shard, devices, engine)
-    if (devices or engine == "ray") and (overwrite or not target.exists()):
+    choose_views(request.views, request.view_policy, request.view_seed)
+    if request.dataset == "shapes" and request.table is not None:
+        request = replace(request, dataset="table")
+    target = Path(request.out or Path("cache") / f"{request.dataset.rpartition(':')[2]}.h5")
+    devices = as_list(request.devices or ())
+    part = _shard(request.shard, devices, request.engine)
+    overwrite = request.overwrite
+    if (devices or request.engine == "ray") and (overwrite or not target.exists()):
         from pzsl.extraction.sharded import extract_in_shards
 
+        engine = request.engine
         return _result(target, *extract_in_shards(request, target, devices, engine, overwrite))
     job = prepare(replace(request, device=devices[0]) if devices else request)
     for line in job.about:
         say(line)
-    say(f"Cache: {part.path(target) if part else target}, {dtype}.")
+    say(f"Cache: {part.path(target) if part else target}, {request.dtype}.")
     outcome = fill(job, target, part, overwrite)
-    if outcome.report.failures and on_error == "fail":
+    if outcome.report.failures and request.on_error == "fail":
         raise unreadable(job.data.name, [outcome])
     return _result(part.path(target) if part else target, [outcome], outcome.report.seconds["all"])
 
@@ -126,8 +139,6 @@ def _shard(shard: str | None, devices: Sequence[str] | None, engine: str) -> Sha
     Raises:
         UsageError: of another form, or along with what divides the work by itself.
     """
-    if engine not in ENGINES:
-        raise UsageError(f"--engine is {' or '.join(ENGINES)}, not '{engine}'.")
     if shard is None:
         return None
     if devices or engine != "local":

@@ -10,7 +10,7 @@ from typing import Any
 from pzsl.device import resolve_device
 from pzsl.errors import UsageError
 from pzsl.progress import say
-from pzsl.requests import LABELS, as_list, is_plain_name
+from pzsl.requests import TrainRequest, as_list
 from pzsl.store import Cache, load_cache
 from pzsl.training.ambiguity import check_grid
 from pzsl.training.config import RunConfig, Source, expand, read_config, read_settings
@@ -51,11 +51,14 @@ def train(
         method, preset, noise, rate, eta: the axes of the grid, each one value or several; eta
             counts for `noisy` only.
         few_shot: true labels a class that are given by hand, another axis of the grid.
-        seeds: number of seeds, from `first_seed` on.
+        seeds: number of seeds.
+        first_seed: the first of them.
         labels: what label embeddings are made of: `text`, `attributes` or `both`.
         settings: options that override the preset's, for the methods that know them.
-        runs: folder of all run records. name: of the sweep; the cache's name when None.
-        device: auto, cpu, cuda or mps. workers: processes; one per core when None.
+        runs: folder of all run records.
+        name: of the sweep; the cache's name when None.
+        device: auto, cpu, cuda or mps.
+        workers: processes; one per core when None.
         checkpoint_seconds: least time between two checkpoints of a run.
         memory: GiB of training features that a run holds; larger ones are read in blocks.
         engine: `local`: processes of this machine; `ray`: a Ray cluster.
@@ -66,39 +69,45 @@ def train(
     Raises:
         UserError: the cache is not as it should be. UsageError: an unknown name or a wrong value.
     """
-    methods, presets, noises = as_list(method), as_list(preset), as_list(noise)
-    shots = [_whole(number) for number in as_list(few_shot)]
-    if seeds < 1:
-        raise UsageError(f"--seeds should be at least 1, not {seeds}.")
-    if name is not None and not is_plain_name(name):
-        raise UsageError(f"--name '{name}' should be a plain name; --runs says in which folder.")
-    if labels not in LABELS:
-        raise UsageError(f"--labels is one of {', '.join(LABELS)}, not '{labels}'.")
-    where = resolve_device(device)
-    data = load_cache(cache)
-    grid = expand(
-        Source(data.dataset, data.fingerprint, _encoder(data)),
-        methods,
-        presets,
-        noises,
-        as_list(rate),
-        as_list(eta),
-        range(first_seed, first_seed + seeds),
-        labels,
-        settings,
-        shots,
-    )
+    given = dict(locals())  # before any other name: the arguments, which are the request's fields
+    return _train(TrainRequest(**given))
+
+
+def _train(request: TrainRequest) -> dict[str, Any]:
+    request.check()
+    where = resolve_device(request.device)
+    data = load_cache(request.cache)
+    grid = _grid(request, Source(data.dataset, data.fingerprint, _encoder(data)))
     check_grid(data, grid)
-    sweep = Path(runs) / (name or Path(cache).stem)
+    cache = Path(request.cache)
+    sweep = Path(request.runs) / (request.name or cache.stem)
+    methods, noises = (", ".join(as_list(names)) for names in (request.method, request.noise))
     say(
-        f"train {', '.join(methods)} on {cache}: {len(grid)} runs, noise {', '.join(noises)}, "
-        f"seeds {first_seed} to {first_seed + seeds - 1}, labels {labels}, device {where} "
-        f"-> {sweep}"
+        f"train {methods} on {cache}: {len(grid)} runs, noise {noises}, seeds "
+        f"{request.first_seed} to {request.first_seed + request.seeds - 1}, labels "
+        f"{request.labels}, device {where} -> {sweep}"
     )
-    done = run_sweep(Path(cache), grid, sweep, where, workers, checkpoint_seconds, memory, engine)
+    how = request.workers, request.checkpoint_seconds, request.memory, request.engine
+    done = run_sweep(cache, grid, sweep, where, *how)
     if done < len(grid):
         say(f"{len(grid) - done} runs were finished already")
     return {"sweep": str(sweep), "runs": [_row(config, sweep / config.name) for config in grid]}
+
+
+def _grid(request: TrainRequest, source: Source) -> list[RunConfig]:
+    """Every run of a request, each once."""
+    return expand(
+        source,
+        as_list(request.method),
+        as_list(request.preset),
+        as_list(request.noise),
+        as_list(request.rate),
+        as_list(request.eta),
+        range(request.first_seed, request.first_seed + request.seeds),
+        request.labels,
+        request.settings,
+        [_whole(number) for number in as_list(request.few_shot)],
+    )
 
 
 def _whole(shots: float) -> int:

@@ -10,6 +10,7 @@ import torch
 from pzsl.device import cores
 from pzsl.errors import UsageError, UserError
 from pzsl.progress import progress, say
+from pzsl.requests import ENGINES
 from pzsl.training.batched import groups_of, run_together
 from pzsl.training.config import RunConfig
 from pzsl.training.crew import run_on_processes
@@ -17,8 +18,6 @@ from pzsl.training.features import MEMORY
 from pzsl.training.job import Job, Outcome, work
 from pzsl.training.ray_engine import run_on_ray
 from pzsl.training.run import CHECKPOINT_SECONDS, is_finished
-
-ENGINES = ("local", "ray")
 
 
 def default_workers(device: torch.device, runs: int) -> int:

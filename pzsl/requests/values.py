@@ -1,4 +1,4 @@
-"""What stage one and stage two are asked for: how a call's values are read."""
+"""How the values of a call are read."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from pathlib import PurePath
 from typing import TypeVar
 
 Value = TypeVar("Value", str, float)
-
-LABELS = ("text", "attributes", "both")
-"""What label embeddings can be made of."""
 
 
 def as_list(value: Value | Iterable[Value]) -> list[Value]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import typer
@@ -15,6 +15,15 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _WRONG_USAGE: type[Any] = typer.BadParameter.__mro__[1]  # click's UsageError, wherever typer has it
 _HYPHEN = "\u2011"
 """Stands for a hyphen while lines are broken, which else happens within `clip-pzsl`."""
+_SHOWN = {
+    "<list[str]>": "TEXT...",
+    "<list[Path]>": "FILE...",
+    "<str>": "TEXT",
+    "<path>": "PATH",
+    "<int>": "N",
+    "<float>": "X",
+}
+"""What stands behind an option's name in place of typer's names of types."""
 _INPUTS = ("--cache", "--run", "--dataset")
 
 
@@ -74,19 +83,43 @@ def _filled(text: str) -> str:
     return text
 
 
+def _groups(params: Sequence[Any]) -> dict[str, list[Any]]:
+    """Options under their headings: arguments first, options that have no heading last."""
+    found: dict[str, list[Any]] = {}
+    for param in params:
+        if param.param_type_name == "argument":
+            found.setdefault("Arguments", []).append(param)
+        elif not param.hidden:
+            found.setdefault(getattr(param, "rich_help_panel", None) or "Options", []).append(param)
+    rest = found.pop("Options", [])
+    first = {"Arguments": found.pop("Arguments")} if "Arguments" in found else {}
+    return first | found | ({"Options": rest} if rest else {})
+
+
+def _line(param: Any, ctx: Any) -> tuple[str, str]:
+    """Flags and help of an option, as the help shows them."""
+    told = param.help
+    try:
+        param.help = _filled(told or "").replace("-", _HYPHEN)
+        flags, text = param.get_help_record(ctx)
+    finally:
+        param.help = told
+    for kind, shown in _SHOWN.items():
+        flags = flags.replace(kind, shown)
+    return flags, text
+
+
 class Command(TyperCommand):
     """A command whose help names what the registries hold, and whose errors are one line."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the options, with the names that their help stands for; no name is cut in two."""
-        texts = {param: text for param in self.params if (text := getattr(param, "help", None))}
-        try:
-            for param, text in texts.items():
-                setattr(param, "help", _filled(text).replace("-", _HYPHEN))  # noqa: B010
-            super().format_options(ctx, formatter)
-        finally:
-            for param, text in texts.items():
-                setattr(param, "help", text)  # noqa: B010
+        """Write the options by their groups, with names for what their help stands for.
+
+        No name is cut in two where a line is broken.
+        """
+        for group, params in _groups(self.get_params(ctx)).items():
+            with formatter.section(group):
+                formatter.write_dl([_line(param, ctx) for param in params])
         formatter.buffer = [line.replace(_HYPHEN, "-") for line in formatter.buffer]
 
     def make_context(

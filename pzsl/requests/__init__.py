@@ -1,0 +1,28 @@
+"""What stage one and stage two are asked for: each option said once, for Python and command line.
+
+A request is a frozen dataclass of plain values. Its fields carry the help, the group and the flag
+from which the command line is built; a test holds the signature and docstring of the Python
+function to the same fields. Nothing here imports torch, numpy or h5py: `pzsl --help` is quick.
+"""
+
+from __future__ import annotations
+
+from pzsl.requests.described import OUTPUT, Described, described, option
+from pzsl.requests.extract import ENGINES, ON_ERROR, OWN, ExtractRequest
+from pzsl.requests.train import LABELS, TrainRequest
+from pzsl.requests.values import as_list, is_plain_name
+
+__all__ = [
+    "ENGINES",
+    "LABELS",
+    "ON_ERROR",
+    "OUTPUT",
+    "OWN",
+    "Described",
+    "ExtractRequest",
+    "TrainRequest",
+    "as_list",
+    "described",
+    "is_plain_name",
+    "option",
+]

@@ -1,0 +1,121 @@
+"""What a run of stage one is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pzsl.errors import UsageError
+from pzsl.requests.described import INPUT, MACHINE, MODEL, OUTPUT, option
+
+ON_ERROR = ("fail", "skip")
+ENGINES = ("local", "ray")
+OWN, VIEWS, PROMPTS = "Images of your own", "Views", "Prompts"
+OF_DATA = (
+    *("splits", "names", "table", "unseen_file", "classes"),
+    *("annotators", "empty", "seed", "unseen", "test"),
+)
+"""Options that are handed to the data set, which says so where it does not take one."""
+
+MaybePath = str | Path | None
+
+
+@dataclass(frozen=True)
+class ExtractRequest:
+    """What to encode and how; plain values, so that it can be sent to other processes.
+
+    See `pzsl.extract`.
+    """
+
+    dataset: str = option("{datasets}; see 'pzsl datasets'.", INPUT, "shapes")
+    root: MaybePath = option("Where its images are.", INPUT, None)
+    model: str | None = option(
+        "'tiny' or an open_clip model. [shapes: tiny, others: ViT-B-32]", MODEL, None
+    )
+    pretrained: str | None = option("Tag or checkpoint file of the weights. [openai]", MODEL, None)
+    out: MaybePath = option("The cache. [cache/DATASET.h5]", OUTPUT, None)
+    batch_size: int | None = option(
+        "Images per batch. [CPU: 32, else what its memory holds]", MACHINE, None
+    )
+    workers: int | None = option(
+        "Threads that read, and on the CPU encode. [one per processor]", MACHINE, None
+    )
+    limit: int | None = option("Only so many images, evenly spread.", INPUT, None)
+    device: str = option("auto, cpu, cuda, cuda:N or mps.", MACHINE, "auto")
+    precision: str | None = option(
+        "fp32, fp16, bf16, int8. [fp32 on the CPU, else fp16]", MACHINE, None
+    )
+    on_error: str = option("What a missing or unreadable image does: fail or skip.", INPUT, "fail")
+    overwrite: bool = option("Begin anew, replace a finished cache.", OUTPUT, False)
+    templates: MaybePath = option(
+        "Prompt templates, one per line, each with one {}.", PROMPTS, None
+    )
+    descriptions: MaybePath = option("Sentences on each class: JSON as in CuPL.", PROMPTS, None)
+    dtype: str = option("Of the stored embeddings: float32 or float16.", OUTPUT, "float32")
+    views: int = option("Augmented views of each training image, cached beside it.", VIEWS, 0)
+    view_policy: str = option(
+        "weak, strong, or mixed: the first half weak, the rest strong.", VIEWS, "mixed"
+    )
+    view_seed: int = option("Seed of the views.", VIEWS, 0)
+    shard: str | None = option(
+        "I/N: only part I (1 to N) of N, for 'pzsl merge' to put together.", MACHINE, None
+    )
+    devices: str | Sequence[str] | None = option(
+        "One process for each: cuda:0,cuda:1 or cpu,cpu; merged in the end.", MACHINE, None
+    )
+    engine: str = option("local, or ray for the machines of a Ray cluster.", MACHINE, "local")
+    splits: MaybePath = option("File or folder with its split.", INPUT, None)
+    names: MaybePath = option("Your own class names: published name <TAB> name.", PROMPTS, None)
+    table: Any = option("CSV, Parquet or JSON lines of your own images (table).", OWN, None)
+    unseen_file: MaybePath = option("Names of the unseen classes, one a line (table).", OWN, None)
+    classes: MaybePath = option(
+        "Names of all classes in order, one a line (table, tar).", OWN, None
+    )
+    annotators: Any = option(
+        "Columns of several people, joined: NAME or NAME:WEIGHT (table).",
+        OWN,
+        None,
+        ("--annotators", "--agree"),
+        by_hand=True,
+    )
+    empty: str | None = option(
+        "Images without a label: skip, unlabelled or fail (table). [skip]", OWN, None
+    )
+    seed: int | None = option(
+        "Seed of a split that is drawn, or of the drawings (shapes).",
+        INPUT,
+        None,
+        ("--split-seed",),
+    )
+    unseen: float | None = option(
+        "Share of the classes that are unseen (folder, table, tar; shapes: 0).", OWN, None
+    )
+    test: float | None = option(
+        "Share of a seen class's images to test on (folder, table, tar).",
+        OWN,
+        None,
+        ("--test-share",),
+    )
+    options: dict[str, Any] = option("Of a plugin's data set, by name.", INPUT, {}, flags=())
+
+    @property
+    def data_options(self) -> dict[str, Any]:
+        """What the data set is handed beside `root`: options that were given, by name."""
+        own = {name: getattr(self, name) for name in OF_DATA}
+        return {name: value for name, value in own.items() if value is not None} | self.options
+
+    def check(self) -> None:
+        """Refuse values that make no sense.
+
+        Raises:
+            UsageError: the first of them.
+        """
+        for name, value in (("--batch-size", self.batch_size), ("--limit", self.limit)):
+            if value is not None and value < 1:
+                raise UsageError(f"{name} should be at least 1, not {value}.")
+        if self.on_error not in ON_ERROR:
+            raise UsageError(f"--on-error is {' or '.join(ON_ERROR)}, not '{self.on_error}'.")
+        if self.engine not in ENGINES:
+            raise UsageError(f"--engine is {' or '.join(ENGINES)}, not '{self.engine}'.")

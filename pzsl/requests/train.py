@@ -1,0 +1,63 @@
+"""What a sweep of stage two is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pzsl.errors import UsageError
+from pzsl.requests.described import INPUT, MACHINE, MODEL, OUTPUT, option
+from pzsl.requests.values import is_plain_name
+
+LABELS = ("text", "attributes", "both")
+"""What label embeddings can be made of."""
+GRID = "Grid"
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train, on which candidate sets, and where; see `pzsl.train`."""
+
+    cache: str | Path = option("Cache of stage one, such as cache/sun.h5.", INPUT)
+    method: str | Sequence[str] = option("Methods: {methods}.", MODEL, ("clip-pzsl",))
+    preset: str | Sequence[str] = option("Presets: {presets}.", MODEL, ("default",))
+    noise: str | Sequence[str] = option(
+        "Kinds of ambiguity: {noises}; instance:0.1 sets its rate.", GRID, ("uniform",)
+    )
+    rate: float | Sequence[float] = option("Noise rates.", GRID, (0.1, 0.3, 0.5))
+    eta: float | Sequence[float] = option("Noisy sets: share without the truth.", GRID, (0.2,))
+    few_shot: float | Sequence[float] = option(
+        "True labels a class, given by hand: 1,2,4,8.", GRID, (0,)
+    )
+    seeds: int = option("How many seeds.", GRID, 5)
+    first_seed: int = option("The first of them.", GRID, 0)
+    labels: str = option("Label embeddings, one of {labels}.", MODEL, "text")
+    settings: Mapping[str, Any] | None = option(
+        "An option of the method, such as rank=32.", MODEL, None, ("--set", "--off"), by_hand=True
+    )
+    runs: str | Path = option("Folder of all run records.", OUTPUT, "runs")
+    name: str | None = option("Name of the sweep. [the cache's]", OUTPUT, None)
+    device: str = option("auto, cpu, cuda or mps.", MACHINE, "auto")
+    workers: int | None = option("Processes. [one per core]", MACHINE, None)
+    checkpoint_seconds: float = option(
+        "Least time between two checkpoints of a run.", MACHINE, 10.0
+    )
+    memory: float = option("GiB of features to hold; more are read in blocks.", MACHINE, 2.0)
+    engine: str = option("local, or ray: a cluster that sees cache and runs.", MACHINE, "local")
+
+    def check(self) -> None:
+        """Refuse values that make no sense.
+
+        Raises:
+            UsageError: the first of them.
+        """
+        if self.seeds < 1:
+            raise UsageError(f"--seeds should be at least 1, not {self.seeds}.")
+        if self.name is not None and not is_plain_name(self.name):
+            raise UsageError(
+                f"--name '{self.name}' should be a plain name; --runs says in which folder."
+            )
+        if self.labels not in LABELS:
+            raise UsageError(f"--labels is one of {', '.join(LABELS)}, not '{self.labels}'.")
