@@ -18,7 +18,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "pzsl").rglob("*.py"))
 
-GROUND = {"errors", "files", "device", "plugins", "progress", "ray", "requests", "workers"}
+GROUND = {
+    "errors",
+    "files",
+    "device",
+    "network",
+    "plugins",
+    "progress",
+    "ray",
+    "requests",
+    "workers",
+}
 DOOR = {"__init__", "__main__"}  # pzsl/__init__.py and __main__.py only lead into the rooms
 NOTHING, ALL = "nothing", "all"
 

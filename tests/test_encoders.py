@@ -484,6 +484,7 @@ def test_a_hub_that_can_not_be_reached_is_answered_in_one_line(monkeypatch, caps
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(published, "is_reachable", lambda url: True)
     with pytest.raises(UserError) as caught:
         load_encoder("ViT-B-32")
     one_line(caught, "can't be fetched", "no route" if lost == "no route" else "can't be reached")

@@ -28,7 +28,9 @@ def datasets(context: typer.Context, as_json: Json = False) -> None:
 @app.command()
 def fetch(
     name: Annotated[str, typer.Argument(help="sun, cub, awa2, apy or flo.")],
-    root: Annotated[Path, typer.Option(help="Folder to put it in.")],
+    root: Annotated[
+        Path | None, typer.Option(help="Folder to put it in. [$PZSL_DATA/NAME or data/NAME]")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Download a published data set and its split files, check and unpack them; resumes."""
@@ -52,8 +54,15 @@ def _fetched(result: dict[str, Any]) -> str:
     return "\n".join(
         [
             table(rows, ("archive", "bytes", "files unpacked", "held to")),
-            f"{result['dataset']} is in {result['root']}: "
-            f"pzsl extract --dataset {result['dataset']} --root {result['root']}",
+            f"{result['dataset']} is in {result['root']}: pzsl extract {_extract(result)}",
             "The archives may be deleted; a second fetch does not need them.",
         ]
     )
+
+
+def _extract(result: dict[str, Any]) -> str:
+    """Options that find what was fetched: its folder only where it isn't the usual one."""
+    from pzsl.datasets.fetching import places
+
+    name, root = result["dataset"], Path(result["root"])
+    return f"--dataset {name}" + ("" if root in places(name) else f" --root {root}")

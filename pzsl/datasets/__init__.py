@@ -44,27 +44,27 @@ SOURCES: dict[str, Source] = {
     ),
     "sun": Source(
         "pzsl.datasets.published:load_sun",
-        "--root DIR",
+        "its images",
         "SUN Attribute: 14,340 images of 717 scenes, 72 of them unseen (not SUN397)",
     ),
     "cub": Source(
         "pzsl.datasets.published:load_cub",
-        "--root DIR",
+        "its images",
         "CUB-200-2011: 11,788 images of 200 birds, 50 of them unseen",
     ),
     "awa2": Source(
         "pzsl.datasets.published:load_awa2",
-        "--root DIR",
+        "its images",
         "Animals with Attributes 2: 37,322 images of 50 animals, 10 of them unseen",
     ),
     "apy": Source(
         "pzsl.datasets.published:load_apy",
-        "--root DIR",
+        "its images",
         "aPascal & aYahoo: 15,339 objects of 32 classes, 12 of them unseen",
     ),
     "flo": Source(
         "pzsl.datasets.published:load_flo",
-        "--root DIR",
+        "its images",
         "Oxford Flowers: 8,189 images of 102 flowers, 20 of them unseen",
     ),
 }
@@ -85,7 +85,7 @@ def describe(name: str) -> dict[str, Any]:
         return {**facts, "fetch": None}
     return {
         **facts,
-        "fetch": f"pzsl datasets fetch {name} --root DIR",
+        "fetch": f"pzsl datasets fetch {name}",
         "home": publication.home,
         "licence": publication.licence,
         "note": publication.note,
@@ -103,7 +103,8 @@ def load_dataset(name: str, **options: Any) -> Dataset:
     Args:
         name: a key of `SOURCES`, or a plugin's (see `pzsl.plugins.find`).
         options: what its loader takes (`root`, `splits`, `seed`, ...); None means not given.
-            `on_error` may be given to all: `skip` leaves missing images out.
+            `on_error` may be given to all: `skip` leaves missing images out. Without `root` a
+            published data set is looked for in `$PZSL_DATA/<name>`, then in `data/<name>`.
 
     Raises:
         UsageError: unknown name (the nearest is offered), or an option it doesn't take.
@@ -121,7 +122,11 @@ def load_dataset(name: str, **options: Any) -> Dataset:
         if key not in parameters:
             raise UsageError(f"Data set '{name}' takes no option --{key.replace('_', '-')}.")
     for key, parameter in parameters.items():
-        if parameter.default is parameter.empty and key not in given:
+        if key == "root" and key not in given and _is_published(name):
+            from pzsl.datasets.fetching import find_root
+
+            given["root"] = find_root(name)
+        elif parameter.default is parameter.empty and key not in given:
             raise UsageError(f"Data set '{name}' needs --{key.replace('_', '-')}.")
     data = loader(**given)
     if not isinstance(data, Dataset):
@@ -139,6 +144,12 @@ def load_dataset(name: str, **options: Any) -> Dataset:
 def known_datasets() -> list[str]:
     """Names of all data sets, the installed plugins last."""
     return [*dict.fromkeys([*SOURCES, *plugins.names("datasets")])]
+
+
+def _is_published(name: str) -> bool:
+    from pzsl.datasets.fetching import PUBLICATIONS
+
+    return name in PUBLICATIONS
 
 
 def _own_loader(name: str) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_mod
 from pzsl.encoders.beside import configuration_beside
 from pzsl.encoders.weights import SUFFIXES
 from pzsl.errors import UsageError, UserError, nearest
+from pzsl.network import is_reachable
 from pzsl.progress import say
 
 FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -107,7 +108,8 @@ def fetch(model: str, tag: str, config: dict[str, Any]) -> Path:
         say(f"Fetching the weights '{tag}' of {model} from {constants.ENDPOINT}/{repository} ...")
         reason = "the hub can't be reached, or has no such file"
         try:
-            path = _from_hub(repository, names, local_files_only=False)
+            if is_reachable(constants.ENDPOINT):
+                path = _from_hub(repository, names, local_files_only=False)
         except Exception as error:  # whatever the hub's client and the network below it raise
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
     if path is None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from pzsl.datasets import Dataset, load_dataset
 from pzsl.datasets.doubts import doubts
+from pzsl.datasets.fetching import PUBLICATIONS, fetch, find_root, is_by_hand, places
 from pzsl.device import cores, default_batch
 from pzsl.encoders import Encoder, load_encoder
 from pzsl.encoders.descriptions import Prompts, choose_prompts
@@ -63,6 +64,24 @@ class Job:
             f"'{prompts.columns[0]}'.{kinds}",
             *(doubts(data) if data.name in OWN else []),
         ]
+
+
+def with_root(request: ExtractRequest) -> ExtractRequest:
+    """The request with the folder of a published data set, fetched where that is asked for.
+
+    A folder that the user filled by hand is never fetched into.
+
+    Raises:
+        UserError: no images are there, or they can't be fetched.
+    """
+    name, root = request.dataset, request.root
+    if request.fetch and not (
+        name in PUBLICATIONS and is_by_hand(name, Path(root or places(name)[0]))
+    ):
+        fetch(name, None if root is None else Path(root))
+    if root is None and name in PUBLICATIONS:
+        return replace(request, root=find_root(name))
+    return request
 
 
 def load_images(request: ExtractRequest) -> Dataset:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pzsl.errors import UsageError
 from pzsl.extraction.encode_cache import Outcome, Shard, fill, unreadable
-from pzsl.extraction.request import prepare
+from pzsl.extraction.request import prepare, with_root
 from pzsl.extraction.scoring import NAMES, zero_shot
 from pzsl.extraction.views import choose_views
 from pzsl.progress import say
@@ -46,6 +46,7 @@ def extract(
     shard: str | None = None,
     devices: str | Sequence[str] | None = None,
     engine: str = "local",
+    fetch: bool = False,
     splits: str | Path | None = None,
     names: str | Path | None = None,
     table: str | Path | pd.DataFrame | None = None,
@@ -62,7 +63,8 @@ def extract(
 
     Args:
         dataset: name of a known data set (`pzsl datasets`); `table` where a `table` is given.
-        root: where its images are.
+        root: where its images are; a published data set is looked for in `$PZSL_DATA/<dataset>`,
+            then in `data/<dataset>`.
         model: `tiny` or an open_clip model; by default `tiny` for shapes, ViT-B-32 for the rest.
         pretrained: tag or checkpoint file; see `load_encoder`.
         out: the cache; by default `cache/<dataset>.h5`.
@@ -84,6 +86,7 @@ def extract(
         shard: `I/N`: only part I of N, into a part file beside the cache, for `merge`.
         devices: several devices, one process for each; `cpu` can be named more than once.
         engine: `local`, or `ray` for the machines of a Ray cluster.
+        fetch: download a published data set first, where it isn't there.
         splits: file or folder with the data set's split.
         names: your own class names: a file of published name, tab, name.
         table: CSV, Parquet or JSON lines of your own images, or a pandas DataFrame.
@@ -114,6 +117,7 @@ def _extract(request: ExtractRequest) -> dict[str, Any]:
     choose_views(request.views, request.view_policy, request.view_seed)
     if request.dataset == "shapes" and request.table is not None:
         request = replace(request, dataset="table")
+    request = with_root(request)
     target = Path(request.out or Path("cache") / f"{request.dataset.rpartition(':')[2]}.h5")
     devices = as_list(request.devices or ())
     part = _shard(request.shard, devices, request.engine)

@@ -30,7 +30,7 @@ class ExtractRequest:
     """
 
     dataset: str = option("{datasets}; see 'pzsl datasets'.", INPUT, "shapes")
-    root: MaybePath = option("Where its images are.", INPUT, None)
+    root: MaybePath = option("Where its images are. [$PZSL_DATA/NAME or data/NAME]", INPUT, None)
     model: str | None = option(
         "'tiny' or an open_clip model. [shapes: tiny, others: ViT-B-32]", MODEL, None
     )
@@ -42,6 +42,7 @@ class ExtractRequest:
     workers: int | None = option(
         "Threads that read, and on the CPU encode. [one per processor]", MACHINE, None
     )
+    fetch: bool = option("Download a published data set first, if it isn't there.", INPUT, False)
     limit: int | None = option("Only so many images, evenly spread.", INPUT, None)
     device: str = option("auto, cpu, cuda, cuda:N or mps.", MACHINE, "auto")
     precision: str | None = option(

@@ -14,6 +14,7 @@ from typing import Any
 
 from pzsl.datasets.fetching.archives import unpack
 from pzsl.datasets.fetching.download import download
+from pzsl.datasets.fetching.places import places
 from pzsl.datasets.fetching.publishers import PUBLICATIONS, Download, Publication
 from pzsl.errors import UsageError, UserError, nearest
 from pzsl.files import write_json
@@ -22,12 +23,15 @@ from pzsl.progress import say
 RECORD = "pzsl-downloads.json"
 
 
-def fetch(name: str, root: Path, receive: Callable[[str, Path], None] = download) -> dict[str, Any]:
+def fetch(
+    name: str, root: Path | None = None, receive: Callable[[str, Path], None] = download
+) -> dict[str, Any]:
     """Get the images and split files of a published data set; what is there already stays.
 
     Args:
         name: `sun`, `cub`, `awa2`, `apy` or `flo`.
-        root: folder to put them in; give it as --root to `pzsl extract`.
+        root: folder to put them in; by default `$PZSL_DATA/<name>`, or `data/<name>`, where
+            `pzsl extract` finds them.
         receive: gets a file from an address to a place.
 
     Returns:
@@ -43,7 +47,7 @@ def fetch(name: str, root: Path, receive: Callable[[str, Path], None] = download
 
     if name not in PUBLICATIONS:
         raise UsageError(f"'{name}' is no published data set.{nearest(name, list(PUBLICATIONS))}")
-    publication, root = PUBLICATIONS[name], Path(root)
+    publication, root = PUBLICATIONS[name], Path(root or places(name)[0])
     root.mkdir(parents=True, exist_ok=True)
     say(f"{name}: {publication.home}; licence: {publication.licence}. {publication.note}".rstrip())
     try:
