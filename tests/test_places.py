@@ -13,7 +13,7 @@ import pytest
 from standin import plant, write_splits
 
 import pzsl as library
-from pzsl.datasets.fetching import PUBLICATIONS, find_root, is_by_hand, places
+from pzsl.datasets.fetching import PUBLICATIONS, find_root, is_by_hand, usual_places
 from pzsl.encoders import load_encoder
 from pzsl.errors import UserError
 from pzsl.extraction import request as requests
@@ -89,7 +89,7 @@ def test_where_nothing_is_there_one_line_says_size_terms_and_the_command(pzsl, h
     publication = PUBLICATIONS[name]
     assert publication.downloads[0].size in err and publication.licence in err
     assert f"'pzsl extract --dataset {name} --fetch'" in err and "--root" in err
-    assert str(places(name)[0]) in err
+    assert str(usual_places(name)[0]) in err
     with pytest.raises(UserError, match="--fetch"):
         library.load_dataset(name)
 
@@ -98,7 +98,7 @@ def test_the_variable_comes_first_and_the_usual_folder_second(here, monkeypatch)
     make_sun(here / "data" / "sun")
     monkeypatch.setenv("PZSL_DATA", str(here / "all"))
     usual = Path("data") / "sun"
-    assert places("sun") == [here / "all" / "sun", usual]
+    assert usual_places("sun") == [here / "all" / "sun", usual]
     assert find_root("sun") == usual
     (here / "all" / "sun").mkdir(parents=True)
     assert find_root("sun") == usual  # an empty folder is no data set
@@ -111,7 +111,7 @@ def test_fetch_puts_a_data_set_where_extract_looks(here, monkeypatch, small_enco
 
     def fetch(name, root):
         fetched.append((name, root))
-        make_sun(places(name)[0])
+        make_sun(usual_places(name)[0])
 
     monkeypatch.setattr(requests, "fetch", fetch)
     result = library.extract("sun", fetch=True)

@@ -62,7 +62,7 @@ def _fetched(result: dict[str, Any]) -> str:
 
 def _extract(result: dict[str, Any]) -> str:
     """Options that find what was fetched: its folder only where it isn't the usual one."""
-    from pzsl.datasets.fetching import places
+    from pzsl.datasets.fetching import usual_places
 
     name, root = result["dataset"], Path(result["root"])
-    return f"--dataset {name}" + ("" if root in places(name) else f" --root {root}")
+    return f"--dataset {name}" + ("" if root in usual_places(name) else f" --root {root}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from pzsl.datasets import Dataset, load_dataset
 from pzsl.datasets.doubts import doubts
-from pzsl.datasets.fetching import PUBLICATIONS, fetch, find_root, is_by_hand, places
+from pzsl.datasets.fetching import PUBLICATIONS, fetch, find_root, is_by_hand, usual_places
 from pzsl.device import cores, default_batch
 from pzsl.encoders import Encoder, load_encoder
 from pzsl.encoders.descriptions import Prompts, choose_prompts
@@ -76,7 +76,7 @@ def with_root(request: ExtractRequest) -> ExtractRequest:
     """
     name, root = request.dataset, request.root
     if request.fetch and not (
-        name in PUBLICATIONS and is_by_hand(name, Path(root or places(name)[0]))
+        name in PUBLICATIONS and is_by_hand(name, Path(root or usual_places(name)[0]))
     ):
         fetch(name, None if root is None else Path(root))
     if root is None and name in PUBLICATIONS:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pzsl.datasets.fetching.archives import unpack
 from pzsl.datasets.fetching.download import download
-from pzsl.datasets.fetching.places import places
+from pzsl.datasets.fetching.places import usual_places
 from pzsl.datasets.fetching.publishers import PUBLICATIONS, Download, Publication
 from pzsl.errors import UsageError, UserError, nearest
 from pzsl.files import write_json
@@ -47,7 +47,7 @@ def fetch(
 
     if name not in PUBLICATIONS:
         raise UsageError(f"'{name}' is no published data set.{nearest(name, list(PUBLICATIONS))}")
-    publication, root = PUBLICATIONS[name], Path(root or places(name)[0])
+    publication, root = PUBLICATIONS[name], Path(root or usual_places(name)[0])
     root.mkdir(parents=True, exist_ok=True)
     say(f"{name}: {publication.home}; licence: {publication.licence}. {publication.note}".rstrip())
     try:

@@ -11,7 +11,7 @@ from pzsl.errors import UserError
 VARIABLE = "PZSL_DATA"
 
 
-def places(name: str) -> list[Path]:
+def usual_places(name: str) -> list[Path]:
     """Folders in which a data set is looked for; the first is the one that it is fetched into."""
     own = os.environ.get(VARIABLE)
     first = [Path(own).expanduser() / name] if own else []
@@ -27,10 +27,10 @@ def find_root(name: str) -> Path:
     Raises:
         UserError: none does; told are size, terms, and the one command that fetches it.
     """
-    for folder in places(name):
+    for folder in usual_places(name):
         if folder.is_dir() and any(folder.iterdir()):
             return folder
-    looked = " or ".join(str(folder) for folder in places(name))
+    looked = " or ".join(str(folder) for folder in usual_places(name))
     publication = PUBLICATIONS[name]
     images = [item for item in publication.downloads if not item.only]
     sizes = "; ".join(
