@@ -13,7 +13,7 @@ _PUBLIC = {
     "extract": "pzsl.extraction",
     "load_cache": "pzsl.store",
     "labels": "pzsl.inference",
-    "merge": "pzsl.extraction",
+    "merge": "pzsl.exchange",
     "train": "pzsl.training",
     "predict": "pzsl.inference",
     "refine": "pzsl.inference",
