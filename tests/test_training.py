@@ -205,8 +205,9 @@ def test_an_interrupted_run_ends_with_the_same_numbers(tmp_path, monkeypatch):
     assert seen == [2, 0, 0, 0, 0]  # the folds of the calibration start anew
     del whole["seconds"], resumed["seconds"]
     assert whole == resumed
-    histories = [(tmp_path / name / "history.jsonl").read_text() for name in ("whole", "cut")]
-    assert histories[0] == histories[1]
+    for file in ("history.jsonl", "details.json"):
+        whole_text, cut_text = ((tmp_path / name / file).read_text() for name in ("whole", "cut"))
+        assert whole_text == cut_text
 
 
 def cli(*words: str, **options) -> subprocess.Popen:
@@ -280,6 +281,7 @@ def test_a_sweep_writes_records_and_skips_what_is_finished(tmp_path):
     for row in first["runs"]:
         folder = Path(row["path"])
         names = {"config.json", "metrics.json", "history.jsonl", "env.json", "model.safetensors"}
+        names |= {"details.json"}
         assert {file.name for file in folder.iterdir()} == names
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("metrics.json")}
     second = train(cache, settings={"min_steps": 6}, **grid)

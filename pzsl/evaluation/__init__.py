@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pzsl.evaluation.accuracy import harmonic_mean, per_class_accuracy
+from pzsl.evaluation.classes import class_hits, thin_curve, top_confusions
 from pzsl.evaluation.curve import Curve, ausuc, best_gamma, seen_unseen_curve
 from pzsl.evaluation.labels import disambiguation_accuracy, mean_entropy
 from pzsl.evaluation.metrics import Metrics, evaluate, evaluate_summary, predict, stack
@@ -14,6 +15,7 @@ __all__ = [
     "Summary",
     "ausuc",
     "best_gamma",
+    "class_hits",
     "disambiguation_accuracy",
     "evaluate",
     "evaluate_summary",
@@ -24,4 +26,6 @@ __all__ = [
     "seen_unseen_curve",
     "stack",
     "summarise",
+    "thin_curve",
+    "top_confusions",
 ]

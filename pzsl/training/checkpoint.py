@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -15,7 +16,7 @@ from pzsl.methods.core import Method
 from pzsl.progress import say
 from pzsl.training.optimizer import Optimizer
 
-History = list[dict[str, float | None]]
+History = list[dict[str, Any]]
 MODEL, OPTIMIZER = "model.", "optimizer."
 
 

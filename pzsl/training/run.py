@@ -22,17 +22,17 @@ from pzsl.methods import load_method, make_options
 from pzsl.methods.core import Method, Problem
 from pzsl.store import Cache
 from pzsl.training.calibration import choose_gamma, fold_fits
-from pzsl.training.checkpoint import Saver, load_checkpoint, model_bytes
+from pzsl.training.checkpoint import History, Saver, load_checkpoint, model_bytes
 from pzsl.training.config import RunConfig
+from pzsl.training.details import Watched, details_of
 from pzsl.training.features import MEMORY
 from pzsl.training.loop import Fit, fit_all, make_optimizer
-from pzsl.training.task import Task, evaluate_method, make_task
+from pzsl.training.task import Task, make_task, metrics_of, summarise_tests
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 10.0
 FAILED = "failed.json"
 """In the folder of a run that failed: why. It goes when the run is begun again."""
-History = list[dict[str, float | None]]
 Attempt = Generator[Fit, None, dict[str, Any]]
 
 
@@ -89,16 +89,19 @@ def attempt(
     write_json(folder / "config.json", config.as_dict())
     (folder / FAILED).unlink(missing_ok=True)
     task = make_task(cache, config, device, memory)
-    fitting, history = _prepare(task, config, folder / CHECKPOINT, checkpoint_seconds)
+    fitting, history, watched = _prepare(task, config, folder / CHECKPOINT, checkpoint_seconds)
     method = fitting.method
     yield fitting
     gamma = yield from calibrate(method, task.problem, config)
-    metrics: dict[str, Any] = dict(evaluate_method(cache, method, gamma))
+    summary = summarise_tests(cache, method)
+    metrics: dict[str, Any] = dict(metrics_of(summary, gamma))
     metrics |= _label_metrics(method, task)
     metrics |= {name: task.statistics[name] for name in ("mean_candidates", "truth_outside")}
     metrics |= {"gamma": gamma, "parameters": sum(p.numel() for p in method.parameters())}
     metrics |= method.describe()
     metrics["seconds"] = round((time.perf_counter() - started) / sharing, 3)
+    details = details_of(cache, task, watched, summary, gamma)
+    write_atomic(folder / "details.json", json.dumps(details, allow_nan=False))
     _write_record(folder, method, config, history, metrics, cache)
     return metrics
 
@@ -129,17 +132,18 @@ def make_method(config: RunConfig, problem: Problem, seed: int, fold: bool = Fal
 
 def _prepare(
     task: Task, config: RunConfig, path: Path, checkpoint_seconds: float
-) -> tuple[Fit, History]:
+) -> tuple[Fit, History, Watched]:
     method = make_method(config, task.problem, config.seed)
     optimizer = make_optimizer(method)
     start, history = load_checkpoint(path, method, optimizer, config.name)
-    save = Saver(path, checkpoint_seconds, config.name)
+    save, watched = Saver(path, checkpoint_seconds, config.name), Watched(method, task)
 
     def note(epoch: int, loss: float) -> None:
-        history.append({"epoch": epoch, "loss": loss, **_label_metrics(method, task)})
+        metrics = _label_metrics(method, task)
+        history.append({"epoch": epoch, "loss": loss, **metrics, "weights": watched.weights()})
         save(method, optimizer, epoch, history)
 
-    return Fit(method, config.seed, optimizer, start, note), history
+    return Fit(method, config.seed, optimizer, start, note), history, watched
 
 
 def calibrate(method: Method, problem: Problem, config: RunConfig) -> Generator[Fit, None, float]:

@@ -105,13 +105,25 @@ def _checked(method: Method, scores: torch.Tensor, shape: tuple[int, int]) -> ND
 
 
 def evaluate_method(cache: Cache, method: Method, gamma: float) -> Metrics:
-    """Score the test images, block by block, and compute the metrics.
+    """Score the test images and compute the metrics.
 
     Args:
         cache: with the test images and their true labels.
         method: trained; its columns are the seen classes, then the unseen ones.
         gamma: taken off the scores of seen classes (calibrated stacking).
     """
+    return metrics_of(summarise_tests(cache, method), gamma)
+
+
+def metrics_of(summary: Summary | None, gamma: float) -> Metrics:
+    """The metrics of some test images, None each where there are none."""
+    if summary is None:
+        return dict.fromkeys(("S", "U", "H", "T1", "AUSUC"))
+    return evaluate_summary(summary, gamma)
+
+
+def summarise_tests(cache: Cache, method: Method) -> Summary | None:
+    """Score the test images, block by block, as `evaluate_method` does; None without any."""
     test = np.flatnonzero(np.isin(cache.splits, ("test_seen", "test_unseen")))
     order = np.concatenate([np.flatnonzero(cache.seen), np.flatnonzero(~cache.seen)])
     column = np.argsort(order)
@@ -129,6 +141,4 @@ def evaluate_method(cache: Cache, method: Method, gamma: float) -> Metrics:
         for rows in blocks:
             scores = _checked(method, method.scores(read(rows)), (len(rows), len(column)))
             parts.append(summarise(scores[:, column], cache.labels[rows], cache.seen))
-    if not parts:
-        return dict.fromkeys(("S", "U", "H", "T1", "AUSUC"))
-    return evaluate_summary(Summary.join(parts), gamma)
+    return Summary.join(parts) if parts else None

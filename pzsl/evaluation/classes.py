@@ -1,0 +1,59 @@
+"""What lies behind S and U: hits of each class, the pairs most often confused, a thin curve."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl.evaluation.curve import seen_unseen_curve
+from pzsl.evaluation.metrics import predict
+from pzsl.evaluation.summary import Summary
+
+Counts = NDArray[np.int64]
+
+
+def class_hits(summary: Summary, gamma: float, classes: int) -> tuple[Counts, Counts]:
+    """Test images of each class, and how many of them are classified rightly.
+
+    Args:
+        summary: of the test images; unknown labels are skipped.
+        gamma: taken off the scores of seen classes.
+        classes: how many there are.
+
+    Returns:
+        (C,) images and (C,) hits.
+    """
+    known = summary.label >= 0
+    labels = summary.label[known]
+    right = predict(summary, gamma)[known] == labels
+    images = np.bincount(labels, minlength=classes)
+    return images, np.bincount(labels[right], minlength=classes)
+
+
+def top_confusions(summary: Summary, gamma: float, count: int) -> list[tuple[int, int, int]]:
+    """The pairs of classes that are confused most often, at most `count` of them.
+
+    Returns:
+        True class, predicted class and number of images, the most frequent pair first.
+    """
+    predicted = predict(summary, gamma)
+    wrong = (summary.label >= 0) & (predicted != summary.label)
+    pairs = np.stack([summary.label[wrong], predicted[wrong]], axis=1)
+    found, images = np.unique(pairs, axis=0, return_counts=True)
+    order = np.argsort(-images, kind="stable")[:count]
+    return [(int(found[i, 0]), int(found[i, 1]), int(images[i])) for i in order]
+
+
+def thin_curve(summary: Summary, points: int) -> tuple[list[float], list[float]]:
+    """S and U of at most `points` points of the seen-unseen curve, even along its way.
+
+    Returns:
+        S and U in percent; empty without images of both kinds.
+    """
+    curve = seen_unseen_curve(summary)
+    if curve is None:
+        return [], []
+    way = np.cumsum(np.abs(np.diff(curve["S"], prepend=curve["S"][0])))
+    way += curve["U"]
+    at = np.unique(np.searchsorted(way, np.linspace(way[0], way[-1], points)))
+    return curve["S"][at].round(3).tolist(), curve["U"][at].round(3).tolist()

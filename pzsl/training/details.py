@@ -1,0 +1,135 @@
+"""What a run records for the report's pictures: `details.json`, small, for reporting only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pzsl.evaluation import Summary, class_hits, thin_curve, top_confusions
+from pzsl.methods.core import AdaptedMethod, Method
+from pzsl.store import Cache
+from pzsl.training.task import Task
+
+IMAGES, CANDIDATES = 6, 8
+"""Training images whose label weights are written down, and how many candidates of each."""
+PAIRS, POINTS, MAPPED = 30, 121, 1000
+"""Confused pairs, points of the curve, and label embeddings of the map, at most."""
+
+
+class Watched:
+    """A few training images whose label weights are written down after each epoch.
+
+    They are spread evenly over those with a choice, and their candidates are the truth, where it
+    is known, and those nearest in frozen CLIP: data alone decide, so that a resumed run goes on
+    with the same.
+    """
+
+    def __init__(self, method: Method, task: Task) -> None:
+        support = task.problem.candidates
+        choice = np.flatnonzero(support.sizes.cpu().numpy() > 1)
+        steps = np.linspace(0, max(len(choice) - 1, 0), min(IMAGES, len(choice))).round()
+        self.rows: list[int] = choice[steps.astype(int)].tolist()
+        self.method = method
+        self.labels = [_nearest(task, row) for row in self.rows]
+
+    def weights(self) -> list[list[float]]:
+        """The label weight of each watched candidate now."""
+        return [
+            _weights_of(self.method, row, labels)
+            for row, labels in zip(self.rows, self.labels, strict=True)
+        ]
+
+
+def _nearest(task: Task, row: int) -> list[int]:
+    """Candidates of an image, as columns of the seen classes: the truth, then the nearest."""
+    problem, support = task.problem, task.problem.candidates
+    start, end = support.offsets[row : row + 2].tolist()
+    labels = support.labels[start:end].cpu()
+    image = problem.images[torch.tensor([row], device=support.offsets.device)]
+    near = (image @ problem.seen.T)[0].cpu()[labels]
+    first = (labels != int(task.truth[row])).long()
+    order = sorted(range(len(labels)), key=lambda i: (int(first[i]), -float(near[i])))
+    return [int(labels[i]) for i in order[:CANDIDATES]]
+
+
+def _weights_of(method: Method, row: int, labels: list[int]) -> list[float]:
+    start, end = method.support.offsets[row : row + 2].tolist()
+    own = method.support.labels[start:end].tolist()
+    weights = dict(zip(own, method.weights[start:end].tolist(), strict=True))
+    return [round(weights.get(label, 0.0), 4) for label in labels]
+
+
+def details_of(
+    cache: Cache, task: Task, watched: Watched, summary: Summary | None, gamma: float
+) -> dict[str, Any]:
+    """All that `details.json` holds; class ids are those of the cache.
+
+    Args:
+        cache: the features. task: of the run. watched: with its trained method.
+        summary: of the test images; None where there are none.
+        gamma: that of the run.
+    """
+    seen_ids = np.flatnonzero(cache.seen)
+    known = task.truth[task.truth >= 0]
+    train = np.bincount(seen_ids[known], minlength=len(cache.seen))
+    found: dict[str, Any] = {
+        "classes": {
+            "name": list(cache.classes),
+            "seen": cache.seen.astype(int).tolist(),
+            "train": train.tolist(),
+        },
+        "map": label_map(watched.method, np.argsort(~cache.seen, kind="stable")),
+        "images": [
+            {
+                "path": str(cache.paths[task.rows[row]]),
+                "truth": int(seen_ids[task.truth[row]]) if task.truth[row] >= 0 else None,
+                "candidates": [int(seen_ids[label]) for label in labels],
+                "weights": weights,
+            }
+            for row, labels, weights in zip(
+                watched.rows, watched.labels, watched.weights(), strict=True
+            )
+        ],
+    }
+    if summary is not None:
+        test, hits = class_hits(summary, gamma, len(cache.seen))
+        found["classes"] |= {"test": test.tolist(), "hits": hits.tolist()}
+        found["confusions"] = top_confusions(summary, gamma, PAIRS)
+        found["curve"] = dict(zip(("S", "U"), thin_curve(summary, POINTS), strict=True))
+    return found
+
+
+def label_map(method: Method, ids: Any) -> dict[str, Any] | None:
+    """Label embeddings before and after training in the plane of their two principal components.
+
+    Args:
+        method: trained. ids: (C,) class id of each of its columns.
+
+    Returns:
+        `class` ids, at most `MAPPED`, with `before` and `after`, each (n, 2); None where the
+        method has no label embeddings of its own, or fewer than three.
+    """
+    if not isinstance(method, AdaptedMethod) or len(ids) < 3:
+        return None
+    chosen = np.unique(np.linspace(0, len(ids) - 1, min(MAPPED, len(ids))).round().astype(int))
+    with torch.no_grad():
+        before, after = method.frozen_labels, method.label_embeddings()
+    both = torch.cat([before[chosen], after[chosen]]).double().cpu()
+    both -= both.mean(0)
+    _, vectors = torch.linalg.eigh(both.T @ both)
+    plane = _with_fixed_signs(vectors[:, -2:].flip(1))
+    points = (both @ plane).numpy().round(4)
+    return {
+        "class": np.asarray(ids)[chosen].tolist(),
+        "before": points[: len(chosen)].tolist(),
+        "after": points[len(chosen) :].tolist(),
+    }
+
+
+def _with_fixed_signs(vectors: Tensor) -> Tensor:
+    """Columns turned so that the largest component of each is positive: the same on any machine."""
+    largest = vectors.abs().argmax(0, keepdim=True)
+    return vectors * vectors.gather(0, largest).sign()
