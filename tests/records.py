@@ -32,3 +32,22 @@ def write_run(root: Path, name: str, config=(), metrics=(), history=None) -> Pat
     if history is not None:
         (folder / "history.jsonl").write_text("".join(json.dumps(h) + "\n" for h in history))
     return folder
+
+
+def details_of(number: int = 0) -> dict:
+    """`details.json` of a run of four classes, the last of them unseen."""
+    names = ["cat", "<script>alert(1)</script>", "100% & _more_", "owl"]
+    before = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
+    return {
+        "classes": {
+            **{"name": names, "seen": [1, 1, 1, 0], "train": [40, 10, 20, 0]},
+            **{"test": [10, 10, 10, 20], "hits": [9, 2 + number, 5, 10]},
+        },
+        "confusions": [[3, 0, 10], [1, 2, 8 - number], [2, 0, 5]],
+        "curve": {"S": [80.0, 60.0, 0.0], "U": [0.0, 50.0, 70.0]},
+        "map": {"class": [0, 1, 2, 3], "before": before, "after": before[::-1]},
+        "images": [
+            {"path": "cat/1.png", "truth": 0, "candidates": [0, 2], "weights": [0.9, 0.1]},
+            {"path": "../x.png", "truth": None, "candidates": [1, 2], "weights": [0.5, 0.5]},
+        ],
+    }

@@ -501,7 +501,7 @@ def test_the_curve_of_disambiguation_ends_in_the_tables_value(runs):
     for seed in range(2):
         write_run(runs, f"{seed}", {"seed": seed}, {"disambiguation": 90.0 + seed}, epochs)
     pairs = rows_of(read_runs(runs).runs)
-    ((_, figure),) = pictures_of(pairs, styles({"clip-pzsl": "clip-pzsl"})).epochs
+    ((_, figure),) = pictures_of(pairs, styles({"clip-pzsl": "clip-pzsl"}), []).epochs
     (line,) = figure.axes[0].get_lines()
     assert line.get_xdata().tolist() == [1, 2, 3] and line.get_ydata().tolist() == [71, 72, 90.5]
 
@@ -511,10 +511,10 @@ def test_the_gap_to_the_oracle_is_drawn_where_there_is_one(runs):
         write_run(runs, method, {"method": method}, {"H": h})
     pairs = rows_of(read_runs(runs).runs)
     looks = styles({row["label"]: row["method"] for row, _ in pairs})
-    gaps = [f for name, f in pictures_of(pairs, looks).more if name.startswith("Gap of H")]
+    gaps = [f for name, f in pictures_of(pairs, looks, []).more if name.startswith("Gap of H")]
     points = [container[0].get_xdata()[0] for container in gaps[0].axes[0].containers]
     assert points == [5.5, 10.0]
-    assert not [n for n, _ in pictures_of(pairs[:2], looks).more if n.startswith("Gap of H")]
+    assert not [n for n, _ in pictures_of(pairs[:2], looks, []).more if n.startswith("Gap of H")]
 
 
 def test_colour_and_mark_belong_to_the_method():

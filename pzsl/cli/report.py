@@ -31,6 +31,9 @@ def report(
         list[str] | None, typer.Option(help="Columns, such as S,U,H. [all, or H across methods]")
     ] = None,
     precision: Annotated[int, typer.Option(help="Digits after the point.")] = 2,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the training images, to show a few of them.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Tables (mean and sample standard deviation over seeds) and one HTML page with figures."""
@@ -44,6 +47,7 @@ def report(
         layout=layout,
         metrics=words(metrics),
         precision=precision,
+        images=images,
     )
     for warning in result["warnings"]:
         say(f"Warning: {warning}")

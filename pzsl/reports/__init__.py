@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from pzsl.errors import UsageError, nearest
@@ -25,6 +25,13 @@ from pzsl.reports.wording import EXTRAS, SCORES, sections
 FORMATS = ("html", "md", "latex", "csv", "svg", "png")
 
 
+class Place(NamedTuple):
+    """The way from the page to the runs, and the folder of the training images."""
+
+    link: str
+    images: Path | None
+
+
 def report(
     runs: str | Path = "runs/",
     out: str | Path = "report/",
@@ -34,6 +41,7 @@ def report(
     layout: str = "settings",
     metrics: Sequence[str] = (),
     precision: int = 2,
+    images: str | Path | None = None,
 ) -> dict[str, Any]:
     """Summarise every finished run below a folder.
 
@@ -47,6 +55,7 @@ def report(
             each metric), `methods-by-rates` or `methods-by-datasets` (a line for each method).
         metrics: the columns; all in the layout `settings`, H in the others.
         precision: digits after the point, 0 to 6.
+        images: folder of the training images; the page then shows a few of them.
 
     Returns:
         `rows`: one dict for each data set, method and setting, with `n`, and `_mean` and `_std`
@@ -71,7 +80,8 @@ def report(
     records.warnings += add_differences(pairs, baseline) if baseline else []
     rows, lines = [row for row, _ in pairs], standings(pairs)
     parts = all_tables(rows, lines, view, baseline)
-    contents = _contents(pairs, records, parts, formats, _link(Path(runs), Path(out)))
+    place = Place(_link(Path(runs), Path(out)), Path(images) if images else None)
+    contents = _contents(pairs, records, parts, formats, place)
     for name, content in contents.items():
         write_atomic(Path(out) / name, content)
     return {
@@ -106,12 +116,12 @@ def _contents(
     records: Records,
     parts: Any,
     formats: Sequence[str],
-    link: str,
+    place: Place,
 ) -> dict[str, str | bytes]:
     """The files of each format, by name."""
     contents: dict[str, str | bytes] = {}
     if {"html", "svg", "png"} & {*formats}:
-        contents |= _drawn(pairs, records, parts, formats, link)
+        contents |= _drawn(pairs, records, parts, formats, place)
     if "md" in formats:
         contents["table.md"] = markdown(parts, records.warnings)
     if "latex" in formats:
@@ -127,7 +137,7 @@ def _drawn(
     records: Records,
     parts: Any,
     formats: Sequence[str],
-    link: str,
+    place: Place,
 ) -> dict[str, str | bytes]:
     """The page, and the figures as files; what draws is imported only here."""
     from pzsl.reports.figures import styles
@@ -137,12 +147,14 @@ def _drawn(
     looks = styles({row["label"]: row["method"] for row, _ in pairs})
     rest = iter(pairs)
     pictures = {
-        title: pictures_of(list(islice(rest, len(group))), looks)
+        title: pictures_of(list(islice(rest, len(group))), looks, records.warnings)
         for title, group in sections([row for row, _ in pairs])
     }
     contents: dict[str, str | bytes] = {}
     if "html" in formats:
-        contents["index.html"] = render(pairs, records, parts, pictures, link, "csv" in formats)
+        contents["index.html"] = render(
+            pairs, records, parts, pictures, place.link, "csv" in formats, place.images
+        )
     if kinds := [kind for kind in ("svg", "png") if kind in formats]:
         contents |= figure_files(list(pictures.items()), kinds)
     return contents

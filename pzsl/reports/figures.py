@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-_INK = "#010203"
+INK = "#010203"
 """Stands for the page's text colour until the SVG is written."""
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -27,14 +27,14 @@ _KNOWN = (
 )
 """Methods with a place of their own; that of any other follows from its name alone."""
 
-_RC: Any = {
+RC: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "pzsl",
     "text.parse_math": False,
     "font.size": 10.0,
     "font.family": "sans-serif",
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor"), _INK),
-    **dict.fromkeys(("xtick.color", "ytick.color"), _INK),
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor"), INK),
+    **dict.fromkeys(("xtick.color", "ytick.color"), INK),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
@@ -99,21 +99,21 @@ def rate_curves(series: Sequence[Series], xlabel: str, ylabel: str) -> Figure:
     """A metric over the noise rate with error bars; methods stand a hair apart to be told."""
     ticks = sorted({x for one in series for x in one.x})
     step = 0.008 * (ticks[-1] - ticks[0])
-    with rc_context(_RC):
-        figure, axes = _figure()
+    with rc_context(RC):
+        figure, axes = new_figure()
         for index, one in enumerate(series):
             shift = step * (index - (len(series) - 1) / 2)
             x = [value + shift for value in one.x]
             bars = _known(one.deviation)
             axes.errorbar(x, one.mean, bars, **_look(one.style), capsize=2.5, elinewidth=1.0)
         axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
-        return _finish(figure, axes, xlabel, ylabel)
+        return labelled(figure, axes, xlabel, ylabel)
 
 
 def dots(labels: Sequence[str], series: Sequence[Series], xlabel: str) -> Figure:
     """A metric of several methods at one single rate: a row for each."""
-    with rc_context(_RC):
-        figure, axes = _figure(height=0.9 + 0.3 * len(labels))
+    with rc_context(RC):
+        figure, axes = new_figure(height=0.9 + 0.3 * len(labels))
         for index, one in enumerate(series):
             bars = _known(one.deviation)
             axes.errorbar(one.mean, [-index], xerr=bars, **_look(one.style), capsize=2.5)
@@ -121,13 +121,13 @@ def dots(labels: Sequence[str], series: Sequence[Series], xlabel: str) -> Figure
             [-index for index in range(len(labels))], [_short(label) for label in labels]
         )
         axes.set_ylim(-len(labels) + 0.4, 0.6)
-        return _finish(figure, axes, xlabel, "")
+        return labelled(figure, axes, xlabel, "")
 
 
 def epoch_curves(series: Sequence[Series], ylabel: str) -> Figure:
     """A metric over the epochs, the standard deviation as a band."""
-    with rc_context(_RC):
-        figure, axes = _figure()
+    with rc_context(RC):
+        figure, axes = new_figure()
         for one in series:
             colour = one.style.colour
             axes.plot(one.x, one.mean, **_look(one.style), markevery=[len(one.x) - 1])
@@ -135,7 +135,7 @@ def epoch_curves(series: Sequence[Series], ylabel: str) -> Figure:
             low, high = [mean - band for mean, band in bands], [mean + band for mean, band in bands]
             axes.fill_between(one.x, low, high, color=colour, alpha=0.15, linewidth=0)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-        return _finish(figure, axes, "epoch", ylabel)
+        return labelled(figure, axes, "epoch", ylabel)
 
 
 def _short(label: str) -> str:
@@ -147,7 +147,8 @@ def _known(deviation: Sequence[float | None]) -> list[float]:
     return [value or 0.0 for value in deviation]
 
 
-def _figure(height: float = 3.0) -> tuple[Figure, Axes]:
+def new_figure(height: float = 3.0) -> tuple[Figure, Axes]:
+    """An empty figure with its axes; heights in inches."""
     figure = Figure(figsize=(4.7, height), layout="constrained")
     return figure, figure.subplots()
 
@@ -157,11 +158,11 @@ def _look(style: Style) -> dict[str, Any]:
     return {**look, "markersize": 5.0, "linewidth": 1.6}
 
 
-def _finish(figure: Figure, axes: Axes, xlabel: str, ylabel: str) -> Figure:
+def labelled(figure: Figure, axes: Axes, xlabel: str, ylabel: str) -> Figure:
     """Label the axes."""
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
-    axes.grid(color=_INK, alpha=0.12, linewidth=0.6)
+    axes.grid(color=INK, alpha=0.12, linewidth=0.6)
     axes.set_axisbelow(True)
     return figure
 
@@ -176,14 +177,14 @@ def to_file(figure: Figure, kind: str, transparent: bool = False) -> bytes:
     names = ("Date", "Creator", "Format", "Type") if kind == "svg" else ("Software",)
     buffer = io.BytesIO()
     nothing = dict.fromkeys(names)
-    with rc_context(_RC):
+    with rc_context(RC):
         figure.savefig(buffer, format=kind, transparent=transparent, metadata=nothing, dpi=200)
     return buffer.getvalue()
 
 
 def _for_page(drawing: str) -> str:
     """An SVG file as an element that lives in a page beside others, in the page's font and ink."""
-    drawing = drawing[drawing.index("<svg") :].replace(f": {_INK}", ": currentColor")
+    drawing = drawing[drawing.index("<svg") :].replace(f": {INK}", ": currentColor")
     drawing = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", drawing, flags=re.DOTALL)
     drawing = re.sub(r"font-family: [^;\"]*; ", "", drawing)
     return re.sub(r'<g id="[^"]*"', "<g", drawing)

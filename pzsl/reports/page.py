@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from itertools import islice
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -13,12 +14,14 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from pzsl.reports import figures, wording
+from pzsl.reports.closer import Captioned, Closer
 from pzsl.reports.figures import Style
 from pzsl.reports.groups import Row
-from pzsl.reports.pictures import Captioned, Pictures
+from pzsl.reports.pictures import Pictures
 from pzsl.reports.provenance import facts_of, missing_runs
 from pzsl.reports.records import Records, Run
 from pzsl.reports.tables import Table
+from pzsl.reports.thumbnails import thumbnail
 
 Pairs = Sequence[tuple[Row, list[Run]]]
 
@@ -30,6 +33,7 @@ def render(
     pictures: Mapping[str, Pictures],
     runs_link: str,
     has_csv: bool,
+    images: Path | None = None,
 ) -> str:
     """Render the page; every text in it that came from a record is escaped.
 
@@ -40,12 +44,15 @@ def render(
         pictures: the figures of each data set by its title.
         runs_link: from the page to the folder of runs.
         has_csv: whether `runs.csv` lies beside the page.
+        images: folder of the training images, for small pictures of a few of them.
     """
     rows = [row for row, _ in pairs]
     looks = figures.styles({row["label"]: row["method"] for row in rows})
     rest, tables = iter(pairs), dict(parts)
     sections = [
-        _section(f"set-{number}", title, list(islice(rest, len(group))), looks, pictures[title])
+        _section(
+            f"set-{number}", title, list(islice(rest, len(group))), looks, pictures[title], images
+        )
         | {"tables": tables.get(title, [])}
         for number, (title, group) in enumerate(wording.sections(rows), start=1)
     ]
@@ -68,7 +75,12 @@ def render(
 
 
 def _section(
-    anchor: str, title: str, pairs: Pairs, looks: dict[str, Style], pictures: Pictures
+    anchor: str,
+    title: str,
+    pairs: Pairs,
+    looks: dict[str, Style],
+    pictures: Pictures,
+    images: Path | None,
 ) -> dict[str, Any]:
     """What the page says of one data set."""
     rows = [row for row, _ in pairs]
@@ -86,6 +98,20 @@ def _section(
         "more": _inline(pictures.more, f"{anchor}-m"),
         "sources": [_source(row, runs) for row, runs in pairs],
         "epochs": _inline(pictures.epochs, f"{anchor}-e"),
+        "trades": _inline(pictures.curves, f"{anchor}-t"),
+        "closer": pictures.closer and _closer(anchor, pictures.closer, images),
+    }
+
+
+def _closer(anchor: str, closer: Closer, images: Path | None) -> dict[str, Any]:
+    """The closer look at one row; pictures of its images where a folder of them is given."""
+    named = [(caption, figure) for caption, _, figure in closer.weights]
+    drawn = _inline(named, f"{anchor}-w")
+    thumbs = [thumbnail(images, path) if images else "" for _, path, _ in closer.weights]
+    return {
+        **closer._asdict(),
+        "figures": _inline(closer.figures, f"{anchor}-c"),
+        "weights": [(*one, thumb) for one, thumb in zip(drawn, thumbs, strict=True)],
     }
 
 

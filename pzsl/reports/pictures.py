@@ -8,34 +8,44 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from matplotlib.figure import Figure
-
 from pzsl.reports import figures, wording
+from pzsl.reports.closer import Captioned, Closer, closer_look, seen_unseen_curves
 from pzsl.reports.comparison import CEILING
 from pzsl.reports.figures import Series, Style
 from pzsl.reports.groups import Row, setting_of, spread
 from pzsl.reports.records import Run
 
 Pairs = Sequence[tuple[Row, list[Run]]]
-Captioned = list[tuple[str, Figure]]
 Point = tuple[float, float | None]
 """A mean, and its standard deviation where there is one."""
 
 
 class Pictures(NamedTuple):
-    """The figures of one data set: H first, the rest behind a click, epochs by themselves."""
+    """The figures of one data set: H first, the rest behind a click, single runs at the end."""
 
     main: Captioned
     more: Captioned
     epochs: Captioned
+    curves: Captioned
+    closer: Closer | None
+
+    def all_figures(self) -> Captioned:
+        """All of them under captions of their own."""
+        parts = [("Disambiguation", self.epochs), ("Seen-unseen curve", self.curves)]
+        named = [(f"{part}: {name}", figure) for part, group in parts for name, figure in group]
+        closer = self.closer.figures if self.closer else []
+        weights = self.closer.weights if self.closer else []
+        told = [(f"Weights: {caption}", figure) for caption, _, figure in weights]
+        return [*self.main, *self.more, *named, *closer, *told]
 
 
-def pictures_of(pairs: Pairs, looks: dict[str, Style]) -> Pictures:
+def pictures_of(pairs: Pairs, looks: dict[str, Style], warnings: list[str]) -> Pictures:
     """All figures of one data set.
 
     Args:
         pairs: its rows with their runs.
         looks: the style of each row's label.
+        warnings: get a line for each run whose details are damaged.
     """
     rows = [row for row, _ in pairs]
     more = [
@@ -44,7 +54,9 @@ def pictures_of(pairs: Pairs, looks: dict[str, Style]) -> Pictures:
         for picture in _over_rates(rows, looks, metric, partial(_mean, metric))
     ]
     more += _gaps(rows, looks)
-    return Pictures(_over_rates(rows, looks, "H", partial(_mean, "H")), more, _epochs(pairs, looks))
+    main = _over_rates(rows, looks, "H", partial(_mean, "H"))
+    curves = seen_unseen_curves(pairs, looks, warnings)
+    return Pictures(main, more, _epochs(pairs, looks), curves, closer_look(pairs, warnings))
 
 
 def figure_files(parts: Sequence[tuple[str, Pictures]], kinds: Sequence[str]) -> dict[str, bytes]:
@@ -56,8 +68,7 @@ def figure_files(parts: Sequence[tuple[str, Pictures]], kinds: Sequence[str]) ->
     """
     files: dict[str, bytes] = {}
     for title, pictures in parts:
-        epochs = [(f"Disambiguation: {name}", figure) for name, figure in pictures.epochs]
-        for caption, figure in [*pictures.main, *pictures.more, *epochs]:
+        for caption, figure in pictures.all_figures():
             stem = re.sub(r"[^a-z0-9]+", "-", f"{title} {caption}".lower()).strip("-")[:100]
             while f"figures/{stem}.{kinds[0]}" in files:
                 stem += "-2"

@@ -42,6 +42,7 @@ class Run:
         history: one dict per epoch.
         settings: the method's own options, a part of `options`.
         environment: what it ran on (`env.json`), nested names joined by dots; {} where unknown.
+        folder: where its record lies.
     """
 
     path: str
@@ -59,6 +60,7 @@ class Run:
     few_shot: int = 0
     settings: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    folder: Path | None = None
 
 
 @dataclass
@@ -93,11 +95,11 @@ def read_runs(folder: Path) -> Records:
     for path in sorted(folder.rglob("config.json")):
         name = printable(path.parent.relative_to(folder).as_posix())
         try:
-            config = _read_object(path)
+            config = read_object(path)
             if not (path.parent / "metrics.json").exists():
                 _sort_unfinished(name, path.parent, config, records)
                 continue
-            run = _run(name, config, _read_object(path.parent / "metrics.json"))
+            run = _run(name, config, read_object(path.parent / "metrics.json"))
         except UserError as error:
             records.warnings.append(f"Left out: {error}")
             continue
@@ -106,7 +108,8 @@ def read_runs(folder: Path) -> Records:
             records.warnings.append(f"Left out: {name} has the same configuration as {seen[same]}.")
             continue
         seen[same] = name
-        run = replace(run, environment=_environment(path.parent / "env.json", records.warnings))
+        about = _environment(path.parent / "env.json", records.warnings)
+        run = replace(run, environment=about, folder=path.parent)
         records.runs.append(_with_history(run, path.parent / "history.jsonl", records.warnings))
     if not records.runs:
         found = (
@@ -132,7 +135,7 @@ def _sort_unfinished(name: str, folder: Path, config: dict[str, Any], records: R
     if not (folder / "failed.json").exists():
         records.waiting.append(name)
         return
-    told = _read_object(folder / "failed.json")
+    told = read_object(folder / "failed.json")
     reasons = (told.get(key) for key in ("error", "reason", "message"))
     reason = next((text for text in reasons if isinstance(text, str)), "no reason given")
     records.failed.append((name, printable(" ".join(reason.split()))))
@@ -143,13 +146,13 @@ def _environment(path: Path, warnings: list[str]) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        return dict(_flatten(_read_object(path)))
+        return dict(_flatten(read_object(path)))
     except UserError as error:
         warnings.append(f"No versions and machine for a run: {error}")
         return {}
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
     """A JSON object from a file."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))

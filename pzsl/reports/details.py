@@ -1,0 +1,159 @@
+"""Read what a run recorded for pictures (`details.json`): untrusted JSON in, checked values out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from pzsl.errors import UserError
+from pzsl.progress import printable
+from pzsl.reports.records import Run, read_object
+
+T = TypeVar("T")
+Points = tuple[tuple[float, float], ...]
+
+
+class LabelMap(NamedTuple):
+    """Label embeddings in a plane: class ids, and where each was and is."""
+
+    ids: tuple[int, ...]
+    before: Points
+    after: Points
+
+
+class WatchedImage(NamedTuple):
+    """A training image: its candidates' class ids, and their weights after each epoch and at last.
+
+    `truth` is a class id, None where unknown; `path` is the image's id in the cache.
+    """
+
+    path: str
+    truth: int | None
+    candidates: tuple[int, ...]
+    weights: tuple[tuple[float, ...], ...]
+
+
+class Details(NamedTuple):
+    """What one run recorded beside its metrics.
+
+    Attributes:
+        names, seen: (C,) of each class.
+        train, test, hits: (C,) training images, test images, and test images rightly classified;
+            the latter two are () where nothing was tested.
+        confusions: true class, predicted class, test images.
+        curve: (U, S) in percent along the seen-unseen curve.
+        labels: label embeddings in a plane; None where the method has none of its own.
+        images: a few training images.
+    """
+
+    names: tuple[str, ...]
+    seen: tuple[bool, ...]
+    train: tuple[int, ...]
+    test: tuple[int, ...]
+    hits: tuple[int, ...]
+    confusions: tuple[tuple[int, int, int], ...]
+    curve: Points
+    labels: LabelMap | None
+    images: tuple[WatchedImage, ...]
+
+
+def read_details(run: Run, warnings: list[str]) -> Details | None:
+    """The details of a run; None where its record has none, or damaged ones: that is warned of."""
+    if run.folder is None or not (run.folder / "details.json").exists():
+        return None
+    try:
+        return _details(read_object(run.folder / "details.json"), run.folder / "history.jsonl")
+    except (UserError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        told = printable(" ".join(str(error).split()))[:200]
+        line = f"No details of {run.path}: details.json is damaged ({told})."
+        warnings += [] if line in warnings else [line]
+        return None
+
+
+def _details(content: dict[str, Any], history: Path) -> Details:
+    classes = content["classes"]
+    names = tuple(printable(_text(name)) for name in classes["name"])
+    count = len(names)
+
+    def counts(key: str) -> tuple[int, ...]:
+        found = _tuple(classes.get(key, []), lambda value: _whole(value, 2**53))
+        return _sized(found, count) if key in classes else ()
+
+    curve = content.get("curve") or {"S": [], "U": []}
+    return Details(
+        names,
+        _sized(_tuple(classes["seen"], bool), count),
+        counts("train"),
+        counts("test"),
+        counts("hits"),
+        tuple(
+            (_whole(true, count), _whole(predicted, count), _whole(images, 2**53))
+            for true, predicted, images in content.get("confusions", [])
+        ),
+        tuple(zip(_tuple(curve["U"], _number), _tuple(curve["S"], _number), strict=True)),
+        _label_map(content.get("map"), count),
+        _images(content.get("images", []), history, count),
+    )
+
+
+def _label_map(content: Any, count: int) -> LabelMap | None:
+    if content is None:
+        return None
+    ids = _tuple(content["class"], lambda value: _whole(value, count))
+    points = (
+        tuple((_number(x), _number(y)) for x, y in _sized(content[key], len(ids)))
+        for key in ("before", "after")
+    )
+    return LabelMap(ids, *points)
+
+
+def _images(content: Any, history: Path, count: int) -> tuple[WatchedImage, ...]:
+    epochs = _weights_over_epochs(history)
+    found = []
+    for number, image in enumerate(content):
+        candidates = _tuple(image["candidates"], lambda value: _whole(value, count))
+        steps = [epoch[number] for epoch in epochs if len(epoch) == len(content)]
+        weights = tuple(
+            _sized(_tuple(step, _number), len(candidates)) for step in [*steps, image["weights"]]
+        )
+        truth = None if image["truth"] is None else _whole(image["truth"], count)
+        found.append(WatchedImage(_text(image["path"]), truth, candidates, weights))
+    return tuple(found)
+
+
+def _weights_over_epochs(history: Path) -> list[list[Any]]:
+    if not history.exists():
+        return []
+    lines = history.read_text(encoding="utf-8").splitlines()
+    return [epoch["weights"] for epoch in map(json.loads, lines) if "weights" in epoch]
+
+
+def _tuple(values: Any, check: Callable[[Any], T]) -> tuple[T, ...]:
+    return tuple(check(value) for value in values)
+
+
+def _sized(values: Any, count: int) -> Any:
+    if len(values) != count:
+        raise ValueError(f"{len(values)} values where {count} belong")
+    return values
+
+
+def _whole(value: Any, below: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < below:
+        raise ValueError(f"{value!r} is no whole number from 0 to {below - 1}")
+    return value
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value

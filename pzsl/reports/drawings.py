@@ -1,0 +1,111 @@
+"""Drawings of single runs: the seen-unseen curve, accuracy by class, label embeddings, weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pzsl.reports.details import LabelMap, Points
+from pzsl.reports.figures import RC, Style, labelled, new_figure
+
+SEEN, UNSEEN = "#0072b2", "#d55e00"
+"""Of Okabe and Ito; the marks differ too."""
+_LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7d8894", "#333f48")
+_MARKS = "so^DvPX*"
+NAMED = 30
+"""Up to so many label embeddings are named in the map."""
+
+
+class Trade(NamedTuple):
+    """A seen-unseen curve, (U, S) in percent, and the point on it that gamma chose."""
+
+    style: Style
+    curve: Points
+    chosen: tuple[float, float] | None
+
+
+class Weights(NamedTuple):
+    """The weight of one candidate over the epochs; the last is that after training."""
+
+    name: str
+    values: Sequence[float]
+    is_truth: bool
+
+
+def seen_unseen(trades: Sequence[Trade]) -> Figure:
+    """S against U as gamma moves the boundary between seen and unseen classes."""
+    with rc_context(RC):
+        figure, axes = new_figure()
+        for trade in trades:
+            u, s = zip(*trade.curve, strict=True)
+            axes.plot(u, s, trade.style.line, color=trade.style.colour, linewidth=1.3)
+            if trade.chosen:
+                axes.plot(*trade.chosen, trade.style.marker, color=trade.style.colour, markersize=6)
+        return labelled(figure, axes, "U (%)", "S (%)")
+
+
+def class_accuracy(
+    images: Sequence[int], accuracy: Sequence[float], seen: Sequence[bool]
+) -> Figure:
+    """Accuracy of each class over its number of images, both kinds of classes."""
+    with rc_context(RC):
+        figure, axes = new_figure()
+        for kind, colour, mark in ((True, SEEN, "o"), (False, UNSEEN, "^")):
+            x = [n for n, k in zip(images, seen, strict=True) if k == kind]
+            y = [a for a, k in zip(accuracy, seen, strict=True) if k == kind]
+            name = "seen" if kind else "unseen"
+            axes.plot(x, y, mark, color=colour, markersize=4, alpha=0.7, label=name, linestyle="")
+        if max(images) > 20 * max(min(images), 1):
+            axes.set_xscale("log")
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        axes.legend(frameon=False, loc="lower right")
+        return labelled(figure, axes, "images of the class", "accuracy (%)")
+
+
+def label_map(found: LabelMap, names: Sequence[str], seen: Sequence[bool]) -> Figure:
+    """Label embeddings, hollow before and full after training, with a line between the two."""
+    with rc_context(RC):
+        figure, axes = new_figure(height=3.8)
+        for kind, colour, mark in ((True, SEEN, "o"), (False, UNSEEN, "^")):
+            at = [i for i, name in enumerate(found.ids) if seen[name] == kind]
+            for i in at:
+                ends = zip(found.before[i], found.after[i], strict=True)
+                axes.plot(*ends, color=colour, linewidth=0.7, alpha=0.5)
+            look: dict[str, Any] = {"color": colour, "marker": mark, "linestyle": ""}
+            for points, fill in ((found.before, "none"), (found.after, "full")):
+                x, y = [points[i][0] for i in at], [points[i][1] for i in at]
+                label = "" if fill == "none" else "seen" if kind else "unseen"
+                axes.plot(x, y, **look, markersize=4, fillstyle=fill, label=label)
+        for name, place in zip(found.ids, found.after, strict=True):
+            if len(found.ids) <= NAMED:
+                axes.annotate(names[name], place, (4, 3), textcoords="offset points", fontsize=7)
+        axes.legend(frameon=False)
+        return labelled(figure, axes, "first principal component", "second")
+
+
+def sharpening(candidates: Sequence[Weights]) -> Figure:
+    """The weights of an image's candidates over the epochs, the true one drawn thick."""
+    with rc_context(RC):
+        figure, axes = new_figure(height=2.6)
+        for index, one in enumerate(candidates):
+            x = range(1, len(one.values) + 1)
+            look: dict[str, Any] = {
+                "color": _LINES[index % len(_LINES)],
+                "marker": _MARKS[index % len(_MARKS)],
+            }
+            name = f"{one.name} (true)" if one.is_truth else one.name
+            width = 2.4 if one.is_truth else 1.2
+            last = [len(one.values) - 1]
+            axes.plot(x, one.values, **look, linewidth=width, label=name, markevery=last)
+        axes.set_ylim(-0.03, 1.03)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+        return labelled(figure, axes, "epoch", "weight")
+
+
+__all__ = ["Trade", "Weights", "class_accuracy", "label_map", "seen_unseen", "sharpening"]

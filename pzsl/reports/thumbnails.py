@@ -1,0 +1,32 @@
+"""Small pictures inside the page, of training images that can be read."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+SIDE = 96
+
+
+def thumbnail(folder: Path, name: str) -> str:
+    """A picture as a data URI of at most `SIDE` pixels a side; '' where it can't be read.
+
+    Args:
+        folder: of the images; nothing outside it is opened.
+        name: the image's id, a path below the folder.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+        return ""
+    buffer = io.BytesIO()
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
+        return ""
+    upright.thumbnail((SIDE, SIDE))
+    upright.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

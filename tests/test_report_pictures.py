@@ -1,0 +1,122 @@
+"""The closer look at single runs: what is drawn and told is what the runs recorded."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from PIL import Image
+from records import details_of, write_run
+
+from pzsl.reports import report
+from pzsl.reports.closer import closer_look, seen_unseen_curves
+from pzsl.reports.figures import styles
+from pzsl.reports.groups import rows_of
+from pzsl.reports.pictures import pictures_of
+from pzsl.reports.records import read_runs
+
+LOOKS = styles({"cc": "cc", "rc": "rc"})
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """`cc` with two seeds that recorded details, and `rc`, of higher H, an older record."""
+    for seed in range(2):
+        epochs = [{"epoch": e, "weights": [[0.5 + e / 10, 0.2], [0.5, 0.5]]} for e in (1, 2)]
+        folder = write_run(
+            tmp_path / "runs", f"cc{seed}", {"method": "cc", "seed": seed}, history=epochs
+        )
+        (folder / "details.json").write_text(json.dumps(details_of(seed)))
+    write_run(tmp_path / "runs", "rc", {"method": "rc"}, {"H": 60.0})
+    return tmp_path / "runs"
+
+
+def pairs_of(runs):
+    return rows_of(read_runs(runs).runs)
+
+
+def test_classes_and_confusions_are_those_of_all_seeds_together(runs):
+    closer = closer_look(pairs_of(runs), [])
+    assert closer.label == "cc"
+    told = [(one.name, one.accuracy, one.test) for one in closer.worst]
+    assert told == [("<script>alert(1)</script>", 25.0, 20), ("owl", 50.0, 40)]
+    assert [(one.name, one.accuracy) for one in closer.best] == [
+        ("cat", 90.0),
+        ("100% & _more_", 50.0),
+    ]
+    pairs = [(one.true, one.predicted, one.images, one.share) for one in closer.confusions]
+    assert pairs == [
+        ("owl", "cat", 20, 50.0),
+        ("<script>alert(1)</script>", "100% & _more_", 15, 75.0),
+        ("100% & _more_", "cat", 10, 50.0),
+    ]
+
+
+def test_the_curve_has_the_point_that_gamma_chose(runs):
+    ((name, figure),) = seen_unseen_curves(pairs_of(runs), LOOKS, [])
+    curve, chosen = figure.axes[0].get_lines()
+    assert name == "uniform, rate 0.1"
+    assert curve.get_xydata().tolist() == [[0, 80], [50, 60], [70, 0]]
+    assert chosen.get_xydata().tolist() == [[50.0, 60.0]]  # U and S of metrics.json
+
+
+def test_weights_are_drawn_over_the_epochs_and_after_training(runs):
+    (_, path, figure), _ = closer_look(pairs_of(runs), []).weights
+    assert path == "cat/1.png"
+    truth, other = figure.axes[0].get_lines()
+    assert (truth.get_label(), list(truth.get_ydata())) == ("cat (true)", [0.6, 0.7, 0.9])
+    assert list(other.get_ydata()) == [0.2, 0.2, 0.1]
+
+
+def test_the_map_has_every_label_before_and_after(runs):
+    figure = dict(closer_look(pairs_of(runs), []).figures)[
+        "Label embeddings before (hollow) and after (full) training"
+    ]
+    points = [line for line in figure.axes[0].get_lines() if line.get_marker() != "None"]
+    assert [len(line.get_xdata()) for line in points] == [3, 3, 1, 1]
+    assert points[3].get_xydata().tolist() == [[0.0, 0.0]]  # owl, after
+
+
+def test_old_records_have_no_closer_look(tmp_path):
+    write_run(tmp_path, "a", {"method": "cc"})
+    found = pictures_of(pairs_of(tmp_path), LOOKS, [])
+    assert (found.closer, found.curves) == (None, [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classes": {}},
+        {"classes": {"name": ["a"], "seen": [1, 1], "train": [1]}},
+        {"confusions": [[9, 0, 1]]},
+        {"confusions": [[0, 1]]},
+        {"curve": {"S": [1.0], "U": [1.0, 2.0]}},
+        {"curve": {"S": ["x"], "U": [1.0]}},
+        {"map": {"class": [0], "before": [[1, 2]], "after": []}},
+        {"images": [{"path": 3, "truth": 0, "candidates": [0], "weights": [1.0]}]},
+        {"images": [{"path": "a", "truth": 0, "candidates": [0], "weights": [1.0, 2.0]}]},
+        {"images": 3},
+    ],
+)
+def test_damaged_details_are_named_and_cost_the_pictures_only(tmp_path, change):
+    folder = write_run(tmp_path / "runs", "a")
+    (folder / "details.json").write_text(json.dumps({**details_of(), **change}))
+    result = report(tmp_path / "runs", tmp_path / "out", ("html",))
+    (warning,) = result["warnings"]
+    assert warning.startswith("No details of a: details.json is damaged (") and "\n" not in warning
+    assert result["finished"] == 1
+
+
+def test_the_page_shows_names_safely_and_pictures_within_their_folder(runs, tmp_path):
+    (tmp_path / "images" / "cat").mkdir(parents=True)
+    for name in ("images/cat/1.png", "x.png"):  # the second lies outside the folder of images
+        Image.new("RGB", (300, 200), "red").save(tmp_path / name)
+    report(runs, tmp_path / "out", ("html", "svg"), images=tmp_path / "images")
+    text = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in text and "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "100% &amp; _more_" in text and "A closer look at the highest H: cc" in text
+    assert len(re.findall(r'<img src="data:image/jpeg;base64,', text)) == 1
+    names = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
+    assert "birds-seen-unseen-curve-uniform-rate-0-1.svg" in names
+    assert "birds-weights-cat-1-png-true-label-cat.svg" in names
