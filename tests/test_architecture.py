@@ -27,6 +27,7 @@ GROUND = {
     "progress",
     "ray",
     "requests",
+    "sweeps",
     "workers",
 }
 DOOR = {"__init__", "__main__"}  # pzsl/__init__.py and __main__.py only lead into the rooms

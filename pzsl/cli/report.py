@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from pzsl.cli.common import emit, words
 from pzsl.progress import say
+from pzsl.sweeps import follow_to_the_end
 
 
 def report(
@@ -34,10 +36,16 @@ def report(
     images: Annotated[
         Path | None, typer.Option(help="Folder of the training images, to show a few of them.")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Follow a sweep until it ends, then report.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Tables (mean and sample standard deviation over seeds) and one HTML page with figures."""
     from pzsl.reports import report as make_report
+
+    if watch:
+        follow_to_the_end(runs, sys.stderr)
 
     result = make_report(
         runs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import torch
 
 from pzsl.device import cores
 from pzsl.errors import UsageError, UserError
-from pzsl.progress import progress, say
+from pzsl.progress import say
 from pzsl.requests import ENGINES
+from pzsl.sweeps import following, write_plan
 from pzsl.training.batched import groups_of, run_together
 from pzsl.training.config import RunConfig
 from pzsl.training.crew import run_on_processes
@@ -65,7 +67,10 @@ def run_sweep(
         Job(str(where(cache_path)), config, str(where(folder / config.name)), *held)
         for config in todo
     ]
-    failed = _watch(_outcomes(jobs, device, workers, engine), len(configs), len(todo))
+    plan = {config.name: (config.method, config.preset) for config in configs}
+    write_plan(folder, plan)
+    with following(folder, plan, sys.stderr):
+        failed = _watch(_outcomes(jobs, device, workers, engine), len(configs), len(todo))
     if failed:
         name, reason = failed[0].job.config.name, failed[0].failure
         raise UserError(
@@ -77,15 +82,13 @@ def run_sweep(
 
 
 def _watch(outcomes: Iterator[Outcome], total: int, left: int) -> list[Outcome]:
-    """Show how far a sweep is; returns the runs that failed."""
+    """Have all runs done; returns those that failed."""
     failed: list[Outcome] = []
     done = total - left
     try:
-        with progress(total, "runs", done, "train") as bar:
-            for outcome in outcomes:
-                failed += [outcome] if outcome.failure else []
-                done += not outcome.failure
-                bar.update(1)
+        for outcome in outcomes:
+            failed += [outcome] if outcome.failure else []
+            done += not outcome.failure
     except KeyboardInterrupt:
         say(f"Stopped: {done} of {total} runs are done; the same command goes on.")
         raise
