@@ -12,6 +12,17 @@ from pathlib import Path
 from typing import Any
 
 
+def check_regular(path: Path) -> None:
+    """Refuse to open what is there but no file: opening a named pipe waits for ever.
+
+    Raises:
+        OSError: it is a pipe, a device, a socket or a folder.
+    """
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a pipe or a device"
+        raise OSError(f"this is no regular file, but {kind}")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file that becomes `path` when the block ends well, and goes where it fails.

@@ -370,7 +370,9 @@ def test_what_a_file_says_of_its_part_is_checked(
 ) -> None:
     with h5py.File(parts[0], "r+") as file:
         file.attrs["part"] = json.dumps(told)
-    assert f"{parts[0]}: what it says of its part is damaged" in complaint(parts, tmp_path / "x.h5")
+    line = complaint(parts, tmp_path / "x.h5")
+    assert line.startswith(f"{parts[0]}: ")
+    assert "says of its part is damaged" in line or "'part' should be a JSON object" in line
 
 
 def test_the_command_prints_one_document_or_fails_in_one_line(

@@ -9,6 +9,8 @@ from typing import IO
 
 from PIL import Image
 
+from pzsl.files import check_regular
+
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
 """Kinds of files that are read, told by content. Of Pillow's others, some run other programs."""
 
@@ -19,9 +21,11 @@ def open_image(source: Path | IO[bytes]) -> Image.Image:
     """Decode an image file, in its own colour mode; the first picture, where it holds several.
 
     Raises:
-        OSError: it is no whole image of a known kind, or larger than Pillow's limit, that of a
-            decompression bomb.
+        OSError: it is no regular file, no whole image of a known kind, or larger than Pillow's
+            limit, that of a decompression bomb.
     """
+    if isinstance(source, Path):
+        check_regular(source)
     with Image.open(source, formats=FORMATS) as image:
         limit = Image.MAX_IMAGE_PIXELS
         if limit is not None and image.width * image.height > limit:

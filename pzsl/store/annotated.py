@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from pzsl.store.hdf5 import (
     AGAIN,
     CHECKSUMS,
     OF_CANDIDATES,
+    SUMMED,
     allocate,
     check_room,
     checksum_problems,
@@ -27,6 +27,7 @@ from pzsl.store.hdf5 import (
     read_stored,
     sums_needed,
     sync_folder,
+    unlock,
     write_checksums,
 )
 
@@ -77,9 +78,7 @@ def write_candidates(
             sync_folder(target.parent)
     finally:
         scratch.unlink(missing_ok=True)
-        with suppress(OSError):
-            Path(lock.lock_file).unlink()
-        lock.release()
+        unlock(lock)
     return target
 
 
@@ -92,6 +91,7 @@ def _copy(
         for name, value in read_attributes(old).items():
             put_attribute(new, name, value)
         put_attribute(new, "annotation", annotation)
+        put_attribute(new, SUMMED, True)
         for name in _data_sets(old):
             new.require_group(name.rpartition("/")[0] or "/")
             old.copy(old[name], new, name)

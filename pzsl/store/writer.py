@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -22,6 +21,7 @@ from pzsl.store.hdf5 import (
     put_rows,
     read_stored,
     sync_folder,
+    unlock,
     write_checksums,
 )
 from pzsl.store.reader import partial_path
@@ -82,7 +82,7 @@ class CacheWriter:
             with explained(self.path):
                 self._open(overwrite)
         except BaseException:
-            self._lock.release()
+            unlock(self._lock)
             raise
 
     def _open(self, overwrite: bool) -> None:
@@ -269,9 +269,8 @@ class CacheWriter:
 
     def _leave(self) -> None:
         """Close, and remove the lock's file: nobody has to wait for a whole cache."""
-        with suppress(OSError):  # elsewhere the lock removes its file by itself
-            Path(self._lock.lock_file).unlink()
-        self.close()
+        self._close_file()
+        unlock(self._lock)
 
     def close(self) -> None:
         """Let go of the file and its lock; what was written stays."""

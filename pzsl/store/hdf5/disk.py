@@ -61,6 +61,13 @@ def put_rows(
                 left = left[file.write(left) :]
 
 
+def unlock(lock: FileLock) -> None:
+    """Give a lock back and remove its file, where the system lets a file in use be removed."""
+    with suppress(OSError):
+        Path(lock.lock_file).unlink()
+    lock.release()
+
+
 def check_room(path: Path, needed: int) -> None:
     """Find out now that the disk is too small: HDF5 itself can crash where it fills up.
 

@@ -36,6 +36,8 @@ ALIGNMENT = 64
 """Data sets start at a multiple of this many bytes, so that their maps are aligned arrays."""
 CHECKSUMS = "/checksum"
 """CRC-32 of the attributes, then of each `BLOCK` of each data set, by name; written at the end."""
+SUMMED = "checksums"
+"""Attribute of a cache that has them: one that lost them is not taken for an older one."""
 BLOCK = 2**20
 LONGEST = 60_000
 """Bytes of an attribute: HDF5 holds no more than 64 KB of one length."""
@@ -198,7 +200,7 @@ def _circumstances() -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return {"versions": versions, "created": utc_now()}
+    return {"versions": versions, "created": utc_now(), SUMMED: True}
 
 
 def utc_now() -> str:

@@ -7,13 +7,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
-import numpy as np
 from numpy.typing import NDArray
 
 from pzsl.errors import UserError
-from pzsl.store.hdf5.io_errors import unreadable
-from pzsl.store.hdf5.layout import CHECKSUMS, SCHEMA
-from pzsl.store.hdf5.virtual import VIRTUAL, gathered, mapped, read_attributes
+from pzsl.files import check_regular
+from pzsl.store.hdf5.heap import check_heaps
+from pzsl.store.hdf5.io_errors import explained, unreadable
+from pzsl.store.hdf5.layout import CHECKSUMS, SCHEMA, SUMMED
+from pzsl.store.hdf5.virtual import (
+    VIRTUAL,
+    check_sizes,
+    gathered,
+    mapped,
+    open_local,
+    read_attributes,
+)
 
 REQUIRED = {
     "/image/features": "ND",
@@ -64,6 +72,7 @@ ATTRIBUTES = (
     "versions",
     "created",
 )
+NUMBERS = {"normalised", "logit_scale"}
 STRUCTURED = ("origin", "preprocessing", "versions")
 """The attributes that are JSON objects."""
 TOLD = ("annotation", "augmentation")
@@ -89,15 +98,20 @@ def read_stored(path: Path) -> Stored:
     """
     if path.is_dir():
         raise UserError(f"{path}: this is a folder: give the .h5 file in it.")
+    with explained(path):
+        check_regular(path)
     if not path.exists():
         raise UserError(
             f"{path}: no such file: make it with 'pzsl extract --out {path}' or 'pzsl import'."
         )
     try:
         with h5py.File(path, "r", locking=False) as file:
-            attributes = _attributes(file, path)
+            schema = _schema(file, path)
             found = _datasets(file, path)
+            check_heaps(file, found.values(), path)
+            attributes = {"schema": schema, **_attributes(file, path)}
             _check_shapes(found, path)
+            check_sizes(found, path)
             sources = attributes["sources"]
             arrays = {
                 name: gathered(data, path, sources)
@@ -108,39 +122,55 @@ def read_stored(path: Path) -> Stored:
             return Stored(attributes, arrays)
     except UserError:
         raise
-    except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
+    except MemoryError as error:
+        raise UserError(f"{path}: there is not enough memory to read it.") from error
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise unreadable(error, path) from error
 
 
-def _attributes(file: h5py.File, path: Path) -> dict[str, Any]:
-    raw = read_attributes(file)
-    if "schema" not in raw:
+def _schema(file: h5py.File, path: Path) -> int:
+    if "schema" not in file.attrs:
         raise UserError(
             f"{path}: this HDF5 file is no feature cache (it has no attribute 'schema'): give a "
             "file that 'pzsl extract' or 'pzsl import' wrote."
         )
-    schema = int(raw["schema"])
+    plain = isinstance(file.attrs.get_id("schema").get_type(), h5py.h5t.TypeIntegerID)
+    schema = int(file.attrs["schema"]) if plain else -1
     if schema != SCHEMA:
         newer = "update pzsl, or " if schema > SCHEMA else ""
         raise UserError(
             f"{path}: schema version {schema}, but this pzsl reads version {SCHEMA}: "
             f"{newer}{AGAIN}."
         )
-    values: dict[str, Any] = {"schema": schema}
+    return schema
+
+
+def _attributes(file: h5py.File, path: Path) -> dict[str, Any]:
+    raw = read_attributes(file)
+    values: dict[str, Any] = {}
     for name in ATTRIBUTES:
         if name not in raw:
             raise UserError(f"{path}: the attribute '{name}' is missing: {AGAIN}.")
-        value = raw[name]
-        values[name] = value.item() if isinstance(value, np.generic) else value
+        values[name] = raw[name]
     values["logit_scale"] = float(values["logit_scale"])
-    values |= {name: json.loads(values[name]) for name in STRUCTURED}
-    return values | {name: json.loads(raw.get(name, "{}")) for name in (*TOLD, *PIECES)}
+    values |= {name: raw.get(name, "{}") for name in (*TOLD, *PIECES)}
+    for name in values.keys() - NUMBERS:
+        if not isinstance(values[name], str):
+            raise UserError(f"{path}: the attribute '{name}' should be text: {AGAIN}.")
+    for name in (*STRUCTURED, *TOLD, *PIECES):
+        values[name] = json.loads(values[name])
+        if not isinstance(values[name], dict):
+            raise UserError(f"{path}: the attribute '{name}' should be a JSON object: {AGAIN}.")
+    lists = (values["augmentation"].get("kinds", []), [*values["origin"].values()])
+    if not all(isinstance(one, list) and all(isinstance(w, str) for w in one) for one in lists):
+        raise UserError(f"{path}: its 'origin' or 'augmentation' should hold text: {AGAIN}.")
+    return values
 
 
 def _datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
     found, here = {}, h5py.h5o.get_info(file.id).fileno
     for name in [*REQUIRED, *OPTIONAL]:
-        data = file.get(name)
+        data = open_local(file, name, path)
         if isinstance(data, h5py.Dataset):
             plan = data.id.get_create_plist()
             virtual = name not in VIRTUAL and plan.get_layout() == h5py.h5d.VIRTUAL
@@ -148,8 +178,10 @@ def _datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
             if plan.get_external_count() or virtual or elsewhere:
                 raise UserError(f"{path}: {name} lies in another file, which isn't read: {AGAIN}.")
             found[name] = data
-        elif name in REQUIRED:
+        elif name in REQUIRED or (name == CHECKSUMS and SUMMED in file.attrs):
             raise UserError(f"{path}: the data set {name} is missing: {AGAIN}.")
+        elif name in file:
+            raise UserError(f"{path}: the data set {name} is damaged: {AGAIN}.")
     parts = [name for name in found if name.startswith("/image/candidates/")]
     if len(parts) == 1:
         raise UserError(f"{path}: {parts[0]} is there without its other half: {AGAIN}.")

@@ -7,6 +7,7 @@ asked: only what `pzsl merge --virtual` writes is accepted, and the parts are op
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,9 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pzsl.errors import UserError
+from pzsl.store.hdf5.heap import check_heaps
 
 VIRTUAL = ("/image/features", "/image/views")
 """The data sets that may lie in parts."""
+DENSEST = 1100
+"""Times that HDF5's compression makes data smaller at most (zeros, by deflate)."""
 MERGE = "merge the parts again with --overwrite"
 
 
@@ -28,6 +32,41 @@ def read_attributes(file: h5py.File) -> dict[str, Any]:
         plain = value.item() if isinstance(value, np.generic) else value
         values[name] = plain.decode("utf-8") if isinstance(plain, bytes) else plain
     return values
+
+
+def open_local(file: h5py.File, name: str, path: Path) -> Any:
+    """What lies under a name in a file, None where nothing does; links are not followed.
+
+    Raises:
+        UserError: the name, or a folder of it, is a link, which may lead into another file.
+    """
+    words = name.strip("/").split("/")
+    for depth in range(1, len(words) + 1):
+        link = file.get("/".join(words[:depth]), getlink=True)
+        if link is None:
+            return None
+        if not isinstance(link, h5py.HardLink):
+            raise UserError(f"{path}: {name} lies in another file, which isn't read.")
+    return file.get(name)
+
+
+def check_sizes(found: Mapping[str, h5py.Dataset], path: Path) -> None:
+    """Refuse data sets that declare more than the file can hold, before memory is taken for them.
+
+    Raises:
+        UserError: one does.
+    """
+    end = path.stat().st_size
+    for name, data in found.items():
+        declared, stored = data.size * data.dtype.itemsize, data.id.get_storage_size()
+        plain = data.chunks is None and not data.is_virtual
+        place = data.id.get_offset() or 0
+        short = stored < declared if plain else declared > DENSEST * (stored + 2**20)
+        if (not data.is_virtual and short) or place + stored > end:
+            raise UserError(
+                f"{path}: {name} should have {declared / 1e6:,.1f} MB, which the file does not "
+                "hold: it is damaged: copy it again, or extract it again with --overwrite."
+            )
 
 
 def mapped(data: h5py.Dataset, path: Path) -> NDArray[Any]:
@@ -119,13 +158,15 @@ def _read_part(
             f"again and {MERGE}."
         )
     with h5py.File(part, "r", locking=False) as file:
+        values = open_local(file, data.name, part)
+        check_heaps(file, [], part)
         told = read_attributes(file)
-        values = file.get(data.name)
         plain = isinstance(values, h5py.Dataset) and values.file == file
         plain = plain and not (values.external or values.is_virtual)
         fits = plain and (values.shape, values.dtype) == (into.shape, into.dtype)
         if not fits or told.get("created") != source.get("created") or "part" not in told:
             raise UserError(f"{cache}: its part {part} is another than was merged: {MERGE}.")
+        check_sizes({data.name: values}, part)
         into[:] = mapped(values, part)
 
 

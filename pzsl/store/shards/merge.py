@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from pzsl.store.hdf5 import (
     relative_part,
     sync_folder,
     told_of,
+    unlock,
     write_checksums,
 )
 from pzsl.store.reader import partial_path
@@ -187,9 +187,7 @@ def _refer(pieces: list[Piece], header: CacheHeader, out: Path, overwrite: bool)
         if overwrite:
             partial_path(out).unlink(missing_ok=True)
     finally:
-        with suppress(OSError):
-            Path(lock.lock_file).unlink()
-        lock.release()
+        unlock(lock)
 
 
 def _check_embeddings(piece: Piece) -> None:
