@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pzsl.progress import printable
 from pzsl.store.hdf5 import SPLITS, UNKNOWN
 from pzsl.store.unit_length import lengths, not_unit
 
@@ -44,12 +45,42 @@ def feature_problems(name: str, features: NDArray[Any], rows: tuple[str, ...]) -
 
 def content_problems(cache: CacheHeader | Cache) -> Iterator[str]:
     """Say what is wrong with classes, images, splits and candidates of a header or a cache."""
+    yield from text_problems("class", "class name", cache.classes)
+    yield from text_problems("row", "image", cache.paths)
+    yield from text_problems("template", "prompt template", cache.templates)
     yield from _class_problems(cache)
     yield from _image_problems(cache)
     if (cache.candidate_offsets is None) != (cache.candidate_labels is None):
         yield "candidate offsets and candidate labels have to be given together"
     elif cache.candidate_offsets is not None and cache.candidate_labels is not None:
         yield from _candidate_problems(cache, cache.candidate_offsets, cache.candidate_labels)
+
+
+def text_problems(place: str, what: str, names: Sequence[str]) -> Iterator[str]:
+    """Say which name can't be kept as UTF-8 that a zero byte ends.
+
+    Args:
+        place: what its number counts, such as `row`.
+        what: what the names are of.
+        names: (n,).
+    """
+    joined = "".join(names)
+    if "\0" not in joined and _is_unicode(joined):
+        return  # a million names one by one would take a second
+    for row, name in enumerate(names):
+        if "\0" in name or not _is_unicode(name):
+            fault = "a zero byte" if "\0" in name else "a character that is no Unicode"
+            yield f"{place} {row}: the {what} {printable(repr(name))} holds {fault}: rename it"
+            return
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written as UTF-8: half of a surrogate pair can't."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _twice(names: tuple[str, ...]) -> str | None:

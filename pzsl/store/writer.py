@@ -296,4 +296,5 @@ def _check(header: CacheHeader, dtype: str, views: int, path: Path) -> None:
     if len(kinds) != views:
         raise UserError(f"{path}: {views} views of each image, but kinds of {len(kinds)}.")
     for problem in content_problems(header):
-        raise UserError(f"{header.dataset}: {problem}: correct the data set.")
+        where = header.origin.get("table") or header.origin.get("root") or header.dataset
+        raise UserError(f"{where}: {problem}: correct the data set.")
