@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,55 @@ def check_regular(path: Path) -> None:
     if path.exists() and not path.is_file():
         kind = "a folder" if path.is_dir() else "a pipe or a device"
         raise OSError(f"this is no regular file, but {kind}")
+
+
+def real_path(path: Path) -> Path:
+    """Where a path leads; unlike `Path.resolve`, links that go in a circle are no error here.
+
+    Opening such a file then fails with an `OSError`, as that of any unreadable file.
+    """
+    return Path(os.path.realpath(path))
+
+
+def unfit_text(texts: Sequence[str]) -> tuple[int, str] | None:
+    """The first text that no file keeps as UTF-8 which a zero byte ends.
+
+    Args:
+        texts: (n,) names or prompts.
+
+    Returns:
+        Its row and what is wrong with it; None where all are fit.
+    """
+    joined = "".join(texts)
+    if "\0" not in joined and _is_unicode(joined):
+        return None  # a million names one by one would take a second
+    for row, text in enumerate(texts):
+        if "\0" in text:
+            return row, "a zero byte"
+        if not _is_unicode(text):
+            return row, "a character that is no Unicode"
+    return None
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written as UTF-8: half of a surrogate pair can't."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a JSON text says, of whoever's making.
+
+    Raises:
+        ValueError: it is no JSON, or nested deeper than Python can follow.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("its lists or objects are nested too deep") from None
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from PIL import Image
 
 from pzsl.datasets.names import first_alike
 from pzsl.errors import UserError
-from pzsl.files import digest
+from pzsl.files import digest, unfit_text
+from pzsl.progress import printable
 
 SPLITS = ("trainval", "test_seen", "test_unseen")
 UNKNOWN = -1
@@ -61,6 +62,7 @@ class Dataset:
     origin: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
+        _check_text(self)
         _check_classes(self)
         _check_images(self)
 
@@ -91,6 +93,15 @@ class Dataset:
             splits=self.splits[rows],
             candidates=candidates,
         )
+
+
+def _check_text(data: Dataset) -> None:
+    for what, names in (("class name", data.classes), ("image", data.paths)):
+        unfit = unfit_text(names)
+        if unfit:
+            row, fault = unfit
+            name = printable(repr(names[row]))
+            raise UserError(f"{data.name}: the {what} {name} holds {fault}: rename it.")
 
 
 def _check_classes(data: Dataset) -> None:

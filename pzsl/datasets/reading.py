@@ -9,7 +9,7 @@ from typing import IO
 
 from PIL import Image
 
-from pzsl.files import check_regular
+from pzsl.files import check_regular, real_path
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
 """Kinds of files that are read, told by content. Of Pillow's others, some run other programs."""
@@ -57,7 +57,7 @@ class FileReader:
         Raises:
             OSError: the file is missing, is no whole image, or a link leads out of the root.
         """
-        file = (self.root / (self.moved.get(path) or f"{self.base}/{path}")).resolve()
+        file = real_path(self.root / (self.moved.get(path) or f"{self.base}/{path}"))
         if not file.is_relative_to(self.root.resolve()):
             raise OSError(f"a link leads out of the root to {file}")
         return open_image(file)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pzsl.errors import UserError
+from pzsl.files import parse_json
 
 OPEN_CLIP = "open_clip_config.json"
 TRANSFORMERS = "preprocessor_config.json"
@@ -64,8 +64,8 @@ def _part(told: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        told = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        told = parse_json(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
         raise UserError(f"{file} can't be read ({error}): correct it, or move it away.") from None
     if not isinstance(told, dict):
         raise UserError(f"{file} should hold a JSON object: correct it, or move it away.")

@@ -11,7 +11,6 @@ column beside those of the templates. It is named after the file and its hash.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from pzsl.datasets.published import clean_name, known_names
 from pzsl.encoders.base import Encoder
 from pzsl.encoders.prompts import encode_classes, fill, load_templates, templates_file
 from pzsl.errors import UsageError, UserError, nearest
-from pzsl.files import digest
+from pzsl.files import digest, parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -127,10 +126,10 @@ def encode_prompts(encoder: Encoder, classes: Sequence[str], prompts: Prompts) -
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text("utf-8-sig"))
+        content = parse_json(file.read_text("utf-8-sig"))
     except OSError as error:
         raise UserError(f"Descriptions '{file}' can't be read: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"Descriptions '{file}' are not JSON: {error}.") from None
     if not isinstance(content, dict):
         raise UserError(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pzsl.errors import UserError
 from pzsl.exchange.vectors import LOGIT_SCALE, UNREADABLE, check_vectors, write_vectors
-from pzsl.files import digest, sha256_of
+from pzsl.files import digest, parse_json, sha256_of
 from pzsl.progress import say
 from pzsl.store.cache import Cache
 from pzsl.store.hdf5 import TOLD, CacheHeader
@@ -221,7 +221,7 @@ def _header(source: Path, arrays: Arrays) -> CacheHeader:
 
 def _json(source: Path, said: dict[str, Any], name: str) -> dict[str, Any]:
     try:
-        value = json.loads(said.get(name, "{}"))
+        value = parse_json(said.get(name, "{}"))
     except ValueError:
         value = None
     if not isinstance(value, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor
 from pzsl import plugins
 from pzsl.device import resolve_device
 from pzsl.errors import UserError
+from pzsl.files import parse_json
 from pzsl.methods.core import Method
 from pzsl.progress import say
 from pzsl.store import Cache, load_cache
@@ -162,7 +162,7 @@ def _load(method: Method, path: Path, new: int) -> None:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} can't be read ({error}): train again.") from None
     if not isinstance(value, dict):

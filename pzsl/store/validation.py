@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pzsl.files import unfit_text
 from pzsl.progress import printable
 from pzsl.store.hdf5 import SPLITS, UNKNOWN
 from pzsl.store.unit_length import lengths, not_unit
@@ -64,23 +65,11 @@ def text_problems(place: str, what: str, names: Sequence[str]) -> Iterator[str]:
         what: what the names are of.
         names: (n,).
     """
-    joined = "".join(names)
-    if "\0" not in joined and _is_unicode(joined):
-        return  # a million names one by one would take a second
-    for row, name in enumerate(names):
-        if "\0" in name or not _is_unicode(name):
-            fault = "a zero byte" if "\0" in name else "a character that is no Unicode"
-            yield f"{place} {row}: the {what} {printable(repr(name))} holds {fault}: rename it"
-            return
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether it can be written as UTF-8: half of a surrogate pair can't."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+    unfit = unfit_text(names)
+    if unfit:
+        row, fault = unfit
+        name = printable(repr(names[row]))
+        yield f"{place} {row}: the {what} {name} holds {fault}: rename it"
 
 
 def _twice(names: tuple[str, ...]) -> str | None:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from pzsl.files import digest, write_atomic
+from pzsl.files import digest, parse_json, write_atomic
 from pzsl.methods.core import Method
 from pzsl.progress import say
 from pzsl.training.optimizer import Optimizer
@@ -91,12 +91,12 @@ def _read(
         needed |= {OPTIMIZER + name: v.shape for name, v in optimizer.state_dict().items()}
     if {name: value.shape for name, value in tensors.items()} != needed:
         raise ValueError("it has other tensors than this version of the method")
-    return int(about["epoch"]), json.loads(about["history"]), tensors
+    return int(about["epoch"]), parse_json(about["history"]), tensors
 
 
 def _metadata(content: bytes) -> dict[str, str]:
     """The texts in the header of a safetensors file whose tensors could be read."""
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    header = parse_json(content[8 : 8 + int.from_bytes(content[:8], "little")])
     found = header.get("__metadata__", {})
     if not isinstance(found, dict):
         raise ValueError("its metadata are no table")

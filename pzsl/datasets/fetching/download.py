@@ -11,7 +11,6 @@ length announced has arrived is the file renamed.
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import re
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pzsl.errors import UserError
-from pzsl.files import write_json
+from pzsl.files import parse_json, write_json
 from pzsl.progress import progress, say
 
 CHUNK = 1 << 18
@@ -170,7 +169,7 @@ def _notes(part: Path) -> Path:
 def _read_notes(part: Path) -> dict[str, Any]:
     """What is known of a half file; nothing where the notes are missing or damaged."""
     try:
-        known = json.loads(_notes(part).read_text("utf-8"))
+        known = parse_json(_notes(part).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}

@@ -7,7 +7,6 @@ publisher states no checksum, that of the first download is trusted and held to 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from pzsl.datasets.fetching.download import download
 from pzsl.datasets.fetching.places import usual_places
 from pzsl.datasets.fetching.publishers import PUBLICATIONS, Download, Publication
 from pzsl.errors import UsageError, UserError, nearest
-from pzsl.files import write_json
+from pzsl.files import parse_json, write_json
 from pzsl.progress import say
 
 RECORD = "pzsl-downloads.json"
@@ -140,7 +139,7 @@ def _read_record(root: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        record = json.loads(file.read_text("utf-8"))
+        record = parse_json(file.read_text("utf-8"))
     except ValueError:
         record = None
     if not isinstance(record, dict) or not all(isinstance(one, dict) for one in record.values()):

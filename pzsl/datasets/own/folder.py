@@ -11,7 +11,6 @@ A split file is JSON. Both entries may be left out; what isn't given is seeded:
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,7 +22,7 @@ from pzsl.datasets.names import normal_form, tidy
 from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.reading import FileReader
 from pzsl.errors import UsageError, UserError, nearest
-from pzsl.files import digest
+from pzsl.files import digest, parse_json, real_path
 from pzsl.progress import say
 
 SUFFIXES = {
@@ -135,7 +134,7 @@ def _linked(root: Path, images: dict[str, list[str]]) -> dict[str, Path]:
     paths = [path for found in images.values() for path in found]
     links = any((root / folder).is_symlink() for folder in images)
     links = links or any((root / path).is_symlink() for path in paths)
-    return {path: (root / path).resolve() for path in paths} if links else {}
+    return {path: real_path(root / path) for path in paths} if links else {}
 
 
 def _files_of(folder: Path, root: Path) -> tuple[list[Path], list[Path]]:
@@ -155,8 +154,8 @@ def _files_of(folder: Path, root: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _check_inside(entry: Path, root: Path) -> None:
-    if entry.is_symlink() and not entry.resolve().is_relative_to(root):
-        raise UserError(f"'{entry}' leads out of the root to '{entry.resolve()}': copy it.")
+    if entry.is_symlink() and not real_path(entry).is_relative_to(root):
+        raise UserError(f"'{entry}' leads out of the root to '{real_path(entry)}': copy it.")
 
 
 def _no_image(folder: Path, within: list[Path]) -> str:
@@ -208,7 +207,7 @@ def draw_share(names: Iterable[str], share: float, seed: int) -> set[str]:
 def _read_splits(file: Path, names: dict[str, str]) -> dict[str, set[str]]:
     """The folders of the unseen classes and the test images that a split file names."""
     try:
-        given = json.loads(file.read_text("utf-8"))
+        given = parse_json(file.read_text("utf-8"))
     except OSError as error:
         raise UserError(f"Split file '{file}' can't be read: {error.strerror}.") from None
     except ValueError as error:

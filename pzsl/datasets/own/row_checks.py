@@ -10,6 +10,7 @@ from pzsl.datasets.base import SPLITS
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.rows import Row
 from pzsl.errors import nearest
+from pzsl.files import real_path
 from pzsl.progress import say
 
 SHOWN = 3
@@ -85,7 +86,7 @@ def note_missing(rows: Sequence[Row], base: Path, faults: Faults, on_error: str)
         file = base / row.path
         if not file.is_file():
             missing.append(row)
-        elif file.is_symlink() and not file.resolve().is_relative_to(inside):
+        elif file.is_symlink() and not real_path(file).is_relative_to(inside):
             faults.note(row.place, f"'{row.path}' is a link out of {base}.")
     if missing:
         named = ", ".join(f"{row.path} ({row.place})" for row in missing[:SHOWN])

@@ -34,6 +34,7 @@ from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.own.table_files import identity_of, read_table
 from pzsl.datasets.reading import FileReader
 from pzsl.errors import UsageError, UserError
+from pzsl.files import real_path
 from pzsl.progress import say
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def load_table(
         missing = note_missing(rows, base, faults, "skip")
         faults.check()
         rows = [row for row in rows if row.place not in missing]
-    real = {row.path: (base / row.path).resolve() for row in rows}
+    real = {row.path: real_path(base / row.path) for row in rows}
     check_once(faults.where, [(row.path, row.split) for row in rows], real)
     data = _dataset(base, rows, content, empty)
     return replace(data, origin=(*data.origin, ("root", str(base.resolve())), *_told(annotators)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.text_files import SEPARATORS, decode, find_dialect, read_bytes, records_of
 from pzsl.errors import UserError
-from pzsl.files import digest, sha256_of
+from pzsl.files import digest, parse_json, sha256_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,14 +140,14 @@ def _of_json(file: Path) -> Table:
     found: list[tuple[str, Any]] = []
     if text.lstrip().startswith("["):
         try:
-            found = [(f"entry {n}", entry) for n, entry in enumerate(json.loads(text), start=1)]
-        except (ValueError, RecursionError) as error:
+            found = [(f"entry {n}", entry) for n, entry in enumerate(parse_json(text), start=1)]
+        except ValueError as error:
             faults.note("", f"not JSON ({error}).")
     else:
         for number, line in enumerate(text.splitlines(), start=1):
             try:
-                found += [(f"line {number}", json.loads(line))] if line.strip() else []
-            except (ValueError, RecursionError) as error:
+                found += [(f"line {number}", parse_json(line))] if line.strip() else []
+            except ValueError as error:
                 faults.note(f"line {number}", f"not JSON ({error}).")
     for place, entry in found:
         if not isinstance(entry, dict):

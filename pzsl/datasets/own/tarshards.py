@@ -10,7 +10,6 @@ none does and classes and images are drawn as for folders of class folders.
 from __future__ import annotations
 
 import io
-import json
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -26,7 +25,7 @@ from pzsl.datasets.names import join_spellings, normal_form, tidy, told_joins
 from pzsl.datasets.own.folder import SUFFIXES, draw_share
 from pzsl.datasets.reading import open_image
 from pzsl.errors import UserError
-from pzsl.files import digest
+from pzsl.files import digest, parse_json
 from pzsl.progress import say
 
 NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -178,10 +177,10 @@ def _note(
     content = archive.extractfile(member) if member.size <= SMALL else None
     try:
         text = content.read().decode("utf-8") if content else ""
-        told = {"label": text.strip()} if ending == ".cls" else json.loads(text)
+        told = {"label": text.strip()} if ending == ".cls" else parse_json(text)
         if not isinstance(told, dict):
             raise ValueError("not a JSON object")
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{tar}: '{member.name}' can't be read: {error}.") from None
     sample.told = {**sample.told, **told}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import h5py
 from numpy.typing import NDArray
 
 from pzsl.errors import UserError
-from pzsl.files import check_regular
+from pzsl.files import check_regular, parse_json
 from pzsl.store.hdf5.heap import check_heaps
 from pzsl.store.hdf5.io_errors import explained, unreadable
 from pzsl.store.hdf5.layout import CHECKSUMS, SCHEMA, SUMMED
@@ -158,7 +157,7 @@ def _attributes(file: h5py.File, path: Path) -> dict[str, Any]:
         if not isinstance(values[name], str):
             raise UserError(f"{path}: the attribute '{name}' should be text: {AGAIN}.")
     for name in (*STRUCTURED, *TOLD, *PIECES):
-        values[name] = json.loads(values[name])
+        values[name] = parse_json(values[name])
         if not isinstance(values[name], dict):
             raise UserError(f"{path}: the attribute '{name}' should be a JSON object: {AGAIN}.")
     lists = (values["augmentation"].get("kinds", []), [*values["origin"].values()])
