@@ -5,11 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+ENDING = ".tmp"
 
 
 def check_regular(path: Path) -> None:
@@ -86,9 +96,8 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: the folder can't be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
+    _remove_stale(path)
+    handle, temporary = _temporary_beside(path)
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -98,6 +107,45 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _temporary_beside(path: Path) -> tuple[int | None, Path]:
+    """A new file, and the handle that holds its lock for as long as its process lives."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=ENDING)
+        if fcntl is None:  # such systems let nobody remove a file in use
+            os.close(handle)
+            return None, Path(name)
+        with suppress(OSError):  # a disk without locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if Path(name).exists():  # another process may have taken it for a stale one just now
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove what killed processes left of this file: temporaries that nobody has locked."""
+    pattern = re.compile(re.escape(f".{path.name}.") + r"[a-z0-9_]{8}" + re.escape(ENDING))
+    with suppress(OSError):
+        for found in path.parent.iterdir():
+            if pattern.fullmatch(found.name):
+                with suppress(OSError):
+                    _remove_unlocked(found)
+
+
+def _remove_unlocked(path: Path) -> None:
+    if fcntl is None:
+        path.unlink()
+        return
+    handle = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    finally:
+        os.close(handle)
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:

@@ -514,7 +514,7 @@ from pzsl.store import load_cache
 path = Path(sys.argv[1])
 content, first = path.read_bytes(), path.read_bytes().index(b"GCOL")
 lines = 0
-for place in range(first, first + 4096, 8):
+for place in range(first, first + 4096, 40):
     for damage in (bytes(64), b"\xff" * 8, b"\x01"):
         damaged = bytearray(content)
         damaged[place : place + len(damage)] = damage

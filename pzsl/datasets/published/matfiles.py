@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pzsl.datasets.base import SPLITS
+from pzsl.datasets.published.mat_process import TOO_NEW, load_apart
 from pzsl.errors import UserError
 from pzsl.files import sha256_of
 
@@ -73,7 +74,7 @@ def read_split_file(path: Path) -> SplitFile:
         )
     if not np.isfinite(attributes).all():
         raise UserError(f"{path}: 'att' holds values that are not finite: fetch the file again.")
-    created = fields["__header__"].decode("latin-1").partition("Created on:")[2].strip()
+    created = str(fields["__header__"]).partition("Created on:")[2].strip()
     return SplitFile(
         attributes=np.ascontiguousarray(attributes.T, dtype=np.float32),
         names=names,
@@ -118,19 +119,13 @@ def read_features(path: Path) -> NDArray[np.floating] | None:
 
 
 def _load(path: Path, fields: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Any]:
-    from scipy.io import loadmat
-
     try:
-        found: dict[str, Any] = loadmat(
-            path, variable_names=[*fields, *optional], appendmat=False, chars_as_strings=True
-        )
-    except NotImplementedError:
-        raise UserError(
-            f"{path} is in MATLAB's HDF5 format: save it again as version 7 (save -v7)."
-        ) from None
-    except Exception as error:  # scipy answers damaged files with half a dozen kinds
-        if isinstance(error, OSError) and error.errno:
-            raise UserError(f"{path} can't be read: {error.strerror}.") from None
+        found = load_apart(path, [*fields, *optional])
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror or error}.") from None
+    except ValueError as error:
+        if str(error) == TOO_NEW:
+            raise UserError(f"{path}: {error}.") from None
         raise UserError(f"{path} is no whole MATLAB file ({error}): fetch it again.") from None
     missing = [field for field in fields if field not in found]
     if missing:
@@ -140,17 +135,8 @@ def _load(path: Path, fields: Sequence[str], optional: Sequence[str] = ()) -> di
     return found
 
 
-def _strings(cells: Any) -> tuple[str, ...]:
-    """Texts of a cell array (each cell an array that holds a text) or of a character matrix."""
-    return tuple(_text(cell).strip() for cell in np.asarray(cells).ravel())
-
-
-def _text(cell: Any) -> str:
-    while isinstance(cell, np.ndarray):
-        if not cell.size:
-            return ""
-        cell = cell.ravel()[0]
-    return str(cell)
+def _strings(texts: Any) -> tuple[str, ...]:
+    return tuple(str(text).strip() for text in np.asarray(texts).ravel())
 
 
 def _zero_based(path: Path, field: str, fields: dict[str, Any]) -> NDArray[np.int64]:

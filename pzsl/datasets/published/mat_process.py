@@ -1,0 +1,90 @@
+"""Read MATLAB files in a process of their own: SciPy's reader crashes on some damaged ones."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pzsl.files import check_regular
+from pzsl.workers import end_with_parent, without_main_module
+
+LARGEST = 2**34
+"""Bytes that the fields of a file may unpack to; the largest published one has 0.6 GB."""
+TOO_NEW = "it is in MATLAB's HDF5 format: save it again as version 7 (save -v7)"
+
+
+def load_apart(path: Path, fields: Sequence[str]) -> dict[str, Any]:
+    """Fields of a MATLAB file, whatever is in it.
+
+    Args:
+        path: of the file.
+        fields: the names of those to read; one that the file lacks is left out.
+
+    Returns:
+        Each as an array of numbers, or of text where it is a cell array or characters; and
+        `__header__`, the text in the file's head.
+
+    Raises:
+        OSError: the file can't be opened.
+        ValueError: it is no whole MATLAB file.
+    """
+    check_regular(path)
+    path.open("rb").close()
+    try:
+        return _process().submit(_load, str(path), list(fields)).result()
+    except BrokenProcessPool:
+        _process.cache_clear()
+        raise ValueError("reading it ends the process that does so") from None
+
+
+@cache
+def _process() -> ProcessPoolExecutor:
+    """One process for all files: starting it takes most of the time."""
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(1, context, initializer=end_with_parent)
+    with without_main_module():  # it is started by its first task
+        executor.submit(abs, 0).result()
+    return executor
+
+
+def _load(path: str, fields: list[str]) -> dict[str, Any]:
+    from scipy.io import loadmat, whosmat
+
+    try:
+        sizes = [prod(map(int, shape)) * 8 for name, shape, _ in whosmat(path) if name in fields]
+        if sum(sizes) > LARGEST:
+            raise ValueError(f"it declares {sum(sizes) / 1e9:,.0f} GB")
+        found = loadmat(path, variable_names=fields, appendmat=False, chars_as_strings=True)
+        values = {name: _plain(found[name]) for name in fields if name in found}
+        header = found["__header__"].decode("latin-1")
+    except NotImplementedError:
+        raise ValueError(TOO_NEW) from None
+    except Exception as error:  # SciPy answers damaged files with half a dozen kinds
+        raise ValueError(str(error) or type(error).__name__) from None
+    return {**values, "__header__": header}
+
+
+def _plain(value: Any) -> np.ndarray[Any, Any]:
+    """Numbers as they are; of cells (each an array that holds a text) and characters the text."""
+    array = np.asarray(value)
+    if array.dtype.kind in "OU":
+        return np.array([_text(cell) for cell in array.ravel()], dtype=np.str_)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"a field of it holds {array.dtype}")
+    return np.array(array, order="K")
+
+
+def _text(cell: Any) -> str:
+    while isinstance(cell, np.ndarray):
+        if not cell.size:
+            return ""
+        cell = cell.ravel()[0]
+    return str(cell)
