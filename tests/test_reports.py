@@ -28,7 +28,8 @@ from pzsl.reports.groups import rows_of
 from pzsl.reports.pictures import pictures_of
 from pzsl.reports.provenance import command_of
 from pzsl.reports.records import Run, read_runs
-from pzsl.training.config import Source, expand, read_settings
+from pzsl.training.config import Source, expand
+from pzsl.training.settings import read_settings
 
 HOSTILE = '<script>alert("x")</script>'
 

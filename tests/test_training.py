@@ -27,10 +27,11 @@ from pzsl.training import loop as loop_module
 from pzsl.training import run as run_module
 from pzsl.training import train
 from pzsl.training.calibration import choose_gamma, fold_fits, hold_out, unseen_names
-from pzsl.training.config import expand, read_config, read_settings
+from pzsl.training.config import expand
 from pzsl.training.labels import project_attributes
 from pzsl.training.loop import batches, epoch_generator, fit, fit_all, learning_rate
 from pzsl.training.run import execute, refined_labels
+from pzsl.training.settings import read_config, read_settings
 
 SOURCE = ("made", "hash", "model")
 QUICK = {"min_steps": 6, "epochs": 3, "batch_size": 64}

@@ -37,7 +37,7 @@ def train(
     from pzsl.training import read_config, read_settings, train
 
     file = read_config(config) if config else {}
-    settings = file.pop("set", {}) | dict.fromkeys(file.pop("off", []), False)
+    settings = file.pop("set", {}) | dict.fromkeys(words(_list(file.pop("off", []))), False)
     request = file | given
     for name in LISTS:
         if name in request:

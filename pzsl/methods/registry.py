@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from importlib import import_module
@@ -253,7 +254,8 @@ def make_options(name: str, preset: str = "default", changes: Settings = NONE) -
         changes: option -> value; a text is read as the type of the option's default.
 
     Raises:
-        UsageError: unknown method, preset or option, or a value of the wrong type.
+        UsageError: unknown method, preset or option, or a value of the wrong type or
+            out of its range.
     """
     _, kind = load_method(name)
     presets = find_method(name).presets
@@ -279,9 +281,11 @@ def read_value(key: str, value: Any, like: Any) -> Any:
     if isinstance(like, str):
         return str(value)
     try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise UsageError(f"Option '{key}' takes a number, but was given '{value}'.") from None
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UsageError(f"Option '{key}' takes a number, but was given '{value}'.")
     if isinstance(like, int):
         if number != int(number):
             raise UsageError(f"Option '{key}' takes a whole number, but was given '{value}'.")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pzsl.requests.described import OUTPUT, Described, described, option
 from pzsl.requests.extract import ENGINES, ON_ERROR, OWN, ExtractRequest
 from pzsl.requests.train import LABELS, TrainRequest
-from pzsl.requests.values import as_list, is_plain_name
+from pzsl.requests.values import as_list, is_number, is_plain_name, is_whole
 
 __all__ = [
     "ENGINES",
@@ -23,6 +23,8 @@ __all__ = [
     "TrainRequest",
     "as_list",
     "described",
+    "is_number",
     "is_plain_name",
+    "is_whole",
     "option",
 ]

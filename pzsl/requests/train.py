@@ -9,11 +9,16 @@ from typing import Any
 
 from pzsl.errors import UsageError
 from pzsl.requests.described import INPUT, MACHINE, MODEL, OUTPUT, option
-from pzsl.requests.values import is_plain_name
+from pzsl.requests.values import as_list, is_number, is_plain_name, is_whole
 
 LABELS = ("text", "attributes", "both")
 """What label embeddings can be made of."""
 GRID = "Grid"
+MOST_SEEDS = 10_000
+LAST_SEED = 2**32
+"""Seeds stay below it, so that every generator takes them."""
+MOST = 10**9
+"""Of any other number; more is a slip."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +58,31 @@ class TrainRequest:
         Raises:
             UsageError: the first of them.
         """
-        if self.seeds < 1:
-            raise UsageError(f"--seeds should be at least 1, not {self.seeds}.")
+        _check_whole("--seeds", self.seeds, 1, MOST_SEEDS)
+        _check_whole("--first-seed", self.first_seed, 0, LAST_SEED - MOST_SEEDS)
+        if self.workers is not None:
+            _check_whole("--workers", self.workers, 1, MOST)
+        for value in as_list(self.few_shot):
+            _check_number("--few-shot", value)
+            _check_whole("--few-shot", int(value) if value == int(value) else value, 0, MOST)
+        for name, values in (("--rate", self.rate), ("--eta", self.eta)):
+            for value in as_list(values):
+                _check_number(name, value)
+        _check_number("--memory", self.memory)
+        _check_number("--checkpoint-seconds", self.checkpoint_seconds)
         if self.name is not None and not is_plain_name(self.name):
             raise UsageError(
                 f"--name '{self.name}' should be a plain name; --runs says in which folder."
             )
         if self.labels not in LABELS:
             raise UsageError(f"--labels is one of {', '.join(LABELS)}, not '{self.labels}'.")
+
+
+def _check_whole(name: str, value: Any, low: int, high: int) -> None:
+    if not is_whole(value) or not low <= value <= high:
+        raise UsageError(f"{name} should be a whole number from {low} to {high:,}, not {value}.")
+
+
+def _check_number(name: str, value: Any) -> None:
+    if not is_number(value) or not 0 <= value <= MOST:
+        raise UsageError(f"{name} should be a number from 0 to {MOST:,}, not {value}.")

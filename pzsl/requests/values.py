@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from numbers import Integral, Real
 from pathlib import PurePath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Value = TypeVar("Value", str, float)
 
@@ -20,3 +22,13 @@ def is_plain_name(name: str) -> bool:
     """Whether a name names a folder right below another one: no path, no step up."""
     plain = not {"/", "\\", ":", "\0"} & set(name)
     return plain and name.strip() not in ("", ".", "..") and PurePath(name).name == name
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number; true and false are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number; true and false are none."""
+    return is_whole(value) or (isinstance(value, Real) and math.isfinite(value))

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from pzsl.device import resolve_device
-from pzsl.errors import UsageError
 from pzsl.progress import say
 from pzsl.requests import TrainRequest, as_list
 from pzsl.store import Cache, load_cache
 from pzsl.training.ambiguity import check_grid
-from pzsl.training.config import RunConfig, Source, expand, read_config, read_settings
+from pzsl.training.config import RunConfig, Source, expand
 from pzsl.training.features import MEMORY
 from pzsl.training.run import CHECKPOINT_SECONDS
+from pzsl.training.settings import read_config, read_settings
 from pzsl.training.sweep import run_sweep
 
 __all__ = ["RunConfig", "read_config", "read_settings", "train"]
@@ -106,14 +106,8 @@ def _grid(request: TrainRequest, source: Source) -> list[RunConfig]:
         range(request.first_seed, request.first_seed + request.seeds),
         request.labels,
         request.settings,
-        [_whole(number) for number in as_list(request.few_shot)],
+        [int(number) for number in as_list(request.few_shot)],
     )
-
-
-def _whole(shots: float) -> int:
-    if shots < 0 or shots != int(shots):
-        raise UsageError(f"--few-shot takes whole numbers from 0 on, not {shots:g}.")
-    return int(shots)
 
 
 def _encoder(data: Cache) -> str:

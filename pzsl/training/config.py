@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import tomllib
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pzsl import plugins
@@ -19,10 +17,6 @@ from pzsl.methods import METHODS, find_method, make_options
 
 RESULTS = 2
 """Raised whenever a change of the code changes the numbers that the same configuration gives."""
-SWEEP_KEYS = (
-    *("method", "preset", "noise", "rate", "eta", "few_shot", "seeds", "first_seed", "labels"),
-    *("set", "off"),
-)
 
 
 class Source(NamedTuple):
@@ -80,43 +74,6 @@ class RunConfig:
         """The configuration as plain values."""
         values = asdict(self)
         return {k: v for k, v in values.items() if v or k not in ("few_shot", "plugins")}
-
-
-def read_settings(texts: Sequence[str], off: Sequence[str] = ()) -> dict[str, Any]:
-    """Options from `name=value` texts, and names of parts to switch off.
-
-    Raises:
-        UsageError: a text without `=`.
-    """
-    settings: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--set takes name=value, but was given '{text}'.")
-        settings[name.strip()] = value.strip()
-    return settings | dict.fromkeys(off, False)
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a TOML file of sweep settings: the keys are the options of `pzsl train`.
-
-    `set` is a table of method options, `off` a list of parts to switch off.
-
-    Raises:
-        UsageError: no such file, no valid TOML, or an unknown key (the nearest is offered).
-    """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"Can't read the configuration {path}: {error.strerror}.") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is no valid TOML: {error}.") from None
-    for key in values:
-        if key not in SWEEP_KEYS:
-            raise UsageError(f"{path}: unknown key '{key}'.{nearest(key, list(SWEEP_KEYS))}")
-    if not isinstance(values.get("set", {}), dict):
-        raise UsageError(f"{path}: 'set' should be a table of options, [set].")
-    return values
 
 
 def options_of(methods: Sequence[str], preset: str, settings: Mapping[str, Any]) -> dict[str, Any]:

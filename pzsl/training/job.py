@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 from pzsl import plugins
-from pzsl.errors import UserError
+from pzsl.errors import UsageError, UserError
 from pzsl.files import write_json
 from pzsl.store import Cache, load_cache
 from pzsl.training.config import RunConfig
@@ -60,14 +60,14 @@ def work(job: Job) -> str | None:
 
     Raises:
         UserError: the cache was replaced, or a plugin is missing.
-        OSError, MemoryError: other runs would fail as well.
+        UsageError, OSError, MemoryError: other runs would fail as well.
     """
     plugins.enrol(job.config.plugins)
     cache = open_cache(job.cache, job.config.cache_hash)
     how = torch.device(job.device), job.checkpoint_seconds, job.memory
     try:
         execute(cache, job.config, Path(job.folder), *how)
-    except (OSError, MemoryError):
+    except (UsageError, OSError, MemoryError):
         raise
     except UserError as error:
         return _fail(Path(job.folder), str(error))

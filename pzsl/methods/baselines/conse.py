@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pzsl.errors import UsageError
-from pzsl.methods.core import AdaptedOptions, Method, Problem
+from pzsl.methods.core import AdaptedOptions, Method, Problem, counting
 from pzsl.methods.registry import load_method, make_options
 
 
@@ -26,8 +26,21 @@ class ConseOptions(AdaptedOptions):
     """
 
     classifier: str = "proden"
-    top: int = 10
+    top: int = counting(10, 1)
     centre: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a classifier that is none.
+
+        Raises:
+            UsageError: `conse` itself, or an unknown method.
+        """
+        super().__post_init__()
+        if self.classifier == "conse":
+            raise UsageError(
+                "conse needs another method as its classifier, such as proden or clip."
+            )
+        load_method(self.classifier)
 
 
 class Conse(Method):
@@ -42,10 +55,6 @@ class Conse(Method):
 
     def __init__(self, problem: Problem, options: ConseOptions, generator: torch.Generator) -> None:
         super().__init__(problem, options, generator)
-        if options.classifier == "conse":
-            raise UsageError(
-                "conse needs another method as its classifier, such as proden or clip."
-            )
         kind, known = load_method(options.classifier)
         names = {field.name for field in fields(known)} & {f.name for f in fields(AdaptedOptions)}
         shared: dict[str, Any] = {name: getattr(options, name) for name in names}

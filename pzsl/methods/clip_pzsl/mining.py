@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pzsl.errors import UsageError, nearest
-from pzsl.methods.core import OUTSIDE, CandidateEntries, Options, Problem
+from pzsl.errors import UsageError
+from pzsl.methods.core import OUTSIDE, CandidateEntries, Options, Problem, counting, one_of
 from pzsl.models.mining_block import Parts, SemanticMiningBlock
 
 Adapt = Callable[[Tensor], Tensor]
@@ -33,20 +33,16 @@ class MiningOptions(Options):
     k_means: bool = False
     self_attention: bool = False
     feed_forward: bool = False
-    layers: int = 2
-    unseen_points: str = "none"
+    layers: int = counting(2, 1, 64)
+    unseen_points: str = one_of("none", POINTS)
 
     def __post_init__(self) -> None:
-        """Refuse what unseen labels can't attend to.
+        """Refuse what lies outside its range, and what unseen labels can't attend to.
 
         Raises:
-            UsageError: an unknown word, or centroids without the block.
+            UsageError: such an option, or centroids without the block.
         """
-        if self.unseen_points not in POINTS:
-            raise UsageError(
-                f"unseen_points is {', '.join(POINTS)}, not '{self.unseen_points}'."
-                f"{nearest(self.unseen_points, POINTS)}"
-            )
+        super().__post_init__()
         if self.unseen_points == "centroids" and not self.mining:
             raise UsageError(
                 "unseen_points=centroids needs the mining block: add --set k_means=on, or "

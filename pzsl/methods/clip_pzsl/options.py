@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pzsl.methods.clip_pzsl.mining import MiningOptions
-from pzsl.methods.core import AdaptedOptions
+from pzsl.methods.core import AdaptedOptions, within
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
 
     noise_model: bool = True
     progressive: bool = True
-    momentum: float = 0.5
+    momentum: float = within(0.5, 0, 1)
     left_out: bool = True
-    left_out_share: float = 0.08
+    left_out_share: float = within(0.08, 0)
     prototypes: bool = True
-    prototype_share: float = 0.06
-    unseen_strength: float = 0.5
+    prototype_share: float = within(0.06, 0)
+    unseen_strength: float = within(0.5, 0)
     whiten: bool = True
-    hubness: float = 0.3
+    hubness: float = within(0.3, 0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pzsl.errors import UsageError, nearest
-from pzsl.methods.core import AdaptedOptions, Problem
+from pzsl.errors import UsageError
+from pzsl.methods.core import AdaptedOptions, Problem, counting, one_of, within
 
 HEADS = ("cosine", "linear")
 OPTIMIZERS = ("adamw", "sgd")
@@ -41,49 +41,42 @@ class CoRegOptions(AdaptedOptions):
         weak_noise, strong_noise, mask: of augmented features, where no views are cached.
     """
 
-    head: str = "cosine"
-    optimizer: str = "adamw"
-    warm_up: int = 1
-    ramp_up: int = 2
-    late: int = 2
+    head: str = one_of("cosine", HEADS)
+    optimizer: str = one_of("adamw", OPTIMIZERS)
+    warm_up: int = counting(1)
+    ramp_up: int = counting(2)
+    late: int = counting(2)
     distribution_alignment: bool = True
-    prior: float = 0.0
+    prior: float = within(0.0, 0)
     co_pseudo_labels: bool = True
     unlabelled: bool = True
-    unlabelled_weight: float = 1.0
-    sharpening: float = 0.5
-    learn_from: str = "auto"
+    unlabelled_weight: float = within(1.0, 0)
+    sharpening: float = within(0.5, 0, above=True)
+    learn_from: str = one_of("auto", LEARN_FROM)
     mixup: bool = False
-    mixup_alpha: int = 4
+    mixup_alpha: int = counting(4, 1, 1000)
     prototype_alignment: bool = True
-    prototype_weight: float = 0.1
-    prototype_temperature: float = 0.3
-    prototype_momentum: float = 0.99
+    prototype_weight: float = within(0.1, 0)
+    prototype_temperature: float = within(0.3, 0, above=True)
+    prototype_momentum: float = within(0.99, 0, 1)
     contrast: bool = True
     noisy_contrast: bool = True
-    contrast_weight: float = 0.1
-    temperature: float = 0.07
-    dimension: int = 128
-    queue: int = 1024
-    key_momentum: float = 0.99
-    weak_noise: float = 0.1
-    strong_noise: float = 0.25
-    mask: float = 0.02
+    contrast_weight: float = within(0.1, 0)
+    temperature: float = within(0.07, 0, above=True)
+    dimension: int = counting(128, 1, 1 << 16)
+    queue: int = counting(1024, 0, 1 << 24)
+    key_momentum: float = within(0.99, 0, 1)
+    weak_noise: float = within(0.1, 0)
+    strong_noise: float = within(0.25, 0)
+    mask: float = within(0.02, 0, 1, below=True)
 
 
 def check_options(problem: Problem, options: CoRegOptions) -> None:
-    """Refuse names that are none, and a head that can't do what is asked.
+    """Refuse a head that can't do what is asked.
 
     Raises:
-        UsageError: unknown head, optimiser or kind of view; a linear head where classes are unseen.
+        UsageError: a linear head where classes are unseen.
     """
-    for name, value, known in (
-        ("head", options.head, HEADS),
-        ("optimizer", options.optimizer, OPTIMIZERS),
-        ("learn_from", options.learn_from, LEARN_FROM),
-    ):
-        if value not in known:
-            raise UsageError(f"co-reg: unknown {name} '{value}'.{nearest(value, [*known])}")
     if options.head == "linear" and len(problem.unseen):
         raise UsageError(
             f"co-reg: a linear head can't score the {len(problem.unseen)} unseen classes: "

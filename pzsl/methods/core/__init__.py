@@ -5,6 +5,7 @@ from __future__ import annotations
 from pzsl.methods.core.adapted import AdaptedMethod, AdaptedOptions, entries_softmax, masked_softmax
 from pzsl.methods.core.candidate_entries import OUTSIDE, BatchEntries, CandidateEntries
 from pzsl.methods.core.method import KEPT, Blocks, Method, Options, Problem
+from pzsl.methods.core.ranges import counting, one_of, within
 from pzsl.methods.core.views import Views, mixing_shares, perturb
 
 __all__ = [
@@ -19,8 +20,11 @@ __all__ = [
     "Options",
     "Problem",
     "Views",
+    "counting",
     "entries_softmax",
     "masked_softmax",
     "mixing_shares",
+    "one_of",
     "perturb",
+    "within",
 ]

@@ -11,6 +11,7 @@ from pzsl.losses.partial import alignment
 from pzsl.losses.ragged import row_softmax
 from pzsl.methods.core.candidate_entries import BatchEntries, CandidateEntries
 from pzsl.methods.core.method import Method, Options, Problem
+from pzsl.methods.core.ranges import counting, within
 from pzsl.models.adapter import LowRankAdapter
 from pzsl.models.factored import adapted_logits
 
@@ -28,8 +29,8 @@ class AdaptedOptions(Options):
 
     image_adapter: bool = True
     label_adapter: bool = True
-    rank: int = 32
-    alignment: float = 0.2
+    rank: int = counting(32, 1, 1 << 16)
+    alignment: float = within(0.2, 0)
 
 
 class AdaptedMethod(Method):

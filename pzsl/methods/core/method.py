@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pzsl.methods.core.candidate_entries import CandidateEntries
+from pzsl.methods.core.ranges import check_ranges, counting, within
 
 Blocks = Callable[[], Iterable[Tensor]]
 """Begins a pass over all images that are to be classified, in blocks (n, D)."""
@@ -72,13 +73,21 @@ class Options:
         fold_share: share of the epochs that a fold is trained for; `min_steps` is kept.
     """
 
-    epochs: int = 10
-    min_steps: int = 60
-    batch_size: int = 512
-    lr: float = 1e-3
-    weight_decay: float = 0.01
+    epochs: int = counting(10)
+    min_steps: int = counting(60)
+    batch_size: int = counting(512, 1)
+    lr: float = within(1e-3, 0)
+    weight_decay: float = within(0.01, 0)
     calibrate: bool = True
-    fold_share: float = 0.5
+    fold_share: float = within(0.5, 0, 1, above=True)
+
+    def __post_init__(self) -> None:
+        """Hold each option against its range.
+
+        Raises:
+            UsageError: one lies outside.
+        """
+        check_ranges(self)
 
 
 class Method(nn.Module):

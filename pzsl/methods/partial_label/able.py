@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pzsl.losses.contrastive import ambiguity_pairs, contrastive_loss
+from pzsl.methods.core import within
 from pzsl.methods.partial_label.contrastive import ContrastiveMethod, ContrastiveOptions
 from pzsl.methods.partial_label.partial_method import Batch
 
@@ -16,7 +17,7 @@ from pzsl.methods.partial_label.partial_method import Batch
 class AbleOptions(ContrastiveOptions):
     """Options of ABLE; its contrastive loss has weight one."""
 
-    contrast: float = 1.0
+    contrast: float = within(1.0, 0)
 
 
 class Able(ContrastiveMethod):

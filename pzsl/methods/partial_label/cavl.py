@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from pzsl.losses.cavl import class_activation_values
-from pzsl.methods.core import AdaptedOptions
+from pzsl.methods.core import AdaptedOptions, within
 from pzsl.methods.partial_label.partial_method import Batch, PartialMethod
 
 
@@ -20,7 +20,7 @@ class CavlOptions(AdaptedOptions):
         warm_up: share of the epochs with uniform weights.
     """
 
-    warm_up: float = 0.1
+    warm_up: float = within(0.1, 0, 1)
 
 
 class Cavl(PartialMethod):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pzsl.methods.core import AdaptedOptions, Problem, perturb
+from pzsl.methods.core import AdaptedOptions, Problem, counting, perturb, within
 from pzsl.methods.partial_label.partial_method import Batch, PartialMethod
 from pzsl.models.unit import unit
 
@@ -25,11 +25,11 @@ class ContrastiveOptions(AdaptedOptions):
         mask: share of its coordinates that is set to zero.
     """
 
-    contrast: float = 0.5
-    temperature: float = 0.07
-    dimension: int = 128
-    noise: float = 0.5
-    mask: float = 0.1
+    contrast: float = within(0.5, 0)
+    temperature: float = within(0.07, 0, above=True)
+    dimension: int = counting(128, 1, 1 << 16)
+    noise: float = within(0.5, 0)
+    mask: float = within(0.1, 0, 1, below=True)
 
 
 class ContrastiveMethod(PartialMethod):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pzsl.errors import UsageError, nearest
 from pzsl.losses.lws import (
     leveraged_weighted_loss,
     leveraged_weights,
@@ -16,7 +15,7 @@ from pzsl.losses.lws import (
     logistic_loss,
     sigmoid_loss,
 )
-from pzsl.methods.core import AdaptedOptions, Problem
+from pzsl.methods.core import AdaptedOptions, one_of, within
 from pzsl.methods.partial_label.partial_method import Batch
 from pzsl.methods.partial_label.rc import Rc
 
@@ -40,9 +39,9 @@ class LwsOptions(AdaptedOptions):
             mean over the seen classes (`mean`), or as they are (`none`).
     """
 
-    beta: float = 1.0
-    psi: str = "sigmoid"
-    centre: str = "odds"
+    beta: float = within(1.0, 0)
+    psi: str = one_of("sigmoid", [*LOSSES])
+    centre: str = one_of("odds", [*CENTRES])
 
 
 class Lws(Rc):
@@ -56,15 +55,6 @@ class Lws(Rc):
     """
 
     options: LwsOptions
-
-    def __init__(self, problem: Problem, options: LwsOptions, generator: torch.Generator) -> None:
-        for name, value, known in (
-            ("psi", options.psi, LOSSES),
-            ("centre", options.centre, CENTRES),
-        ):
-            if value not in known:
-                raise UsageError(f"lws: unknown {name} '{value}'.{nearest(value, [*known])}")
-        super().__init__(problem, options, generator)
 
     def partial_loss(self, batch: Batch) -> Tensor:
         """The leveraged weighted loss."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pzsl.losses.contrastive import contrastive_loss, share_equally
 from pzsl.losses.pico import move_prototypes
-from pzsl.methods.core import Problem
+from pzsl.methods.core import Problem, counting, within
 from pzsl.methods.partial_label.contrastive import ContrastiveMethod, ContrastiveOptions
 from pzsl.methods.partial_label.partial_method import Batch
 from pzsl.models.frozen import frozen_copy
@@ -32,12 +32,12 @@ class PicoOptions(ContrastiveOptions):
         queue: how many earlier keys are contrasted with.
     """
 
-    warm_up: float = 0.1
-    first_phi: float = 0.8
-    last_phi: float = 0.5
-    prototype_momentum: float = 0.9
-    key_momentum: float = 0.99
-    queue: int = 512
+    warm_up: float = within(0.1, 0, 1)
+    first_phi: float = within(0.8, 0, 1)
+    last_phi: float = within(0.5, 0, 1)
+    prototype_momentum: float = within(0.9, 0, 1)
+    key_momentum: float = within(0.99, 0, 1)
+    queue: int = counting(512, 0, 1 << 24)
 
 
 class Pico(ContrastiveMethod):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pzsl.losses.pop import purify
-from pzsl.methods.core import OUTSIDE, AdaptedOptions, Problem
+from pzsl.methods.core import OUTSIDE, AdaptedOptions, Problem, counting, within
 from pzsl.methods.partial_label.partial_method import PartialMethod
 
 LARGEST_THETA = 0.4
@@ -26,10 +26,10 @@ class PopOptions(AdaptedOptions):
         growth: factor of theta from one purification to the next, up to 0.4.
     """
 
-    warm_up: float = 0.2
-    purifications: int = 4
-    theta: float = 1e-3
-    growth: float = 2.0
+    warm_up: float = within(0.2, 0, 1)
+    purifications: int = counting(4)
+    theta: float = within(1e-3, 0, 1)
+    growth: float = within(2.0, 0, above=True)
 
 
 class Pop(PartialMethod):

@@ -1,0 +1,77 @@
+"""The range of each option, beside its default: `rank: int = within(32, 1, 4096)`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from pzsl.errors import UsageError, nearest
+
+LARGEST = 10**9
+"""Of any option that counts something; more is a slip."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`; `above`: low itself is none of them; `below`: nor is high."""
+
+    low: float
+    high: float
+    above: bool = False
+    below: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether a number lies in it; NaN and infinity never do."""
+        over = value > self.low if self.above else value >= self.low
+        under = value < self.high if self.below else value <= self.high
+        return math.isfinite(value) and over and under
+
+    def __str__(self) -> str:
+        start = f"above {self.low:g}" if self.above else f"at least {self.low:g}"
+        if self.high == math.inf:
+            return start
+        return f"{start} and {'below' if self.below else 'at most'} {self.high:,g}"
+
+
+def within(
+    default: float, low: float, high: float = math.inf, *, above: bool = False, below: bool = False
+) -> Any:
+    """A number as an option of a dataclass, with the range that is allowed.
+
+    Args:
+        default: what it is where nobody says.
+        low, high: the range. above, below: without `low`, without `high` itself.
+    """
+    return field(default=default, metadata={"range": Range(low, high, above, below)})
+
+
+def counting(default: int, low: int = 0, high: int = LARGEST) -> Any:
+    """A whole number as an option of a dataclass."""
+    return field(default=default, metadata={"range": Range(low, high)})
+
+
+def one_of(default: str, known: Sequence[str]) -> Any:
+    """A word as an option of a dataclass, with the words that are known."""
+    return field(default=default, metadata={"known": tuple(known)})
+
+
+def check_ranges(options: Any) -> None:
+    """Hold each option against its range.
+
+    Raises:
+        UsageError: one lies outside; the line names the range, or the words that are known.
+    """
+    for option in fields(options):
+        value, name = getattr(options, option.name), option.name
+        allowed, known = option.metadata.get("range"), option.metadata.get("known")
+        if allowed is not None and not (_is_number(value) and allowed.holds(value)):
+            raise UsageError(f"Option '{name}' should be {allowed}, not {value}.")
+        if known is not None and value not in known:
+            hint = nearest(str(value), list(known))
+            raise UsageError(f"Option '{name}' is unknown as '{value}'.{hint}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,86 @@
+"""Settings of a sweep as text or TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pzsl.errors import UsageError, nearest
+from pzsl.requests import is_number, is_whole
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """One value of a kind, or a list of them; a text may hold several, comma-separated."""
+    return lambda value: all(
+        kind(each) or _is_text(each) for each in (value if isinstance(value, list) else [value])
+    )
+
+
+def _are_settings(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(each, bool) or _is_text(each) or is_number(each) for each in value.values()
+    )
+
+
+TEXTS = _are(_is_text), "a text or a list of texts"
+NUMBERS = _are(is_number), "a number or a list of numbers"
+WHOLE = is_whole, "a whole number"
+KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "method": TEXTS,
+    "preset": TEXTS,
+    "noise": TEXTS,
+    "rate": NUMBERS,
+    "eta": NUMBERS,
+    "few_shot": NUMBERS,
+    "seeds": WHOLE,
+    "first_seed": WHOLE,
+    "labels": (_is_text, "a text"),
+    "set": (_are_settings, "a table of options, [set], each on or off, a number or a text"),
+    "off": TEXTS,
+}
+"""What a TOML file of settings may hold: key -> whether a value is right, and what is."""
+
+
+def read_settings(texts: Sequence[str], off: Sequence[str] = ()) -> dict[str, Any]:
+    """Options from `name=value` texts, and names of parts to switch off.
+
+    Raises:
+        UsageError: a text without `=`.
+    """
+    settings: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set takes name=value, but was given '{text}'.")
+        settings[name.strip()] = value.strip()
+    return settings | dict.fromkeys(off, False)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a TOML file of sweep settings: the keys are the options of `pzsl train`.
+
+    `set` is a table of method options, `off` a list of parts to switch off.
+
+    Raises:
+        UsageError: no such file, no valid TOML, an unknown key (the nearest is offered), or a value
+            of another type.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"Can't read the configuration {path}: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is no valid TOML: {error}.") from None
+    for key, value in values.items():
+        if key not in KINDS:
+            raise UsageError(f"{path}: unknown key '{key}'.{nearest(key, list(KINDS))}")
+        fits, kind = KINDS[key]
+        if not fits(value):
+            raise UsageError(f"{path}: '{key}' should be {kind}, not {str(value)[:60]}.")
+    return values
