@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pzsl.methods.core import TrainingFeatures
 from pzsl.store.hdf5 import release
 
 MEMORY = 2.0
@@ -24,7 +25,7 @@ BLOCK = 1 << 16
 
 
 class StoredRows:
-    """Rows of an array in a file that act as a tensor does, as far as methods ask for it.
+    """`TrainingFeatures` that are read from a file in blocks.
 
     They are read, not mapped: pages of a map count as memory of the process. The runs that were
     read last are kept; rows in the order of `shuffled` are read once.
@@ -128,11 +129,11 @@ def _part(key: Tensor | tuple[Tensor, Tensor], rows: Tensor) -> Any:
 
 def load_rows(
     array: NDArray[np.float32], rows: NDArray[np.int64], device: torch.device, memory: float
-) -> Tensor:
+) -> TrainingFeatures:
     """Rows of an array as a tensor, or as `StoredRows` where they take more than `memory` GiB."""
     size = len(rows) * (array.nbytes // max(len(array), 1))
     if size > memory * 2**30 and isinstance(array, np.memmap):
-        return cast(Tensor, StoredRows(array, rows, device))  # acts alike in all that is asked
+        return StoredRows(array, rows, device)
     held = torch.empty(len(rows), *array.shape[1:], device=device)
     for start in range(0, len(rows), BLOCK):
         block = np.array(array[rows[start : start + BLOCK]], dtype=np.float32)
@@ -141,8 +142,8 @@ def load_rows(
     return held
 
 
-def choose_rows(images: Tensor, rows: Tensor) -> Tensor:
+def choose_rows(images: TrainingFeatures, rows: Tensor) -> TrainingFeatures:
     """Some training rows (n,), ascending, of a tensor or of `StoredRows`."""
     if isinstance(images, StoredRows):
-        return cast(Tensor, images.subset(rows))
+        return images.subset(rows)
     return images[rows]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pzsl.errors import UserError
-from pzsl.methods.core import Method
+from pzsl.methods.core import Method, TrainingFeatures
 from pzsl.training.features import StoredRows
 from pzsl.training.optimizer import OPTIMIZERS, Optimizer
 
@@ -24,7 +24,7 @@ def epoch_generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed * 1_000_003 + epoch + 1) % 2**63)
 
 
-def batches(images: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+def batches(images: TrainingFeatures, size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """A random order of all images in batches as equal as can be, none above `size`."""
     if isinstance(images, StoredRows):
         order = images.shuffled(generator)
@@ -94,7 +94,7 @@ def _epoch(method: Method, optimizer: Optimizer, seed: int, epoch: int) -> float
     per_epoch = -(-len(images) // options.batch_size)
     generator = epoch_generator(seed, epoch)
     method.begin_epoch(epoch, generator)
-    total = images.new_zeros(())
+    total = torch.zeros((), device=images.device)
     for number, rows in enumerate(batches(images, options.batch_size, generator)):
         batch = rows.to(images.device)
         rate = learning_rate(options.lr, epoch * per_epoch + number, method.epochs * per_epoch)

@@ -14,7 +14,7 @@ from pzsl.candidates import statistics
 from pzsl.errors import UserError
 from pzsl.evaluation import Metrics, Summary, evaluate_summary, summarise
 from pzsl.methods import find_method
-from pzsl.methods.core import CandidateEntries, Method, Problem
+from pzsl.methods.core import CandidateEntries, Method, Problem, TrainingFeatures
 from pzsl.store import Cache
 from pzsl.store.hdf5 import release
 from pzsl.training.ambiguity import (
@@ -88,7 +88,7 @@ def make_task(
 
 
 @lru_cache(maxsize=1)
-def training_images(cache: Cache, device: torch.device, memory: float) -> torch.Tensor:
+def training_images(cache: Cache, device: torch.device, memory: float) -> TrainingFeatures:
     """The training images of a cache, shared by all runs of a process."""
     return load_rows(cache.images, training_rows(cache), device, memory)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pzsl.methods.core.adapted import AdaptedMethod, AdaptedOptions, entries_softmax, masked_softmax
 from pzsl.methods.core.candidate_entries import OUTSIDE, BatchEntries, CandidateEntries
+from pzsl.methods.core.features import TrainingFeatures
 from pzsl.methods.core.method import KEPT, Blocks, Method, Options, Problem
 from pzsl.methods.core.ranges import counting, one_of, within
 from pzsl.methods.core.views import Views, mixing_shares, perturb
@@ -19,6 +20,7 @@ __all__ = [
     "Method",
     "Options",
     "Problem",
+    "TrainingFeatures",
     "Views",
     "counting",
     "entries_softmax",

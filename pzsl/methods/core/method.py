@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pzsl.methods.core.candidate_entries import CandidateEntries
+from pzsl.methods.core.features import TrainingFeatures
 from pzsl.methods.core.ranges import check_ranges, counting, within
 
 Blocks = Callable[[], Iterable[Tensor]]
@@ -24,8 +25,7 @@ class Problem:
     """All that a method may see: training images, their candidates, label embeddings.
 
     Attributes:
-        images: (N, D) unit training images: a tensor, or rows of a file that act as one does when
-            it is asked for some rows, its shape and its device.
+        images: (N, D) unit training images: a tensor, or rows that are read from a file.
         candidates: candidate labels as columns of `seen` (0..K-1), ragged.
         seen: (K, D) unit label embeddings of the seen classes.
         unseen: (U, D) of the unseen ones; names only, no image of them is here.
@@ -38,12 +38,12 @@ class Problem:
             there are none.
     """
 
-    images: Tensor
+    images: TrainingFeatures
     candidates: CandidateEntries
     seen: Tensor
     unseen: Tensor
     scale: float = 100.0
-    views: Tensor | None = None
+    views: TrainingFeatures | None = None
     view_kinds: tuple[str, ...] = ()
     truth: Tensor | None = None
     labelled: Tensor | None = None
