@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from pzsl.bench.accuracy import bench_accuracy
 from pzsl.errors import UsageError, nearest
 
 
@@ -55,4 +56,4 @@ def bench(parts: Sequence[str] = (), quick: bool = False) -> dict[str, dict[str,
     return results
 
 
-__all__ = ["PARTS", "Part", "bench"]
+__all__ = ["PARTS", "Part", "bench", "bench_accuracy"]

@@ -1,0 +1,198 @@
+"""`pzsl bench accuracy`: the default beside frozen CLIP, on main settings and on small problems."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pzsl.bench.problems import Made, arrays, draw, only_training, recipes, resplit
+from pzsl.errors import UsageError
+from pzsl.exchange import import_any
+from pzsl.extraction import zero_shot
+from pzsl.store import Cache, load_cache
+from pzsl.training import train
+
+TABLES = ("small", "main")
+SMALL_NOISES = ("uniform:0.1", "uniform:0.3", "uniform:0.7", "noisy:0.3", "instance:0.3", "uss")
+MAIN_NOISES = (
+    *("uniform:0.1", "uniform:0.3", "uniform:0.5", "uniform:0.7"),
+    *("noisy:0.5", "instance:0.3"),
+)
+SMALL_SEEDS, MAIN_SEEDS, RESPLITS = 3, 5, 2
+CELL, RUN = 0.3, 1.0
+"""H that a mean over seeds, and a single run, may lie below frozen CLIP."""
+
+
+class Problem(NamedTuple):
+    """A problem in a file.
+
+    Attributes:
+        name: of the problem. seed: that it was drawn with, and of its runs. seeds: of its runs.
+        cache: the file.
+        frozen: H of frozen CLIP.
+        image: the most that one test image can change H by.
+    """
+
+    name: str
+    seed: int
+    seeds: int
+    cache: Path
+    frozen: float
+    image: float
+
+
+def bench_accuracy(
+    caches: Sequence[str | Path],
+    tables: Sequence[str] = TABLES,
+    runs: str | Path = "runs/bench-accuracy",
+    seeds: int | None = None,
+    noises: Sequence[str] = (),
+    development: bool = False,
+    workers: int | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Train the default on problems made of caches, and compare H with frozen CLIP's.
+
+    Args:
+        caches: with labels of all their images.
+        tables: `small`: problems of few images or classes, each seed another draw; `main`: the
+            cache as it is and two other class splits.
+        runs: folder of the problems' caches and all run records; finished runs are not done again.
+        seeds: of each cell; 3 for `small` and 5 for `main` when None.
+        noises: kinds of noise, each with its rate; those of the table when none is named.
+        development: make small problems of training images of seen classes alone.
+        workers: processes; one per core when None.
+
+    Returns:
+        Of each table its `rows`, one a cell, and a `summary`.
+
+    Raises:
+        UsageError: no cache, or an unknown table. UserError: a cache is not as it should be.
+    """
+    if not caches:
+        raise UsageError("The bench of accuracy needs caches: name some with --cache.")
+    for table in tables:
+        if table not in TABLES:
+            raise UsageError(f"--tables takes {' or '.join(TABLES)}, not '{table}'.")
+    results = {}
+    for table in tables:
+        small = table == "small"
+        count = seeds or (SMALL_SEEDS if small else MAIN_SEEDS)
+        folder = Path(runs) / ("development" if small and development else table)
+        problems: list[Problem] = []
+        for path in caches:
+            cache = load_cache(path)
+            if small:
+                cache = only_training(cache) if development else cache
+                problems += small_problems(Path(path).stem, cache, folder, count)
+            else:
+                problems += main_problems(Path(path).stem, cache, folder, count)
+        rows = _cells(problems, noises or (SMALL_NOISES if small else MAIN_NOISES), folder, workers)
+        results[table] = {"rows": rows, "summary": summary(rows)}
+    return results
+
+
+def small_problems(name: str, cache: Cache, folder: Path, seeds: int) -> list[Problem]:
+    """Every small problem of a cache, drawn once for each seed."""
+    return [
+        _problem(f"{name}: {recipe.name}", seed, 1, cache, draw(cache, recipe, seed), folder)
+        for recipe in recipes(cache)
+        for seed in range(seeds)
+    ]
+
+
+def main_problems(name: str, cache: Cache, folder: Path, seeds: int) -> list[Problem]:
+    """A cache as it is (split 0), and with its classes and images divided anew."""
+    whole = _opened(f"{name}: split 0", 0, seeds, cache.path)
+    others = [
+        _problem(f"{name}: split {split}", 0, seeds, cache, resplit(cache, split), folder)
+        for split in range(1, RESPLITS + 1)
+    ]
+    return [whole, *others]
+
+
+def _problem(name: str, seed: int, seeds: int, cache: Cache, made: Made, folder: Path) -> Problem:
+    """Put a problem into a cache of its own, where it is not there yet."""
+    stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + f"-{seed}"
+    out = folder / "caches" / f"{stem}.h5"
+    if not out.is_file():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        source = out.with_suffix(".npz")
+        np.savez(source, **arrays(cache, made, stem), allow_pickle=False)
+        import_any(source, out, normalise=True)
+        source.unlink()
+    return _opened(name, seed, seeds, out)
+
+
+def _opened(name: str, seed: int, seeds: int, path: Path) -> Problem:
+    cache = load_cache(path)
+    test = cache.splits != "trainval"
+    images = np.bincount(cache.labels[test], minlength=len(cache.classes))
+    score = zero_shot(cache)
+    s, u = (float(score[side] or 0.0) for side in ("S", "U"))
+    worth = 0.0
+    for classes, other in ((cache.seen, u), (~cache.seen, s)):
+        fewest = images[classes & (images > 0)].min()
+        part = 100 / (fewest * (classes & (images > 0)).sum())
+        worth = max(worth, 2 * part * (other / max(s + u, 1.0)) ** 2)
+    return Problem(name, seed, seeds, path, float(score["H"] or 0.0), worth)
+
+
+def _cells(
+    problems: Sequence[Problem], noises: Sequence[str], folder: Path, workers: int | None
+) -> list[dict[str, Any]]:
+    """Train on every problem under every noise; one row for each name and noise."""
+    found: dict[tuple[str, str], list[tuple[Problem, dict[str, Any]]]] = {}
+    for problem in problems:
+        done = train(
+            problem.cache,
+            noise=noises,
+            seeds=problem.seeds,
+            first_seed=problem.seed,
+            runs=folder / "runs",
+            workers=workers,
+        )
+        for run in done["runs"]:
+            noise = run["noise"] if run["rate"] is None else f"{run['noise']}:{run['rate']:g}"
+            found.setdefault((problem.name, noise), []).append((problem, run))
+    return [_row(name, noise, runs) for (name, noise), runs in found.items()]
+
+
+def _row(name: str, noise: str, runs: list[tuple[Problem, dict[str, Any]]]) -> dict[str, Any]:
+    h = [run["H"] for _, run in runs]
+    gains = [run["H"] - problem.frozen for problem, run in runs]
+    short = [
+        min(0.0, gain + max(RUN, problem.image))
+        for (problem, _), gain in zip(runs, gains, strict=True)
+    ]
+    return {
+        "problem": name,
+        "noise": noise,
+        "runs": len(runs),
+        "frozen": mean(problem.frozen for problem, _ in runs),
+        "H": mean(h),
+        "deviation": stdev(h) if len(h) > 1 else None,
+        "gain": mean(gains),
+        "worst": min(gains),
+        "image": max(problem.image for problem, _ in runs),
+        "harmed_runs": sum(each < 0 for each in short),
+        "labels": mean(run["disambiguation"] for _, run in runs),
+    }
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the cells say together: how many there are, and how many are below frozen CLIP."""
+    below = [row for row in rows if row["gain"] < -CELL]
+    return {
+        "cells": len(rows),
+        "problems": len({row["problem"] for row in rows}),
+        "runs": sum(row["runs"] for row in rows),
+        "mean gain": mean(row["gain"] for row in rows),
+        "worst cell": min(row["gain"] for row in rows),
+        f"cells more than {CELL:g} below frozen CLIP": len(below),
+        f"runs more than {RUN:g} (and one test image) below": sum(r["harmed_runs"] for r in rows),
+    }
