@@ -28,6 +28,7 @@ from pzsl.reports.groups import rows_of
 from pzsl.reports.pictures import pictures_of
 from pzsl.reports.provenance import command_of
 from pzsl.reports.records import Run, read_runs
+from pzsl.sweeps import write_plan
 from pzsl.training.config import Source, expand
 from pzsl.training.settings import read_settings
 
@@ -194,6 +195,12 @@ def test_unfinished_runs_are_counted_not_reported(runs, make):
     result = make()
     assert (result["finished"], result["unfinished"]) == (1, 1)
     assert result["waiting"] == ["sweep/begun"]
+
+
+def test_planned_runs_that_nobody_has_begun_are_unfinished(runs, make):
+    write_run(runs / "sun", "cc-0", {"method": "cc"})
+    write_plan(runs / "sun", dict.fromkeys(("cc-0", "cc-1"), ("cc", "default")))
+    assert make()["waiting"] == ["sun/cc-1"]
 
 
 def test_failed_runs_are_counted_and_named_with_their_reason(runs, make, tmp_path):

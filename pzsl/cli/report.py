@@ -36,6 +36,9 @@ def report(
     images: Annotated[
         Path | None, typer.Option(help="Folder of the training images, to show a few of them.")
     ] = None,
+    compare: Annotated[
+        Path | None, typer.Option(help="Folder of another sweep, to be compared with this one.")
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Follow a sweep until it ends, then report.")
     ] = False,
@@ -56,6 +59,7 @@ def report(
         metrics=words(metrics),
         precision=precision,
         images=images,
+        compare=compare,
     )
     for warning in result["warnings"]:
         say(f"Warning: {warning}")

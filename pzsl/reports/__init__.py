@@ -18,8 +18,9 @@ from pzsl.reports.markdown import markdown
 from pzsl.reports.plain import plain
 from pzsl.reports.provenance import add_commands, missing_runs
 from pzsl.reports.records import Records, Run, read_runs
-from pzsl.reports.sheets import runs_csv, table_csv
-from pzsl.reports.tables import LAYOUTS, View, all_tables
+from pzsl.reports.sheets import compare_csv, runs_csv, table_csv
+from pzsl.reports.tables import LAYOUTS, View, all_tables, compared_tables
+from pzsl.reports.two_sweeps import compare_sweeps, verdict_text
 from pzsl.reports.wording import EXTRAS, SCORES, sections
 
 FORMATS = ("html", "md", "latex", "csv", "svg", "png")
@@ -42,6 +43,7 @@ def report(
     metrics: Sequence[str] = (),
     precision: int = 2,
     images: str | Path | None = None,
+    compare: str | Path | None = None,
 ) -> dict[str, Any]:
     """Summarise every finished run below a folder.
 
@@ -56,20 +58,21 @@ def report(
         metrics: the columns; all in the layout `settings`, H in the others.
         precision: digits after the point, 0 to 6.
         images: folder of the training images; the page then shows a few of them.
+        compare: folder of another sweep, whose rows are compared with those of this one.
 
     Returns:
         `rows`: one dict for each data set, method and setting, with `n`, and `_mean` and `_std`
         (ddof = 1; None for one seed) of each metric, a `_mark` as `add_marks` tells, and with a
         baseline the differences that `add_differences` tells; `standings` over all data sets and
-        settings; `text`: the tables for a terminal; `files`: what was written; `finished` and
-        `unfinished` runs as numbers; `waiting`: folders of the latter; `failed`: path and reason
-        of each failed run; `missing`: seeds that others of a setting have; `warnings`: one line
-        for each record that was left out or mixed.
+        settings; `compared`: rows of `compare_sweeps`; `text`: the tables for a terminal;
+        `files`: what was written; `finished` and `unfinished` runs as numbers; `waiting`: folders
+        of the latter; `failed`: path and reason of each failed run; `missing`: seeds that others
+        of a setting have; `warnings`: one line for each record that was left out or mixed.
 
     Raises:
         UsageError: an unknown format, layout or metric, a precision out of range, or a baseline
             that no row or several rows are named.
-        UserError: no finished run.
+        UserError: no finished run, or none that the other sweep has as well.
     """
     view = _checked(formats, View(layout, tuple(metrics), precision))
     records = read_runs(Path(runs))
@@ -79,14 +82,20 @@ def report(
     records.warnings += _mixed(records.runs)
     records.warnings += add_differences(pairs, baseline) if baseline else []
     rows, lines = [row for row, _ in pairs], standings(pairs)
-    parts = all_tables(rows, lines, view, baseline)
+    compared, told = compare_sweeps(pairs, Path(compare)) if compare else ([], [])
+    records.warnings += told
+    more = compared_tables(rows, compared, verdict_text(compared), view)
+    parts = all_tables(rows, lines, view, baseline, more)
     place = Place(_link(Path(runs), Path(out)), Path(images) if images else None)
     contents = _contents(pairs, records, parts, formats, place)
+    if compared and "csv" in formats:
+        contents["compare.csv"] = compare_csv(compared)
     for name, content in contents.items():
         write_atomic(Path(out) / name, content)
     return {
         "rows": rows,
         "standings": lines,
+        "compared": compared,
         "text": plain(parts),
         "files": [str(Path(out) / name) for name in contents],
         "finished": len(records.runs),

@@ -104,7 +104,7 @@ def add_differences(pairs: Pairs, baseline: str) -> list[str]:
         for row, runs in block:
             row["baseline"] = lead[0]["label"] if lead else None
             for metric in COMPARED:
-                _add_difference(row, runs, lead, metric)
+                add_difference(row, runs, lead, metric)
     lacking = sum(lead is None for lead in leads)
     return [f"{lacking} of {len(blocks)} settings have no row of '{baseline}'."] if lacking else []
 
@@ -120,9 +120,10 @@ def _baseline_of(block: Pairs, baseline: str) -> tuple[Row, list[Run]] | None:
     return named[0] if named else None
 
 
-def _add_difference(
+def add_difference(
     row: Row, runs: Sequence[Run], lead: tuple[Row, list[Run]] | None, metric: str
 ) -> None:
+    """Add the paired difference of some runs to those of another row, as `add_differences` does."""
     found: Difference | None = None
     if lead and lead[0] is not row:
         found = paired_difference(seed_values(runs, metric), seed_values(lead[1], metric))

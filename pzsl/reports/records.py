@@ -11,6 +11,7 @@ from typing import Any
 
 from pzsl.errors import UserError
 from pzsl.progress import printable
+from pzsl.sweeps import PLAN, read_plan
 
 METRICS = (
     *("S", "U", "H", "T1", "AUSUC", "gamma", "disambiguation", "seconds", "parameters"),
@@ -69,7 +70,7 @@ class Records:
 
     Attributes:
         runs: the finished ones, each configuration once.
-        waiting: folders of runs that have a configuration but no metrics yet.
+        waiting: folders of runs that are begun or planned, and have no metrics yet.
         failed: folder and reason of each run that says that it failed or diverged.
         warnings: one line for each file that was left out, and why.
     """
@@ -111,6 +112,7 @@ def read_runs(folder: Path) -> Records:
         about = _environment(path.parent / "env.json", records.warnings)
         run = replace(run, environment=about, folder=path.parent)
         records.runs.append(_with_history(run, path.parent / "history.jsonl", records.warnings))
+    records.waiting += _not_begun(folder)
     if not records.runs:
         found = (
             f"{len(records.waiting)} unfinished, {len(records.failed)} failed, "
@@ -122,6 +124,14 @@ def read_runs(folder: Path) -> Records:
             f"No finished run in '{folder}' ({found}): run pzsl train with --runs {folder}.{first}"
         )
     return records
+
+
+def _not_begun(folder: Path) -> Iterator[str]:
+    """The runs that a sweep is to have, by its plan, and that nobody has begun."""
+    for path in sorted(folder.rglob(PLAN)):
+        for name in read_plan(path):
+            if not (path.parent / name / "config.json").exists():
+                yield printable((path.parent / name).relative_to(folder).as_posix())
 
 
 def _sort_unfinished(name: str, folder: Path, config: dict[str, Any], records: Records) -> None:

@@ -16,6 +16,11 @@ def table_csv(rows: Sequence[Row]) -> str:
     return _csv([{**row, "seeds": " ".join(map(str, row["seeds"]))} for row in rows])
 
 
+def compare_csv(rows: Sequence[Row]) -> str:
+    """Every row that two sweeps share, with full precision."""
+    return _csv(rows)
+
+
 def runs_csv(pairs: Sequence[tuple[Row, list[Run]]]) -> str:
     """Every single run with full precision: the numbers behind each mean."""
     names = (

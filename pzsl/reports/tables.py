@@ -90,7 +90,11 @@ class View(NamedTuple):
 
 
 def all_tables(
-    rows: Sequence[Row], standings: Sequence[dict[str, Any]], view: View, baseline: str | None
+    rows: Sequence[Row],
+    standings: Sequence[dict[str, Any]],
+    view: View,
+    baseline: str | None,
+    more: Iterable[tuple[str, Table]] = (),
 ) -> list[tuple[str, list[Table]]]:
     """All tables of a report, under the title of the data set that they belong to.
 
@@ -99,6 +103,7 @@ def all_tables(
         standings: of `standings`; may be empty.
         view: what is shown.
         baseline: what rows were compared with.
+        more: tables that come last, with their titles.
     """
     parts = dict(_laid_out(rows, view))
     if standings:
@@ -107,6 +112,8 @@ def all_tables(
     if baseline:
         for title, group in wording.sections(rows):
             parts.setdefault(title, []).append(difference_table(title, group, view))
+    for title, table in more:
+        parts.setdefault(title, []).append(table)
     return list(parts.items())
 
 
@@ -225,25 +232,56 @@ def standing_table(lines: Sequence[dict[str, Any]], against: str) -> Table:
 
 def difference_table(title: str, rows: Sequence[Row], view: View) -> Table:
     """The paired difference of each row to its baseline, methods by settings, in one metric."""
-    metric = view.metrics[0] if view.metrics else "H"
+    heading = wording.heading(_first(view))
+    baselines = sorted({row["baseline"] for row in rows if row["baseline"]})
+    told = f"{heading} less that of {' or '.join(baselines)} in the same setting"
+    return _differences(f"Differences in {heading}: {title}", told, "table.csv", rows, view)
+
+
+def compared_tables(
+    rows: Sequence[Row], compared: Sequence[Row], verdict: str, view: View
+) -> list[tuple[str, Table]]:
+    """The paired differences between two sweeps, a table for each data set, with its title.
+
+    Args:
+        rows: all of this sweep. compared: of `compare_sweeps`. verdict: a sentence on all of them.
+        view: what is shown.
+    """
+    heading, found = wording.heading(_first(view)), []
+    told = f"{verdict} {heading} there less {heading} here, of the same method and setting"
+    for title, group in wording.sections(rows):
+        names = {(row["dataset"], row["cache_hash"]) for row in group}
+        own = [row for row in compared if (row["dataset"], row["cache_hash"]) in names]
+        if own:
+            name = f"The other sweep in {heading}: {title}"
+            found.append((title, _differences(name, told, "compare.csv", own, view)))
+    return found
+
+
+def _first(view: View) -> str:
+    return view.metrics[0] if view.metrics else "H"
+
+
+def _differences(title: str, told: str, file: str, rows: Sequence[Row], view: View) -> Table:
+    """Differences of some rows, methods by settings; `told` says what is subtracted from what."""
     names = list(dict.fromkeys(map(wording.setting_text, rows)))
     found = {(row["label"], wording.setting_text(row)): row for row in rows}
     lines = tuple(
         Line(
             (label,),
-            tuple(_difference(found.get((label, name)), metric, view.precision) for name in names),
+            tuple(
+                _difference(found.get((label, name)), _first(view), view.precision)
+                for name in names
+            ),
         )
         for label in dict.fromkeys(row["label"] for row in rows)
     )
-    baselines = sorted({row["baseline"] for row in rows if row["baseline"]})
     caption = (
-        f"{wording.heading(metric)} less that of {' or '.join(baselines)} in the same setting: "
-        "mean of the paired differences over the seeds that both have, their number, and the 95 % "
-        "interval by Student's t; underlined where the interval holds zero. p of the paired "
-        "t-test, and of the Wilcoxon signed-rank test from six seeds on, are in table.csv."
+        f"{told}: mean of the paired differences over the seeds that both have, their number, and "
+        "the 95 % interval by Student's t; underlined where the interval holds zero. p of the "
+        f"paired t-test, and of the Wilcoxon signed-rank test from six seeds on, are in {file}."
     )
-    told = f"Differences in {wording.heading(metric)}: {title}"
-    return Table(told, caption, ("Method",), (), tuple(names), (Block("", (), lines),))
+    return Table(title, caption, ("Method",), (), tuple(names), (Block("", (), lines),))
 
 
 def _difference(row: Row | None, metric: str, precision: int) -> Cell:

@@ -1,0 +1,84 @@
+"""Two sweeps against each other: paired over common seeds, and who is alone is named."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from records import write_run
+from scipy import stats
+
+from pzsl.errors import UserError
+from pzsl.reports import report
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Sweeps `a` and `b` of two methods and two rates; `b` has better `cc`, and `pop` besides."""
+    rng = np.random.default_rng(5)
+    for name, gain in (("a", 0.0), ("b", 2.0)):
+        for method in ("cc", "rc", *(["pop"] if name == "b" else [])):
+            for rate in (0.1, 0.3):
+                for seed in range(4):
+                    h = 60 + rng.normal(0, 0.3) + seed + gain * (method == "cc")
+                    config = {"method": method, "rate": rate, "seed": seed, "model": name}
+                    write_run(tmp_path / name, f"{method}-{rate}-{seed}", config, {"H": h})
+    return tmp_path
+
+
+def test_differences_are_those_of_scipy_and_of_both_csv_files(two):
+    result = report(two / "a", two / "out", ("csv", "md", "html", "latex"), compare=two / "b")
+    report(two / "b", two / "other", ("csv",))
+    here, there = (pd.read_csv(two / name / "runs.csv") for name in ("out", "other"))
+    assert len(result["compared"]) == 4
+    for row in result["compared"]:
+        first, second = (
+            t[(t.method == row["method"]) & (t.rate == row["rate"])].sort_values("seed")["H"]
+            for t in (here, there)
+        )
+        found = stats.ttest_rel(second, first)
+        interval = found.confidence_interval()
+        assert row["H_difference"] == pytest.approx(second.mean() - first.mean())
+        assert (row["H_low"], row["H_high"]) == pytest.approx((interval.low, interval.high))
+        assert row["H_p"] == pytest.approx(found.pvalue) and row["H_pairs"] == 4
+        assert row["H_other"] == pytest.approx(second.mean())
+    table = pd.read_csv(two / "out" / "compare.csv")
+    assert table["H_difference"].tolist() == [row["H_difference"] for row in result["compared"]]
+    text = (two / "out" / "table.md").read_text(encoding="utf-8")
+    assert "above in 2, below in 0 and not told apart in 2 of 4 rows." in text
+    cc = next(row for row in result["compared"] if row["method"] == "cc" and row["rate"] == 0.1)
+    for name in ("table.md", "index.html", "table.tex"):
+        assert f"+{cc['H_difference']:.2f}" in (two / "out" / name).read_text(encoding="utf-8")
+
+
+def test_rows_that_one_sweep_alone_has_are_named(two):
+    result = report(two / "a", two / "out", ("csv",), compare=two / "b")
+    told = [w for w in result["warnings"] if w.startswith("Not compared")]
+    assert told == [
+        f"Not compared: birds, pop, uniform, rate {rate}, is in the other sweep only."
+        for rate in (0.1, 0.3)
+    ]
+
+
+def test_other_caches_and_broken_records_are_told(two):
+    for path in (two / "b").rglob("config.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "cache_hash": "d" * 64}))
+    (two / "b" / "rc-0.1-0" / "metrics.json").write_text("{")
+    result = report(
+        two / "a", two / "out", ("csv",), layout="methods-by-datasets", compare=two / "b"
+    )
+    assert any(
+        "4 of 4 compared rows were made from different caches" in w for w in result["warnings"]
+    )
+    assert any(w.startswith("In the other sweep: Left out: ") for w in result["warnings"])
+    rc = next(row for row in result["compared"] if row["method"] == "rc" and row["rate"] == 0.1)
+    assert (rc["n"], rc["other_n"], rc["H_pairs"]) == (4, 3, 3)
+
+
+def test_sweeps_without_a_common_row_cannot_be_compared(two):
+    write_run(two / "c", "a", {"dataset": "fish"})
+    with pytest.raises(UserError, match="--compare: no row"):
+        report(two / "a", two / "out", ("csv",), compare=two / "c")
+    assert not (two / "out").exists()
