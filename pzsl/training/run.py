@@ -21,8 +21,9 @@ from pzsl.files import write_atomic, write_json
 from pzsl.methods import load_method, make_options
 from pzsl.methods.core import Method, Problem
 from pzsl.store import Cache
-from pzsl.training.calibration import choose_gamma, fold_fits
+from pzsl.training.calibration import SHARES, fold_fits
 from pzsl.training.checkpoint import History, Saver, load_checkpoint, model_bytes
+from pzsl.training.choice import choose
 from pzsl.training.config import RunConfig
 from pzsl.training.details import Watched, details_of
 from pzsl.training.features import MEMORY
@@ -149,6 +150,8 @@ def _prepare(
 def calibrate(method: Method, problem: Problem, config: RunConfig) -> Generator[Fit, None, float]:
     """gamma of a trained method, from folds of its problem; 0 where there is nothing to choose.
 
+    A method that fades is told which share of what it learnt the folds bear out.
+
     Yields:
         What is to be trained before the next is asked for.
     """
@@ -160,7 +163,11 @@ def calibrate(method: Method, problem: Problem, config: RunConfig) -> Generator[
         refined_labels(method),
         config.seed,
     )
-    return choose_gamma(held, problem.scale)
+    shares = SHARES if method.fades else [1.0]
+    choice = choose(held, shares, problem.scale, len(problem.images) / len(problem.seen))
+    if method.fades:
+        method.fade(choice.share)
+    return choice.gamma
 
 
 def refined_labels(method: Method) -> Tensor:

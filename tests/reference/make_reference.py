@@ -39,6 +39,7 @@ DIGITS = 8
 METRICS = (
     *("S", "U", "H", "T1", "AUSUC", "gamma", "disambiguation", "entropy"),
     *("mean_candidates", "truth_outside", "parameters", "estimated_eta", "partial_set"),
+    "trained_share",
 )
 """What is kept of a record, where the record has it."""
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from pzsl.losses.partial import partial_zero_shot_losses
-from pzsl.losses.ragged import row_sum
 from pzsl.methods.clip_pzsl.class_statistics import (
     RowFunction,
     WhitenedSpace,
@@ -26,7 +25,7 @@ from pzsl.methods.clip_pzsl.class_statistics import (
     subtract_hubness,
 )
 from pzsl.methods.clip_pzsl.mining import Miner
-from pzsl.methods.clip_pzsl.noise_model import estimate_noise, keep_inside, widen
+from pzsl.methods.clip_pzsl.noise_model import estimate_noise, keep_inside, weight_inside, widen
 from pzsl.methods.clip_pzsl.options import ClipPzslOptions
 from pzsl.methods.clip_pzsl.transduction import Scored, TransductivePrototypes
 from pzsl.methods.core import (
@@ -51,6 +50,7 @@ class ClipPzsl(AdaptedMethod):
     centre: Tensor
     metric: Tensor
     hubness: Tensor
+    share: Tensor
 
     def __init__(
         self, problem: Problem, options: ClipPzslOptions, generator: torch.Generator
@@ -66,12 +66,14 @@ class ClipPzsl(AdaptedMethod):
                 self.support = widen(self.support, self.noise, self._frozen_logits)
         self.miner = Miner(problem, options, generator) if options.mining else None
         self.register_buffer("weights", self._first_weights())
-        self.inside = self._inside()
+        soft = self.noise is not None and not self.noise.hard
+        self.inside = weight_inside(self.support, self.weights) if soft else None
         classes, dim = len(problem.seen) + len(problem.unseen), problem.images.shape[1]
         self.register_buffer("prototypes", problem.images.new_zeros(classes, dim))
         self.register_buffer("centre", problem.images.new_zeros(dim))
         self.register_buffer("metric", problem.images.new_zeros(dim, dim))
         self.register_buffer("hubness", problem.images.new_zeros(classes))
+        self.register_buffer("share", problem.images.new_ones(()))
         self.query_prototypes: TransductivePrototypes | None = None
         self._last: tuple[BatchEntries, Tensor] | None = None
         self.to(problem.images.device)
@@ -88,27 +90,12 @@ class ClipPzsl(AdaptedMethod):
             return weights
         space = find_space(problem, support, weights, self._frozen, self.options.whiten)
         projected = cache_rows(support, lambda rows: space.project(self._frozen(rows)))
+        strength = self._leave_one_out_strength
         for _ in range(ROUNDS):
             weights = leave_one_out_weights(
-                problem,
-                support,
-                weights,
-                projected,
-                self._frozen_logits,
-                self._leave_one_out_strength,
+                problem, support, weights, projected, self._frozen_logits, strength
             )
         return weights
-
-    def _inside(self) -> Tensor | None:
-        """How much of each image's weight lies on its candidates, (N,); None if all of it."""
-        if self.noise is None or self.noise.hard:
-            return None
-        held = []
-        for rows in self.support.blocks():
-            entries = self.support.batch(rows, len(self.problem.seen))
-            weights = self.weights.index_select(0, entries.entry_index) * (entries.log_mask >= 0)
-            held.append(row_sum(weights, entries.rows))
-        return torch.cat(held)
 
     def _frozen(self, rows: Tensor) -> Tensor:
         return self.problem.images[rows]
@@ -121,7 +108,12 @@ class ClipPzsl(AdaptedMethod):
 
     @property
     def _leave_one_out_strength(self) -> float:
-        return self.options.left_out_share * self.problem.scale
+        """What others' prototypes are worth in logits: of n images a class, n - 1 are left.
+
+        With one image a class, wrong labels would have prototypes and the true one none.
+        """
+        others = max(0.0, 1 - len(self.problem.seen) / len(self.problem.images))
+        return self.options.left_out_share * self.problem.scale * others
 
     @property
     def stackable(self) -> bool:
@@ -180,11 +172,8 @@ class ClipPzsl(AdaptedMethod):
             self.metric.copy_(space.metric)
         projected = cache_rows(self.support, lambda rows: self._space.project(adapted(rows)))
         if options.left_out:
-            self.weights.copy_(
-                leave_one_out_weights(
-                    *parts, projected, self._label_logits(logits), self._leave_one_out_strength
-                )
-            )
+            how = projected, self._label_logits(logits), self._leave_one_out_strength
+            self.weights.copy_(leave_one_out_weights(*parts, *how))
         self._mine(labels, projected, logits)
 
     def _label_logits(self, logits: RowFunction) -> RowFunction:
@@ -213,10 +202,9 @@ class ClipPzsl(AdaptedMethod):
     def _refined(self) -> Tensor:
         """Label embeddings (K + U, D) by the adapter, and by the mining block on all images."""
         labels = self.label_embeddings()
-        if self.miner is None:
-            return labels
-        self.miner.refine_with_all(labels, self.image_adapter, self.support)
-        return self.miner.refined
+        if self.miner is not None:
+            self.miner.refine_with_all(labels, self.image_adapter, self.support)
+        return labels if self.miner is None else self.miner.refined
 
     def _mine(self, labels: Tensor, projected: RowFunction, logits: RowFunction) -> None:
         """Prototypes and hubness of all classes; see `class_statistics` for the arguments."""
@@ -246,14 +234,25 @@ class ClipPzsl(AdaptedMethod):
         return WhitenedSpace(self.centre, self.metric)
 
     def scores(self, images: Tensor) -> Tensor:
-        """`s (x'.e + 0.06 unit(L(x' - m)).p_c) - 0.3 h_c` of images (n, D): (n, K + U)."""
+        """Of images (n, D), `share` of the way from frozen CLIP's to trained ones: (n, K + U)."""
         scores, projected = self._scored(images)
-        queries = self.query_prototypes
-        return scores if queries is None else queries.rescore(scores, projected)
+        if self.query_prototypes is not None:
+            scores = self.query_prototypes.rescore(scores, projected)
+        share = self.share.item()
+        return scores if share == 1 else self.frozen_scores(images).lerp(scores, share)
+
+    @property
+    def fades(self) -> bool:
+        """Whether the folds choose the share of what is trained."""
+        return self.options.fade
+
+    def fade(self, share: float) -> None:
+        """Let what is trained have this share in the scores."""
+        self.share.fill_(share)
 
     def _scored(self, images: Tensor) -> Scored:
-        adapted = self.image_adapter(images)
-        labels = self.label_embeddings()
+        """`s (x'.e + 0.06 unit(L(x' - m)).p_c) - 0.3 h_c`, and the images (n, D) as projected."""
+        adapted, labels = self.image_adapter(images), self.label_embeddings()
         if self.miner is not None:
             labels = self.miner.refined_labels(labels, adapted)
         projected = self._space.project(adapted)
@@ -265,10 +264,10 @@ class ClipPzsl(AdaptedMethod):
         self.query_prototypes = None
         initial = self.prototypes[len(self.problem.seen) :]
         if self.transductive and self.options.prototypes and len(initial):
-            self.query_prototypes = TransductivePrototypes(
-                initial, self._prototype_weight, lambda: map(self._scored, blocks())
-            )
+            how = self._prototype_weight, lambda: map(self._scored, blocks())
+            self.query_prototypes = TransductivePrototypes(initial, *how)
 
     def describe(self) -> dict[str, Any]:
-        """The noise that was estimated."""
-        return {"estimated_eta": round(self.noise.eta, 4)} if self.noise else {}
+        """The share of what is trained in the scores, and the noise that was estimated."""
+        share = {"trained_share": round(self.share.item(), 4)} if self.fades else {}
+        return share | ({"estimated_eta": round(self.noise.eta, 4)} if self.noise else {})

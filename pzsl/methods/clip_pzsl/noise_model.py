@@ -104,6 +104,16 @@ def widen(support: CandidateEntries, model: NoiseModel, logits: RowFunction) -> 
     return CandidateEntries(offsets, torch.cat(labels), log_mask)
 
 
+def weight_inside(support: CandidateEntries, weights: Tensor) -> Tensor:
+    """How much of each image's label weights (M,) lies on its candidates, (N,)."""
+    held = []
+    for rows in support.blocks():
+        entries = support.batch(rows, 0)
+        candidates = weights.index_select(0, entries.entry_index) * (entries.log_mask >= 0)
+        held.append(row_sum(candidates, entries.rows))
+    return torch.cat(held)
+
+
 def keep_inside(answer: Tensor, entries: BatchEntries, inside: Tensor) -> Tensor:
     """A model's label weights, with the candidates' share of each image as it was (ours).
 

@@ -25,6 +25,8 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
         whiten: even out the covariance within the classes before comparing with prototypes.
         hubness: how much of a label's hubness is taken off its logits: in the noise model, in the
             label weights before and after training, and in the score.
+        fade: let the folds that choose gamma also choose how far the scores go from frozen CLIP's
+            to the trained ones; off: all the way.
     """
 
     noise_model: bool = True
@@ -37,3 +39,4 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
     unseen_strength: float = within(0.5, 0)
     whiten: bool = True
     hubness: float = within(0.3, 0)
+    fade: bool = True

@@ -182,6 +182,20 @@ class Method(nn.Module):
         """Scores of images (n, D) for all classes, seen first: (n, K + U)."""
         raise TypeError(f"{type(self).__name__} does not score.")
 
+    @property
+    def fades(self) -> bool:
+        """Whether `fade` can be asked to move the scores towards frozen CLIP's."""
+        return False
+
+    def fade(self, share: float) -> None:
+        """Score by `frozen + share (trained - frozen)` from now on; share lies in 0..1."""
+        raise TypeError(f"{type(self).__name__} does not fade.")
+
+    def frozen_scores(self, images: Tensor) -> Tensor:
+        """What frozen CLIP says of images (n, D), for all classes, seen first: (n, K + U)."""
+        labels = torch.cat([self.problem.seen, self.problem.unseen])
+        return self.problem.scale * images @ labels.T
+
     def describe(self) -> dict[str, Any]:
         """What the method found out about its data, as plain values for the run's record."""
         return {}

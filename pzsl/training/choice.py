@@ -1,0 +1,150 @@
+"""How far to trust what is trained, and gamma: what is surest on held-out images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl.evaluation import Summary
+from pzsl.evaluation.accuracy import class_weights
+
+SMOOTH = 0.03
+"""Width, in logit scales, over which a margin counts as undecided when H is maximised: held-out
+images are few, and the sharp maximum is that of their accidents."""
+POINTS = 400
+"""Values of gamma that are tried, from the smallest margin to the largest."""
+CAUTION = 1.0
+"""Standard errors that are taken off a gain in H."""
+NEARLY = 0.01
+"""Shares whose cautious H (0 to 1) differs by this count as 1 : e."""
+PRIOR = 0.22
+"""Standard deviation of the share that is expected before anything is held out."""
+FEW_CLASSES = 4
+"""With so many held-out classes, gamma is halved."""
+BLOCK = 4096
+TINY = 1e-12
+
+Values = NDArray[np.float64]
+
+
+class Choice(NamedTuple):
+    """What the folds say: the share of what is trained in the scores, and gamma."""
+
+    share: float
+    gamma: float
+
+
+class Hits(NamedTuple):
+    """What each class adds to S or U, at each gamma.
+
+    Attributes:
+        values: (G, C) summing over the classes of a side to S or U, in 0..1.
+        seen: (C,) which side a class is on; a class that is held out in one fold and kept in others
+            counts twice.
+    """
+
+    values: Values
+    seen: NDArray[np.bool_]
+
+    def sides(self) -> tuple[Values, Values]:
+        """S and U at each gamma, (G,) each."""
+        return self.values[:, self.seen].sum(1), self.values[:, ~self.seen].sum(1)
+
+    def harmonic(self) -> Values:
+        """H at each gamma, (G,)."""
+        s, u = self.sides()
+        return np.asarray(2 * s * u / (s + u + TINY))
+
+    def at(self, gamma: int) -> Hits:
+        """The same at one gamma, by its number."""
+        return Hits(self.values[gamma : gamma + 1], self.seen)
+
+
+def choose(
+    folds: Sequence[Sequence[Summary]],
+    shares: Sequence[float],
+    scale: float,
+    images: float = math.inf,
+) -> Choice:
+    """The share whose gain over frozen CLIP's H is surest on the held-out images, and gamma (ours).
+
+    Of each share the gamma of the best H is found, class-balanced and smoothed. From the gain in H
+    over the first share without gamma, one standard error is taken: that of a mean over classes,
+    so that what few images or few classes say counts for little. Then shares and their gammas are
+    averaged by how good they are, and by how near to the expected share: each image of a class
+    counts as much as its name, so that is `n / (n + 1)`. At last gamma is shrunk towards none, by
+    `C / (C + 4)` with C held-out classes.
+
+    Args:
+        folds: of each fold, a summary of its held-out images at each of `shares`.
+        shares: the first is what gains are measured from.
+        scale: CLIP's logit scale, the unit of the smoothing.
+        images: n, training images of a seen class, on average.
+
+    Returns:
+        The choice; the first share without gamma where nothing is held out, or one side is empty.
+    """
+    joined = [Summary.join(parts) for parts in zip(*folds, strict=True)]
+    if not joined or joined[0].is_seen.all() or not joined[0].is_seen.any():
+        return Choice(shares[0], 0.0)
+    before, gammas, worth = _hits(joined[0], np.zeros(1), scale), [], []
+    for summary in joined:
+        margin = summary.seen_score - summary.unseen_score
+        grid = np.linspace(margin.min(), margin.max(), POINTS)
+        hits = _hits(summary, grid, scale)
+        best = int(hits.harmonic().argmax())
+        gammas.append(grid[best])
+        worth.append(_sure_gain(hits.at(best), before))
+    expected = 1 / (1 + 1 / images)
+    evidence = np.array(worth) / NEARLY - (np.array(shares) - expected) ** 2 / (2 * PRIOR**2)
+    weight = np.exp(evidence - evidence.max())
+    weight /= weight.sum()
+    held_out = len(np.unique(joined[0].label[~joined[0].is_seen]))
+    gamma = weight @ np.array(gammas) * held_out / (held_out + FEW_CLASSES)
+    return Choice(float(weight @ np.array(shares)), float(gamma))
+
+
+def _hits(summary: Summary, grid: Values, scale: float) -> Hits:
+    """Count held-out images of the right class, each by how surely gamma puts it on its side."""
+    seen = summary.is_seen
+    right = np.where(
+        seen, summary.seen_class == summary.label, summary.unseen_class == summary.label
+    ).astype(np.float64)
+    for side in (seen, ~seen):
+        right[side] *= class_weights(summary.label[side])
+    groups, group = np.unique(2 * summary.label + seen, return_inverse=True)
+    margin = (summary.seen_score - summary.unseen_score).astype(np.float64)
+    order = np.flatnonzero(right)[np.argsort(group[right > 0], kind="stable")]
+    values = np.zeros((len(grid), len(groups)))
+    for some in np.split(order, range(BLOCK, len(order), BLOCK)):
+        steps = (grid[:, None] - margin[some]) / (SMOOTH * scale)
+        below = 1 / (1 + np.exp(np.clip(steps, -60, 60)))
+        share = np.where(seen[some], below, 1 - below) * right[some]
+        which, starts = np.unique(group[some], return_index=True)
+        values[:, which] += np.add.reduceat(share, starts, axis=1)
+    return Hits(values, groups % 2 == 1)
+
+
+def _sure_gain(hits: Hits, before: Hits) -> float:
+    """Gain in H over `before`, both at a single gamma, less its standard error.
+
+    The error is that of H to first order, `dH = 2 (U^2 dS + S^2 dU) / (S + U)^2`, at the middle
+    between both, S and U being means over classes.
+    """
+    change = hits.values[0] - before.values[0]
+    s, u = ((now + then) / 2 for now, then in zip(hits.sides(), before.sides(), strict=True))
+    total = (s + u) ** 2 + TINY
+    variance = (2 * u**2 / total) ** 2 * _variance(change[hits.seen])
+    variance += (2 * s**2 / total) ** 2 * _variance(change[~hits.seen])
+    gain = hits.harmonic() - before.harmonic()
+    return float((gain - CAUTION * np.sqrt(variance))[0])
+
+
+def _variance(parts: Values) -> float:
+    """Variance of a mean over C classes, from its parts (C,)."""
+    classes = len(parts)
+    return float(parts.var(ddof=1) * classes if classes > 1 else parts[0] ** 2)
