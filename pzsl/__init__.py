@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what type checkers and editors see; __getattr__ imports the same on first use
+    from pzsl.annotation.annotate import annotate
+    from pzsl.datasets import load_dataset
+    from pzsl.exchange import merge
+    from pzsl.extraction import extract
+    from pzsl.inference import PartialLabelClassifier, apply_corrections
+    from pzsl.inference.labels import labels
+    from pzsl.inference.predict import predict
+    from pzsl.inference.refine import refine
+    from pzsl.inference.review import review
+    from pzsl.reports import report
+    from pzsl.store import load_cache
+    from pzsl.training import train
 
 __version__ = "0.1.0"
 

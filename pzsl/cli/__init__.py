@@ -34,7 +34,8 @@ app = App(
     name="pzsl",
     help="Learn image classifiers from ambiguous labels and recognise classes never seen.\n\n"
     "Stage one (extract) caches frozen CLIP embeddings; stage two (train, report) works on the "
-    "cache. `pzsl demo` shows the whole way. Add --debug to any command for a traceback.",
+    "cache. `pzsl demo` shows the whole way. Add --debug to any command for a traceback."
+    "\n\n\b\npzsl extract --dataset sun\npzsl train --cache cache/sun.h5\npzsl report",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

@@ -40,7 +40,12 @@ def annotate(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Make candidate sets of the training images without a label; then train --noise annotated."""
+    """Make candidate sets of the training images without a label; then train --noise annotated.
+
+    \b
+    pzsl annotate --cache cache/sun.h5 --rule ratio
+    pzsl annotate --cache cache/sun.h5 --with cache/sun-l14.h5:2 --out both.h5
+    """
     from pzsl.annotation import annotate as run
 
     result = run(

@@ -43,9 +43,11 @@ def bench(
 ) -> None:
     """Measure this machine: each side by turns in one run, medians of three, and their ratios.
 
-    Accuracy, asked for by name, trains the default on problems made of caches, beside frozen CLIP:
+    Accuracy, asked for by name, trains the default on problems made of caches, beside frozen CLIP.
 
-        pzsl bench accuracy --cache cache/a.h5,cache/b.h5 --tables small
+    \b
+    pzsl bench encode --quick
+    pzsl bench accuracy --cache cache/a.h5,cache/b.h5 --tables small
     """
     from pzsl.bench import bench as measure
     from pzsl.bench import bench_accuracy

@@ -17,7 +17,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 @app.callback()
 def datasets(context: typer.Context, as_json: Json = False) -> None:
-    """List the known data sets: what each is, what it needs, and how it is fetched."""
+    """List the known data sets: what each is, what it needs, and how it is fetched.
+
+    \b
+    pzsl datasets
+    pzsl datasets fetch sun
+    """
     if context.invoked_subcommand:
         return
     from pzsl.datasets import SOURCES, describe
@@ -25,7 +30,7 @@ def datasets(context: typer.Context, as_json: Json = False) -> None:
     emit({"datasets": [describe(name) for name in SOURCES]}, as_json, _text)
 
 
-@app.command()
+@app.command(short_help="Download a published data set.")
 def fetch(
     name: Annotated[str, typer.Argument(help="sun, cub, awa2, apy or flo.")],
     root: Annotated[
@@ -33,7 +38,12 @@ def fetch(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Download a published data set and its split files, check and unpack them; resumes."""
+    """Download a published data set and its split files, check and unpack them; resumes.
+
+    \b
+    pzsl datasets fetch sun
+    pzsl datasets fetch cub --root /data/cub
+    """
     from pzsl.datasets.fetching import fetch as run
 
     emit(run(name, root), as_json, _fetched)

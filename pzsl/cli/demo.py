@@ -16,7 +16,12 @@ def demo(
     seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Extract, train and report on the built-in data set and encoder; needs no network."""
+    """Extract, train and report on the built-in data set and encoder; needs no network.
+
+    \b
+    pzsl demo
+    pzsl demo --out somewhere
+    """
     from pzsl.demo import run_demo
 
     emit(run_demo(out, seeds), as_json, _text)

@@ -18,7 +18,11 @@ PACKAGES = (
 def env(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Show versions, devices and cores of this machine, as a bug report needs them."""
+    """Show versions, devices and cores of this machine, as a bug report needs them.
+
+    \b
+    pzsl env
+    """
     emit(_facts(), as_json, _text)
 
 

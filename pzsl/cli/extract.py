@@ -40,7 +40,13 @@ def extract(
         typer.Option("--json", help="Print one JSON document.", rich_help_panel=OUTPUT),
     ] = False,
 ) -> None:
-    """Encode the images and class names of a data set once, into a cache; resumes after a kill."""
+    """Encode the images and class names of a data set once, into a cache; resumes after a kill.
+
+    \b
+    pzsl extract --dataset sun
+    pzsl extract --dataset folder --root photos --model ViT-L-14
+    pzsl extract --dataset table --table images.csv --root photos
+    """
     from pzsl.extraction import extract as run
 
     given["annotators"] = people(annotators, agree)

@@ -12,7 +12,11 @@ from pzsl.cli.common import emit, table
 def methods(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """List the methods: what each does, what it needs, its presets, and its source."""
+    """List the methods: what each does, what it needs, its presets, and its source.
+
+    \b
+    pzsl methods
+    """
     from pzsl.methods.registry import describe
 
     emit({"methods": describe()}, as_json, _text)

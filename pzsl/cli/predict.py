@@ -59,7 +59,7 @@ def predict(
 
     \b
     pzsl predict --run runs/sun/RUN new-photos/ --class "ice rink"
-    pzsl predict --run runs/sun/RUN archive.csv --root photos --out answers.parquet
+    pzsl predict --run runs/sun/RUN archive.csv --root photos --out answers.csv
     """
     from pzsl.inference import predict as run_predict
 

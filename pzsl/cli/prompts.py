@@ -10,7 +10,7 @@ import typer
 from pzsl.cli.common import emit
 from pzsl.cli.options import App
 
-app = App(no_args_is_help=True, help="Prompt templates.")
+app = App(no_args_is_help=True, help="Prompt templates.\n\n\b\npzsl prompts show sun")
 
 
 @app.callback()
@@ -18,7 +18,7 @@ def prompts() -> None:
     """Look at the prompts that stand for the classes of a data set."""
 
 
-@app.command()
+@app.command(short_help="Print a data set's templates.")
 def show(
     dataset: Annotated[str, typer.Argument(help="A data set of 'pzsl datasets'.")],
     templates: Annotated[
@@ -29,7 +29,11 @@ def show(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Print a data set's templates, where they come from, and a few examples."""
+    """Print a data set's templates, where they come from, and a few examples.
+
+    \b
+    pzsl prompts show sun
+    """
     from pzsl.encoders.descriptions import show_prompts
 
     emit(show_prompts(dataset, templates, descriptions), as_json, _text)

@@ -20,7 +20,11 @@ def refine(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """The label that a run settled on for each training image: `labels`, with all candidates."""
+    """The label that a run settled on for each training image: `labels`, with all candidates.
+
+    \b
+    pzsl refine --run runs/sun/RUN --out labels.csv
+    """
     from pzsl.inference import refine as run_refine
 
     emit(run_refine(run, out, cache=cache, overwrite=overwrite), as_json, text_of)

@@ -44,7 +44,12 @@ def report(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Tables (mean and sample standard deviation over seeds) and one HTML page with figures."""
+    """Tables (mean and sample standard deviation over seeds) and one HTML page with figures.
+
+    \b
+    pzsl report
+    pzsl report runs/sun --format latex --layout methods-by-rates
+    """
     from pzsl.reports import report as make_report
 
     if watch:

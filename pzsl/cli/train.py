@@ -33,6 +33,11 @@ def train(
     """Train methods on a cache, at each noise rate and with each seed.
 
     A run that is finished is skipped; an interrupted one goes on from its last checkpoint.
+
+    \b
+    pzsl train --cache cache/sun.h5
+    pzsl train --cache cache/sun.h5 --method clip,clip-pzsl --rate 0.1,0.3
+    pzsl train --cache cache/sun.h5 --noise annotated --seeds 3 --set rank=64
     """
     from pzsl.training import read_config, read_settings, train
 

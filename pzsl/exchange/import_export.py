@@ -96,10 +96,19 @@ def merge(
     virtual: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Put parts of a cache together, see `store.merge_parts`.
+    """Put the parts of a cache together, once every row is there exactly once.
+
+    Args:
+        parts: part files of `pzsl.extract(shard=...)`; where there are none, all beside `out`.
+        out: the cache to write.
+        virtual: copy no embeddings, but refer to the parts, which have to stay.
+        overwrite: replace a cache that exists.
 
     Returns:
         `cache, images, classes, zero_shot`, `parts` (their files) and `virtual`.
+
+    Raises:
+        UserError: rows are missing or there twice, or the parts are of different origin.
     """
     files = merge_parts(parts, out, virtual=virtual, overwrite=overwrite)
     about = {"parts": [str(file) for file in files], "virtual": virtual}

@@ -24,7 +24,11 @@ def export(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Write a cache as .npz (all of it; 'pzsl import' reads it back) or Parquet (its images)."""
+    """Write a cache as .npz (all of it; 'pzsl import' reads it back) or Parquet (its images).
+
+    \b
+    pzsl export cache/sun.h5 --out sun.npz
+    """
     from pzsl.exchange import export_any
 
     emit(export_any(cache, out, words(formats), overwrite), as_json, _text)

@@ -62,7 +62,11 @@ def import_(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Make a cache of features that another tool computed, and score it without training."""
+    """Make a cache of features that another tool computed, and score it without training.
+
+    \b
+    pzsl import features.npz --out cache/mine.h5
+    """
     from pzsl.exchange import Labelling, import_any
 
     result = import_any(

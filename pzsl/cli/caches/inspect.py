@@ -15,7 +15,11 @@ def inspect(
     cache: Annotated[Path, typer.Argument(help="The cache, finished or not.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Say what a cache holds, where it comes from, and whether it is whole (else exit 1)."""
+    """Say what a cache holds, where it comes from, and whether it is whole (else exit 1).
+
+    \b
+    pzsl inspect cache/sun.h5
+    """
     from pzsl.store import inspect_cache
 
     result = inspect_cache(cache)

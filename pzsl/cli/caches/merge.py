@@ -24,7 +24,11 @@ def merge(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Put shards together, once every row is there exactly once and all are of one origin."""
+    """Put shards together, once every row is there exactly once and all are of one origin.
+
+    \b
+    pzsl merge --out cache/sun.h5
+    """
     from pzsl.exchange import merge as run
 
     emit(run(parts or [], out, virtual, overwrite), as_json, _text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -24,6 +26,8 @@ _SHOWN = {
     "<float>": "X",
 }
 """What stands behind an option's name in place of typer's names of types."""
+_BRACKETS = re.compile(r"\s+\[(?:default: )?([^\[\]]*)\]$")
+"""What typer adds to the help of an option: its default, or that it is required."""
 _INPUTS = ("--cache", "--run", "--dataset")
 
 
@@ -106,10 +110,37 @@ def _line(param: Any, ctx: Any) -> tuple[str, str]:
         param.help = told
     for kind, shown in _SHOWN.items():
         flags = flags.replace(kind, shown)
-    return flags, text
+    return flags, _BRACKETS.sub(r" [\1]", text)
 
 
-class Command(TyperCommand):
+def _told_and_shown(text: str | None) -> tuple[str, list[str]]:
+    """A command's description, and its examples: the lines that follow a backspace."""
+    about, _, examples = inspect.cleandoc(text or "").partition("\b")
+    return about.strip(), [line.strip() for line in examples.splitlines() if line.strip()]
+
+
+class _WithExamples:
+    """A help that ends with examples, each in a line of its own."""
+
+    help: str | None
+
+    def format_help_text(self, _ctx: Any, formatter: Any) -> None:
+        """Write the description."""
+        about, _ = _told_and_shown(self.help)
+        if about:
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(about)
+
+    def format_epilog(self, _ctx: Any, formatter: Any) -> None:
+        """Write the examples."""
+        _, examples = _told_and_shown(self.help)
+        if examples:
+            with formatter.section("Examples"):
+                formatter.write("".join(f"  {line}\n" for line in examples))
+
+
+class Command(_WithExamples, TyperCommand):
     """A command whose help names what the registries hold, and whose errors are one line."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -135,7 +166,7 @@ class Command(TyperCommand):
             raise UsageError(_meant(self, error, given)) from None
 
 
-class Group(TyperGroup):
+class Group(_WithExamples, TyperGroup):
     """A group of commands; an unknown one is answered in one line."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

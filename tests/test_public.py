@@ -1,0 +1,70 @@
+"""The public API: what `pzsl.__all__` names, typed and documented, and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import pzsl
+
+SOURCE = Path(pzsl.__file__)
+FUNCTIONS = [name for name in pzsl.__all__ if inspect.isfunction(getattr(pzsl, name))]
+
+
+def seen_by_type_checkers() -> dict[str, str]:
+    """Names that pzsl/__init__.py imports for type checkers alone -> the room each is from."""
+    tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    found = {}
+    for node in block.body:
+        assert isinstance(node, ast.ImportFrom) and node.module
+        found |= {alias.name: ".".join(node.module.split(".")[:2]) for alias in node.names}
+    return found
+
+
+def test_type_checkers_see_what_is_imported_on_first_use():
+    assert seen_by_type_checkers() == pzsl._PUBLIC
+    assert {*pzsl._PUBLIC, "__version__"} == {*pzsl.__all__}
+    assert pzsl.__all__ == sorted(pzsl.__all__)
+
+
+def test_each_name_is_there_and_others_are_not():
+    for name, room in pzsl._PUBLIC.items():
+        assert getattr(pzsl, name) is getattr(import_module(room), name)
+    with pytest.raises(AttributeError, match="no attribute 'extracts'"):
+        _ = pzsl.extracts
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_public_function_is_typed_and_documented(name):
+    function = getattr(pzsl, name)
+    signature = inspect.signature(function)
+    assert signature.return_annotation not in (inspect.Signature.empty, "Any")
+    for parameter in signature.parameters.values():
+        assert parameter.annotation is not inspect.Parameter.empty, parameter.name
+    text = inspect.getdoc(function) or ""
+    parts = text.split("\n\n")
+    assert len(parts[0].splitlines()) == 1 and parts[0].endswith(".")
+    told = text.split("Args:")[1]
+    for parameter in signature.parameters:
+        assert parameter in told, parameter
+    assert "Raises:" in text
+    assert "Returns:" in text or signature.return_annotation in ("None", "Cache", "Dataset")
+
+
+def test_the_estimator_documents_its_parameters_and_methods():
+    kind = pzsl.PartialLabelClassifier
+    text = inspect.getdoc(kind) or ""
+    assert all(name in text for name in inspect.signature(kind).parameters)
+    for name, member in inspect.getmembers(kind, inspect.isfunction):
+        if not name.startswith("_") and member.__module__.startswith("pzsl"):
+            assert inspect.getdoc(member), name
+            assert inspect.signature(member).return_annotation is not inspect.Signature.empty, name
+
+
+def test_the_package_is_marked_as_typed():
+    assert (SOURCE.parent / "py.typed").is_file()
