@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pzsl.losses.pico import count_labels
+
 
 class _Contrast(torch.autograd.Function):
     """Its slope by the logits is the softmax, times the sum of the weights, less the weights."""
@@ -74,7 +76,7 @@ def ambiguity_pairs(weights: Tensor, predicted: Tensor, views: int) -> Tensor:
         (V B, V B): `p_ij / #{a != i predicted j}` in the column of each a predicted j, 0 at a = i.
         Source: Xia et al. 2022.
     """
-    count = views * torch.bincount(predicted, minlength=weights.shape[1])[predicted]
+    count = views * count_labels(predicted, weights.shape[1])[predicted]
     own = (predicted[:, None] == predicted).to(weights.dtype)
     pairs = weights.index_select(1, predicted) / (count - own).clamp_min(1)
     return pairs.repeat(views, views).fill_diagonal_(0.0)

@@ -7,6 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def count_labels(labels: Tensor, classes: int) -> Tensor:
+    """How often each class (K,) is among labels (n,); `bincount` would let a GPU wait."""
+    return labels.new_zeros(classes).index_add_(0, labels, torch.ones_like(labels))
+
+
 def move_prototypes(
     prototypes: Tensor, features: Tensor, labels: Tensor, momentum: float
 ) -> Tensor:
@@ -22,7 +27,7 @@ def move_prototypes(
         (K, d) unit rows; a class that was never met stays zero.
     """
     order = torch.argsort(labels, stable=True)
-    count = torch.bincount(labels, minlength=len(prototypes))
+    count = count_labels(labels, len(prototypes))
     ends = count.cumsum(0)[labels[order]]
     later = ends - 1 - torch.arange(len(labels), device=labels.device)
     share = (1 - momentum) * momentum ** later.to(features.dtype)

@@ -58,9 +58,10 @@ def row_softmax(values: Tensor, rows: Rows, top: Tensor | None = None) -> Tensor
 
     Args:
         values: (m,). rows: how they lie.
-        top: (B,) no value of the row is larger; spares finding the largest, as long as one is near.
+        top: (B,) no value of the row is larger; spares a CPU finding the largest, as long as one is
+            near. A GPU would have to wait to tell whether it is, and finds the largest sooner.
     """
-    if top is not None:
+    if top is not None and values.device.type == "cpu":
         powers = (values - rows.spread(top)).exp_()
         sums = row_sum(powers, rows)
         if bool((sums > FAINT).all()):
@@ -72,11 +73,10 @@ def row_softmax(values: Tensor, rows: Rows, top: Tensor | None = None) -> Tensor
 def first_largest(values: Tensor, rows: Rows) -> Tensor:
     """Position in `values` of the largest one of each row, the first of equal ones: (B,).
 
-    A row without any value gets the answer of a neighbour, as does one that holds a NaN: what a
-    training gets from it is refused by the loop, whose loss is then no number.
+    A row without any value, or one that holds a NaN, gets the last position: what a training gets
+    from it is refused by the loop, whose loss is then no number.
     """
-    largest = torch.nonzero(values == rows.spread(row_max(values, rows))).flatten()
-    first = torch.searchsorted(largest, rows.offsets[:-1])
-    if not len(largest):
-        return rows.offsets[:-1]
-    return largest[torch.minimum(first, first[rows.batch_row[-1]]).clamp_max(len(largest) - 1)]
+    last, at = len(values) - 1, torch.arange(len(values), dtype=torch.int32, device=values.device)
+    at.masked_fill_(values != rows.spread(row_max(values, rows)), last)
+    first = at.new_full((len(rows.offsets) - 1,), last)
+    return first.scatter_reduce_(0, rows.batch_row, at, "amin").long()

@@ -30,7 +30,7 @@ def assign(logits: Tensor, allowed: Tensor | None = None) -> Tensor:
     logits = logits.detach()
     if allowed is not None:
         logits = logits.masked_fill(~allowed, -torch.inf)
-    return F.one_hot(logits.argmax(dim=1), logits.shape[1]).to(logits.dtype)
+    return torch.zeros_like(logits).scatter_(1, logits.argmax(dim=1, keepdim=True), 1.0)
 
 
 class KMeansCrossAttention(nn.Module):

@@ -17,7 +17,7 @@ NARROWEST = 1e-6
 
 @dataclass(frozen=True)
 class Mixture:
-    """Two Gaussians, the one with the lower mean first; float64 tensors (2,)."""
+    """Two Gaussians, the one with the lower mean first; float64 tensors (2,) on the CPU."""
 
     means: Tensor
     variances: Tensor
@@ -32,6 +32,8 @@ class Mixture:
 def fit_mixture(values: Tensor) -> Mixture | None:
     """Fit two Gaussians by EM (Dempster et al. 1977), from the two means of Lloyd's algorithm.
 
+    The CPU does it, wherever the values lie: each round ends with a number that is looked at.
+
     Args:
         values: (N,) finite numbers.
 
@@ -42,11 +44,11 @@ def fit_mixture(values: Tensor) -> Mixture | None:
     Raises:
         ValueError: no value, or one that is not finite.
     """
+    values = values.cpu().double()  # in this order: Apple's GPUs know no float64
     if not len(values) or not values.isfinite().all():
         bad = torch.nonzero(~values.isfinite()).flatten()
         where = f"value {int(bad[0])} is {float(values[bad[0]])}" if len(bad) else "there is none"
         raise ValueError(f"a mixture is fitted to finite values, but {where}")
-    values = values.double()
     width = float(values.max() - values.min())
     if width < 1e-9 * max(1.0, float(values.abs().max())):
         return None
@@ -80,8 +82,8 @@ def low_posterior(values: Tensor, mixture: Mixture | None) -> Tensor:
     if mixture is None:
         return torch.ones_like(values)
     low, high = mixture.means.tolist()
-    joint = mixture.log_joint(values.double().clamp(low, high))
-    return joint.softmax(dim=1)[:, 0].to(values.dtype)
+    joint = mixture.log_joint(values.cpu().double().clamp(low, high))
+    return joint.softmax(dim=1)[:, 0].to(values)
 
 
 def _two_means(values: Tensor) -> Tensor:

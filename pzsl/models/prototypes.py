@@ -60,7 +60,7 @@ def whitening(covariance: Tensor, images: int) -> Tensor:
     """
     dim = len(covariance)
     share = SHRINKAGE * dim / (SHRINKAGE * dim + images)
-    single = covariance.double().cpu()
+    single = covariance.cpu().double()  # in this order: Apple's GPUs know no float64
     level = single.diagonal().mean().clamp_min(1e-12)
     shrunk = (1 - share) * single + share * level * torch.eye(dim, dtype=torch.float64)
     whole: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(shrunk)))

@@ -105,7 +105,7 @@ def _epoch(stack: Stack, fits: Sequence[Fit], optimizer: AdamW, epoch: int) -> T
     per_epoch, total = -(-len(images[0]) // options.batch_size), torch.zeros_like(stack.each)
     for number, rows in enumerate(zip(*orders, strict=True)):
         rate = learning_rate(options.lr, epoch * per_epoch + number, first.epochs * per_epoch)
-        batch = stack.step_rows([own.to(device) for own in rows])
+        batch = stack.step_rows(rows)
         stack.front.loss(batch).backward()  # type: ignore[no-untyped-call]
         optimizer.step(rate)
         with torch.no_grad():

@@ -25,12 +25,15 @@ def epoch_generator(seed: int, epoch: int) -> torch.Generator:
 
 
 def batches(images: TrainingFeatures, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """A random order of all images in batches as equal as can be, none above `size`."""
+    """A random order of all images in batches as equal as can be, none above `size`.
+
+    A GPU gets the order of the whole epoch at once: each copy makes it wait.
+    """
     if isinstance(images, StoredRows):
         order = images.shuffled(generator)
     else:
         order = torch.randperm(len(images), generator=generator)
-    return iter(torch.tensor_split(order, max(1, -(-len(images) // size))))
+    return iter(torch.tensor_split(order.to(images.device), max(1, -(-len(images) // size))))
 
 
 def learning_rate(base: float, step: int, steps: int) -> float:
@@ -95,8 +98,7 @@ def _epoch(method: Method, optimizer: Optimizer, seed: int, epoch: int) -> float
     generator = epoch_generator(seed, epoch)
     method.begin_epoch(epoch, generator)
     total = torch.zeros((), device=images.device)
-    for number, rows in enumerate(batches(images, options.batch_size, generator)):
-        batch = rows.to(images.device)
+    for number, batch in enumerate(batches(images, options.batch_size, generator)):
         rate = learning_rate(options.lr, epoch * per_epoch + number, method.epochs * per_epoch)
         loss = method.loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pzsl.losses.co_reg import noisy_positives
@@ -30,9 +31,10 @@ class Prototypes(nn.Module):
 
     def move(self, features: Tensor, labels: PseudoLabels) -> None:
         """`o_j <- unit(m o_j + (1 - m) z)` for each image of P with pseudo-label j, in order."""
-        sure = labels.partial > 0
-        moved = move_prototypes(self.vectors, features[sure], labels.labels[sure], self.momentum)
-        self.vectors.copy_(moved)
+        classes = len(self.vectors)  # images of U go to one class more, which is dropped
+        own = torch.where(labels.partial > 0, labels.labels, classes)
+        moved = move_prototypes(F.pad(self.vectors, (0, 0, 0, 1)), features, own, self.momentum)
+        self.vectors.copy_(moved[:classes])
 
 
 class Contrast(nn.Module):
@@ -53,10 +55,21 @@ class Contrast(nn.Module):
         self.register_buffer("queue", torch.zeros(size, dimension))
         self.register_buffer("queue_labels", torch.full((size,), EMPTY))
         self.register_buffer("queue_sure", torch.zeros(size, dtype=torch.bool))
+        self.filled: int | None = None
+
+    def recount(self) -> None:
+        """Count the keys in the queue anew, when one is next needed: it may have been loaded."""
+        self.filled = None
+
+    def _filled(self) -> int:
+        """How many places of the queue hold a key; the newest come first. A GPU waits for it."""
+        if self.filled is None:
+            self.filled = int((self.queue_labels != EMPTY).sum())
+        return self.filled
 
     def loss(self, query: Tensor, key: Tensor, pseudo: PseudoLabels) -> Tensor:
         """Contrast of queries (B, d) with the batch, its keys (B, d) and the queue; a scalar."""
-        filled = int((self.queue_labels != EMPTY).sum())  # the newest keys come first
+        filled = self._filled()
         labels, sure = pseudo.labels, pseudo.partial > 0
         others = torch.cat([labels, labels, self.queue_labels[:filled]])
         others_sure = torch.cat([sure, sure, self.queue_sure[:filled]])
@@ -71,6 +84,7 @@ class Contrast(nn.Module):
     def push(self, key: Tensor, pseudo: PseudoLabels) -> None:
         """Put the keys of a batch in front of the queue."""
         size = len(self.queue)
+        self.filled = min(size, self._filled() + len(key))
         self.queue.copy_(torch.cat([key, self.queue])[:size])
         self.queue_labels.copy_(torch.cat([pseudo.labels, self.queue_labels])[:size])
         self.queue_sure.copy_(torch.cat([pseudo.partial > 0, self.queue_sure])[:size])

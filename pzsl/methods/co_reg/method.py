@@ -22,7 +22,7 @@ from pzsl.methods.co_reg.options import CoRegOptions, check_options
 from pzsl.methods.co_reg.pseudo_labels import CoPseudoLabels, Predict, PseudoLabels
 from pzsl.methods.core import (
     OUTSIDE,
-    CandidateEntries,
+    BatchEntries,
     Method,
     Problem,
     Views,
@@ -75,7 +75,7 @@ class CoReg(Method):
         self.pseudo = CoPseudoLabels(
             self._prior(),
             options.distribution_alignment,
-            torch.zeros(len(problem.images), dtype=torch.bool) if labelled is None else labelled,
+            self.weights.new_zeros(len(problem.images)).bool() if labelled is None else labelled,
             options.co_pseudo_labels,
             options.sharpening,
         )
@@ -93,6 +93,8 @@ class CoReg(Method):
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Let both networks look at all images."""
         self.epoch, self.generator = epoch, generator
+        for contrast in self.contrasts:
+            contrast.recount()
         blocks = self.support.blocks()
         with torch.no_grad():
             for which in range(2):
@@ -100,7 +102,8 @@ class CoReg(Method):
 
     def loss(self, rows: Tensor) -> Tensor:
         """Both networks' losses on training rows (B,)."""
-        candidates = self._candidates(rows)
+        entries = self.support.batch(rows, len(self.problem.seen))
+        candidates = self._members(entries, entries.log_mask >= 0)
         if self.epoch < self.options.warm_up:
             view, _ = self.views.pair("weak", rows, self.generator)
             return sum((self._warm_up(n, view, candidates) for n in range(2)), view.new_zeros(()))
@@ -109,11 +112,12 @@ class CoReg(Method):
         with torch.no_grad():
             f = [self._mean_prediction(n, weak) for n in range(2)]
             pseudo = [self.pseudo.serve(n, rows, f, candidates) for n in range(2)]
-            self._weigh(rows, f, candidates)
+            self._weigh(rows, f, entries)
         total = strong[0].new_zeros(())
         self._steps = []
+        mixing = self._mixing(len(rows), rows.device)
         for n in range(2):
-            total = total + self._classify(n, strong[0], pseudo[n])
+            total = total + self._classify(n, strong[0], pseudo[n], mixing[n])
             if self._is_late:
                 total = total + self._represent(n, strong, pseudo[n])
         return total
@@ -131,7 +135,7 @@ class CoReg(Method):
         """The label weights of the trained networks, from the clean images."""
         for rows in self.support.blocks():
             f = [self.pseudo.aligned(n, self._clean(n)(rows)) for n in range(2)]
-            self._weigh(rows, f, self._candidates(rows))
+            self._weigh(rows, f, self.support.batch(rows, len(self.problem.seen)))
 
     def scores(self, images: Tensor) -> Tensor:
         """The sum of both networks' logits of images (n, D), seen classes first: (n, K + U)."""
@@ -162,13 +166,29 @@ class CoReg(Method):
         logits = network.logits(adapted, labels[: candidates.shape[1]])
         return warm_up_loss(logits, candidates) + self._alignment(adapted, view, labels)
 
-    def _classify(self, which: int, view: Tensor, pseudo: PseudoLabels) -> Tensor:
+    def _mixing(self, count: int, device: torch.device) -> list[tuple[Tensor, Tensor] | None]:
+        """For each network the shares (B, 1) of MixUp and the images (B,) that are mixed in."""
+        options, generator = self.options, self.generator
+        if not options.mixup:
+            return [None, None]
+        drawn = []
+        for _ in range(2):
+            share = mixing_shares(count, options.mixup_alpha, generator)
+            drawn += [share[:, 0], torch.randperm(count, generator=generator).float()]
+        own = torch.stack(drawn).to(device)  # at once: each copy makes a GPU wait
+        return [(own[at][:, None], own[at + 1].long()) for at in (0, 2)]
+
+    def _classify(
+        self,
+        which: int,
+        view: Tensor,
+        pseudo: PseudoLabels,
+        mixing: tuple[Tensor, Tensor] | None,
+    ) -> Tensor:
         """Cross-entropy on P and squared error on U, of mixed images."""
         network, targets = self.networks[which], pseudo.targets
-        if self.options.mixup:
-            share = mixing_shares(len(view), self.options.mixup_alpha, self.generator)
-            share = share.to(view.device)
-            order = torch.randperm(len(view), generator=self.generator).to(view.device)
+        if mixing is not None:
+            share, order = mixing
             view = F.normalize(share * view + (1 - share) * view[order], dim=-1)
             targets = share * targets + (1 - share) * targets[order]
         adapted, labels = network.image_adapter(view), network.labels()
@@ -211,14 +231,22 @@ class CoReg(Method):
         return lambda rows: self.networks[which].probabilities(self.problem.images[rows])
 
     def _candidates(self, rows: Tensor) -> Tensor:
-        return _members(self.problem.candidates, rows, len(self.problem.seen))
+        """(B, K), 1 for a candidate of training rows, 0 for any other label."""
+        entries = self.problem.candidates.batch(rows, len(self.problem.seen))
+        return self._members(entries, entries.log_mask >= 0)
 
-    def _weigh(self, rows: Tensor, f: list[Tensor], candidates: Tensor) -> None:
+    def _members(self, entries: BatchEntries, which: Tensor) -> Tensor:
+        """(B, K), 1 for those of the entries (m,) that are meant, 0 for any other label."""
+        batch = len(entries.rows.offsets) - 1
+        like = entries.log_mask.new_empty(batch, len(self.problem.seen))
+        return entries.rows.put(which.to(like.dtype), like)
+
+    def _weigh(self, rows: Tensor, f: list[Tensor], entries: BatchEntries) -> None:
         """Label weights of images (B,), from both networks' aligned predictions (B, K)."""
-        support = _members(self.support, rows, len(self.problem.seen))
+        candidates = self._members(entries, entries.log_mask >= 0)
+        support = self._members(entries, torch.ones_like(entries.log_mask))
         dense = self.pseudo.label_weights(rows, f, candidates, support)
-        entries = self.support.batch(rows, dense.shape[1])
-        self.weights[entries.entry_index] = entries.rows.take(dense)
+        self.weights.index_copy_(0, entries.entry_index, entries.rows.take(dense))
 
     def _frozen_weights(self) -> Tensor:
         """Frozen CLIP's softmax within the candidates; labels outside have none of it."""
@@ -254,10 +282,3 @@ class CoReg(Method):
         sums.index_add_(0, self.support.labels, self.weights)
         sums = sums.clamp_min(LEAST_SHARE * sums.mean()) ** self.options.prior
         return sums / sums.sum()
-
-
-def _members(support: CandidateEntries, rows: Tensor, classes: int) -> Tensor:
-    """(B, K), 1 for an entry of the support, 0 for any other label."""
-    entries = support.batch(rows, classes)
-    like = entries.log_mask.new_empty(len(rows), classes)
-    return entries.rows.put(torch.ones_like(entries.log_mask), like)

@@ -93,13 +93,13 @@ class CoPseudoLabels(nn.Module):
         self.losses[which, epoch % HISTORY] = scale_to_unit(torch.cat(found))
         average = self.losses[which, : epoch + 1].mean(dim=0)
         try:
-            self.trust[which] = low_posterior(average, fit_mixture(average))
+            trust = low_posterior(average, fit_mixture(average))
         except ValueError as error:
             raise UserError(
                 f"co-reg: the losses at epoch {epoch} can't be told apart ({error}): "
                 "lower the learning rate (--set lr=1e-4)."
             ) from None
-        self.trust[which, self.sure] = 1.0
+        self.trust[which] = trust.masked_fill(self.sure, 1.0)
 
     def aligned(self, which: int, f: Tensor) -> Tensor:
         """A network's predictions (n, K), their distribution aligned with the prior."""

@@ -38,12 +38,12 @@ class Views:
         """
         columns = self.columns[kind]
         if self.views is None or not len(columns):
-            frozen = self.images[rows]
-            return [perturb(frozen, *self.noise[kind], generator) for _ in range(2)]
+            twice = self.images[rows].expand(2, -1, -1)
+            return list(perturb(twice, *self.noise[kind], generator))
         first = torch.randint(len(columns), (len(rows),), generator=generator)
         step = torch.randint(1, max(len(columns), 2), (len(rows),), generator=generator)
-        picked = [columns[at] for at in (first, (first + step) % len(columns))]
-        return [self.views[rows, at.to(rows.device)] for at in picked]
+        picked = columns[torch.stack([first, (first + step) % len(columns)])].to(rows.device)
+        return [self.views[rows, at] for at in picked]
 
     def describe(self) -> str:
         """Where each kind of view comes from."""
@@ -64,11 +64,11 @@ def mixing_shares(count: int, alpha: int, generator: torch.Generator) -> Tensor:
 
 
 def perturb(images: Tensor, noise: float, mask: float, generator: torch.Generator) -> Tensor:
-    """Unit vectors (n, D) with uniform noise of length `noise` and masked coordinates (ours).
+    """Unit vectors (..., D) with uniform noise of length `noise` and masked coordinates (ours).
 
     One draw does for both: the lowest share `mask` of it masks, the rest is the noise.
     """
     drawn = torch.rand(images.shape, generator=generator).to(images.device)
-    width = 2 * noise * (3 / images.shape[1]) ** 0.5
+    width = 2 * noise * (3 / images.shape[-1]) ** 0.5
     moved = images + ((drawn - mask) / (1 - mask) - 0.5) * width
     return F.normalize(moved * (drawn >= mask), dim=-1)

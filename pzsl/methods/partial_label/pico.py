@@ -58,6 +58,7 @@ class Pico(ContrastiveMethod):
         self.register_buffer("queue", empty(options.queue, options.dimension))
         labels = torch.full((options.queue,), -1, device=problem.images.device)
         self.register_buffer("queue_labels", labels)
+        self.filled: int | None = None
 
     @property
     def warm(self) -> bool:
@@ -87,9 +88,20 @@ class Pico(ContrastiveMethod):
         moved[batch.best(similar)] += 1 - phi
         self.weights.index_copy_(0, entry_index, moved)
 
+    def _filled(self) -> int:
+        """How many places of the queue hold a key; the newest come first."""
+        if self.filled is None:
+            self.filled = int((self.queue_labels >= 0).sum())
+        return self.filled
+
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Note the epoch; a queue that was loaded is counted anew, once, as a GPU has to wait."""
+        super().begin_epoch(epoch, generator)
+        self.filled = None
+
     def _contrast(self, query: Tensor, key: Tensor, labels: Tensor) -> Tensor:
         """Supervised contrast; in the warm-up an image's only positive is its own key."""
-        filled = int((self.queue_labels >= 0).sum())  # the newest keys come first
+        filled = self._filled()
         earlier = self.queue_labels[:filled]
         if not self.warm:
             labels = torch.arange(len(labels), device=labels.device)
@@ -108,5 +120,6 @@ class Pico(ContrastiveMethod):
         self.key_head.lerp_(self.head, share)
         keys, labels = self._keys
         size = len(self.queue)
+        self.filled = min(size, self._filled() + len(keys))
         self.queue.copy_(torch.cat([keys, self.queue])[:size])
         self.queue_labels.copy_(torch.cat([labels, self.queue_labels])[:size])

@@ -1,0 +1,211 @@
+"""Everything that computes, on GPUs that aren't there: no mixed devices, no float64 on MPS, no
+NumPy of a GPU's tensor, and few waits for the GPU in a step.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import nullcontext
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from pretend_device import DeviceError, PretendDevice, Wait
+from torch import Tensor
+
+from pzsl.methods import METHODS, make_options
+from pzsl.methods.core import CandidateEntries, Method, Problem
+from pzsl.methods.partial_label.partial_method import PartialMethod
+from pzsl.models import prototypes
+from pzsl.training.config import RunConfig
+from pzsl.training.loop import fit, fit_all, learning_rate
+from pzsl.training.run import calibrate, make_method
+
+KINDS = ("cuda", "mps")
+IMAGES, SEEN, UNSEEN, DIM, VIEWS = 96, 6, 3, 8, 4
+EPOCHS, BATCH = 2, 32
+STACKABLE_WAITS, OTHER_WAITS = 1, 4
+"""Most waits a step, of methods that train many runs in one program, and of all others."""
+
+
+class System(NamedTuple):
+    """What is trained: a preset of a method, with or without cached views."""
+
+    method: str
+    preset: str
+    views: bool
+
+
+SYSTEMS = [
+    System(method, preset, views)
+    for method, entry in METHODS.items()
+    for preset in entry.presets
+    for views in ((False, True) if "views" in entry.needs else (False,))
+]
+
+
+def unit(array: np.ndarray) -> np.ndarray:
+    return (array / np.linalg.norm(array, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def make_problem(kind: str, system: System) -> Problem:
+    """Noisy candidate sets of images near their class's text, on a device."""
+    rng = np.random.default_rng(5)
+    text = unit(rng.standard_normal((SEEN + UNSEEN, DIM)))
+    truth = np.arange(IMAGES) % SEEN
+    images = unit(text[truth] + 0.1 * rng.standard_normal((IMAGES, DIM)))
+    member = rng.random((IMAGES, SEEN)) < 0.3
+    member[np.arange(IMAGES), truth] = rng.random(IMAGES) > 0.2
+    member[~member.any(1), 0] = True
+    views = unit(images[:, None] + 0.1 * rng.standard_normal((IMAGES, VIEWS, DIM)))
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(kind)
+
+    offsets = np.cumsum([0, *member.sum(1)])
+    return Problem(
+        tensor(images),
+        CandidateEntries.of(tensor(offsets), tensor(np.nonzero(member)[1])),
+        tensor(text[:SEEN]),
+        tensor(text[SEEN:]),
+        scale=20.0,
+        views=tensor(views) if system.views else None,
+        view_kinds=("weak", "weak", "strong", "strong") if system.views else (),
+        truth=tensor(truth) if system.method == "oracle" else None,
+        labelled=tensor(np.arange(IMAGES) % 7 == 0) if system.method == "co-reg" else None,
+    )
+
+
+def config_of(system: System, **options) -> RunConfig:
+    """A short training in which every part of a method sets in."""
+    short = {"epochs": EPOCHS, "batch_size": BATCH, "min_steps": 1, "calibrate": True, **options}
+    if system.method == "co-reg":
+        short |= {"warm_up": 1, "ramp_up": 1, "late": 0}
+    chosen = asdict(make_options(system.method, system.preset, short))
+    what = ("made", "", "", system.method, system.preset, "file", None, 0.0, "text")
+    return RunConfig(*what, 0, chosen)
+
+
+class Trained(NamedTuple):
+    """A method after training, its scores, and the waits before each of its steps."""
+
+    method: Method
+    scores: Tensor
+    waits: list[Counter[Wait]]
+
+
+def train_on(kind: str, system: System, device: PretendDevice | None = None) -> Trained:
+    """Train and score on a device that may be pretended."""
+    problem, config = make_problem(kind, system), config_of(system)
+    method = make_method(config, problem, 0)
+    waits: list[Counter[Wait]] = []
+
+    def note(base: float, step: int, steps: int) -> float:
+        waits.append(Counter() if device is None else device.waits.copy())
+        return learning_rate(base, step, steps)
+
+    with mock.patch("pzsl.training.loop.learning_rate", note):  # asked for once in each step
+        fit(method, 0)
+    with torch.no_grad():
+        method.observe_queries(lambda: [problem.images[:30]])
+        scores = method.scores(problem.images[:30])
+        method.add_classes()
+    assert {each.device.type for each in (scores, method.weights, *method.parameters())} == {kind}
+    return Trained(method, scores.cpu(), waits)
+
+
+@lru_cache(maxsize=1)
+def on_the_cpu(system: System) -> Trained:
+    return train_on("cpu", system)
+
+
+def waits_in_a_step(waits: list[Counter[Wait]]) -> Counter[Wait]:
+    """What the second step of the last epoch, in which every part has set in, waited for."""
+    last_epoch = waits[-IMAGES // BATCH :]
+    return last_epoch[2] - last_epoch[1] if waits else Counter()
+
+
+@pytest.mark.parametrize("system", SYSTEMS, ids=lambda s: f"{s.method}-{s.preset}-{s.views}")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_method_keeps_to_its_device_and_its_steps_hardly_wait(kind, system):
+    with PretendDevice(kind) as device:
+        trained = train_on(kind, system, device)
+        limit = STACKABLE_WAITS if trained.method.stackable else OTHER_WAITS
+    waits = waits_in_a_step(trained.waits)
+    assert waits.total() <= limit, dict(waits)
+    assert torch.allclose(trained.scores, on_the_cpu(system).scores, atol=1e-2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "system", [System("clip-pzsl", "default", False), System("co-reg", "default", True)]
+)
+def test_gamma_is_chosen_on_a_device_as_on_the_cpu(kind, system):
+    found = []
+    for pretended in (True, False):
+        with PretendDevice(kind) if pretended else nullcontext():
+            problem = make_problem(kind if pretended else "cpu", system)
+            method = fit(make_method(config_of(system), problem, 0), 0)
+            found.append(fit_all(calibrate(method, problem, config_of(system))))
+    assert found[0] == pytest.approx(found[1], abs=1e-2)
+
+
+def test_a_pretended_device_refuses_what_a_real_one_would():
+    with PretendDevice("mps") as device:
+        there = torch.ones(3, 2, device="mps")
+        refused = [
+            lambda: there + torch.ones(3, 2),
+            lambda: torch.ones(3)[there[0].long()],
+            there.numpy,
+            lambda: np.asarray(there),
+            there.double,
+            lambda: torch.ones(2, dtype=torch.float64).to("mps"),
+            lambda: torch.rand(3, device="mps", generator=torch.Generator()),
+            lambda: there.to("cuda"),
+            lambda: torch.zeros(1, device="mps:1"),
+        ]
+        for each in refused:
+            with pytest.raises(DeviceError, match=r"test_devices\.py"):
+                each()
+        device.waits.clear()
+        assert [float(there.sum()), there[there > 0].tolist(), there.cpu().tolist()]
+        line = {Path(wait.line).name.split(":")[0] for wait in device.waits}
+        reasons = Counter(wait.reason for wait in device.waits.elements())
+    assert line == {"test_devices.py"}
+    assert reasons == {
+        "a number is read": 2,
+        "its size depends on the data": 1,
+        "a copy between devices": 1,
+    }
+
+
+def test_a_double_that_is_put_back_into_the_default_is_found(monkeypatch):
+    whitening = prototypes.whitening
+
+    def doubled(covariance: Tensor, images: int) -> Tensor:
+        return whitening(covariance.double().float(), images)
+
+    monkeypatch.setattr("pzsl.methods.clip_pzsl.class_statistics.whitening", doubled)
+    system = System("clip-pzsl", "default", False)
+    with PretendDevice("mps"), pytest.raises(DeviceError, match="MPS knows no float64"):
+        train_on("mps", system)
+    with PretendDevice("cuda"):
+        train_on("cuda", system)
+
+
+def test_a_wait_that_is_put_back_into_a_step_is_found(monkeypatch):
+    follow = PartialMethod.follow
+
+    def impatient(self: PartialMethod, logits: Tensor) -> None:
+        assert bool(logits.isfinite().all())
+        follow(self, logits)
+
+    monkeypatch.setattr(PartialMethod, "follow", impatient)
+    with PretendDevice("cuda") as device:
+        trained = train_on("cuda", System("proden", "default", False), device)
+    assert waits_in_a_step(trained.waits).total() > STACKABLE_WAITS
