@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -180,8 +181,15 @@ def _row(name: str, noise: str, runs: list[tuple[Problem, dict[str, Any]]]) -> d
         "worst": min(gains),
         "image": max(problem.image for problem, _ in runs),
         "harmed_runs": sum(each < 0 for each in short),
+        "gamma_loss": mean(_best(Path(run["path"])) - run["H"] for _, run in runs),
         "labels": mean(run["disambiguation"] for _, run in runs),
     }
+
+
+def _best(run: Path) -> float:
+    """The highest H of a run's seen-unseen curve: that of the best gamma, known only afterwards."""
+    curve = json.loads((run / "details.json").read_text(encoding="utf-8"))["curve"]
+    return max(float(2 * s * u / (s + u or 1)) for s, u in zip(curve["S"], curve["U"], strict=True))
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -192,6 +200,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "problems": len({row["problem"] for row in rows}),
         "runs": sum(row["runs"] for row in rows),
         "mean gain": mean(row["gain"] for row in rows),
+        "mean loss to the best gamma": mean(row["gamma_loss"] for row in rows),
         "worst cell": min(row["gain"] for row in rows),
         f"cells more than {CELL:g} below frozen CLIP": len(below),
         f"runs more than {RUN:g} (and one test image) below": sum(r["harmed_runs"] for r in rows),

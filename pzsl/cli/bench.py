@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pzsl.cli.common import emit, table, words
+from pzsl.errors import UsageError
 
 
 def bench(
@@ -52,9 +53,12 @@ def bench(
     from pzsl.bench import bench as measure
     from pzsl.bench import bench_accuracy
 
-    if words(parts) != ["accuracy"]:
-        emit(measure(words(parts), quick), as_json, _text)
+    asked = words(parts)
+    if "accuracy" not in asked:
+        emit(measure(asked, quick), as_json, _text)
         return
+    if len(asked) > 1:
+        raise UsageError("Accuracy is measured by itself: pzsl bench accuracy --cache CACHE.")
     results = bench_accuracy(
         words(cache), words([tables]), runs, seeds, words(noise), development, workers
     )

@@ -73,7 +73,7 @@ class ClipPzsl(AdaptedMethod):
         self.register_buffer("centre", problem.images.new_zeros(dim))
         self.register_buffer("metric", problem.images.new_zeros(dim, dim))
         self.register_buffer("hubness", problem.images.new_zeros(classes))
-        self.register_buffer("share", problem.images.new_ones(()))
+        self.register_buffer("share", problem.seen.new_ones(()))
         self.query_prototypes: TransductivePrototypes | None = None
         self._last: tuple[BatchEntries, Tensor] | None = None
         self.to(problem.images.device)
