@@ -1,0 +1,101 @@
+"""The bench of accuracy: its problems are what their names say, and its figures those of runs."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from problems import write_cache
+from typer.testing import CliRunner
+
+from pzsl.bench import accuracy, bench_accuracy
+from pzsl.bench.problems import Recipe, arrays, draw, only_training, recipes, resplit
+from pzsl.cli import app
+from pzsl.errors import UsageError
+from pzsl.store import load_cache
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return write_cache(tmp_path_factory.mktemp("accuracy") / "made.h5", seen=12, unseen=4)
+
+
+def images_of(cache, made):
+    """Training images of each seen class."""
+    return [int((cache.labels[made.train] == label).sum()) for label in made.seen]
+
+
+def test_every_problem_keeps_training_and_test_apart_and_follows_from_its_seed(path):
+    cache = load_cache(path)
+    for recipe in recipes(cache):
+        made, again, other = (draw(cache, recipe, seed) for seed in (1, 1, 2))
+        assert not {*made.train} & {*made.test}
+        assert not {*made.seen} & {*made.unseen}
+        assert {*cache.labels[made.train]} <= {*made.seen}
+        assert {*cache.labels[made.test]} <= {*made.seen, *made.unseen}
+        assert made.train.tolist() == again.train.tolist()
+        assert made.train.tolist() != other.train.tolist()
+
+
+def test_problems_have_the_images_and_classes_of_their_recipe(path):
+    cache = load_cache(path)
+    assert images_of(cache, draw(cache, Recipe("", shots=3), 0)) == [3] * 12
+    few = draw(cache, Recipe("", sizes=(4, 2)), 0)
+    assert (len(few.seen), len(few.unseen)) == (4, 2)
+    assert images_of(cache, draw(cache, Recipe("", shots=4, nameless=0.5), 0)) == [4] * 6 + [0] * 6
+    tail = images_of(cache, draw(cache, Recipe("", shots=20, tail=True), 0))
+    assert tail == sorted(tail, reverse=True)
+    assert tail[0] > 2 * tail[-1]
+    assert {*draw(cache, Recipe("", among=(1, 2, 3, 5)), 0).seen} <= {1, 2, 3, 5}
+
+
+def test_identical_names_are_pairs(path):
+    cache = load_cache(path)
+    text = arrays(cache, draw(cache, Recipe("", twins=True), 0), "x")["text_features"]
+    assert (text[0] == text[1]).all()
+    assert (text[1] != text[2]).any()
+
+
+def test_problems_to_develop_on_hold_no_test_image(path):
+    cache = load_cache(path)
+    made = draw(only_training(cache), Recipe("", shots=3), 0)
+    assert {*cache.splits[np.concatenate([made.train, made.test])]} == {"trainval"}
+
+
+def test_a_resplit_has_as_many_classes_of_each_kind_and_uses_every_image(path):
+    cache = load_cache(path)
+    made = resplit(cache, 1)
+    assert (len(made.seen), len(made.unseen)) == (12, 4)
+    assert {*made.unseen} != {*np.flatnonzero(~cache.seen)}
+    assert sorted([*made.train, *made.test]) == list(range(len(cache.labels)))
+    assert len(made.train) == pytest.approx((cache.splits == "trainval").sum(), rel=0.1)
+
+
+def test_the_table_is_made_of_run_records(path, tmp_path, monkeypatch):
+    monkeypatch.setattr(accuracy, "recipes", lambda _: [Recipe("2 a class", shots=2)])
+    how = {"runs": tmp_path, "seeds": 2, "noises": ["uniform:0.3"], "workers": 1}
+    found = bench_accuracy([path], ["small"], **how)["small"]
+    (row,) = found["rows"]
+    records = [json.loads(file.read_text()) for file in tmp_path.rglob("metrics.json")]
+    assert row["runs"] == len(records) == found["summary"]["runs"] == 2
+    assert row["H"] == pytest.approx(np.mean([record["H"] for record in records]))
+    assert row["gain"] == pytest.approx(row["H"] - row["frozen"])
+    assert row["worst"] <= row["gain"]
+    assert row["gamma_loss"] > -1
+
+
+def test_a_cell_that_loses_is_counted():
+    good = {"problem": "a", "gain": 1.0, "harmed_runs": 0, "runs": 3, "gamma_loss": 0.1}
+    told = accuracy.summary([good, {**good, "problem": "b", "gain": -0.4, "harmed_runs": 1}])
+    assert told["cells more than 0.3 below frozen CLIP"] == 1
+    assert told["runs more than 1 (and one test image) below"] == 1
+    assert told["worst cell"] == -0.4
+
+
+def test_what_is_wrong_with_the_request_is_said(path):
+    with pytest.raises(UsageError, match="needs caches"):
+        bench_accuracy([])
+    with pytest.raises(UsageError, match="small or main"):
+        bench_accuracy([path], ["large"])
+    assert CliRunner().invoke(app, ["bench", "load,accuracy"]).exit_code != 0
