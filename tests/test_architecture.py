@@ -27,6 +27,7 @@ GROUND = {
     "progress",
     "ray",
     "requests",
+    "record_parts",
     "sweeps",
     "workers",
 }

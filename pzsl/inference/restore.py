@@ -14,11 +14,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pzsl import plugins
+from pzsl.candidates import FROM_DATA
 from pzsl.device import resolve_device
 from pzsl.errors import UserError
 from pzsl.files import parse_json
 from pzsl.methods.core import Method
 from pzsl.progress import say
+from pzsl.record_parts import check_parts
+from pzsl.requests import is_number, is_whole
 from pzsl.store import Cache, load_cache
 from pzsl.training import RunConfig
 from pzsl.training.config import RESULTS
@@ -89,10 +92,11 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
     try:
         given = {name: value for name, value in config.items() if name in known}
         run = RunConfig(**{"results": 1, **given})  # records of before had no such number
-        gamma = float(metrics["gamma"])
+        _check_values(run, metrics["gamma"])
         place = Path(cache or environment["cache"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}: its record is damaged ({error}): train again.") from None
+    check_parts(folder, metrics)
     if run.results != RESULTS:
         say(
             f"{folder}: trained by another version of pzsl, whose numbers were others "
@@ -100,7 +104,24 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
             "record; train again to be sure."
         )
     plugins.enrol(run.plugins, trusted_only=True)
-    return Record(folder, run, gamma, place)
+    return Record(folder, run, float(metrics["gamma"]), place)
+
+
+def _check_values(run: RunConfig, gamma: Any) -> None:
+    """Refuse what no run can have been.
+
+    Raises:
+        ValueError: a value of another type, or out of its range.
+    """
+    texts = run.dataset, run.cache_hash, run.model, run.method, run.preset, run.noise, run.labels
+    if not all(isinstance(text, str) for text in texts) or not isinstance(run.options, dict):
+        raise ValueError("its names should be texts, and its options a table")
+    if not is_whole(run.seed) or run.seed < 0 or not is_whole(run.few_shot) or run.few_shot < 0:
+        raise ValueError("'seed' and 'few_shot' should be whole numbers from 0 on")
+    if not is_number(run.eta) or not (run.noise in FROM_DATA or is_number(run.rate)):
+        raise ValueError("'rate' and 'eta' should be numbers")
+    if not is_number(gamma):
+        raise ValueError("'gamma' should be a number")
 
 
 def restore(record: Record, names: tuple[str, ...] = (), text: Tensor | None = None) -> Trained:
@@ -163,7 +184,7 @@ def _load(method: Method, path: Path, new: int) -> None:
 def _json(path: Path) -> dict[str, Any]:
     try:
         value = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} can't be read ({error}): train again.") from None
     if not isinstance(value, dict):
         raise UserError(f"{path} should hold a JSON object: train again.")

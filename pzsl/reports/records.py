@@ -11,6 +11,7 @@ from typing import Any
 
 from pzsl.errors import UserError
 from pzsl.progress import printable
+from pzsl.record_parts import SMALL, check_parts
 from pzsl.sweeps import PLAN, read_plan
 
 METRICS = (
@@ -100,7 +101,9 @@ def read_runs(folder: Path) -> Records:
             if not (path.parent / "metrics.json").exists():
                 _sort_unfinished(name, path.parent, config, records)
                 continue
-            run = _run(name, config, read_object(path.parent / "metrics.json"))
+            metrics = read_object(path.parent / "metrics.json")
+            run = _run(name, config, metrics)
+            check_parts(path.parent, metrics, SMALL)
         except UserError as error:
             records.warnings.append(f"Left out: {error}")
             continue
@@ -183,8 +186,8 @@ def _run(name: str, config: dict[str, Any], metrics: dict[str, Any]) -> Run:
     if not isinstance(options, dict):
         raise UserError(f"{name}/config.json: 'options' should be a JSON object.")
     seed = config.get("seed")
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise UserError(f"{name}/config.json: 'seed' should be a whole number.")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise UserError(f"{name}/config.json: 'seed' should be a whole number from 0 on.")
     return Run(
         path=name,
         dataset=_text(config, "dataset", name),

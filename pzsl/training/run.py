@@ -20,6 +20,7 @@ from pzsl.evaluation import disambiguation_accuracy, mean_entropy
 from pzsl.files import write_atomic, write_json
 from pzsl.methods import load_method, make_options
 from pzsl.methods.core import Method, Problem
+from pzsl.record_parts import sealed
 from pzsl.store import Cache
 from pzsl.training.calibration import SHARES, fold_fits
 from pzsl.training.checkpoint import History, Saver, load_checkpoint, model_bytes
@@ -212,5 +213,5 @@ def _write_record(
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     write_json(folder / "env.json", environment)
-    write_json(folder / "metrics.json", metrics)
+    write_json(folder / "metrics.json", sealed(metrics, folder))
     (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -1,0 +1,92 @@
+"""Records whose parts don't belong together: refused by whoever reads them, in one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from problems import write_cache
+
+from pzsl import train
+from pzsl.errors import UserError
+from pzsl.inference import refine
+from pzsl.inference.restore import read_record
+from pzsl.record_parts import PARTS
+from pzsl.reports.records import read_runs
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory) -> Path:
+    """A folder with the runs `a` and `b`, alike but for their seeds."""
+    folder = tmp_path_factory.mktemp("records")
+    cache = write_cache(folder / "c.h5")
+    settings = {"epochs": 2, "min_steps": 4}
+    rows = train(cache, method="proden", rate=0.3, seeds=2, settings=settings, workers=1,
+                 runs=folder / "made")["runs"]  # fmt: skip
+    for name, row in zip("ab", rows, strict=True):
+        Path(row["path"]).rename(folder / name)
+    return folder
+
+
+@pytest.fixture
+def runs(two_runs, tmp_path) -> Path:
+    """A copy of it."""
+    for name in "ab":
+        shutil.copytree(two_runs / name, tmp_path / "runs" / name)
+    return tmp_path / "runs"
+
+
+def test_whole_records_are_read(runs, tmp_path):
+    assert len(read_runs(runs).runs) == 2 and not read_runs(runs).warnings
+    assert refine(runs / "a", tmp_path / "labels.csv")["images"] == 8 * 14
+
+
+@pytest.mark.parametrize("part", [*PARTS, "metrics.json"])
+def test_a_part_of_another_run_is_refused_by_name(part, runs, tmp_path):
+    shutil.copy(runs / "b" / part, runs / "a" / part)
+    with pytest.raises(UserError, match=r"a: .* is of another run, or was changed: put"):
+        refine(runs / "a", tmp_path / "labels.csv")
+    if part != "model.safetensors":  # of which a report makes no use
+        (warning,) = read_runs(runs).warnings
+        assert "is of another run" in warning and "\n" not in warning
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_is_missing_is_told(part, runs, tmp_path):
+    (runs / "a" / part).unlink()
+    with pytest.raises(UserError) as caught:
+        refine(runs / "a", tmp_path / "labels.csv")
+    assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("metrics.json", "gamma", float("nan")),
+        ("metrics.json", "gamma", None),
+        ("metrics.json", "H", 99.0),
+        ("config.json", "rate", None),
+        ("config.json", "seed", -1),
+        ("config.json", "eta", "much"),
+        ("config.json", "noise", ["uniform"]),
+        ("config.json", "options", []),
+    ],
+)
+@pytest.mark.parametrize("old", [False, True])
+def test_a_value_that_was_changed_is_refused(file, key, value, old, runs):
+    """`old`: a record from before parts knew each other, whose values alone can tell."""
+    if old:
+        metrics = json.loads((runs / "a" / "metrics.json").read_text())
+        metrics = {k: v for k, v in metrics.items() if k not in ("parts", "checksum")}
+        (runs / "a" / "metrics.json").write_text(json.dumps(metrics))
+        assert read_record(runs / "a").config.method == "proden"
+    path = runs / "a" / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    if old and key == "H":
+        return  # nothing can tell
+    with pytest.raises(UserError, match=r"damaged|changed"):
+        read_record(runs / "a")
+    if not old:
+        assert len(read_runs(runs).runs) == 1 and len(read_runs(runs).warnings) == 1
