@@ -62,6 +62,15 @@ def test_within_covariance_equals_a_slow_loop():
     assert np.allclose(found.numpy(), covariance(images.numpy(), dense), atol=1e-12)
 
 
+@pytest.mark.parametrize("images", [3, 300, 300_000])
+@pytest.mark.parametrize("rounding", [0.0, 1e-8, 3e-8])
+def test_images_that_do_not_vary_are_whitened_by_the_identity(images, rounding):
+    """The covariance of one image a class: zero but for rounding, of either sign."""
+    noise = rounding * np.random.default_rng(0).standard_normal((32, 32)).astype(np.float32)
+    found = whitening(torch.from_numpy((noise + noise.T) / 2), images)
+    torch.testing.assert_close(found, torch.eye(32))
+
+
 @pytest.mark.parametrize("images", [10, 10_000])
 def test_whitening_evens_out_the_shrunk_covariance(images):
     rng = np.random.default_rng(0)

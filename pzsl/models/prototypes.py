@@ -12,6 +12,8 @@ NEGLIGIBLE = 1e-3
 """Lighter label weights are left out of sums over images."""
 SHRINKAGE = 2.0
 """The covariance counts as much as the identity at 2 D images."""
+ROUNDING = 1e-5
+"""A smaller total variance of unit vectors is what single precision makes of none."""
 
 
 def class_sums(images: Tensor, labels: Tensor, weights: Tensor, rows: Tensor, out: Tensor) -> None:
@@ -50,7 +52,8 @@ def whitening(covariance: Tensor, images: int) -> Tensor:
     """A matrix L such that the images times L vary alike in all directions within a class.
 
     The covariance is shrunk to a multiple of the identity, `2 D / (2 D + N)` of the way, so that
-    few images change little (linear discriminant analysis, regularised as by Friedman 1989).
+    few images change little (linear discriminant analysis, regularised as by Friedman 1989). Where
+    the images of a class don't vary, as with one image a class, it is the identity.
 
     Args:
         covariance: (D, D) within the classes. images: N, from which it was estimated.
@@ -62,8 +65,11 @@ def whitening(covariance: Tensor, images: int) -> Tensor:
     share = SHRINKAGE * dim / (SHRINKAGE * dim + images)
     single = covariance.cpu().double()  # in this order: Apple's GPUs know no float64
     level = single.diagonal().mean().clamp_min(1e-12)
-    shrunk = (1 - share) * single + share * level * torch.eye(dim, dtype=torch.float64)
-    whole: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(shrunk)))
+    identity = torch.eye(dim, dtype=torch.float64)
+    lower, failed = torch.linalg.cholesky_ex((1 - share) * single + share * level * identity)
+    if failed.item() or single.trace() < ROUNDING:
+        return identity.to(covariance)
+    whole: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(lower))
     return whole.mul_(level.sqrt()).to(covariance)
 
 
