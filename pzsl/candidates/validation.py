@@ -32,6 +32,7 @@ def validate(
         UserError: the first row that is empty, has a class twice, outside 0..C-1 or unseen.
     """
     _check_layout(offsets, labels, where)
+    _check_range(offsets, labels, len(seen), where)
     sets = CandidateSets(offsets.astype(np.int64), labels.astype(np.int32))
     numbers = np.arange(len(sets)) if rows is None else rows
     sets = sets.subset(numbers)
@@ -58,6 +59,20 @@ def _check_layout(offsets: NDArray[np.int64], labels: NDArray[np.int32], where: 
     falls = np.flatnonzero(np.diff(offsets) < 0)
     if len(falls):
         raise UserError(f"{where}: candidate offsets fall at row {falls[0]}: write them again.")
+
+
+def _check_range(
+    offsets: NDArray[np.int64], labels: NDArray[np.int32], classes: int, where: str
+) -> None:
+    """Refuse labels that int32 can't hold: 2**32 would become class 0."""
+    limits = np.iinfo(np.int32)
+    if labels.size and (int(labels.min()) < limits.min or int(labels.max()) > limits.max):
+        at = int(np.flatnonzero((labels < limits.min) | (labels > limits.max))[0])
+        row = int(np.searchsorted(offsets, at, side="right")) - 1
+        raise UserError(
+            f"{where}: row {row} has candidate {labels[at]}, outside "
+            f"0..{classes - 1}: use 0-based rows of the class list."
+        )
 
 
 def _check_sets(

@@ -16,6 +16,7 @@ from pzsl.progress import say
 from pzsl.store.cache import Cache
 from pzsl.store.hdf5 import TOLD, CacheHeader
 from pzsl.store.validation import content_problems
+from pzsl.store.whole_numbers import as_whole
 
 SHAPES = {
     "image_features": "ND",
@@ -181,7 +182,7 @@ def _shape(sizes: Any) -> str:
 
 def _header(source: Path, arrays: Arrays) -> CacheHeader:
     count, dim = arrays["image_features"].shape
-    labels = arrays["labels"].astype(np.int64)
+    labels = as_whole(arrays["labels"], np.int64, f"{source}: 'labels'")
     classes = arrays["class_names"].tolist()
     if count and labels.min() == 1 and labels.max() == len(classes):
         raise UserError(
@@ -212,11 +213,15 @@ def _header(source: Path, arrays: Arrays) -> CacheHeader:
         logit_scale=float(said.get("logit_scale", LOGIT_SCALE)),
         precision=said.get("precision", str(arrays["image_features"].dtype)),
         attributes=_typed(arrays, "attributes", np.float32),
-        candidate_offsets=_typed(arrays, "candidate_offsets", np.int64),
-        candidate_labels=_typed(arrays, "candidate_labels", np.int32),
+        candidate_offsets=_whole(source, arrays, "candidate_offsets", np.int64),
+        candidate_labels=_whole(source, arrays, "candidate_labels", np.int32),
         annotation=_json(source, said, "annotation"),
         augmentation=_json(source, said, "augmentation"),
     )
+
+
+def _whole(source: Path, arrays: Arrays, name: str, dtype: type) -> NDArray[Any] | None:
+    return as_whole(arrays[name], dtype, f"{source}: '{name}'") if name in arrays else None
 
 
 def _json(source: Path, said: dict[str, Any], name: str) -> dict[str, Any]:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pzsl.errors import UserError
+from pzsl.progress import say
 from pzsl.store.hdf5 import CacheHeader
 from pzsl.store.unit_length import CHUNK, lengths, not_unit
-from pzsl.store.validation import fault_of
+from pzsl.store.validation import alike_in_text, fault_of
 from pzsl.store.writer import CacheWriter
 
 LOGIT_SCALE = 100.0
@@ -148,6 +149,9 @@ def write_vectors(
     count = 0 if views is None else views.shape[1]
     with CacheWriter(out, header, overwrite=overwrite, views=count) as writer:
         if writer.text_pending:
+            alike = alike_in_text(text, header.classes)
+            if alike:
+                say(alike)
             writer.write_text(as_unit(text))
         pending = writer.pending
         for start in range(0, len(pending), CHUNK):

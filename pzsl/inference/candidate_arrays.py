@@ -21,14 +21,23 @@ def as_plain(given: Any) -> Any:
         return given.tocsr().astype(bool).toarray()
     if hasattr(given, "__array__"):  # of pandas and others
         return np.asarray(given)
-    if isinstance(given, Sequence) and not isinstance(given, str) and _are_single(given):
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        return given
+    if _are_single(given):
         return np.asarray(given)
-    return given
+    rows = [as_plain(each) for each in given]
+    return np.array(rows) if _are_masks(rows) else given
 
 
 def _are_single(given: Sequence[Any]) -> bool:
     """Whether each image has one number or name, not a collection of them."""
     return all(isinstance(each, str | int | float | np.generic) for each in given)
+
+
+def _are_masks(rows: Sequence[Any]) -> bool:
+    """Whether each row is a mask over the same classes, as a list or an array."""
+    masks = [row for row in rows if isinstance(row, np.ndarray) and row.dtype == np.bool_]
+    return len(masks) == len(rows) > 0 and len({row.shape for row in masks}) == 1
 
 
 def class_list(
@@ -112,6 +121,8 @@ def _rows(row: int, candidates: Any, row_of: dict[Any, int] | None) -> list[int]
     items = _items(candidates)
     try:
         if row_of is None:
+            if any(isinstance(each, bool) for each in items):
+                raise TypeError  # rows of a mask that differ in length: True is no class 1
             return [index(each) for each in items]
         return [row_of[each] for each in items]
     except TypeError:

@@ -15,6 +15,7 @@ from pzsl.errors import UserError
 from pzsl.files import digest
 from pzsl.store.hdf5 import SPLITS, block_sums, decoded
 from pzsl.store.unit_length import lengths
+from pzsl.store.whole_numbers import as_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +136,7 @@ def _splits(encoded: NDArray[Any], path: Path) -> NDArray[np.str_]:
 
 
 def _labels(stored: NDArray[Any], path: Path) -> NDArray[np.int64]:
-    return np.array(stored, dtype=np.int64)
+    return as_whole(stored, np.int64, f"{path}: /image/label")
 
 
 LAZY = {"labels": _labels, "paths": _paths, "splits": _splits}

@@ -15,6 +15,7 @@ from pzsl.store.cache import LAZY, Cache
 from pzsl.store.hdf5 import AGAIN, Stored, checksum_problems, decoded, read_stored
 from pzsl.store.unit_length import CHUNK
 from pzsl.store.validation import content_problems, feature_problems
+from pzsl.store.whole_numbers import as_whole
 
 PARTIAL = ".partial"
 """Ending of a cache in the making; the file without it is whole."""
@@ -75,8 +76,8 @@ def as_cache(path: Path, stored: Stored) -> Cache:
         images=_single(arrays["/image/features"]),
         text=np.asarray(arrays["/text/features"], dtype=np.float32),
         attributes=_copy(arrays.get("/class/attributes"), np.float32),
-        candidate_offsets=_copy(arrays.get("/image/candidates/offsets"), np.int64),
-        candidate_labels=_copy(arrays.get("/image/candidates/labels"), np.int32),
+        candidate_offsets=_whole(path, arrays, "/image/candidates/offsets", np.int64),
+        candidate_labels=_whole(path, arrays, "/image/candidates/labels", np.int32),
         views=_single(arrays["/image/views"]) if "/image/views" in arrays else None,
         logit_scale=attributes["logit_scale"],
         provenance=attributes,
@@ -86,6 +87,12 @@ def as_cache(path: Path, stored: Stored) -> Cache:
     for name in encoded:
         object.__delattr__(cache, name)
     return cache
+
+
+def _whole(
+    path: Path, arrays: dict[str, NDArray[Any]], name: str, dtype: type
+) -> NDArray[Any] | None:
+    return as_whole(arrays[name], dtype, f"{path}: {name}") if name in arrays else None
 
 
 def _copy(array: NDArray[Any] | None, dtype: type) -> NDArray[Any] | None:

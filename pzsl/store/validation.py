@@ -72,6 +72,27 @@ def text_problems(place: str, what: str, names: Sequence[str]) -> Iterator[str]:
         yield f"{place} {row}: the {what} {name} holds {fault}: rename it"
 
 
+def alike_in_text(text: NDArray[Any], classes: Sequence[str]) -> str | None:
+    """One line on classes with equal text vectors, which no image can tell apart; None if none.
+
+    Args:
+        text: (C, T, D) text embeddings.
+        classes: (C,) their names.
+    """
+    first: dict[bytes, int] = {}
+    pairs = []
+    for row, vectors in enumerate(text):
+        other = first.setdefault(vectors.tobytes(), row)
+        if other != row:
+            pairs.append((classes[other], classes[row]))
+    if not pairs or not text.shape[1]:
+        return None
+    return (
+        f"The text vectors of '{pairs[0][0]}' and '{pairs[0][1]}' are equal ({len(pairs)} such "
+        "pairs): no method can tell these classes apart by name; rename one, or correct the rows."
+    )
+
+
 def _twice(names: tuple[str, ...]) -> str | None:
     if len(set(names)) == len(names):
         return None

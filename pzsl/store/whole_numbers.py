@@ -1,0 +1,29 @@
+"""Whole numbers of other tools in the types of a cache; none wraps round to another one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl.errors import UserError
+
+
+def as_whole(values: NDArray[Any], dtype: type, where: str) -> NDArray[Any]:
+    """A copy of whole numbers in another type.
+
+    Args:
+        values: of any shape and any type of integers.
+        dtype: to have.
+        where: file and array, for the message.
+
+    Raises:
+        UserError: the type can't hold one of them.
+    """
+    limits = np.iinfo(dtype)
+    if values.size and (int(values.min()) < limits.min or int(values.max()) > limits.max):
+        flat = values.ravel()
+        row = int(np.flatnonzero((flat > limits.max) | (flat < limits.min))[0])
+        raise UserError(f"{where}, row {row} holds {flat[row]}: no number of that size fits there.")
+    return np.array(values, dtype=dtype)
