@@ -125,7 +125,7 @@ def test_what_is_wrong_is_said_in_one_line():
         ((images[:, :5], mask, labels), "5 dimensions and label_embeddings 16"),
         ((zero, mask, labels), "X, row 3 is all zero"),
         ((images, mask[:, :5], labels), r"\(240, 12\), but have \(240, 5\)"),
-        ((images, mask[:9].tolist(), labels), r"\(240,\), but have \(9,\)"),
+        ((images, mask[:9].tolist(), labels), r"\(240, 12\), but have \(9, 12\)"),
         ((images, mask.astype(int), labels), "mask of bool"),
         ((images, empty, labels), "row 7 has no candidate"),
         ((images, unknown, labels), "row 5 has candidate 12"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import caches
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,7 +16,6 @@ from pzsl.errors import UserError
 from pzsl.exchange import import_npz
 from pzsl.files import parse_json, unfit_text
 from pzsl.store import CacheWriter
-from tests import caches
 
 UNFIT = ("a\0b", "\0", "owl\0", "half \ud800")
 

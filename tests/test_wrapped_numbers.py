@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import caches
 import h5py
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from pzsl.errors import UserError
 from pzsl.exchange import import_npz
 from pzsl.store import load_cache
 from pzsl.store.whole_numbers import as_whole
-from tests import caches
 
 
 @pytest.mark.parametrize(
