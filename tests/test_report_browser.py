@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,3 +112,16 @@ def test_nothing_is_wider_than_the_window_and_the_first_column_stays(open_page, 
     heads = box.locator("thead th").first, box.locator("tbody th[scope=row]").first
     left = box.bounding_box()["x"]
     assert [round(head.bounding_box()["x"] - left) for head in heads] == [0, 0]
+
+
+AXE = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="axe-core isn't installed: npm install axe-core")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(open_page, scheme):
+    page = open_page(390, color_scheme=scheme)
+    page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run().then(result => result.violations.map(v => [v.impact, v.id]))")
+    assert not [fault for fault in found if fault[0] in ("serious", "critical")]

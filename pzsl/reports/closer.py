@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from pzsl.reports import drawings, wording
 from pzsl.reports.comparison import CEILING
-from pzsl.reports.details import Details, WatchedImage, read_details
+from pzsl.reports.details import Details, WatchedImage, read_curve, read_details
 from pzsl.reports.drawings import Trade, Weights
 from pzsl.reports.figures import Style
 from pzsl.reports.groups import Row
@@ -57,12 +57,12 @@ def seen_unseen_curves(pairs: Pairs, looks: dict[str, Style], warnings: list[str
     """The curve of the first seed of each row, a figure for each setting, with gamma's point."""
     settings: dict[str, list[Trade]] = defaultdict(list)
     for row, runs in pairs:
-        found = read_details(runs[0], warnings)
-        if found is None or not found.curve:
+        curve = read_curve(runs[0], warnings)
+        if not curve:
             continue
         u, s = runs[0].metrics["U"], runs[0].metrics["S"]
         chosen = None if u is None or s is None else (u, s)
-        settings[wording.setting_text(row)].append(Trade(looks[row["label"]], found.curve, chosen))
+        settings[wording.setting_text(row)].append(Trade(looks[row["label"]], curve, chosen))
     return [(name, drawings.seen_unseen(trades)) for name, trades in settings.items()]
 
 

@@ -62,15 +62,29 @@ class Details(NamedTuple):
 
 def read_details(run: Run, warnings: list[str]) -> Details | None:
     """The details of a run; None where its record has none, or damaged ones: that is warned of."""
+    return _read(run, warnings, lambda c, folder: _details(c, folder / "history.jsonl"))
+
+
+def read_curve(run: Run, warnings: list[str]) -> Points | None:
+    """The seen-unseen curve of a run alone, (U, S) in percent; else as `read_details`."""
+    return _read(run, warnings, lambda content, _: _curve(content))
+
+
+def _read(run: Run, warnings: list[str], check: Callable[[dict[str, Any], Path], T]) -> T | None:
     if run.folder is None or not (run.folder / "details.json").exists():
         return None
     try:
-        return _details(read_object(run.folder / "details.json"), run.folder / "history.jsonl")
+        return check(read_object(run.folder / "details.json"), run.folder)
     except (UserError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         told = printable(" ".join(str(error).split()))[:200]
         line = f"No details of {run.path}: details.json is damaged ({told})."
         warnings += [] if line in warnings else [line]
         return None
+
+
+def _curve(content: dict[str, Any]) -> Points:
+    curve = content.get("curve") or {"S": [], "U": []}
+    return tuple(zip(_tuple(curve["U"], _number), _tuple(curve["S"], _number), strict=True))
 
 
 def _details(content: dict[str, Any], history: Path) -> Details:
@@ -82,7 +96,6 @@ def _details(content: dict[str, Any], history: Path) -> Details:
         found = _tuple(classes.get(key, []), lambda value: _whole(value, 2**53))
         return _sized(found, count) if key in classes else ()
 
-    curve = content.get("curve") or {"S": [], "U": []}
     return Details(
         names,
         _sized(_tuple(classes["seen"], bool), count),
@@ -93,7 +106,7 @@ def _details(content: dict[str, Any], history: Path) -> Details:
             (_whole(true, count), _whole(predicted, count), _whole(images, 2**53))
             for true, predicted, images in content.get("confusions", [])
         ),
-        tuple(zip(_tuple(curve["U"], _number), _tuple(curve["S"], _number), strict=True)),
+        _curve(content),
         _label_map(content.get("map"), count),
         _images(content.get("images", []), history, count),
     )

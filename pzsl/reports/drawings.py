@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from matplotlib import rc_context
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -73,9 +74,8 @@ def label_map(found: LabelMap, names: Sequence[str], seen: Sequence[bool]) -> Fi
         figure, axes = new_figure(height=3.8)
         for kind, colour, mark in ((True, SEEN, "o"), (False, UNSEEN, "^")):
             at = [i for i, name in enumerate(found.ids) if seen[name] == kind]
-            for i in at:
-                ends = zip(found.before[i], found.after[i], strict=True)
-                axes.plot(*ends, color=colour, linewidth=0.7, alpha=0.5)
+            ways = [(found.before[i], found.after[i]) for i in at]
+            axes.add_collection(LineCollection(ways, colors=colour, linewidths=0.7, alpha=0.5))
             look: dict[str, Any] = {"color": colour, "marker": mark, "linestyle": ""}
             for points, fill in ((found.before, "none"), (found.after, "full")):
                 x, y = [points[i][0] for i in at], [points[i][1] for i in at]

@@ -15,8 +15,8 @@ _SPECIAL = {
     **{"±": r"$\pm$", "†": r"$\dagger$", "\N{REPLACEMENT CHARACTER}": "?"},
     **{letter: f"{{{letter}}}" for letter in "-[]*"},
 }
-_WIDE = 8
-"""Columns from which a table spans both columns of a paper, and is printed small."""
+_COLUMN, _PAGE, _SMALL = 44, 84, 130
+"""Letters a line that fit one column of a paper, a page in normal size, and one in small print."""
 
 
 def latex(parts: Sequence[tuple[str, Sequence[Table]]]) -> str:
@@ -38,12 +38,16 @@ def _label(title: str, taken: dict[str, int]) -> str:
 def _table(table: Table, label: str) -> Iterator[str]:
     texts = min(len(table.stubs), 2)
     width = len(table.stubs) + len(table.columns)
-    wide = width > _WIDE
+    letters = _letters(table)
+    wide = letters > _COLUMN
     yield "\\begin{table*}" if wide else "\\begin{table}"
     yield "\\centering"
     yield f"\\caption{{{escape(table.title)}. {escape(table.caption)}}}"
     yield f"\\label{{{label}}}"
-    yield from ["\\scriptsize", "\\setlength{\\tabcolsep}{3pt}"] if wide else []
+    yield "\\smallskip"
+    if letters > _PAGE:
+        yield "\\scriptsize" if letters <= _SMALL else "\\tiny"
+        yield "\\setlength{\\tabcolsep}{3pt}"
     yield f"\\begin{{tabular}}{{{'l' * texts}{'r' * (width - texts)}}}"
     yield "\\toprule"
     yield from _groups(table)
@@ -54,6 +58,13 @@ def _table(table: Table, label: str) -> Iterator[str]:
             yield _line([*map(escape, line.stubs), *map(_cell, line.cells)])
     yield from ("\\bottomrule", "\\end{tabular}")
     yield "\\end{table*}" if wide else "\\end{table}"
+
+
+def _letters(table: Table) -> int:
+    """Letters of the widest line that the longest cell of each column would make."""
+    heads = [*table.stubs, *table.columns]
+    lines = [[*line.stubs, *(c.text for c in line.cells)] for b in table.blocks for line in b.lines]
+    return sum(max(map(len, column)) + 2 for column in zip(heads, *lines, strict=True))
 
 
 def _groups(table: Table) -> Iterator[str]:
