@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pzsl.reports.details import LabelMap, Points
-from pzsl.reports.figures import RC, Style, labelled, new_figure
+from pzsl.reports.figures import RC, Style, labelled, new_figure, room_for
 
 SEEN, UNSEEN = "#0072b2", "#d55e00"
 """Of Okabe and Ito; the marks differ too."""
@@ -81,6 +81,7 @@ def label_map(found: LabelMap, names: Sequence[str], seen: Sequence[bool]) -> Fi
                 x, y = [points[i][0] for i in at], [points[i][1] for i in at]
                 label = "" if fill == "none" else "seen" if kind else "unseen"
                 axes.plot(x, y, **look, markersize=4, fillstyle=fill, label=label)
+        axes.margins(0.15)  # for the names
         for name, place in zip(found.ids, found.after, strict=True):
             if len(found.ids) <= NAMED:
                 axes.annotate(names[name], place, (4, 3), textcoords="offset points", fontsize=7)
@@ -91,17 +92,17 @@ def label_map(found: LabelMap, names: Sequence[str], seen: Sequence[bool]) -> Fi
 def sharpening(candidates: Sequence[Weights]) -> Figure:
     """The weights of an image's candidates over the epochs, the true one drawn thick."""
     with rc_context(RC):
-        figure, axes = new_figure(height=2.6)
+        names = [f"{one.name} (true)" if one.is_truth else one.name for one in candidates]
+        figure, axes = new_figure(height=2.6, right=0.55 + room_for(names, 7))
         for index, one in enumerate(candidates):
             x = range(1, len(one.values) + 1)
             look: dict[str, Any] = {
                 "color": _LINES[index % len(_LINES)],
                 "marker": _MARKS[index % len(_MARKS)],
             }
-            name = f"{one.name} (true)" if one.is_truth else one.name
             width = 2.4 if one.is_truth else 1.2
             last = [len(one.values) - 1]
-            axes.plot(x, one.values, **look, linewidth=width, label=name, markevery=last)
+            axes.plot(x, one.values, **look, linewidth=width, label=names[index], markevery=last)
         axes.set_ylim(-0.03, 1.03)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))

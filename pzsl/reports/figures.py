@@ -43,6 +43,10 @@ RC: Any = {
 }
 
 
+WIDTH = 4.7
+"""Of a figure, in inches."""
+
+
 class Style(NamedTuple):
     """How one method is drawn, the same in every figure."""
 
@@ -113,13 +117,12 @@ def rate_curves(series: Sequence[Series], xlabel: str, ylabel: str) -> Figure:
 def dots(labels: Sequence[str], series: Sequence[Series], xlabel: str) -> Figure:
     """A metric of several methods at one single rate: a row for each."""
     with rc_context(RC):
-        figure, axes = new_figure(height=0.9 + 0.3 * len(labels))
+        names = [_short(label) for label in labels]
+        figure, axes = new_figure(0.9 + 0.3 * len(labels), left=0.25 + room_for(names))
         for index, one in enumerate(series):
             bars = _known(one.deviation)
             axes.errorbar(one.mean, [-index], xerr=bars, **_look(one.style), capsize=2.5)
-        axes.set_yticks(
-            [-index for index in range(len(labels))], [_short(label) for label in labels]
-        )
+        axes.set_yticks([-index for index in range(len(labels))], names)
         axes.set_ylim(-len(labels) + 0.4, 0.6)
         return labelled(figure, axes, xlabel, "")
 
@@ -147,10 +150,19 @@ def _known(deviation: Sequence[float | None]) -> list[float]:
     return [value or 0.0 for value in deviation]
 
 
-def new_figure(height: float = 3.0) -> tuple[Figure, Axes]:
-    """An empty figure with its axes; heights in inches."""
-    figure = Figure(figsize=(4.7, height), layout="constrained")
+def new_figure(height: float = 3.0, left: float = 0.72, right: float = 0.16) -> tuple[Figure, Axes]:
+    """An empty figure with its axes; height and the room beside the axes in inches.
+
+    The margins are fixed: to measure every text takes as long as to draw the figure.
+    """
+    figure = Figure(figsize=(WIDTH, height))
+    figure.subplots_adjust(left / WIDTH, 0.5 / height, 1 - right / WIDTH, 1 - 0.12 / height)
     return figure, figure.subplots()
+
+
+def room_for(texts: Sequence[str], size: float = 10.0) -> float:
+    """About how wide the longest of some texts is, in inches, at most half a figure."""
+    return min(0.0083 * size * max(map(len, texts), default=0), WIDTH / 2)
 
 
 def _look(style: Style) -> dict[str, Any]:
