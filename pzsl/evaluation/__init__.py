@@ -5,18 +5,21 @@ from __future__ import annotations
 from pzsl.evaluation.accuracy import harmonic_mean, per_class_accuracy
 from pzsl.evaluation.classes import class_hits, thin_curve, top_confusions
 from pzsl.evaluation.curve import Curve, ausuc, best_gamma, seen_unseen_curve
+from pzsl.evaluation.encoder_fit import EncoderFit, encoder_fit
 from pzsl.evaluation.labels import disambiguation_accuracy, mean_entropy
 from pzsl.evaluation.metrics import Metrics, evaluate, evaluate_summary, predict, stack
 from pzsl.evaluation.summary import Summary, summarise
 
 __all__ = [
     "Curve",
+    "EncoderFit",
     "Metrics",
     "Summary",
     "ausuc",
     "best_gamma",
     "class_hits",
     "disambiguation_accuracy",
+    "encoder_fit",
     "evaluate",
     "evaluate_summary",
     "harmonic_mean",

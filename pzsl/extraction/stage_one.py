@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pzsl.errors import UsageError
+from pzsl.evaluation import encoder_fit
 from pzsl.extraction.encode_cache import Outcome, Shard, fill, unreadable
 from pzsl.extraction.request import prepare, with_root
 from pzsl.extraction.scoring import NAMES, zero_shot
@@ -159,6 +160,9 @@ def _result(target: Path, outcomes: Sequence[Outcome], seconds: float) -> dict[s
     reports = [outcome.report for outcome in outcomes]
     encoded = sum(report.encoded for report in reports)
     reasons = {failure.path: failure.reason for one in reports for failure in one.failures}
+    warning = None if cache.part else encoder_fit(cache).warning
+    if warning:
+        say(warning)
     left_out = json.loads(cache.provenance["origin"].get("skipped", "[]"))
     return {
         "cache": str(target),

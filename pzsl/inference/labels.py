@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from pzsl.errors import UsageError
+from pzsl.evaluation import encoder_fit
 from pzsl.inference.label_rows import LabelRow, calibration_error, label_rows, share_right
 from pzsl.inference.label_table import check_names, check_out, write_table
 from pzsl.inference.restore import read_record, restore
+from pzsl.progress import say
 from pzsl.store import load_cache
 from pzsl.training import train
 
@@ -62,6 +64,9 @@ def labels(
     folder = Path(run) if run is not None else train_default(cache, runs)
     trained = restore(read_record(folder, cache))
     check_names(out, trained.names)
+    warning = encoder_fit(trained.cache).warning
+    if warning:
+        say(warning)
     rows = label_rows(trained)
     chosen = worth_a_look(rows) if review is None else min(review, len(rows))
     write_table(out, _columns(rows, chosen, listed))

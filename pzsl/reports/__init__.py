@@ -79,7 +79,7 @@ def report(
     pairs = rows_of(records.runs)
     add_marks(pairs)
     add_commands(pairs)
-    records.warnings += _mixed(records.runs)
+    records.warnings += _mixed(records.runs) + _unfit(records.runs)
     records.warnings += add_differences(pairs, baseline) if baseline else []
     rows, lines = [row for row, _ in pairs], standings(pairs)
     compared, told = compare_sweeps(pairs, Path(compare)) if compare else ([], [])
@@ -175,6 +175,12 @@ def _link(runs: Path, out: Path) -> str:
         return quote(Path(os.path.relpath(runs.resolve(), out.resolve())).as_posix())
     except ValueError:  # on another drive of Windows
         return runs.resolve().as_uri()
+
+
+def _unfit(runs: Sequence[Run]) -> list[str]:
+    """A warning for each data set whose images the encoder does not know, as its runs say."""
+    said = {(run.dataset, run.environment.get("encoder_warning", "")) for run in runs}
+    return [f"{name}: {warning}" for name, warning in sorted(said) if warning]
 
 
 def _mixed(runs: Sequence[Run]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pzsl.device import resolve_device
+from pzsl.evaluation import encoder_fit
 from pzsl.progress import say
 from pzsl.requests import TrainRequest, as_list
 from pzsl.store import Cache, load_cache
@@ -79,6 +80,9 @@ def _train(request: TrainRequest) -> dict[str, Any]:
     data = load_cache(request.cache)
     grid = _grid(request, Source(data.dataset, data.fingerprint, _encoder(data)))
     check_grid(data, grid)
+    warning = encoder_fit(data).warning
+    if warning:
+        say(warning)
     cache = Path(request.cache)
     sweep = Path(request.runs) / (request.name or cache.stem)
     methods, noises = (", ".join(as_list(names)) for names in (request.method, request.noise))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pzsl import __version__
-from pzsl.evaluation import disambiguation_accuracy, mean_entropy
+from pzsl.evaluation import disambiguation_accuracy, encoder_fit, mean_entropy
 from pzsl.files import write_atomic, write_json
 from pzsl.methods import load_method, make_options
 from pzsl.methods.core import Method, Problem
@@ -209,6 +209,7 @@ def _write_record(
         "split_hash": cache.split_hash,
         "templates": list(cache.templates),
         "annotation": cache.annotation,
+        "encoder_warning": encoder_fit(cache).warning or "",
         "encoder": {key: str(cache.provenance.get(key, "")) for key in ("model", "pretrained")},
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

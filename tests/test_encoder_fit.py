@@ -1,0 +1,73 @@
+"""An encoder that does not know the images is told of wherever its results are used."""
+
+from __future__ import annotations
+
+import caches
+import numpy as np
+import pytest
+
+from pzsl import refine, report, train
+from pzsl.evaluation import EncoderFit, encoder_fit
+from pzsl.store import CacheWriter, load_cache
+
+WARNING = "The encoder does not seem to fit these images"
+
+
+def write(path, good: bool, labelled: bool):
+    """A cache of 90 images of three classes, whose embeddings know the classes or do not."""
+    count = 90
+    head = caches.header(count)
+    labels = np.arange(count, dtype=np.int64) % 3
+    splits = np.where(np.arange(count) % 5 == 0, "test_seen", "trainval")
+    paths = tuple(f"{row}.jpg" for row in range(count))
+    sets = [sorted({int(label), (int(label) + 1) % 3}) for label in labels]
+    shown = labels if labelled else np.where(splits == "trainval", -1, labels)
+    head = caches.header(
+        count,
+        labels=shown,
+        splits=splits,
+        paths=paths,
+        candidate_offsets=np.cumsum([0, *map(len, sets)], dtype=np.int64),
+        candidate_labels=np.concatenate(sets).astype(np.int32),
+    )
+    text = caches.text()
+    mean = text.mean(axis=1)
+    vectors = mean[labels] if good else mean[(labels + 2) % 3]
+    vectors = vectors + 0.05 * caches.unit(9, count, caches.DIM)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    with CacheWriter(path, head) as writer:
+        writer.write_text(text)
+        writer.write(np.arange(count), vectors.astype(np.float32), None)
+        writer.finish()
+    return path
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_agreement_is_held_against_chance(tmp_path, labelled):
+    good = encoder_fit(load_cache(write(tmp_path / "good.h5", True, labelled)))
+    bad = encoder_fit(load_cache(write(tmp_path / "bad.h5", False, labelled)))
+    assert good.warning is None and good.agreement > 0.9
+    assert bad.chance == pytest.approx(1 / 3 if labelled else 2 / 3)
+    assert good.images == bad.images == 72 and bad.agreement < 0.1
+    assert WARNING in bad.warning and "for 0 % of 72" in bad.warning
+
+
+def test_few_images_and_hard_data_are_no_reason_to_warn():
+    assert EncoderFit(0.0, 0.5, 10).warning is None
+    assert EncoderFit(0.08, 0.31, 500).warning is not None
+    assert EncoderFit(0.2, 0.01, 500).warning is None  # a hundred kinds of aircraft
+    assert EncoderFit(0.012, 0.01, 500).warning is not None
+
+
+def test_train_refine_and_report_tell_of_it(tmp_path, capsys):
+    cache = write(tmp_path / "bad.h5", False, True)
+    options = {"settings": {"epochs": 1, "min_steps": 2}, "workers": 1, "runs": tmp_path / "runs"}
+    (row,) = train(cache, method="cc", rate=0.3, seeds=1, **options)["runs"]
+    assert WARNING in capsys.readouterr().err
+    refine(row["path"], tmp_path / "labels.csv")
+    assert WARNING in capsys.readouterr().err
+    found = report(tmp_path / "runs", tmp_path / "report", formats=["csv"])
+    assert any(WARNING in line for line in found["warnings"])
+    cache = write(tmp_path / "good.h5", True, True)
+    train(cache, method="cc", rate=0.3, seeds=1, **options)
+    assert WARNING not in capsys.readouterr().err
