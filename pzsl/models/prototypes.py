@@ -28,9 +28,15 @@ def class_sums(images: Tensor, labels: Tensor, weights: Tensor, rows: Tensor, ou
         rows: (m,) its row within the block.
     """
     heavy = torch.nonzero(weights > NEGLIGIBLE).flatten()
-    picked = images.index_select(0, rows.index_select(0, heavy))
-    picked.mul_(weights.index_select(0, heavy)[:, None])
-    out.index_add_(0, labels.index_select(0, heavy), picked)
+    heavy = heavy[torch.argsort(labels.index_select(0, heavy), stable=True)]
+    classes = torch.arange(len(out), device=labels.device)
+    starts = torch.searchsorted(labels.index_select(0, heavy), classes)
+    shares, rows = weights.index_select(0, heavy), rows.index_select(0, heavy)
+    if images.device.type == "mps":  # it knows no bags
+        picked = images.index_select(0, rows).mul_(shares[:, None])
+        out.index_add_(0, labels.index_select(0, heavy), picked)
+    else:  # an eighth of the time, and always in the same order
+        out += F.embedding_bag(rows, images, starts, mode="sum", per_sample_weights=shares)
 
 
 def within_covariance(second: Tensor, sums: Tensor, counts: Tensor, images: int) -> Tensor:

@@ -57,13 +57,16 @@ class ClassStatistics(NamedTuple):
 
 
 def cache_rows(support: CandidateEntries, compute: RowFunction) -> RowFunction:
-    """What `compute` gives, worked out once for all images where that takes little memory."""
+    """What `compute` gives, worked out once for all blocks where that takes little memory.
+
+    What is answered for one of `support.blocks()` is shared: it must not be changed.
+    """
     blocks = support.blocks()
     first = compute(blocks[0])
     if len(support) * first.shape[1] > KEPT:
         return compute
-    whole = torch.cat([first, *map(compute, blocks[1:])])
-    return lambda rows: whole.index_select(0, rows)
+    kept = {id(rows): compute(rows) for rows in blocks[1:]} | {id(blocks[0]): first}
+    return lambda rows: kept[id(rows)] if id(rows) in kept else compute(rows)
 
 
 def find_space(

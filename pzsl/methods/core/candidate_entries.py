@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,12 @@ from pzsl.losses.ragged import Rows, first_largest
 
 OUTSIDE = -1e9
 """Log-mask of a label outside the support: no weight after a softmax."""
+
+
+BLOCK = 4096
+"""Most images in a block."""
+FEW = 1 << 22
+"""Entries that are kept as a pass needs them, at most: 150 MB of them."""
 
 
 class BatchEntries(NamedTuple):
@@ -71,7 +78,21 @@ class CandidateEntries:
         return self._positions(start, sizes)
 
     def batch(self, rows: Tensor, classes: int) -> BatchEntries:
-        """All about the entries of a batch of images (B,), for arrays (B, `classes`)."""
+        """All about the entries of a batch of images (B,), for arrays (B, `classes`).
+
+        Those of `blocks()`, which are asked for in each pass over the images, are kept where that
+        takes little memory.
+        """
+        if id(rows) not in self._numbers or len(self.labels) > FEW:
+            return self._batch(rows, classes)
+        key = self._numbers[id(rows)], classes
+        if key not in self._known:
+            self._known[key] = self._batch(rows, classes)
+        known = self._known[key]
+        log_mask = self.log_mask.index_select(0, known.entry_index)  # a method may change it
+        return known._replace(log_mask=log_mask)
+
+    def _batch(self, rows: Tensor, classes: int) -> BatchEntries:
         start, sizes = self._spans(rows)
         entry_index, batch_row = self._positions(start, sizes)
         labels = self.labels.index_select(0, entry_index)
@@ -111,9 +132,21 @@ class CandidateEntries:
         """(M,) equal weights within each image."""
         return torch.repeat_interleave(1.0 / self.sizes.float(), self.sizes)
 
-    def blocks(self, size: int = 4096) -> list[Tensor]:
-        """All rows, in blocks of at most `size`, to bound memory."""
-        return list(torch.split(torch.arange(len(self), device=self.labels.device), size))
+    def blocks(self) -> list[Tensor]:
+        """All rows, in blocks of at most 4096, to bound memory; the same tensors each time."""
+        return list(self._blocks)
+
+    @cached_property
+    def _blocks(self) -> tuple[Tensor, ...]:
+        return torch.split(torch.arange(len(self), device=self.labels.device), BLOCK)
+
+    @cached_property
+    def _numbers(self) -> dict[int, int]:
+        return {id(rows): number for number, rows in enumerate(self._blocks)}
+
+    @cached_property
+    def _known(self) -> dict[tuple[int, int], BatchEntries]:
+        return {}
 
     def restrict(self, rows: Tensor, columns: Tensor, count: int) -> CandidateEntries:
         """Keep some images and some labels.
