@@ -278,9 +278,16 @@ class _Function(TorchFunctionMode):
             device.refuse(f"{name} of a tensor on the device")
         if func is Tensor.tolist and device.place(args[0]).type != "cpu":
             device.wait("a number is read")
+        if name == "_parse_to":  # of `Module.to`, which goes on to `Tensor.to`
+            return func(*args, **kwargs)
         if "device" in kwargs or name in ("tensor", "as_tensor", "asarray"):
             return self._make(func, name, args, kwargs)
-        return func(*args, **kwargs)
+        # What is made inside of an operation lies where its arguments do.
+        places = (device.place(each) for each in _tensors(args))
+        place = next((each for each in places if each.type != "cpu"), None)
+        if place is None:
+            return func(*args, **kwargs)
+        return device.making(place, lambda: func(*args, **kwargs))
 
     def _make(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A new tensor, on the device that was asked for."""

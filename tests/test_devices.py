@@ -16,14 +16,18 @@ import numpy as np
 import pytest
 import torch
 from pretend_device import DeviceError, PretendDevice, Wait
+from problems import write_cache
 from torch import Tensor
 
+from pzsl import PartialLabelClassifier, refine, train
+from pzsl.encoders import load_encoder
 from pzsl.methods import METHODS, make_options
 from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.methods.partial_label.partial_method import PartialMethod
 from pzsl.models import prototypes
+from pzsl.training.batched import fit_groups
 from pzsl.training.config import RunConfig
-from pzsl.training.loop import fit, fit_all, learning_rate
+from pzsl.training.loop import Fit, fit, fit_all, learning_rate
 from pzsl.training.run import calibrate, make_method
 
 KINDS = ("cuda", "mps")
@@ -153,6 +157,72 @@ def test_gamma_is_chosen_on_a_device_as_on_the_cpu(kind, system):
             method = fit(make_method(config_of(system), problem, 0), 0)
             found.append(fit_all(calibrate(method, problem, config_of(system))))
     assert found[0] == pytest.approx(found[1], abs=1e-2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_runs_in_one_program_wait_as_rarely_as_one(kind):
+    system = System("clip-pzsl", "default", False)
+    with PretendDevice(kind) as device:
+        problem = make_problem(kind, system)
+        fits = [Fit(make_method(config_of(system), problem, seed), seed) for seed in range(3)]
+        waits: list[Counter[Wait]] = []
+
+        def note(base: float, step: int, steps: int) -> float:
+            waits.append(device.waits.copy())
+            return learning_rate(base, step, steps)
+
+        with mock.patch("pzsl.training.batched.learning_rate", note):
+            fit_groups(fits)
+    assert waits_in_a_step(waits).total() <= STACKABLE_WAITS
+    alone = on_the_cpu(system)
+    assert torch.allclose(fits[0].method.weights, alone.method.weights, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_runs_from_a_file_and_from_memory_are_recorded_alike_on_a_device(tmp_path, kind):
+    cache = write_cache(tmp_path / "made.h5", seen=6, unseen=3, each=9)
+    found = []
+    for memory in (1.0, 1e-9):
+        with PretendDevice(kind):
+            what = {"rate": [0.3], "seeds": 2, "settings": {"epochs": 2, "min_steps": 2}}
+            done = train(cache, runs=tmp_path / str(memory), device=kind, memory=memory, **what)
+        found.append([run["disambiguation"] for run in done["runs"]])
+    assert found[0] == pytest.approx(found[1], abs=2.0)
+    run = done["runs"][0]["path"]
+    assert f'"device": "{kind}' in (Path(run) / "env.json").read_text(encoding="utf-8")
+    assert refine(run, tmp_path / "labels.csv")["images"] == 6 * 6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_estimator_keeps_to_its_device(kind):
+    problem = make_problem("cpu", System("clip", "default", False))
+    text = torch.cat([problem.seen, problem.unseen]).numpy()
+    rows = np.split(problem.candidates.labels.numpy(), problem.candidates.offsets[1:-1].numpy())
+    images, options = problem.images.numpy(), {"epochs": 1, "min_steps": 1}
+    shares = []
+    for place in (kind, "cpu"):
+        with PretendDevice(kind):
+            model = PartialLabelClassifier(options=options, scale=20.0, device=place)
+            shares.append(model.fit(images, rows, text).predict_proba(images))
+            assert model.method_.weights.device.type == place
+    assert np.allclose(*shares, atol=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_encoder_keeps_to_its_device_in_every_precision(kind, precision):
+    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    with PretendDevice(kind) as device:
+        encoder = load_encoder("tiny", None, kind, precision)
+        device.waits.clear()
+        found = encoder.encode_images(pixels), encoder.encode_texts(["a red star"])
+        assert device.waits.total() == 4  # each goes there and back
+        assert {each.device.type for each in found} == {"cpu"}
+    plain = load_encoder("tiny", None, "cpu", "fp32")
+    exact = plain.encode_images(pixels), plain.encode_texts(["a red star"])
+    far = {"fp32": 1e-5, "fp16": 0.02, "bf16": 0.1}[precision]
+    for one, other in zip(found, exact, strict=True):
+        assert one.dtype == torch.float32 and (one - other).norm(dim=1).max() <= far
 
 
 def test_a_pretended_device_refuses_what_a_real_one_would():

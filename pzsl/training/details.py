@@ -117,7 +117,7 @@ def label_map(method: Method, ids: Any) -> dict[str, Any] | None:
     chosen = np.unique(np.linspace(0, len(ids) - 1, min(MAPPED, len(ids))).round().astype(int))
     with torch.no_grad():
         before, after = method.frozen_labels, method.label_embeddings()
-    both = torch.cat([before[chosen], after[chosen]]).double().cpu()
+    both = torch.cat([before[chosen], after[chosen]]).cpu().double()  # MPS knows no float64
     both -= both.mean(0)
     _, vectors = torch.linalg.eigh(both.T @ both)
     plane = _with_fixed_signs(vectors[:, -2:].flip(1))
