@@ -47,5 +47,7 @@ def printable(text: str, keep: str = "") -> str:
         text: from a file, a folder or an archive.
         keep: control characters that stay, such as line breaks between lines of our own.
     """
+    if text.isprintable():
+        return text
     fill = "\N{REPLACEMENT CHARACTER}"
     return "".join(c if c.isprintable() or c in keep else fill for c in text)
