@@ -70,6 +70,7 @@ def test_predictions_are_the_argmax_and_probabilities_the_softmax_of_the_scores(
     scores = fitted.decision_function(images)
     assert scores.shape == (len(images), 12)
     assert np.array_equal(fitted.predict(images), scores.argmax(1))
+    scores = scores / fitted.calibration_.temperature
     expected = np.exp(scores - scores.max(1, keepdims=True))
     expected /= expected.sum(1, keepdims=True)
     assert np.allclose(fitted.predict_proba(images), expected, atol=1e-6)

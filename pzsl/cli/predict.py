@@ -22,6 +22,13 @@ def predict(
         typer.Option("--class", help="A class by name, never seen in training; repeated."),
     ] = None,
     top: Annotated[int, typer.Option(help="Classes to name for each image.")] = 5,
+    error_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Name the set of likely classes that lacks the true one for this share of images, "
+            "and mark images unsure where it holds several."
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -60,6 +67,7 @@ def predict(
     \b
     pzsl predict --run runs/sun/RUN new-photos/ --class "ice rink"
     pzsl predict --run runs/sun/RUN archive.csv --root photos --out answers.csv
+    pzsl predict --run runs/sun/RUN new-photos/ --error-rate 0.05
     """
     from pzsl.inference import predict as run_predict
 
@@ -68,6 +76,7 @@ def predict(
         images,
         classes=classes or (),
         top=top,
+        error_rate=error_rate,
         out=out,
         root=root,
         cache=cache,
@@ -100,8 +109,17 @@ def _text(result: dict[str, Any]) -> str:
             found["name"],
             f"{100 * found['probability']:.1f} %",
             "" if found["seen"] else "unseen",
+            f"unsure, {len(image['likely'])} are likely" if place == 0 and unsure else "",
         ]
         for image in result["images"]
+        for unsure in [image.get("unsure", False)]
         for place, found in enumerate(image["classes"])
     ]
-    return table(rows, ("image", "class", "probability", ""))
+    shown = table(rows, ("image", "class", "probability", "", ""))
+    said = result["calibration"]
+    if said["error_rate"] is None:
+        return shown
+    return (
+        f"{shown}\n\nAt an error rate of {100 * said['error_rate']:g} % the sets of likely classes "
+        f"held the right one for {said['coverage']:g} % of {said['held_out']:,} held-out images."
+    )

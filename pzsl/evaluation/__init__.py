@@ -8,24 +8,44 @@ from pzsl.evaluation.curve import Curve, ausuc, best_gamma, seen_unseen_curve
 from pzsl.evaluation.encoder_fit import EncoderFit, encoder_fit
 from pzsl.evaluation.labels import disambiguation_accuracy, mean_entropy
 from pzsl.evaluation.metrics import Metrics, evaluate, evaluate_summary, predict, stack
+from pzsl.evaluation.probabilities import (
+    Calibration,
+    Checked,
+    HeldOut,
+    calibration_of,
+    check_probabilities,
+    expected_calibration_error,
+    level_of,
+    log_softmax,
+    probability_metrics,
+)
 from pzsl.evaluation.summary import Summary, summarise
 
 __all__ = [
+    "Calibration",
+    "Checked",
     "Curve",
     "EncoderFit",
+    "HeldOut",
     "Metrics",
     "Summary",
     "ausuc",
     "best_gamma",
+    "calibration_of",
+    "check_probabilities",
     "class_hits",
     "disambiguation_accuracy",
     "encoder_fit",
     "evaluate",
     "evaluate_summary",
+    "expected_calibration_error",
     "harmonic_mean",
+    "level_of",
+    "log_softmax",
     "mean_entropy",
     "per_class_accuracy",
     "predict",
+    "probability_metrics",
     "seen_unseen_curve",
     "stack",
     "summarise",

@@ -19,7 +19,10 @@ from pzsl.store.hdf5 import locked
 
 ROWS = 10_000
 """Rows of a Parquet file that are written together."""
-COLUMNS = ("path", "label", "probability", "seen", "classes", "probabilities", "failed")
+COLUMNS = (
+    *("path", "label", "probability", "seen", "classes", "probabilities", "unsure", "likely"),
+    "failed",
+)
 
 
 class AnswerFile:
@@ -142,6 +145,8 @@ def _row(answer: dict[str, Any]) -> dict[str, Any]:
         best["seen"],
         [each["name"] for each in classes],
         [each["probability"] for each in classes],
+        answer.get("unsure"),
+        answer.get("likely"),
         answer.get("reason", ""),
     )
     return dict(zip(COLUMNS, values, strict=True))
@@ -180,7 +185,8 @@ def _write_parquet(file: Path, rows: Iterator[dict[str, Any]]) -> None:
 
     kinds = (
         *(pa.string(), pa.string(), pa.float64(), pa.bool_()),
-        *(pa.list_(pa.string()), pa.list_(pa.float64()), pa.string()),
+        *(pa.list_(pa.string()), pa.list_(pa.float64()), pa.bool_(), pa.list_(pa.string())),
+        pa.string(),
     )
     schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
     with ParquetWriter(file, schema) as table:

@@ -10,6 +10,18 @@ from torch import Tensor
 from pzsl.inference.restore import Trained
 
 
+class Wanted(NamedTuple):
+    """What is to be said of each image.
+
+    Attributes:
+        top: how many classes are named.
+        threshold: the least probability of a class in the set of likely ones; None for no sets.
+    """
+
+    top: int
+    threshold: float | None = None
+
+
 class Answer(NamedTuple):
     """What is said of one image.
 
@@ -17,48 +29,66 @@ class Answer(NamedTuple):
         path: what it is called.
         classes: `{name, score, probability, seen}` of each, the likeliest first; none where the
             image can't be read.
+        likely: the set that holds the class but for the error rate; None where none was given.
         failed: why it can't be read; '' where it can.
     """
 
     path: str
     classes: list[dict[str, Any]]
+    likely: list[str] | None = None
     failed: str = ""
 
     def plain(self) -> dict[str, Any]:
-        """As a value for JSON: `{path, classes}` or `{path, reason}`."""
+        """As a value for JSON: `{path, classes}`, with `{unsure, likely}`; or `{path, reason}`."""
         if self.failed:
             return {"path": self.path, "reason": self.failed}
-        return {"path": self.path, "classes": self.classes}
+        said: dict[str, Any] = {"path": self.path, "classes": self.classes}
+        if self.likely is not None:
+            said |= {"unsure": len(self.likely) > 1, "likely": self.likely}
+        return said
 
 
-def answers(trained: Trained, names: list[str], images: Tensor, top: int) -> list[Answer]:
+def answers(trained: Trained, names: list[str], images: Tensor, wanted: Wanted) -> list[Answer]:
     """The likeliest classes of images.
 
     Args:
         trained: what answers.
         names: (n,) of the images.
         images: (n, D) unit embeddings.
-        top: how many classes of each are named.
+        wanted: what is to be said.
     """
     with torch.no_grad():
         scores = trained.method.scores(images)
     scores[:, : trained.seen] -= trained.gamma
-    shares = scores.softmax(dim=1)
-    best = scores.topk(min(top, scores.shape[1]), dim=1).indices
+    shares = (scores / trained.calibration.temperature).softmax(dim=1)
+    best = scores.topk(min(wanted.top, scores.shape[1]), dim=1).indices
+    likely = _likely_sets(trained, shares, wanted.threshold)
     columns = best, scores.gather(1, best), shares.gather(1, best)
     listed = zip(*(column.tolist() for column in columns), strict=True)
     return [
-        Answer(
-            name,
-            [
-                {
-                    "name": trained.names[label],
-                    "score": round(score, 4),
-                    "probability": round(share, 4),
-                    "seen": label < trained.seen,
-                }
-                for label, score, share in zip(*own, strict=True)
-            ],
-        )
-        for name, own in zip(names, listed, strict=True)
+        Answer(name, [_class(trained, *one) for one in zip(*own, strict=True)], sets)
+        for name, own, sets in zip(names, listed, likely, strict=True)
+    ]
+
+
+def _class(trained: Trained, label: int, score: float, share: float) -> dict[str, Any]:
+    return {
+        "name": trained.names[label],
+        "score": round(score, 4),
+        "probability": round(share, 4),
+        "seen": label < trained.seen,
+    }
+
+
+def _likely_sets(
+    trained: Trained, shares: Tensor, threshold: float | None
+) -> list[list[str]] | list[None]:
+    """The classes (n lists) of at least a probability, the likeliest first and never none."""
+    if threshold is None:
+        return [None] * len(shares)
+    sizes = (shares >= threshold).sum(dim=1).clamp(min=1).tolist()
+    order = shares.topk(max(sizes), dim=1).indices.tolist() if sizes else []
+    return [
+        [trained.names[label] for label in labels[:size]]
+        for labels, size in zip(order, sizes, strict=True)
     ]

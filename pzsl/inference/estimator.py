@@ -45,6 +45,7 @@ class PartialLabelClassifier(ScikitClassifier):
         labels_: (N,) the class that was settled on for each training image.
         confidence_: (N,) its label weight, 0 to 1.
         gamma_: what is taken off the scores of seen classes.
+        calibration_: the temperature of probabilities, and thresholds of conformal sets.
         method_: the trained method itself.
     """
 
@@ -111,7 +112,7 @@ class PartialLabelClassifier(ScikitClassifier):
         config = self._config()
         with one_thread(device):
             self.method_: Method = fit(make_method(config, problem, self.seed), self.seed)
-            self.gamma_ = fit_all(calibrate(self.method_, problem, config))
+            self.gamma_, self.calibration_ = fit_all(calibrate(self.method_, problem, config))
         self._settle()
         return self
 
@@ -158,8 +159,8 @@ class PartialLabelClassifier(ScikitClassifier):
         return float(np.average(sets.contains(best).astype(np.float64), weights=weights))
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
-        """Softmax of the scores of images (n, D), over all classes: (n, C)."""
-        scores = torch.from_numpy(self.decision_function(X))
+        """Calibrated softmax of the scores of images (n, D), over all classes: (n, C)."""
+        scores = torch.from_numpy(self.decision_function(X) / self.calibration_.temperature)
         return np.asarray(scores.softmax(dim=1).numpy())
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:

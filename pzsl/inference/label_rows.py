@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pzsl.evaluation import expected_calibration_error
 from pzsl.inference.restore import Trained
 from pzsl.training.run import refined_labels
 
@@ -16,8 +16,6 @@ SURE = 0.9
 """Confidence from which nothing is said about a label."""
 SHOWN = 0.001
 """Weight from which a label is listed that is no candidate."""
-BINS = 15
-"""Bins of equal width of the calibration error (Guo et al. 2017)."""
 
 
 class LabelRow(NamedTuple):
@@ -116,10 +114,7 @@ def calibration_error(rows: list[LabelRow]) -> float | None:
     if not known:
         return None
     confidence = np.array([row.confidence for row in known])
-    right: NDArray[np.float64] = np.array([row.right for row in known], dtype=np.float64)
-    place = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-    gaps = np.bincount(place, right - confidence, minlength=BINS)
-    return float(np.abs(gaps).sum() / len(known))
+    return expected_calibration_error(confidence, np.array([row.right for row in known]))
 
 
 def share_right(rows: list[LabelRow]) -> float | None:

@@ -12,28 +12,21 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pzsl.datasets.names import normal_form, tidy
-from pzsl.datasets.reading import open_image
-from pzsl.device import cores, default_batch
-from pzsl.encoders import Encoder
 from pzsl.errors import UsageError, UserError
-from pzsl.exchange.vectors import as_unit
-from pzsl.extraction.memory import Halving
-from pzsl.extraction.pipeline import Block, encode_blocks
+from pzsl.evaluation import level_of
+from pzsl.extraction.pipeline import Block
 from pzsl.files import digest, sha256_of
 from pzsl.inference.answer_file import AnswerFile
-from pzsl.inference.answers import Answer, answers
+from pzsl.inference.answers import Answer, Wanted, answers
+from pzsl.inference.embedding_blocks import embedding_blocks
 from pzsl.inference.encoder import embed_names, encoder_of
 from pzsl.inference.label_table import check_names, check_out
 from pzsl.inference.restore import Record, Trained, class_names, read_record, restore
 from pzsl.inference.sources import Source, find_images
 from pzsl.progress import progress, say
 from pzsl.store import Cache, load_cache
-
-VECTORS = 1024
-"""Features that are scored at a time."""
 
 
 def predict(
@@ -42,6 +35,7 @@ def predict(
     *,
     classes: Sequence[str] = (),
     top: int = 5,
+    error_rate: float | None = None,
     out: str | Path | None = None,
     root: str | Path | None = None,
     cache: str | Path | None = None,
@@ -60,6 +54,8 @@ def predict(
             column of paths; or one `.npy` file (N, D) of features that are there already.
         classes: names to add to the run's classes; nothing need be known of them but the name.
         top: how many classes are named for each image.
+        error_rate: 0 to below 1; each image gets a set of likely classes which lacks the true one
+            for so many images, and is unsure where that holds several.
         out: a table of all answers, `.csv`, `.parquet`, `.json` or `.jsonl`; written as they come
             into `OUT.partial`, and gone on with where that was cut off.
         root: folder that the paths of tables start from; by default that of each table.
@@ -75,13 +71,18 @@ def predict(
         there before), `images_per_second` (of those encoded now, else None), `failed`: `{path,
         reason}` of those that can't be read, and `images`: one `{path, classes: [{name, score,
         probability, seen}]}` for each, the likeliest first; none where they are in `out`. A score
-        is that of the method, less gamma for seen classes; probabilities are its softmax.
+        is that of the method, less gamma for seen classes; probabilities are its softmax at the
+        temperature that fits held-out images. With an error rate each also has `unsure` and
+        `likely`. `calibration` tells `temperature`, `held_out` images, `error_rate`, `threshold`
+        (least probability in a set) and `coverage` (percent of held-out images).
 
     Raises:
         UserError: no such run or image, or the encoder isn't the one that made the cache.
     """
     if top < 1:
         raise UsageError(f"--top should be at least 1, not {top}.")
+    if error_rate is not None and not 0 <= error_rate < 1:
+        raise UsageError(f"--error-rate is a share from 0 to below 1, not {error_rate}.")
     if out is not None:
         check_out(Path(out), overwrite)
     source = find_images(images, root)
@@ -95,24 +96,30 @@ def predict(
         encoder = encoder_of(features, model, pretrained, device)
     text = embed_names(record, features, encoder, names) if encoder and names else None
     trained = restore(record, names, text)
-    blocks = _blocks(source, features, encoder, batch_size, workers)
+    calibration = _told(record, error_rate)
+    wanted = Wanted(top, calibration["threshold"])
+    blocks = embedding_blocks(source, features.images.shape[1], encoder, batch_size, workers)
     if out is None:
         found: list[Answer] = []
-        rate = _answer(trained, source, top, blocks(_rows(source)), 0, found.extend)
+        rate = _answer(trained, source, wanted, blocks(_rows(source)), 0, found.extend)
         failed = [answer.plain() for answer in found if answer.failed]
         listed = [answer.plain() for answer in found if not answer.failed]
-        return _result(trained, len(listed), 0, rate, failed, listed)
-    asked = _question(record, trained, source, top)
+        return _result(trained, calibration, len(listed), 0, rate, failed, listed)
+    asked = _question(record, trained, source, wanted)
     with AnswerFile(Path(out), asked, not trained.method.transductive) as file:
         start = file.done
-        rate = _answer(trained, source, top, blocks(_rows(source)[start:]), start, file.write)
+        rate = _answer(trained, source, wanted, blocks(_rows(source)[start:]), start, file.write)
         file.finish()
         good = len(source.names) - len(file.failed)
-        return {**_result(trained, good, start, rate, file.failed, []), "out": str(out)}
+        return {
+            **_result(trained, calibration, good, start, rate, file.failed, []),
+            "out": str(out),
+        }
 
 
 def _result(
     trained: Trained,
+    calibration: dict[str, Any],
     answered: int,
     resumed: int,
     rate: float | None,
@@ -124,8 +131,33 @@ def _result(
         "answered": answered,
         "resumed": resumed,
         "images_per_second": rate,
+        "calibration": calibration,
         "images": listed,
         "failed": failed,
+    }
+
+
+def _told(record: Record, error_rate: float | None) -> dict[str, Any]:
+    """What is known of the probabilities, and of the sets at an error rate.
+
+    Raises:
+        UserError: sets are asked for, and nothing was held out in training.
+    """
+    found = record.calibration
+    if not found.images:
+        if error_rate is not None:
+            raise UserError(
+                f"{record.folder} was trained without held-out images, so --error-rate can't be "
+                "kept: train with the method's calibrate=true, or again if it is of an old version."
+            )
+        say(f"{record.folder} held no images out: probabilities are CLIP's softmax as it is.")
+    sets = error_rate is not None
+    return {
+        "temperature": round(found.temperature, 4),
+        "held_out": found.images,
+        "error_rate": error_rate,
+        "threshold": found.threshold(error_rate) if error_rate is not None else None,
+        "coverage": round(100 * found.coverage[level_of(error_rate or 0)], 2) if sets else None,
     }
 
 
@@ -133,69 +165,18 @@ def _rows(source: Source) -> NDArray[np.int64]:
     return np.arange(len(source.names), dtype=np.int64)
 
 
-def _question(record: Record, trained: Trained, source: Source, top: int) -> str:
+def _question(record: Record, trained: Trained, source: Source, wanted: Wanted) -> str:
     """A hash of all that answers depend on."""
     weights = sha256_of(record.folder / "model.safetensors")
     return digest(
-        json.dumps(record.config.as_dict()), weights, *trained.names, str(top), source.digest
+        json.dumps(record.config.as_dict()), weights, *trained.names, repr(wanted), source.digest
     )
-
-
-Blocks = Callable[[NDArray[np.int64]], Generator[Block]]
-
-
-def _blocks(
-    source: Source,
-    cache: Cache,
-    encoder: Encoder | None,
-    batch_size: int | None,
-    workers: int | None,
-) -> Blocks:
-    """What gives the embeddings of some rows, block by block, in stage one's pipeline."""
-    if source.vectors is not None or encoder is None:
-        return lambda rows: _given(source, cache, rows)
-    size = batch_size or default_batch(encoder.device)
-    if size < 1:
-        raise UsageError(f"--batch-size should be at least 1, not {size}.")
-    threads = cores() if workers is None else max(1, workers)
-    identity = encoder.identity
-    say(
-        f"Model {identity.model}, weights {identity.pretrained} ({identity.weights_hash[:12]}), "
-        f"{identity.precision} on {encoder.device}, batches of {size}, {threads} threads."
-    )
-
-    def load(file: str) -> Tensor:
-        return encoder.preprocess(open_image(Path(file)))
-
-    return lambda rows: encode_blocks(
-        load,
-        Halving(encoder.encode_images, size),
-        source.files,
-        rows,
-        size,
-        threads,
-        lanes=None if encoder.device.type == "cpu" else 1,
-    )
-
-
-def _given(source: Source, cache: Cache, rows: NDArray[np.int64]) -> Generator[Block]:
-    """Features that are there already, as blocks."""
-    vectors, dim = source.vectors, cache.images.shape[1]
-    assert vectors is not None
-    if vectors.shape[1] != dim:
-        raise UserError(
-            f"The features have {vectors.shape[1]} dimensions, those of {cache.path} have {dim}: "
-            "give features of the encoder that made it."
-        )
-    for start in range(0, len(rows), VECTORS):
-        some = rows[start : start + VECTORS]
-        yield Block(some, as_unit(vectors[some]), (), 0.0, 0.0)
 
 
 def _answer(
     trained: Trained,
     source: Source,
-    top: int,
+    wanted: Wanted,
     blocks: Generator[Block],
     done: int,
     write: Callable[[list[Answer]], None],
@@ -208,7 +189,7 @@ def _answer(
             found = _looked_at(trained, blocks)
         try:
             for block in found:
-                write(_answers_of(trained, source, top, block))
+                write(_answers_of(trained, source, wanted, block))
                 done += len(block.rows) + len(block.failures)
                 bar.update(len(block.rows) + len(block.failures))
         except KeyboardInterrupt:
@@ -227,15 +208,15 @@ def _looked_at(trained: Trained, blocks: Iterable[Block]) -> list[Block]:
     return held
 
 
-def _answers_of(trained: Trained, source: Source, top: int, block: Block) -> list[Answer]:
+def _answers_of(trained: Trained, source: Source, wanted: Wanted, block: Block) -> list[Answer]:
     """The answers of a block, in the order of its rows."""
     of_row = {
-        failure.row: Answer(source.names[failure.row], [], failure.reason)
+        failure.row: Answer(source.names[failure.row], [], failed=failure.reason)
         for failure in block.failures
     }
     if len(block.rows):
         names = [source.names[row] for row in block.rows]
-        found = answers(trained, names, torch.from_numpy(block.features), top)
+        found = answers(trained, names, torch.from_numpy(block.features), wanted)
         of_row |= dict(zip(block.rows.tolist(), found, strict=True))
     return [of_row[row] for row in sorted(of_row)]
 

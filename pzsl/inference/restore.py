@@ -17,6 +17,7 @@ from pzsl import plugins
 from pzsl.candidates import FROM_DATA
 from pzsl.device import resolve_device
 from pzsl.errors import UserError
+from pzsl.evaluation import Calibration
 from pzsl.files import parse_json
 from pzsl.methods.core import Method
 from pzsl.progress import say
@@ -38,6 +39,7 @@ class Trained:
         task: its training images and candidate sets.
         method: with its trained state.
         gamma: taken off the scores of seen classes.
+        calibration: of its probabilities.
         names: (K + U + new,) class names in the order of the method's scores, the seen first.
     """
 
@@ -45,6 +47,7 @@ class Trained:
     task: Task
     method: Method
     gamma: float
+    calibration: Calibration
     names: tuple[str, ...]
 
     @property
@@ -61,12 +64,14 @@ class Record:
         folder: of the run.
         config: what was done.
         gamma: of calibrated stacking.
+        calibration: of its probabilities.
         cache: the file that it was trained on.
     """
 
     folder: Path
     config: RunConfig
     gamma: float
+    calibration: Calibration
     cache: Path
 
 
@@ -93,6 +98,7 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
         given = {name: value for name, value in config.items() if name in known}
         run = RunConfig(**{"results": 1, **given})  # records of before had no such number
         _check_values(run, metrics["gamma"])
+        calibration = _calibration(folder / "calibration.json")
         place = Path(cache or environment["cache"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}: its record is damaged ({error}): train again.") from None
@@ -104,7 +110,7 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
             "record; train again to be sure."
         )
     plugins.enrol(run.plugins, trusted_only=True)
-    return Record(folder, run, float(metrics["gamma"]), place)
+    return Record(folder, run, float(metrics["gamma"]), calibration, place)
 
 
 def _check_values(run: RunConfig, gamma: Any) -> None:
@@ -151,7 +157,8 @@ def restore(record: Record, names: tuple[str, ...] = (), text: Tensor | None = N
         _load(method, record.folder / "model.safetensors", len(names))
         if names:
             method.add_classes()
-    return Trained(cache, task, method.eval(), record.gamma, (*class_names(cache), *names))
+    named = (*class_names(cache), *names)
+    return Trained(cache, task, method.eval(), record.gamma, record.calibration, named)
 
 
 def class_names(cache: Cache) -> list[str]:
@@ -179,6 +186,19 @@ def _load(method: Method, path: Path, new: int) -> None:
             own.copy_(held)
         elif held.shape[1:] == own.shape[1:] and len(held) + new == len(own):
             own[: len(held)] = held
+
+
+def _calibration(path: Path) -> Calibration:
+    """What a run's record says of its probabilities; records of before don't."""
+    if not path.is_file():
+        return Calibration()
+    said = _json(path)
+    thresholds, coverage = (tuple(map(float, said[key])) for key in ("thresholds", "coverage"))
+    found = Calibration(float(said["temperature"]), thresholds, coverage, int(said["images"]))
+    numbers = (found.temperature, *thresholds, *coverage)
+    if not np.isfinite(numbers).all() or found.temperature <= 0:
+        raise ValueError("calibration.json holds what is no number")
+    return found
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -26,7 +26,11 @@ MakeMethod = Callable[[Problem, int], Method]
 
 
 def fold_fits(
-    make: MakeMethod, problem: Problem, labels: Tensor, seed: int
+    make: MakeMethod,
+    problem: Problem,
+    labels: Tensor,
+    seed: int,
+    after: Callable[[Method, Tensor, Tensor], None] | None = None,
 ) -> Generator[Fit, None, list[list[Summary]]]:
     """Hold out a quarter of the classes and of the images, up to four times, and score them (ours).
 
@@ -40,6 +44,7 @@ def fold_fits(
         problem: the whole training problem.
         labels: (N,) refined label of each training image.
         seed: of the folds and the fits.
+        after: is shown each fold: its trained method, its kept classes (K,) and its held-out rows.
 
     Yields:
         An untrained method; it should be trained when the next is asked for.
@@ -64,6 +69,8 @@ def fold_fits(
             method = make(hold_out(problem, kept, train), seed + number + 1)
             yield Fit(method, seed + number + 1)
             summaries.append(_score(method, problem, kept, check, labels[check]))
+            if after is not None:
+                after(method, kept, check)
             del method  # before the next is made: on millions of images each takes half a gibibyte
     return summaries
 

@@ -7,16 +7,27 @@ import platform
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pzsl import __version__
-from pzsl.evaluation import disambiguation_accuracy, encoder_fit, mean_entropy
+from pzsl.evaluation import (
+    Calibration,
+    Checked,
+    calibration_of,
+    check_probabilities,
+    disambiguation_accuracy,
+    encoder_fit,
+    mean_entropy,
+    probability_metrics,
+)
 from pzsl.files import write_atomic, write_json
 from pzsl.methods import load_method, make_options
 from pzsl.methods.core import Method, Problem
@@ -28,6 +39,7 @@ from pzsl.training.choice import choose
 from pzsl.training.config import RunConfig
 from pzsl.training.details import Watched, details_of
 from pzsl.training.features import MEMORY
+from pzsl.training.held_out import FoldSample, sample_fold
 from pzsl.training.loop import Fit, fit_all, make_optimizer
 from pzsl.training.task import Task, make_task, metrics_of, summarise_tests
 
@@ -94,17 +106,24 @@ def attempt(
     fitting, history, watched = _prepare(task, config, folder / CHECKPOINT, checkpoint_seconds)
     method = fitting.method
     yield fitting
-    gamma = yield from calibrate(method, task.problem, config)
-    summary = summarise_tests(cache, method)
+    gamma, calibration = yield from calibrate(method, task.problem, config)
+    checked: list[Checked] = []
+
+    def look(scores: NDArray[np.floating], labels: NDArray[np.int64]) -> None:
+        checked.append(check_probabilities(scores - gamma * cache.seen, labels, calibration))
+
+    summary = summarise_tests(cache, method, look)
     metrics: dict[str, Any] = dict(metrics_of(summary, gamma))
+    metrics |= probability_metrics(checked, calibration)
     metrics |= _label_metrics(method, task)
     metrics |= {name: task.statistics[name] for name in ("mean_candidates", "truth_outside")}
-    metrics |= {"gamma": gamma, "parameters": sum(p.numel() for p in method.parameters())}
+    metrics |= {"gamma": gamma, "temperature": calibration.temperature}
+    metrics |= {"parameters": sum(p.numel() for p in method.parameters())}
     metrics |= method.describe()
     metrics["seconds"] = round((time.perf_counter() - started) / sharing, 3)
     details = details_of(cache, task, watched, summary, gamma)
     write_atomic(folder / "details.json", json.dumps(details, allow_nan=False))
-    _write_record(folder, method, config, history, metrics, cache)
+    _write_record(folder, method, config, history, metrics, calibration, cache)
     return metrics
 
 
@@ -148,8 +167,17 @@ def _prepare(
     return Fit(method, config.seed, optimizer, start, note), history, watched
 
 
-def calibrate(method: Method, problem: Problem, config: RunConfig) -> Generator[Fit, None, float]:
-    """gamma of a trained method, from folds of its problem; 0 where there is nothing to choose.
+class Calibrated(NamedTuple):
+    """What the folds say: gamma of calibrated stacking, and how scores become probabilities."""
+
+    gamma: float
+    probabilities: Calibration
+
+
+def calibrate(
+    method: Method, problem: Problem, config: RunConfig
+) -> Generator[Fit, None, Calibrated]:
+    """Calibrate a trained method on folds of its problem; gamma is 0 where there is none to choose.
 
     A method that fades is told which share of what it learnt the folds bear out.
 
@@ -157,18 +185,20 @@ def calibrate(method: Method, problem: Problem, config: RunConfig) -> Generator[
         What is to be trained before the next is asked for.
     """
     if not method.options.calibrate or not len(problem.unseen):
-        return 0.0
+        return Calibrated(0.0, Calibration())
+    samples: list[FoldSample] = []
     held = yield from fold_fits(
         lambda part, seed: make_method(config, part, seed, fold=True),
         problem,
         refined_labels(method),
         config.seed,
+        lambda fold, kept, check: samples.append(sample_fold(fold, method, kept, check)),
     )
     shares = SHARES if method.fades else [1.0]
     choice = choose(held, shares, problem.scale, len(problem.images) / len(problem.seen))
     if method.fades:
         method.fade(choice.share)
-    return choice.gamma
+    return Calibrated(choice.gamma, calibration_of([sample.at(*choice) for sample in samples]))
 
 
 def refined_labels(method: Method) -> Tensor:
@@ -193,6 +223,7 @@ def _write_record(
     config: RunConfig,
     history: History,
     metrics: dict[str, Any],
+    calibration: Calibration,
     cache: Cache,
 ) -> None:
     about = {"config": json.dumps(config.as_dict()), "gamma": repr(metrics["gamma"])}
@@ -214,5 +245,6 @@ def _write_record(
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     write_json(folder / "env.json", environment)
+    write_json(folder / "calibration.json", asdict(calibration))
     write_json(folder / "metrics.json", sealed(metrics, folder))
     (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -31,6 +32,7 @@ TRUE_LABELS = "true labels"
 """What a method says it needs that is a ceiling, not a rival."""
 BLOCK = 4096
 """Images that are scored in one go."""
+Look = Callable[[NDArray[np.floating], NDArray[np.int64]], None]
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,13 @@ def metrics_of(summary: Summary | None, gamma: float) -> Metrics:
     return evaluate_summary(summary, gamma)
 
 
-def summarise_tests(cache: Cache, method: Method) -> Summary | None:
-    """Score the test images, block by block, as `evaluate_method` does; None without any."""
+def summarise_tests(cache: Cache, method: Method, look: Look | None = None) -> Summary | None:
+    """Score the test images, block by block, as `evaluate_method` does; None without any.
+
+    Args:
+        cache, method: as there.
+        look: is shown the scores (n, C) and labels (n,) of each block.
+    """
     test = np.flatnonzero(np.isin(cache.splits, ("test_seen", "test_unseen")))
     order = np.concatenate([np.flatnonzero(cache.seen), np.flatnonzero(~cache.seen)])
     column = np.argsort(order)
@@ -141,4 +148,6 @@ def summarise_tests(cache: Cache, method: Method) -> Summary | None:
         for rows in blocks:
             scores = _checked(method, method.scores(read(rows)), (len(rows), len(column)))
             parts.append(summarise(scores[:, column], cache.labels[rows], cache.seen))
+            if look is not None:
+                look(scores[:, column], cache.labels[rows])
     return Summary.join(parts) if parts else None

@@ -1,0 +1,72 @@
+"""Embeddings of what is to be answered, block by block, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pzsl.datasets.reading import open_image
+from pzsl.device import cores, default_batch
+from pzsl.encoders import Encoder
+from pzsl.errors import UsageError, UserError
+from pzsl.exchange.vectors import as_unit
+from pzsl.extraction.memory import Halving
+from pzsl.extraction.pipeline import Block, encode_blocks
+from pzsl.inference.sources import Source
+from pzsl.progress import say
+
+VECTORS = 1024
+"""Features that are scored at a time."""
+Blocks = Callable[[NDArray[np.int64]], Generator[Block]]
+
+
+def embedding_blocks(
+    source: Source,
+    dim: int,
+    encoder: Encoder | None,
+    batch_size: int | None,
+    workers: int | None,
+) -> Blocks:
+    """What gives the embeddings of some rows, block by block, in stage one's pipeline."""
+    if source.vectors is not None or encoder is None:
+        return lambda rows: _given(source, dim, rows)
+    size = batch_size or default_batch(encoder.device)
+    if size < 1:
+        raise UsageError(f"--batch-size should be at least 1, not {size}.")
+    threads = cores() if workers is None else max(1, workers)
+    identity = encoder.identity
+    say(
+        f"Model {identity.model}, weights {identity.pretrained} ({identity.weights_hash[:12]}), "
+        f"{identity.precision} on {encoder.device}, batches of {size}, {threads} threads."
+    )
+
+    def load(file: str) -> Tensor:
+        return encoder.preprocess(open_image(Path(file)))
+
+    return lambda rows: encode_blocks(
+        load,
+        Halving(encoder.encode_images, size),
+        source.files,
+        rows,
+        size,
+        threads,
+        lanes=None if encoder.device.type == "cpu" else 1,
+    )
+
+
+def _given(source: Source, dim: int, rows: NDArray[np.int64]) -> Generator[Block]:
+    """Features that are there already, as blocks."""
+    vectors = source.vectors
+    assert vectors is not None
+    if vectors.shape[1] != dim:
+        raise UserError(
+            f"The features have {vectors.shape[1]} dimensions, those that were trained on have "
+            f"{dim}: give features of the same encoder."
+        )
+    for start in range(0, len(rows), VECTORS):
+        some = rows[start : start + VECTORS]
+        yield Block(some, as_unit(vectors[some]), (), 0.0, 0.0)

@@ -1,0 +1,73 @@
+"""What the folds' models say of some held-out images: what probabilities are calibrated on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pzsl.evaluation import HeldOut
+from pzsl.methods.core import Method
+from pzsl.training.calibration import unseen_names
+
+IMAGES, NUMBERS = 1000, 1 << 22
+"""Most held-out images of a fold that are kept, and most scores of these."""
+
+
+@dataclass(frozen=True)
+class FoldSample:
+    """Scores of some held-out images of a fold, spread evenly over them.
+
+    Attributes:
+        trained: (n, C) by the fold's model; the first `seen` columns are of its seen classes.
+        frozen: (n, C) by frozen CLIP, where the method fades; else None.
+        seen: how many classes the fold's model knows images of.
+        rows, columns, weights: (m,) what is believed of the images; see `HeldOut`.
+    """
+
+    trained: Tensor
+    frozen: Tensor | None
+    seen: int
+    rows: Tensor
+    columns: Tensor
+    weights: Tensor
+
+    def at(self, share: float, gamma: float) -> HeldOut:
+        """Scores at a share of what is trained, less gamma for seen classes, and what is believed."""
+        scores = self.trained if self.frozen is None else self.frozen.lerp(self.trained, share)
+        scores = scores.clone()
+        scores[:, : self.seen] -= gamma
+        parts = scores, self.rows, self.columns, self.weights
+        return HeldOut(*(part.cpu().numpy() for part in parts))
+
+
+def sample_fold(fold: Method, whole: Method, kept: Tensor, check: Tensor) -> FoldSample:
+    """Score some held-out images of a fold.
+
+    Args:
+        fold: the fold's trained model, which has looked at its queries.
+        whole: the model of the whole problem: its label weights are what is believed.
+        kept: (K,) bool, which of the seen classes the fold's model knows images of.
+        check: (n,) the held-out images, as rows of the whole problem.
+    """
+    problem, seen = whole.problem, int(kept.sum())
+    order = torch.cat([torch.nonzero(kept).flatten(), torch.nonzero(~kept).flatten()])
+    width = len(kept) + unseen_names(seen, len(kept), len(problem.unseen))
+    count = min(len(check), IMAGES, max(1, NUMBERS // width))
+    rows = check[torch.arange(count, device=check.device) * len(check) // count]
+    index, batch_row = whole.support.entries(rows)
+    weights = whole.weights.detach()[index]
+    weights = weights / torch.zeros(count, device=weights.device).index_add(
+        0, batch_row, weights
+    ).index_select(0, batch_row)
+    with torch.no_grad():
+        images = problem.images[rows]
+        return FoldSample(
+            trained=fold.scores(images)[:, :width],
+            frozen=fold.frozen_scores(images)[:, :width] if fold.fades else None,
+            seen=seen,
+            rows=batch_row,
+            columns=torch.argsort(order)[whole.support.labels[index]],
+            weights=weights,
+        )
