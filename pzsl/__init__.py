@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; __getattr__ imports the
     from pzsl.extraction import extract
     from pzsl.inference import PartialLabelClassifier, apply_corrections
     from pzsl.inference.labels import labels
+    from pzsl.inference.packing import pack
     from pzsl.inference.predict import predict
     from pzsl.inference.refine import refine
     from pzsl.inference.review import review
@@ -28,6 +29,7 @@ _PUBLIC = {
     "load_cache": "pzsl.store",
     "labels": "pzsl.inference",
     "merge": "pzsl.exchange",
+    "pack": "pzsl.inference",
     "train": "pzsl.training",
     "predict": "pzsl.inference",
     "refine": "pzsl.inference",
@@ -46,6 +48,7 @@ __all__ = [
     "load_cache",
     "load_dataset",
     "merge",
+    "pack",
     "predict",
     "refine",
     "report",

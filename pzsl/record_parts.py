@@ -18,12 +18,15 @@ from pzsl.progress import printable
 SMALL = ("config.json", "history.jsonl", "env.json")
 PARTS = (*SMALL, "model.safetensors")
 """The files of a record beside `metrics.json`."""
+LATER = ("calibration.json",)
+"""Files that records of before don't have."""
 SEAL = ("parts", "checksum")
 
 
 def sealed(metrics: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Metrics with the hashes of the parts that lie in their folder, and of themselves."""
-    whole = {**metrics, "parts": {name: sha256_of(folder / name) for name in PARTS}}
+    names = [*PARTS, *(name for name in LATER if (folder / name).is_file())]
+    whole = {**metrics, "parts": {name: sha256_of(folder / name) for name in names}}
     return whole | {"checksum": _checksum(whole)}
 
 
@@ -44,7 +47,8 @@ def check_parts(folder: Path, metrics: Mapping[str, Any], names: Sequence[str] =
     parts = metrics.get("parts")
     if metrics.get("checksum") != _checksum(metrics) or not isinstance(parts, dict):
         raise _strange(folder, "metrics.json was changed after it was written")
-    for name in names:
+    later = [name for name in LATER if name in parts or (folder / name).exists()]
+    for name in (*names, *later):
         try:
             found = sha256_of(folder / name)
         except OSError:

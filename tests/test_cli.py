@@ -43,7 +43,7 @@ def one_line(result: tuple[int, str, str], code: int, *words: str) -> None:
 
 COMMANDS = (
     *("demo", "datasets", "extract", "merge", "import", "export", "inspect", "prompts", "annotate"),
-    *("train", "methods", "report", "labels", "review", "refine", "predict", "bench"),
+    *("train", "methods", "report", "labels", "review", "refine", "pack", "predict", "bench"),
 )
 
 

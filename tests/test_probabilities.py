@@ -141,8 +141,8 @@ def test_an_error_rate_that_nothing_supports_is_refused(run, tmp_path):
     calibration = run / "calibration.json"
     whole = calibration.read_text()
     try:
-        calibration.write_text(whole.replace('"temperature": ', '"temperature": -'))
-        with pytest.raises(UserError, match="train again"):
+        calibration.write_text(whole.replace('"temperature": ', '"temperature": 9'))
+        with pytest.raises(UserError, match=r"calibration.json is of another run, or was changed"):
             read_record(run)
     finally:
         calibration.write_text(whole)

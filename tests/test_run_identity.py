@@ -32,7 +32,9 @@ def config_for(cache, seed: int = 0) -> RunConfig:
 
 def metrics_of(folder) -> dict:
     found = json.loads((folder / "metrics.json").read_text())
-    return {name: value for name, value in found.items() if name != "seconds"}
+    return {
+        name: value for name, value in found.items() if name not in ("seconds", "parts", "checksum")
+    }
 
 
 def train_on(cache, runs) -> list[dict]:

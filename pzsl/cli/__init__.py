@@ -19,6 +19,7 @@ from pzsl.cli import (
     extract,
     labels,
     methods,
+    pack,
     predict,
     prompts,
     refine,
@@ -56,6 +57,7 @@ app.command("report", short_help="Tables and one page with figures.")(report.rep
 app.command("labels", short_help="Which labels are wrong, and what they should be.")(labels.labels)
 app.command("review", short_help="A page to correct doubtful labels by hand.")(review.review)
 app.command("refine", short_help="Clean labels: the old name of labels.")(refine.refine)
+app.command("pack", short_help="A folder that predicts without cache and run.")(pack.pack)
 app.command("predict", short_help="Classes of new images, also ones never seen.")(predict.predict)
 app.command("env", short_help="This machine, as a bug report needs it.")(env.env)
 app.command("bench", short_help="How fast this machine encodes, loads and trains.")(bench.bench)

@@ -16,7 +16,9 @@ def predict(
         list[Path],
         typer.Argument(help="Images, folders or tables of some, or one .npy file of features."),
     ],
-    run: Annotated[Path, typer.Option(help="Folder of a finished run.")],
+    run: Annotated[
+        str, typer.Option(help="A finished run or a packed folder, or hf-hub:OWNER/NAME.")
+    ],
     classes: Annotated[
         list[str] | None,
         typer.Option("--class", help="A class by name, never seen in training; repeated."),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pzsl.inference.corrections import apply_corrections
 from pzsl.inference.labels import labels
+from pzsl.inference.packing import pack
 from pzsl.inference.predict import predict
 from pzsl.inference.refine import refine
 from pzsl.inference.review import review
@@ -14,7 +15,15 @@ from pzsl.inference.review import review
 if TYPE_CHECKING:
     from pzsl.inference.estimator import PartialLabelClassifier
 
-__all__ = ["PartialLabelClassifier", "apply_corrections", "labels", "predict", "refine", "review"]
+__all__ = [
+    "PartialLabelClassifier",
+    "apply_corrections",
+    "labels",
+    "pack",
+    "predict",
+    "refine",
+    "review",
+]
 
 
 def __getattr__(name: str) -> Any:

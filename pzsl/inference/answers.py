@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pzsl.inference.restore import Trained
+from pzsl.inference.restore import Scorer
 
 
 class Wanted(NamedTuple):
@@ -48,40 +48,40 @@ class Answer(NamedTuple):
         return said
 
 
-def answers(trained: Trained, names: list[str], images: Tensor, wanted: Wanted) -> list[Answer]:
+def answers(scorer: Scorer, names: list[str], images: Tensor, wanted: Wanted) -> list[Answer]:
     """The likeliest classes of images.
 
     Args:
-        trained: what answers.
+        scorer: what answers.
         names: (n,) of the images.
         images: (n, D) unit embeddings.
         wanted: what is to be said.
     """
     with torch.no_grad():
-        scores = trained.method.scores(images)
-    scores[:, : trained.seen] -= trained.gamma
-    shares = (scores / trained.calibration.temperature).softmax(dim=1)
+        scores = scorer.method.scores(images)
+    scores[:, : scorer.seen] -= scorer.gamma
+    shares = (scores / scorer.calibration.temperature).softmax(dim=1)
     best = scores.topk(min(wanted.top, scores.shape[1]), dim=1).indices
-    likely = _likely_sets(trained, shares, wanted.threshold)
+    likely = _likely_sets(scorer, shares, wanted.threshold)
     columns = best, scores.gather(1, best), shares.gather(1, best)
     listed = zip(*(column.tolist() for column in columns), strict=True)
     return [
-        Answer(name, [_class(trained, *one) for one in zip(*own, strict=True)], sets)
+        Answer(name, [_class(scorer, *one) for one in zip(*own, strict=True)], sets)
         for name, own, sets in zip(names, listed, likely, strict=True)
     ]
 
 
-def _class(trained: Trained, label: int, score: float, share: float) -> dict[str, Any]:
+def _class(scorer: Scorer, label: int, score: float, share: float) -> dict[str, Any]:
     return {
-        "name": trained.names[label],
+        "name": scorer.names[label],
         "score": round(score, 4),
         "probability": round(share, 4),
-        "seen": label < trained.seen,
+        "seen": label < scorer.seen,
     }
 
 
 def _likely_sets(
-    trained: Trained, shares: Tensor, threshold: float | None
+    scorer: Scorer, shares: Tensor, threshold: float | None
 ) -> list[list[str]] | list[None]:
     """The classes (n lists) of at least a probability, the likeliest first and never none."""
     if threshold is None:
@@ -89,6 +89,6 @@ def _likely_sets(
     sizes = (shares >= threshold).sum(dim=1).clamp(min=1).tolist()
     order = shares.topk(max(sizes), dim=1).indices.tolist() if sizes else []
     return [
-        [trained.names[label] for label in labels[:size]]
+        [scorer.names[label] for label in labels[:size]]
         for labels, size in zip(order, sizes, strict=True)
     ]

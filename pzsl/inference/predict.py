@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
@@ -17,16 +16,16 @@ from pzsl.datasets.names import normal_form, tidy
 from pzsl.errors import UsageError, UserError
 from pzsl.evaluation import level_of
 from pzsl.extraction.pipeline import Block
-from pzsl.files import digest, sha256_of
+from pzsl.files import digest
 from pzsl.inference.answer_file import AnswerFile
 from pzsl.inference.answers import Answer, Wanted, answers
 from pzsl.inference.embedding_blocks import embedding_blocks
 from pzsl.inference.encoder import embed_names, encoder_of
 from pzsl.inference.label_table import check_names, check_out
-from pzsl.inference.restore import Record, Trained, class_names, read_record, restore
+from pzsl.inference.model import Model, open_model
+from pzsl.inference.restore import Scorer
 from pzsl.inference.sources import Source, find_images
 from pzsl.progress import progress, say
-from pzsl.store import Cache, load_cache
 
 
 def predict(
@@ -49,7 +48,7 @@ def predict(
     """Name the classes of images with a trained run and its frozen encoder.
 
     Args:
-        run: folder of a finished run.
+        run: folder of a finished run, or one that `pack` wrote, by path or `hf-hub:OWNER/NAME`.
         images: image files, folders that are searched for images at any depth, and tables with a
             column of paths; or one `.npy` file (N, D) of features that are there already.
         classes: names to add to the run's classes; nothing need be known of them but the name.
@@ -86,39 +85,38 @@ def predict(
     if out is not None:
         check_out(Path(out), overwrite)
     source = find_images(images, root)
-    record = read_record(run, cache)
-    features = load_cache(record.cache, check=False)
-    names = _new_names(features, classes)
+    opened = open_model(run, cache)
+    names = _new_names(opened, classes)
     if out is not None:
-        check_names(Path(out), (*class_names(features), *names))
+        check_names(Path(out), (*opened.classes, *names))
     encoder = None
     if source.vectors is None or names:
-        encoder = encoder_of(features, model, pretrained, device)
-    text = embed_names(record, features, encoder, names) if encoder and names else None
-    trained = restore(record, names, text)
-    calibration = _told(record, error_rate)
+        encoder = encoder_of(opened, model, pretrained, device)
+    text = embed_names(opened, encoder, names) if encoder and names else None
+    scorer = opened.scorer(names, text)
+    calibration = _told(opened, error_rate)
     wanted = Wanted(top, calibration["threshold"])
-    blocks = embedding_blocks(source, features.images.shape[1], encoder, batch_size, workers)
+    blocks = embedding_blocks(source, opened.dim, encoder, batch_size, workers)
     if out is None:
         found: list[Answer] = []
-        rate = _answer(trained, source, wanted, blocks(_rows(source)), 0, found.extend)
+        rate = _answer(scorer, source, wanted, blocks(_rows(source)), 0, found.extend)
         failed = [answer.plain() for answer in found if answer.failed]
         listed = [answer.plain() for answer in found if not answer.failed]
-        return _result(trained, calibration, len(listed), 0, rate, failed, listed)
-    asked = _question(record, trained, source, wanted)
-    with AnswerFile(Path(out), asked, not trained.method.transductive) as file:
+        return _result(scorer, calibration, len(listed), 0, rate, failed, listed)
+    asked = _question(opened, names, source, wanted)
+    with AnswerFile(Path(out), asked, not scorer.method.transductive) as file:
         start = file.done
-        rate = _answer(trained, source, wanted, blocks(_rows(source)[start:]), start, file.write)
+        rate = _answer(scorer, source, wanted, blocks(_rows(source)[start:]), start, file.write)
         file.finish()
         good = len(source.names) - len(file.failed)
         return {
-            **_result(trained, calibration, good, start, rate, file.failed, []),
+            **_result(scorer, calibration, good, start, rate, file.failed, []),
             "out": str(out),
         }
 
 
 def _result(
-    trained: Trained,
+    scorer: Scorer,
     calibration: dict[str, Any],
     answered: int,
     resumed: int,
@@ -127,7 +125,7 @@ def _result(
     listed: list[dict[str, Any]],
 ) -> dict[str, Any]:
     return {
-        "classes": len(trained.names),
+        "classes": len(scorer.names),
         "answered": answered,
         "resumed": resumed,
         "images_per_second": rate,
@@ -137,20 +135,20 @@ def _result(
     }
 
 
-def _told(record: Record, error_rate: float | None) -> dict[str, Any]:
+def _told(run: Model, error_rate: float | None) -> dict[str, Any]:
     """What is known of the probabilities, and of the sets at an error rate.
 
     Raises:
         UserError: sets are asked for, and nothing was held out in training.
     """
-    found = record.calibration
+    found = run.calibration
     if not found.images:
         if error_rate is not None:
             raise UserError(
-                f"{record.folder} was trained without held-out images, so --error-rate can't be "
+                f"{run.folder} was trained without held-out images, so --error-rate can't be "
                 "kept: train with the method's calibrate=true, or again if it is of an old version."
             )
-        say(f"{record.folder} held no images out: probabilities are CLIP's softmax as it is.")
+        say(f"{run.folder} held no images out: probabilities are CLIP's softmax as it is.")
     sets = error_rate is not None
     return {
         "temperature": round(found.temperature, 4),
@@ -165,16 +163,13 @@ def _rows(source: Source) -> NDArray[np.int64]:
     return np.arange(len(source.names), dtype=np.int64)
 
 
-def _question(record: Record, trained: Trained, source: Source, wanted: Wanted) -> str:
+def _question(run: Model, names: tuple[str, ...], source: Source, wanted: Wanted) -> str:
     """A hash of all that answers depend on."""
-    weights = sha256_of(record.folder / "model.safetensors")
-    return digest(
-        json.dumps(record.config.as_dict()), weights, *trained.names, repr(wanted), source.digest
-    )
+    return digest(run.identity, *names, repr(wanted), source.digest)
 
 
 def _answer(
-    trained: Trained,
+    scorer: Scorer,
     source: Source,
     wanted: Wanted,
     blocks: Generator[Block],
@@ -185,11 +180,11 @@ def _answer(
     total, before, clock = len(source.names), done, time.perf_counter()
     with closing(blocks), progress(total, "images", done) as bar:
         found: Iterable[Block] = blocks
-        if trained.method.transductive:
-            found = _looked_at(trained, blocks)
+        if scorer.method.transductive:
+            found = _looked_at(scorer, blocks)
         try:
             for block in found:
-                write(_answers_of(trained, source, wanted, block))
+                write(_answers_of(scorer, source, wanted, block))
                 done += len(block.rows) + len(block.failures)
                 bar.update(len(block.rows) + len(block.failures))
         except KeyboardInterrupt:
@@ -199,16 +194,16 @@ def _answer(
     return round((done - before) / seconds, 1) if done > before else None
 
 
-def _looked_at(trained: Trained, blocks: Iterable[Block]) -> list[Block]:
+def _looked_at(scorer: Scorer, blocks: Iterable[Block]) -> list[Block]:
     """All blocks, once the method has looked at all their images together."""
     held = list(blocks)
     images = [torch.from_numpy(block.features) for block in held if len(block.rows)]
     with torch.no_grad():
-        trained.method.observe_queries(lambda: images)
+        scorer.method.observe_queries(lambda: images)
     return held
 
 
-def _answers_of(trained: Trained, source: Source, wanted: Wanted, block: Block) -> list[Answer]:
+def _answers_of(scorer: Scorer, source: Source, wanted: Wanted, block: Block) -> list[Answer]:
     """The answers of a block, in the order of its rows."""
     of_row = {
         failure.row: Answer(source.names[failure.row], [], failed=failure.reason)
@@ -216,14 +211,14 @@ def _answers_of(trained: Trained, source: Source, wanted: Wanted, block: Block) 
     }
     if len(block.rows):
         names = [source.names[row] for row in block.rows]
-        found = answers(trained, names, torch.from_numpy(block.features), wanted)
+        found = answers(scorer, names, torch.from_numpy(block.features), wanted)
         of_row |= dict(zip(block.rows.tolist(), found, strict=True))
     return [of_row[row] for row in sorted(of_row)]
 
 
-def _new_names(cache: Cache, classes: Sequence[str]) -> tuple[str, ...]:
+def _new_names(run: Model, classes: Sequence[str]) -> tuple[str, ...]:
     """Class names that are new, each once; of those that the run knows already it says so."""
-    known = {normal_form(name) for name in class_names(cache)}
+    known = {normal_form(name) for name in run.classes}
     new: dict[str, str] = {}
     for name in map(tidy, classes):
         if not name:

@@ -19,7 +19,7 @@ from pzsl.device import resolve_device
 from pzsl.errors import UserError
 from pzsl.evaluation import Calibration
 from pzsl.files import parse_json
-from pzsl.methods.core import Method
+from pzsl.methods.core import Method, Problem
 from pzsl.progress import say
 from pzsl.record_parts import check_parts
 from pzsl.requests import is_number, is_whole
@@ -31,20 +31,16 @@ from pzsl.training.task import Task, make_task
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A trained method with what it was trained on.
+class Scorer:
+    """A trained method, and what makes answers of its scores.
 
     Attributes:
-        cache: features, class names and splits.
-        task: its training images and candidate sets.
         method: with its trained state.
         gamma: taken off the scores of seen classes.
         calibration: of its probabilities.
         names: (K + U + new,) class names in the order of the method's scores, the seen first.
     """
 
-    cache: Cache
-    task: Task
     method: Method
     gamma: float
     calibration: Calibration
@@ -54,6 +50,19 @@ class Trained:
     def seen(self) -> int:
         """K, how many of the names had training images."""
         return len(self.method.problem.seen)
+
+
+@dataclass(frozen=True)
+class Trained(Scorer):
+    """A trained method with what it was trained on.
+
+    Attributes:
+        cache: features, class names and splits.
+        task: its training images and candidate sets.
+    """
+
+    cache: Cache
+    task: Task
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
         given = {name: value for name, value in config.items() if name in known}
         run = RunConfig(**{"results": 1, **given})  # records of before had no such number
         _check_values(run, metrics["gamma"])
-        calibration = _calibration(folder / "calibration.json")
+        calibration = read_calibration(folder / "calibration.json")
         place = Path(cache or environment["cache"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}: its record is damaged ({error}): train again.") from None
@@ -147,18 +156,35 @@ def restore(record: Record, names: tuple[str, ...] = (), text: Tensor | None = N
             f"{record.cache} isn't the cache that {record.folder} was trained on (other images, "
             "labels or prompts): name that one with --cache, or train again."
         )
-    device = resolve_device("cpu")
-    task = make_task(cache, record.config, device)
-    problem = task.problem
+    task = make_task(cache, record.config, resolve_device("cpu"))
+    file = record.folder / "model.safetensors"
+    method = restore_method(record.config, task.problem, file, text)
+    named = (*class_names(cache), *names)
+    return Trained(method, record.gamma, record.calibration, named, cache, task)
+
+
+def restore_method(
+    config: RunConfig, problem: Problem, file: Path, text: Tensor | None = None
+) -> Method:
+    """A method as it was when training ended.
+
+    Args:
+        config: of its run. problem: what it was trained on.
+        file: its saved state.
+        text: (n, D) label embeddings of classes to add; None for none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    new = 0 if text is None else len(text)
     if text is not None:
         problem = replace(problem, unseen=torch.cat([problem.unseen, text]))
-    with one_thread(device), torch.no_grad():
-        method = make_method(record.config, problem, record.config.seed)
-        _load(method, record.folder / "model.safetensors", len(names))
-        if names:
+    with one_thread(resolve_device("cpu")), torch.no_grad():
+        method = make_method(config, problem, config.seed)
+        _load(method, file, new)
+        if new:
             method.add_classes()
-    named = (*class_names(cache), *names)
-    return Trained(cache, task, method.eval(), record.gamma, record.calibration, named)
+    return method.eval()
 
 
 def class_names(cache: Cache) -> list[str]:
@@ -188,8 +214,12 @@ def _load(method: Method, path: Path, new: int) -> None:
             own[: len(held)] = held
 
 
-def _calibration(path: Path) -> Calibration:
-    """What a run's record says of its probabilities; records of before don't."""
+def read_calibration(path: Path) -> Calibration:
+    """What a record says of its probabilities; records of before don't.
+
+    Raises:
+        KeyError, TypeError, ValueError: it isn't as it should be.
+    """
     if not path.is_file():
         return Calibration()
     said = _json(path)

@@ -34,7 +34,7 @@ class FoldSample:
     weights: Tensor
 
     def at(self, share: float, gamma: float) -> HeldOut:
-        """Scores at a share of what is trained, less gamma for seen classes, and what is believed."""
+        """Scores at a share of what is trained, less gamma for seen classes; what is believed."""
         scores = self.trained if self.frozen is None else self.frozen.lerp(self.trained, share)
         scores = scores.clone()
         scores[:, : self.seen] -= gamma

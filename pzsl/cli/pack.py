@@ -1,0 +1,50 @@
+"""`pzsl pack`: a folder that answers without cache and run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pzsl.cli.common import emit
+
+
+def pack(
+    run: Annotated[Path, typer.Option(help="Folder of a finished run.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    cache: Annotated[
+        Path | None, typer.Option(help="The run's cache, where it has moved. [as recorded]")
+    ] = None,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Write the scoring part as scores.onnx, too.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a packed folder that is there.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Pack a finished run into a folder that predicts without its cache and its images.
+
+    It can be copied anywhere, and put on the Hugging Face hub as it is.
+
+    \b
+    pzsl pack --run runs/sun/RUN --out scenes
+    pzsl predict --run scenes new-photos/
+    pzsl predict --run hf-hub:OWNER/scenes new-photos/
+    """
+    from pzsl.inference import pack as run_pack
+
+    result = run_pack(run, out, cache=cache, onnx=onnx, overwrite=overwrite)
+    emit(result, as_json, _text)
+
+
+def _text(result: dict[str, Any]) -> str:
+    lines = [
+        f"{result['out']}: {result['classes']:,} classes, {result['bytes'] / 2**20:.1f} MiB in "
+        f"{len(result['files'])} files",
+        f"checked      its scores differ from the run's by {result['largest_difference']:.1e}",
+    ]
+    if result["onnx_difference"] is not None:
+        lines.append(f"onnx         its scores differ by {result['onnx_difference']:.1e}")
+    return "\n".join(lines)

@@ -1,0 +1,103 @@
+"""What can answer: a finished run with its cache, or a packed folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from pzsl.evaluation import Calibration
+from pzsl.files import digest, sha256_of
+from pzsl.inference.packing import fetched, is_packed, open_packed
+from pzsl.inference.restore import Scorer, class_names, read_record, restore
+from pzsl.store import load_cache
+
+TOLD = ("model", "pretrained", "weights_hash", "precision", "preprocessing")
+"""What a cache tells of its encoder."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What can answer, before its weights are read.
+
+    Attributes:
+        folder: of the run, or the packed one.
+        where: the file that tells the encoder, for messages.
+        classes: (K + U,) names, the seen first.
+        dim: D of image and label embeddings.
+        encoder: `model, pretrained, weights_hash, precision, preprocessing`.
+        templates: the prompts of class names.
+        dataset: name of the data set.
+        labels: what label embeddings are made of: `text`, `attributes` or `both`.
+        calibration: of its probabilities.
+        identity: a hash of all that answers depend on, but for names that join.
+        scorer: the trained method, with names and their label embeddings (n, D) added.
+    """
+
+    folder: Path
+    where: Path
+    classes: tuple[str, ...]
+    dim: int
+    encoder: dict[str, Any]
+    templates: tuple[str, ...]
+    dataset: str
+    labels: str
+    calibration: Calibration
+    identity: str
+    scorer: Callable[[tuple[str, ...], Tensor | None], Scorer]
+
+
+def open_model(run: str | Path, cache: str | Path | None = None) -> Model:
+    """What a folder holds.
+
+    Args:
+        run: of a finished run, or one that `pack` wrote; or `hf-hub:OWNER/NAME` for one of these
+            on the Hugging Face hub.
+        cache: of the run, where it has moved.
+
+    Raises:
+        UserError: there is neither, the cache is gone, or a file is damaged.
+    """
+    folder = fetched(run)
+    return _of_pack(folder) if is_packed(folder) else _of_run(folder, cache)
+
+
+def _of_run(folder: Path, place: str | Path | None) -> Model:
+    record = read_record(folder, place)
+    cache = load_cache(record.cache, check=False)
+    config = json.dumps(record.config.as_dict())
+    return Model(
+        folder=folder,
+        where=cache.path,
+        classes=tuple(class_names(cache)),
+        dim=cache.images.shape[1],
+        encoder={name: cache.provenance[name] for name in TOLD},
+        templates=cache.templates,
+        dataset=cache.dataset,
+        labels=record.config.labels,
+        calibration=record.calibration,
+        identity=digest(config, sha256_of(folder / "model.safetensors")),
+        scorer=lambda names, text: restore(record, names, text),
+    )
+
+
+def _of_pack(folder: Path) -> Model:
+    packed = open_packed(folder)
+    about = packed.about
+    return Model(
+        folder=folder,
+        where=folder,
+        classes=tuple(about["classes"]),
+        dim=int(about["dim"]),
+        encoder=about["encoder"],
+        templates=tuple(about["templates"]),
+        dataset=about["dataset"],
+        labels=packed.config.labels,
+        calibration=packed.calibration,
+        identity=packed.identity,
+        scorer=packed.scorer,
+    )

@@ -1,0 +1,119 @@
+"""The card of a packed model, in the form of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pzsl import __version__
+from pzsl.inference.restore import Trained
+from pzsl.methods import find_method
+from pzsl.training import RunConfig
+
+METRICS = {
+    "S": "accuracy, seen classes",
+    "U": "accuracy, unseen classes",
+    "H": "harmonic mean of both",
+    "T1": "accuracy, unseen classes among themselves",
+}
+SHOWN = 20
+"""Class names that the card lists."""
+
+
+def model_card(trained: Trained, config: RunConfig, metrics: Mapping[str, Any]) -> str:
+    """Markdown with a YAML head: what the model is, how good, what for, and where it ends.
+
+    Args:
+        trained: the run. config: of it. metrics: its `metrics.json`.
+    """
+    return "\n".join([*_head(trained, metrics), *_body(trained, config, metrics), ""])
+
+
+def _head(trained: Trained, metrics: Mapping[str, Any]) -> list[str]:
+    name = json.dumps(trained.cache.dataset)  # JSON's strings are YAML's, too
+    lines = [
+        "---",
+        "library_name: pzsl",
+        "pipeline_tag: zero-shot-image-classification",
+        "tags: [clip, zero-shot-learning, partial-label-learning]",
+    ]
+    known = {key: metrics[key] for key in METRICS if metrics.get(key) is not None}
+    if known:
+        lines += ["model-index:", f"- name: {name}", "  results:", "  - task:"]
+        lines += ["      type: zero-shot-image-classification", "    dataset:"]
+        lines += [f"      name: {name}", f"      type: {name}", "    metrics:"]
+        for key, value in known.items():
+            lines += [
+                f"    - type: {key}",
+                f"      name: {METRICS[key]}",
+                f"      value: {value:.2f}",
+            ]
+    return [*lines, "---"]
+
+
+def _body(trained: Trained, config: RunConfig, metrics: Mapping[str, Any]) -> list[str]:
+    cache, encoder = trained.cache, trained.cache.provenance
+    seen, classes, images = trained.seen, len(trained.names), len(trained.task.rows)
+    noise = config.noise if config.rate is None else f"{config.noise}, rate {config.rate:g}"
+    return [
+        f"# {_plain(cache.dataset)}",
+        "",
+        f"`{config.method}` ({find_method(config.method).about}) on embeddings of a frozen "
+        f"encoder, trained on {images:,} images with ambiguous labels ({noise}).",
+        "",
+        f"* Encoder: `{_plain(encoder['model'])}`, weights `{_plain(encoder['pretrained'])}` "
+        f"(SHA-256 `{encoder['weights_hash'] or 'unknown'}`). Its weights are not in this folder.",
+        f"* Classes: {seen:,} with training images, {classes - seen:,} by their names alone; "
+        "others can be named when it is asked.",
+        f"* Made by pzsl {__version__}.",
+        "",
+        "## Use",
+        "",
+        "    pip install pzsl",
+        '    pzsl predict --run THIS_FOLDER photos/ --class "a new name"',
+        "",
+        *_figures(metrics),
+        "## Limits",
+        "",
+        "* It knows no class but those listed and those that are named: an image of anything else "
+        "gets one of these. `--error-rate 0.05` marks what is unsure.",
+        "* Probabilities are calibrated on images like those that were trained on; on others they "
+        "are a guess.",
+        "* It errs as its encoder errs, and has its biases.",
+        "* `training.safetensors` holds the embeddings of the training images (not the images), "
+        "which classes that are named later need: share it as you would share these.",
+        "",
+        "## Classes",
+        "",
+        ", ".join(_plain(name) for name in trained.names[:SHOWN])
+        + (f" and {classes - SHOWN:,} more, in `config.json`." if classes > SHOWN else "."),
+    ]
+
+
+def _figures(metrics: Mapping[str, Any]) -> list[str]:
+    """A table of what is known of its quality."""
+    rows = {
+        **{f"{key}: {said} (%)": metrics.get(key) for key, said in METRICS.items()},
+        "right labels among the training images (%)": metrics.get("disambiguation"),
+        "expected calibration error (0 to 1)": metrics.get("expected_calibration_error"),
+        "coverage of the sets at an error rate of 5 % (%)": metrics.get("coverage"),
+    }
+    known = [f"| {said} | {value:.4g} |" for said, value in rows.items() if value is not None]
+    if not known:
+        return []
+    return [
+        "## Figures",
+        "",
+        "On the data set's test images.",
+        "",
+        "| | |",
+        "|---|---|",
+        *known,
+        "",
+    ]
+
+
+def _plain(text: Any) -> str:
+    """A text without what Markdown or HTML would take for its own."""
+    return "".join(f"\\{c}" if c in "\\`*_[]<>|#&" else c for c in str(text).replace("\n", " "))

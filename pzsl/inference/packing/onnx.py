@@ -1,0 +1,73 @@
+"""The scoring part of a trained method as an ONNX file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pzsl.errors import UserError
+from pzsl.inference.restore import Scorer
+
+OPSET = 18
+TRIED = 8
+"""Images that the exported graph is tried on."""
+
+
+class ScoringPart(nn.Module):
+    """Unit image embeddings (n, D) to scores (n, C), less gamma for seen classes."""
+
+    gamma: Tensor
+
+    def __init__(self, scorer: Scorer) -> None:
+        super().__init__()
+        self.method = scorer.method
+        gamma = torch.zeros(len(scorer.names))
+        gamma[: scorer.seen] = scorer.gamma
+        self.register_buffer("gamma", gamma)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores of images."""
+        return self.method.scores(images) - self.gamma
+
+
+def export_onnx(scorer: Scorer, file: Path) -> float:
+    """Write the scoring part, and try it.
+
+    Returns:
+        The largest difference between its scores and those of the method.
+
+    Raises:
+        UserError: onnx isn't installed, or an image's scores depend on the others.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+    except ImportError:
+        raise UserError("--onnx needs onnx and onnxruntime: pip install 'pzsl[onnx]'.") from None
+    if scorer.method.transductive:
+        raise UserError("A transductive run has no ONNX form: it looks at all images together.")
+    part = ScoringPart(scorer).eval()
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(TRIED, scorer.method.problem.seen.shape[1], generator=generator)
+    images = torch.nn.functional.normalize(images, dim=-1)
+    with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            part,
+            (images,),
+            str(file),
+            input_names=["images"],
+            output_names=["scores"],
+            dynamic_axes={"images": {0: "n"}, "scores": {0: "n"}},
+            opset_version=OPSET,
+            dynamo=False,  # a trace: what is fixed by training is a constant of the graph
+        )
+        expected = part(images[:3]).numpy()
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    found = session.run(["scores"], {"images": images[:3].numpy()})[0]
+    return float(abs(found - expected).max())

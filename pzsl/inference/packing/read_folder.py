@@ -1,0 +1,164 @@
+"""A packed folder: what is in it, whether it is whole, and the method that comes out of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pzsl import plugins
+from pzsl.errors import UserError
+from pzsl.evaluation import Calibration
+from pzsl.files import digest, sha256_of
+from pzsl.inference.restore import Scorer, read_calibration, restore_method
+from pzsl.methods.core import CandidateEntries, Problem
+from pzsl.training import RunConfig
+
+FORMAT = 1
+"""Raised whenever an older version of pzsl could not read the folder."""
+SUMS = "SHA256SUMS"
+ABOUT, CALIBRATION, WEIGHTS, PROBLEM = (
+    *("config.json", "calibration.json", "model.safetensors"),
+    "training.safetensors",
+)
+CARD, ONNX = "README.md", "scores.onnx"
+FILES = (ABOUT, CALIBRATION, WEIGHTS, PROBLEM)
+"""Files that are needed; the model card is nobody's need, and may be edited."""
+HUB = "hf-hub:"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A packed folder whose files are as they were written.
+
+    Attributes:
+        folder: of it.
+        about: `config.json`: classes, encoder, templates, the run's configuration.
+        config: of the run.
+        calibration: of its probabilities.
+        identity: a hash of all its files.
+    """
+
+    folder: Path
+    about: dict[str, Any]
+    config: RunConfig
+    calibration: Calibration
+    identity: str
+
+    def scorer(self, names: tuple[str, ...] = (), text: Tensor | None = None) -> Scorer:
+        """The trained method, with names and their label embeddings (n, D) added."""
+        problem = _problem(self.folder / PROBLEM, self.about)
+        method = restore_method(self.config, problem, self.folder / WEIGHTS, text)
+        named = (*self.about["classes"], *names)
+        return Scorer(method, float(self.about["gamma"]), self.calibration, named)
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether `pack` wrote a folder."""
+    return (folder / SUMS).is_file()
+
+
+def fetched(run: str | Path) -> Path:
+    """The folder that is meant; one on the Hugging Face hub is fetched first.
+
+    Raises:
+        UserError: the hub has no such model, or can't be reached.
+    """
+    if not str(run).startswith(HUB):
+        return Path(run)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    name = str(run).removeprefix(HUB)
+    try:
+        return Path(snapshot_download(name, allow_patterns=[*FILES, SUMS]))
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{run} can't be fetched: {reason}") from None
+
+
+def open_packed(folder: Path) -> Packed:
+    """Read a packed folder; each of its files is held against its hash.
+
+    Raises:
+        UserError: a file is missing or was changed, or a newer version of pzsl wrote it.
+    """
+    sums = _check(folder)
+    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    if about["format"] > FORMAT:
+        raise UserError(f"{folder} was packed by a newer version of pzsl: pip install -U pzsl.")
+    config = RunConfig(**about["run"])
+    plugins.enrol(config.plugins, trusted_only=True)
+    return Packed(folder, about, config, read_calibration(folder / CALIBRATION), digest(sums))
+
+
+def sums_of(folder: Path) -> str:
+    """The text of `SHA256SUMS` for the files of a folder."""
+    names = [*FILES, *([ONNX] if (folder / ONNX).is_file() else [])]
+    return "".join(f"{sha256_of(folder / name)}  {name}\n" for name in names)
+
+
+def _check(folder: Path) -> str:
+    """Hold all files against the hashes that were written with them; the text of the hashes."""
+    try:
+        text = (folder / SUMS).read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    lines = re.findall(r"^([0-9a-f]{64})  ([\w.]+)\n", text, re.MULTILINE)
+    names = [name for _, name in lines]
+    if text != "".join(f"{sha}  {name}\n" for sha, name in lines) or names not in (
+        [*FILES],
+        [*FILES, ONNX],
+    ):
+        raise _changed(folder, SUMS, "was changed")
+    for sha, name in lines:
+        try:
+            found = sha256_of(folder / name)
+        except OSError as error:
+            raise _changed(folder, name, f"can't be read ({error.strerror})") from None
+        if found != sha:
+            raise _changed(folder, name, "was changed since it was packed")
+    return text
+
+
+def _changed(folder: Path, name: str, what: str) -> UserError:
+    return UserError(f"{folder / name} {what}: copy the packed folder again.")
+
+
+def problem_tensors(problem: Problem) -> dict[str, Tensor]:
+    """All of a training problem that a method is restored from, but for its views."""
+    count = len(problem.images)
+    blocks = torch.split(torch.arange(count, device=problem.images.device), 4096)
+    tensors = {
+        "images": torch.cat([problem.images[rows] for rows in blocks]),
+        "candidate_offsets": problem.candidates.offsets,
+        "candidate_labels": problem.candidates.labels,
+        "seen": problem.seen,
+        "unseen": problem.unseen,
+    }
+    more = {"truth": problem.truth, "labelled": problem.labelled}
+    tensors |= {name: value for name, value in more.items() if value is not None}
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+
+
+def _problem(file: Path, about: dict[str, Any]) -> Problem:
+    try:
+        tensors = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{file} can't be read ({error}): copy the packed folder again.") from None
+    return Problem(
+        images=tensors["images"],
+        candidates=CandidateEntries.of(tensors["candidate_offsets"], tensors["candidate_labels"]),
+        seen=tensors["seen"],
+        unseen=tensors["unseen"],
+        scale=float(about["scale"]),
+        truth=tensors.get("truth"),
+        labelled=tensors.get("labelled"),
+    )

@@ -1,0 +1,141 @@
+"""Pack a finished run: a folder that answers without cache, run and training images."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from pzsl import __version__
+from pzsl.errors import UserError
+from pzsl.files import write_atomic, write_json
+from pzsl.inference.packing.model_card import model_card
+from pzsl.inference.packing.onnx import export_onnx
+from pzsl.inference.packing.read_folder import (
+    ABOUT,
+    CALIBRATION,
+    CARD,
+    FORMAT,
+    ONNX,
+    PROBLEM,
+    SUMS,
+    WEIGHTS,
+    open_packed,
+    problem_tensors,
+    sums_of,
+)
+from pzsl.inference.restore import Record, Trained, read_record, restore
+from pzsl.training.checkpoint import model_bytes
+
+CHECKED, CLOSE = 512, 1e-6
+"""Images whose scores are compared with those of the run, and how far they may differ, relative
+to the logit scale."""
+TOLD = ("model", "pretrained", "weights_hash", "precision", "preprocessing")
+
+
+def pack(
+    run: str | Path,
+    out: str | Path,
+    *,
+    cache: str | Path | None = None,
+    onnx: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write a folder from which `predict` works, wherever it is copied to.
+
+    It holds the weights, the label embeddings and class names, what the encoder has to be and how
+    it prepares images, the calibration, a model card, and the embeddings of the training images,
+    which classes that are named later need. The encoder's own weights are not in it.
+
+    Args:
+        run: folder of a finished run.
+        out: the folder to write.
+        cache: the run's cache, where it has moved.
+        onnx: write the scoring part as `scores.onnx` too: from unit image embeddings (n, D) to
+            scores (n, C), less gamma for seen classes.
+        overwrite: replace a packed folder that is there.
+
+    Returns:
+        `out, files, bytes, classes, largest_difference` (between scores of the run and of the
+        folder) and `onnx_difference` (None without).
+
+    Raises:
+        UserError: no such run, the folder is there already, or the method can't be packed.
+    """
+    out = Path(out)
+    if out.exists() and not (overwrite and (out / SUMS).is_file()):
+        hint = "or --overwrite" if (out / SUMS).is_file() else "it is no packed folder"
+        raise UserError(f"{out} is there already: give another --out ({hint}).")
+    record = read_record(run, cache)
+    trained = restore(record)
+    building = out.with_name(out.name + ".partial")
+    shutil.rmtree(building, ignore_errors=True)
+    try:
+        building.mkdir(parents=True)
+        _write(building, record, trained)
+        onnx_difference = export_onnx(trained, building / ONNX) if onnx else None
+        write_atomic(building / SUMS, sums_of(building))
+        difference = _compare(building, trained)
+        if out.exists():
+            shutil.rmtree(out)
+        building.replace(out)
+    except OSError as error:
+        raise UserError(f"{out} can't be written: {error.strerror or error}.") from None
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    files = sorted(out.iterdir())
+    return {
+        "out": str(out),
+        "files": [file.name for file in files],
+        "bytes": sum(file.stat().st_size for file in files),
+        "classes": len(trained.names),
+        "largest_difference": difference,
+        "onnx_difference": onnx_difference,
+    }
+
+
+def _write(folder: Path, record: Record, trained: Trained) -> None:
+    cache, problem = trained.cache, trained.method.problem
+    about = {
+        "format": FORMAT,
+        "pzsl": __version__,
+        "run": record.config.as_dict(),
+        "dataset": cache.dataset,
+        "classes": list(trained.names),
+        "seen": trained.seen,
+        "dim": problem.seen.shape[1],
+        "scale": problem.scale,
+        "gamma": trained.gamma,
+        "templates": list(cache.templates),
+        "encoder": {name: cache.provenance[name] for name in TOLD},
+    }
+    write_json(folder / ABOUT, about)
+    write_json(folder / CALIBRATION, asdict(record.calibration))
+    write_atomic(folder / WEIGHTS, model_bytes(trained.method, {}))
+    save_file(problem_tensors(problem), folder / PROBLEM)
+    metrics = json.loads((record.folder / "metrics.json").read_text(encoding="utf-8"))
+    write_atomic(folder / CARD, model_card(trained, record.config, metrics))
+
+
+def _compare(folder: Path, trained: Trained) -> float:
+    """The largest difference between scores of the run and of the folder.
+
+    Raises:
+        UserError: they differ: the method needs more than is packed.
+    """
+    again = open_packed(folder).scorer()
+    images = torch.from_numpy(trained.cache.images[:CHECKED].copy())
+    with torch.no_grad():
+        both = trained.method.scores(images) - again.method.scores(images)
+    difference = float(both.abs().max())
+    if not difference <= CLOSE * trained.method.problem.scale:
+        raise UserError(
+            f"A run of {type(trained.method).__name__} can't be packed: its scores differ by "
+            f"{difference:g} without the cache."
+        )
+    return difference

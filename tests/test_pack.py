@@ -1,0 +1,174 @@
+"""A packed folder answers as its run does, with everything else gone, or says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from problems import write_cache
+
+import pzsl
+from pzsl import load_cache, pack, predict, train
+from pzsl.errors import UserError
+from pzsl.inference.model import open_model
+from pzsl.inference.packing.read_folder import FILES, ONNX, SUMS, open_packed
+from pzsl.methods import METHODS
+
+SHORT = {"min_steps": 4, "epochs": 2}
+
+
+def one_run(folder: Path, method: str = "clip-pzsl", **words) -> Path:
+    """A run on made vectors."""
+    cache = write_cache(folder / "toy.h5")
+    given = {"rate": 0.3, "seeds": 1, "workers": 1, "settings": SHORT, **words}
+    result = train(cache, method=method, runs=folder / "runs", **given)
+    return Path(result["runs"][0]["path"])
+
+
+def scores(run: Path | str, names: tuple[str, ...] = ()) -> np.ndarray:
+    """Scores of fixed images, with some names added."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.nn.functional.normalize(torch.randn(90, 16, generator=generator), dim=-1)
+    text = drawn[: len(names)] if names else None
+    scorer = open_model(run).scorer(names, text)
+    with torch.no_grad():
+        scorer.method.observe_queries(lambda: [drawn])
+        return (scorer.method.scores(drawn) - scorer.gamma).numpy()
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory) -> Path:
+    """A packed folder whose run and cache are gone."""
+    folder = tmp_path_factory.mktemp("pack")
+    pack(one_run(folder), folder / "model")
+    moved = folder / "elsewhere" / "model"
+    moved.parent.mkdir()
+    shutil.move(folder / "model", moved)
+    shutil.rmtree(folder / "runs")
+    (folder / "toy.h5").unlink()
+    return moved
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_packed_run_scores_the_same_with_cache_and_run_gone(tmp_path, method):
+    run = one_run(tmp_path, method)
+    pack(run, tmp_path / "model")
+    names = ("new one", "another") if method != "oracle" else ()
+    before, with_names = scores(run), scores(run, names)
+    (tmp_path / "toy.h5").unlink()
+    shutil.rmtree(tmp_path / "runs")
+    moved = shutil.move(tmp_path / "model", tmp_path / "moved")
+    assert np.abs(scores(moved) - before).max() <= 1e-6
+    assert np.abs(scores(moved, names) - with_names).max() <= 1e-6
+
+
+def test_presets_are_packed_too(tmp_path):
+    for preset in ("paper", "transductive"):
+        (tmp_path / f"of {preset}").mkdir()
+        run = one_run(tmp_path / f"of {preset}", preset=preset)
+        pack(run, tmp_path / preset)
+        assert np.abs(scores(tmp_path / preset) - scores(run)).max() <= 1e-6
+
+
+def test_predict_answers_the_same_from_the_folder(tmp_path):
+    run = one_run(tmp_path)
+    told = pack(run, tmp_path / "model")
+    assert told["largest_difference"] <= 1e-6 and told["classes"] == 12
+    np.save(tmp_path / "x.npy", np.array(load_cache(tmp_path / "toy.h5").images))
+    given = {"images": [tmp_path / "x.npy"], "error_rate": 0.1}
+    before = predict(run, **given)
+    (tmp_path / "toy.h5").unlink()
+    shutil.rmtree(tmp_path / "runs")
+    after = predict(tmp_path / "model", **given)
+    del before["images_per_second"], after["images_per_second"]
+    assert after == before
+
+
+@pytest.mark.parametrize("name", [*FILES, SUMS])
+def test_one_changed_byte_is_refused_in_one_line(pzsl, packed, tmp_path, name):
+    copy = shutil.copytree(packed, tmp_path / "copy")
+    np.save(tmp_path / "x.npy", np.eye(16, dtype=np.float32))
+    words = ["predict", "--run", copy, tmp_path / "x.npy"]
+    assert pzsl(*words)[0] == 0
+    content = bytearray((copy / name).read_bytes())
+    for place in (0, len(content) // 2, len(content) - 1):
+        changed = content.copy()
+        changed[place] ^= 1
+        (copy / name).write_bytes(changed)
+        code, out, err = pzsl(*words)
+        assert (code, out) == (1, "") and "copy the packed folder again" in err
+        assert len(err.strip().splitlines()) == 1 and "Traceback" not in err
+    (copy / name).unlink()
+    code, out, err = pzsl(*words)
+    assert (code, out) == (1, "") and len(err.strip().splitlines()) == 1
+
+
+def test_the_card_is_one_that_the_hub_takes(packed):
+    text = (packed / "README.md").read_text(encoding="utf-8")
+    head = yaml.safe_load(text.split("---\n")[1])
+    assert head["library_name"] == "pzsl"
+    assert head["pipeline_tag"] == "zero-shot-image-classification"
+    metrics = head["model-index"][0]["results"][0]["metrics"]
+    assert {one["type"] for one in metrics} == {"S", "U", "H", "T1"}
+    for part in ("## Limits", "## Figures", "expected calibration error", "class 11"):
+        assert part in text
+
+
+def test_the_hub_s_names_are_fetched(packed, monkeypatch):
+    import huggingface_hub
+
+    asked = []
+
+    def download(name, **words):
+        asked.append(name)
+        return str(packed)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert open_model("hf-hub:somebody/scenes").classes == open_model(packed).classes
+    assert asked == ["somebody/scenes"]
+
+    def refuse(name, **words):
+        raise OSError("no such model\nmore")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(UserError, match=r"no such model$"):
+        open_model("hf-hub:somebody/scenes")
+
+
+def test_what_is_there_is_not_replaced(pzsl, packed, tmp_path):
+    run = one_run(tmp_path)
+    words = ["pack", "--run", run, "--out"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("all I have")
+    code, out, err = pzsl(*words, tmp_path / "mine", "--overwrite")
+    assert (code, out) == (1, "") and "no packed folder" in err
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+    code, out, _ = pzsl(*words, tmp_path / "model", "--json")
+    assert code == 0 and set(FILES) < set(json.loads(out)["files"])
+    assert pzsl(*words, tmp_path / "model")[0] == 1
+    assert pzsl(*words, tmp_path / "model", "--overwrite")[0] == 0
+
+
+def test_onnx_runtime_agrees(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    for method in ("clip-pzsl", "cc"):
+        (tmp_path / f"of {method}").mkdir()
+        run = one_run(tmp_path / f"of {method}", method)
+        told = pzsl.pack(run, tmp_path / method, onnx=True)
+        assert told["onnx_difference"] <= 1e-4
+        session = onnxruntime.InferenceSession(str(tmp_path / method / ONNX))
+        scorer = open_packed(tmp_path / method).scorer()
+        for count in (1, 7):
+            images = np.random.default_rng(count).standard_normal((count, 16)).astype(np.float32)
+            images /= np.linalg.norm(images, axis=1, keepdims=True)
+            with torch.no_grad():
+                expected = scorer.method.scores(torch.from_numpy(images)).numpy()
+            expected[:, : scorer.seen] -= scorer.gamma
+            found = session.run(None, {"images": images})[0]
+            assert np.abs(found - expected).max() <= 1e-4
