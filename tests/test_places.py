@@ -7,9 +7,9 @@ import socket
 import time
 from pathlib import Path
 
-import huggingface_hub
 import numpy as np
 import pytest
+from huggingface_hub import constants
 from standin import plant, write_splits
 
 import pzsl as library
@@ -135,8 +135,8 @@ def test_without_network_missing_weights_are_told_at_once(monkeypatch, tmp_path)
     def refuse(*_, **__):
         raise OSError("no route to host")
 
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(socket, "create_connection", refuse)
     start = time.monotonic()
     with pytest.raises(UserError, match=r"can't be reached.*--pretrained"):

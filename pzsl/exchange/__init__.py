@@ -6,6 +6,7 @@ from pzsl.exchange.export import export_cache
 from pzsl.exchange.foreign_features import Labelling
 from pzsl.exchange.import_export import export_any, import_any, merge
 from pzsl.exchange.npz import import_npz
+from pzsl.exchange.sharing import pull, push
 from pzsl.exchange.vectors import LOGIT_SCALE, check_vectors, read_vectors, write_vectors
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "import_any",
     "import_npz",
     "merge",
+    "pull",
+    "push",
     "read_vectors",
     "write_vectors",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pzsl.cli.caches import export, import_, inspect, merge
+from pzsl.cli.caches import export, import_, inspect, merge, share
 from pzsl.cli.options import App
 
 
@@ -14,3 +14,5 @@ def add_cache_commands(app: App) -> None:
     app.command("inspect", short_help="What a cache holds, and whether it is whole.")(
         inspect.inspect
     )
+    app.command("push", short_help="Share a cache on the Hugging Face hub.")(share.push)
+    app.command("pull", short_help="Get a shared cache.")(share.pull)

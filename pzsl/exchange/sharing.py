@@ -1,0 +1,225 @@
+"""Caches shared through the Hugging Face hub: the file, a card, and its checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pzsl.datasets.fetching import PUBLICATIONS
+from pzsl.errors import UsageError, UserError
+from pzsl.network import is_reachable
+from pzsl.progress import say
+from pzsl.store import Cache, inspect_cache, load_cache
+
+ABOUT = "pzsl-cache.json"
+"""File beside a shared cache: its name, checksum, data set and encoder."""
+KIND = "dataset"
+
+
+def push(cache: str | Path, to: str) -> dict[str, Any]:
+    """Put a cache on the hub, with a card and a checksum.
+
+    Args:
+        cache: the file; it has to be whole.
+        to: repository of data on the hub, `USER/NAME`; it is made where it isn't there.
+
+    Returns:
+        `repository, file, sha256, bytes, url`.
+
+    Raises:
+        UsageError: `to` is no name of a repository.
+        UserError: the cache is damaged, or the hub refuses or can't be reached.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    _check_name(to)
+    if not _online():
+        raise UserError(f"{_endpoint()} can't be reached: {cache} was not sent.")
+    path = Path(cache)
+    loaded = load_cache(path)
+    problems = inspect_cache(path)["problems"]
+    if problems:
+        raise UserError(f"{path} is not shared, as it is not whole: {problems[0]}")
+    about = {"file": path.name, "sha256": _sha256(path), **_facts(loaded)}
+    say(f"push {path} ({path.stat().st_size:,} bytes) to {_endpoint()}/datasets/{to}")
+    files: dict[str, str | bytes] = {
+        path.name: str(path),
+        ABOUT: json.dumps(about, indent=2).encode(),
+        "README.md": card(about).encode(),
+    }
+    with _told(to):
+        api = HfApi(endpoint=_endpoint())
+        api.create_repo(to, repo_type=KIND, exist_ok=True)
+        added = [CommitOperationAdd(name, content) for name, content in files.items()]
+        message = f"Features of {about['dataset']} by {about['encoder']}"
+        api.create_commit(to, added, commit_message=message, repo_type=KIND)
+    size = path.stat().st_size
+    url = f"{_endpoint()}/datasets/{to}"
+    return {
+        "repository": to,
+        "file": path.name,
+        "sha256": about["sha256"],
+        "bytes": size,
+        "url": url,
+    }
+
+
+def pull(source: str, out: str | Path | None = None, overwrite: bool = False) -> dict[str, Any]:
+    """Get a cache from the hub, or from the client's own store where it was fetched before.
+
+    Args:
+        source: repository of data on the hub, `USER/NAME`.
+        out: the file to write; by default `cache/` and its name on the hub.
+        overwrite: replace a file that exists.
+
+    Returns:
+        `cache, repository, sha256, bytes, dataset, encoder`.
+
+    Raises:
+        UsageError: `source` is no name of a repository, or the file exists.
+        UserError: the hub has no such cache, refuses or can't be reached; the checksum is wrong.
+    """
+    _check_name(source)
+    about = _read_about(source, _download(source, ABOUT))
+    target = Path(out) if out else Path("cache") / about["file"]
+    if target.exists() and not overwrite:
+        raise UsageError(f"{target} exists: give --overwrite to replace it, or another --out.")
+    found = _download(source, about["file"])
+    if _sha256(found) != about["sha256"]:
+        raise UserError(
+            f"'{about['file']}' of {source} has not the checksum that {ABOUT} tells: it is damaged "
+            f"or was replaced. Delete {found} and pull again, or ask its owner."
+        )
+    _copy(found, target)
+    load_cache(target)
+    facts = {name: about.get(name) for name in ("dataset", "encoder")}
+    size = target.stat().st_size
+    return {
+        "cache": str(target),
+        "repository": source,
+        "sha256": about["sha256"],
+        "bytes": size,
+        **facts,
+    }
+
+
+def card(about: dict[str, Any]) -> str:
+    """The text that the hub shows of a cache."""
+    rows = "\n".join(f"| {name} | {value} |" for name, value in about.items())
+    return (
+        "---\ntags: [pzsl, clip-features]\n---\n\n"
+        f"# Features of {about['dataset']} by {about['encoder']}\n\n"
+        "A feature cache of [pzsl]: embeddings of images and class names, labels and splits; no "
+        "images.\n\n    pzsl pull USER/NAME\n"
+        f"    pzsl train --cache cache/{about['file']}\n\n| | |\n|---|---|\n{rows}\n"
+    ).replace("[pzsl]", "pzsl")
+
+
+def _facts(cache: Cache) -> dict[str, Any]:
+    """What a stranger wants to know of a cache before using it."""
+    told, published = cache.provenance, PUBLICATIONS.get(cache.dataset)
+    origin = told.get("origin") or {}
+    return {
+        "dataset": cache.dataset,
+        "encoder": f"{told.get('model')} ({told.get('pretrained')})",
+        "images": len(cache.labels),
+        "classes": len(cache.classes),
+        "seen classes": int(cache.seen.sum()),
+        "split": origin.get("split", "as stored in the cache"),
+        "licence of the images": published.licence if published else "not known to pzsl",
+    }
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name, re.ASCII):
+        raise UsageError(f"'{name}' is no repository of the hub: write USER/NAME.")
+
+
+def _read_about(source: str, file: Path) -> dict[str, Any]:
+    try:
+        about = json.loads(file.read_text(encoding="utf-8"))
+        name, digest = about["file"], about["sha256"]
+    except (ValueError, KeyError, TypeError):
+        name = digest = ""
+    if not (isinstance(name, str) and isinstance(digest, str) and name == Path(name).name != ""):
+        raise UserError(f"{source} holds no cache of pzsl: its {ABOUT} is damaged.")
+    return dict(about)
+
+
+def _download(source: str, name: str) -> Path:
+    """A file of a repository, from the client's store where the hub need not be asked."""
+    from huggingface_hub import hf_hub_download
+
+    address, local = _endpoint(), not _online()
+    with _told(source, name):
+        return Path(
+            hf_hub_download(source, name, repo_type=KIND, endpoint=address, local_files_only=local)
+        )
+
+
+@contextmanager
+def _told(repository: str, name: str = "") -> Iterator[None]:
+    """Say in one line what the hub's client raises."""
+    from huggingface_hub import errors
+
+    what = f"'{name}' of {repository}" if name else repository
+    try:
+        yield
+    except errors.LocalEntryNotFoundError as error:  # raised of refusals, too
+        if isinstance(error.__cause__, errors.HfHubHTTPError):
+            status = error.__cause__.response.status_code
+            raise UserError(f"{_endpoint()}: {_reason(what, status)}") from None
+        raise UserError(
+            f"{what} is not on this machine, and {_endpoint()} can't be reached."
+        ) from None
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        raise UserError(f"{_endpoint()}: {_reason(what, status)}") from None
+    except (OSError, ValueError) as error:
+        first = " ".join(str(error).split())[:160]
+        raise UserError(f"{what}: {type(error).__name__}: {first}") from error
+
+
+def _reason(what: str, status: int) -> str:
+    if status in (401, 403):
+        return f"no leave for {what} (HTTP {status}): log in with 'hf auth login', or set HF_TOKEN."
+    if status == 404:
+        return f"there is no {what} (HTTP 404): look at its spelling, or log in if it is private."
+    return f"{what} failed (HTTP {status}): try again later."
+
+
+def _online() -> bool:
+    from huggingface_hub import constants
+
+    return not constants.HF_HUB_OFFLINE and is_reachable(_endpoint())
+
+
+def _endpoint() -> str:
+    from huggingface_hub import constants
+
+    return os.environ.get("HF_ENDPOINT", constants.ENDPOINT).rstrip("/")
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file beside its target, then name it: nobody sees half of it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
+    os.close(handle)
+    try:
+        shutil.copyfile(source, name)
+        Path(name).replace(target)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
