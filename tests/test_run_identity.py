@@ -13,9 +13,12 @@ from problems import write_cache
 from safetensors.torch import load_file, save_file
 
 import pzsl
+from pzsl.datasets import SOURCES
 from pzsl.errors import UserError
 from pzsl.progress import say
+from pzsl.requests import PUBLISHED
 from pzsl.store import load_cache
+from pzsl.store.resume import _brief
 from pzsl.training import checkpoint as checkpoints
 from pzsl.training.config import RunConfig, expand
 from pzsl.training.job import Job, open_cache, work
@@ -40,6 +43,51 @@ def metrics_of(folder) -> dict:
 def train_on(cache, runs) -> list[dict]:
     rows = pzsl.train(cache, method="clip", rate=0.3, seeds=1, runs=runs, workers=1)["runs"]
     return [{k: v for k, v in row.items() if k not in ("seconds", "path")} for row in rows]
+
+
+# --- what is in a run's name ---------------------------------------------------------------------
+
+
+def test_features_read_in_blocks_are_a_run_of_another_name(tmp_path):
+    """They come in another order, so that other numbers come out."""
+    cache = write_cache(tmp_path / "c.h5")
+    asked = {"method": "clip", "rate": 0.3, "seeds": 1, "runs": tmp_path / "runs", "workers": 1}
+    (whole,) = pzsl.train(cache, **asked)["runs"]
+    (again,) = pzsl.train(cache, memory=1.0, **asked)["runs"]
+    (blocks,) = pzsl.train(cache, memory=0, **asked)["runs"]
+    assert again["path"] == whole["path"] != blocks["path"]
+
+
+def test_another_kind_of_device_is_a_run_of_another_name(tmp_path):
+    config = config_for(write_cache(tmp_path / "c.h5"))
+    assert replace(config, device="cuda").name != config.name
+    assert "device" not in config.as_dict() and "blocks" not in config.as_dict()
+
+
+# --- remedies ------------------------------------------------------------------------------------
+
+
+def test_a_run_whose_cache_has_moved_asks_for_its_new_place(tmp_path):
+    cache = write_cache(tmp_path / "c.h5")
+    (row,) = pzsl.train(cache, method="clip", rate=0.3, seeds=1, runs=tmp_path, workers=1)["runs"]
+    cache.rename(tmp_path / "moved.h5")
+    with pytest.raises(UserError, match=r"isn't there any more: name its new place with --cache"):
+        pzsl.refine(row["path"], tmp_path / "labels.csv")
+    found = pzsl.refine(row["path"], tmp_path / "labels.csv", cache=tmp_path / "moved.h5")
+    assert found["images"] == 8 * 14
+
+
+def test_a_missing_cache_of_a_published_data_set_is_made_from_that_data_set(tmp_path):
+    with pytest.raises(UserError, match=r"extract --dataset sun --out .*sun\.h5'"):
+        load_cache(tmp_path / "sun.h5")
+    assert set(PUBLISHED) < set(SOURCES)
+
+
+def test_a_long_setting_is_shown_where_it_changed():
+    one, other = ([f"a photo of a {n} {{}}." for n in range(30)] for _ in range(2))
+    other[20] = "a drawing of a {}."
+    assert "drawing" in _brief(other, one) and "20 {}" in _brief(one, other)
+    assert len(_brief(one, other)) < 70 and _brief([1], [2]) == "[1]"
 
 
 # --- the cache that a record names ---------------------------------------------------------------

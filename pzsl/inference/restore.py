@@ -150,6 +150,11 @@ def restore(record: Record, names: tuple[str, ...] = (), text: Tensor | None = N
     Raises:
         UserError: the cache is gone or is another one, or the model's file is damaged.
     """
+    if not record.cache.exists():
+        raise UserError(
+            f"{record.cache}: the cache that {record.folder} was trained on isn't there any more: "
+            "name its new place with --cache."
+        )
     cache = load_cache(record.cache)
     if cache.fingerprint != record.config.cache_hash:
         raise UserError(

@@ -8,7 +8,7 @@ function to the same fields. Nothing here imports torch, numpy or h5py: `pzsl --
 from __future__ import annotations
 
 from pzsl.requests.described import OUTPUT, Described, described, option
-from pzsl.requests.extract import ENGINES, ON_ERROR, OWN, ExtractRequest
+from pzsl.requests.extract import ENGINES, ON_ERROR, OWN, PUBLISHED, ExtractRequest
 from pzsl.requests.train import LABELS, TrainRequest
 from pzsl.requests.values import as_list, is_number, is_plain_name, is_whole
 
@@ -18,6 +18,7 @@ __all__ = [
     "ON_ERROR",
     "OUTPUT",
     "OWN",
+    "PUBLISHED",
     "Described",
     "ExtractRequest",
     "TrainRequest",

@@ -12,6 +12,8 @@ from pzsl.requests.described import INPUT, MACHINE, MODEL, OUTPUT, option
 
 ON_ERROR = ("fail", "skip")
 ENGINES = ("local", "ray")
+PUBLISHED = ("sun", "cub", "awa2", "apy", "flo")
+"""Data sets of a publisher that have a name of their own."""
 OWN, VIEWS, PROMPTS = "Images of your own", "Views", "Prompts"
 OF_DATA = (
     *("splits", "names", "table", "unseen_file", "classes"),

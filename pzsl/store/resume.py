@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def differences(header: CacheHeader, dtype: str, views: int, stored: Stored) -> 
     for name, value in ({"augmentation": {}, "part": {}} | provenance(header)).items():
         old, new = stored.attributes.get(name), json.loads(json.dumps(value))
         if old != new:
-            found.append(f"{name} {_brief(old)}, now {_brief(new)}")
+            found.append(f"{name} {_brief(old, new)}, now {_brief(new, old)}")
     known, still_open = known_arrays(header), open_arrays(header, dtype, views)
     replaced = OF_CANDIDATES if stored.attributes["annotation"] and not header.annotation else ()
     known = {name: values for name, values in known.items() if name not in replaced}
@@ -119,9 +120,15 @@ def differences(header: CacheHeader, dtype: str, views: int, stored: Stored) -> 
     return found
 
 
-def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _brief(value: Any, other: Any) -> str:
+    """A value in few words, from shortly before where it differs from another one."""
+    text, there = repr(value), repr(other)
+    if len(text) <= 60:
+        return text
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(text, there, strict=False))
+    start = max(0, sum(1 for _ in alike) - 20)
+    end = "..." if len(text) > start + 57 else ""
+    return ("..." if start else "") + text[start : start + 57] + end
 
 
 def without_rows(header: CacheHeader, skipped: NDArray[np.int64]) -> CacheHeader:

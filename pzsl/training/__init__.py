@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from pzsl.evaluation import encoder_fit
 from pzsl.progress import say
 from pzsl.requests import TrainRequest, as_list
 from pzsl.store import Cache, load_cache
-from pzsl.training.ambiguity import check_grid
+from pzsl.training.ambiguity import check_grid, training_rows
 from pzsl.training.config import RunConfig, Source, expand
-from pzsl.training.features import MEMORY
+from pzsl.training.features import MEMORY, in_blocks
 from pzsl.training.run import CHECKPOINT_SECONDS
 from pzsl.training.settings import read_config, read_settings
 from pzsl.training.sweep import run_sweep
@@ -83,6 +84,8 @@ def _train(request: TrainRequest) -> dict[str, Any]:
     warning = encoder_fit(data).warning
     if warning:
         say(warning)
+    blocks = in_blocks(data.images, len(training_rows(data)), request.memory)
+    grid = [replace(config, blocks=blocks, device=where.type) for config in grid]
     cache = Path(request.cache)
     sweep = Path(request.runs) / (request.name or cache.stem)
     methods, noises = (", ".join(as_list(names)) for names in (request.method, request.noise))

@@ -41,6 +41,9 @@ class RunConfig:
         results: which version of the code's numbers they are; records of another are other runs.
         plugins: group and name of each plugin -> where it is, and the hash of its source; told
             only where there are some.
+        blocks: the features are more than the memory that they may take, and are read in blocks:
+            in another order. Told only where it is so.
+        device: kind of device that is computed on; told only where it isn't the CPU.
     """
 
     dataset: str
@@ -57,6 +60,8 @@ class RunConfig:
     few_shot: int = 0
     results: int = RESULTS
     plugins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    blocks: bool = False
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
@@ -73,7 +78,8 @@ class RunConfig:
     def as_dict(self) -> dict[str, Any]:
         """The configuration as plain values."""
         values = asdict(self)
-        return {k: v for k, v in values.items() if v or k not in ("few_shot", "plugins")}
+        usual = {"few_shot": 0, "plugins": {}, "blocks": False, "device": "cpu"}
+        return {k: v for k, v in values.items() if k not in usual or v != usual[k]}
 
 
 def options_of(methods: Sequence[str], preset: str, settings: Mapping[str, Any]) -> dict[str, Any]:

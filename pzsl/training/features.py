@@ -127,12 +127,18 @@ def _part(key: Tensor | tuple[Tensor, Tensor], rows: Tensor) -> Any:
     return tuple(each[rows] for each in key) if isinstance(key, tuple) else key[rows]
 
 
+def in_blocks(array: NDArray[Any], count: int, memory: float) -> bool:
+    """Whether so many rows of an array take more than `memory` GiB, and are read in blocks."""
+    size = count * (array.nbytes // max(len(array), 1))
+    return size > memory * 2**30 and isinstance(array, np.memmap)
+
+
 def load_rows(
     array: NDArray[np.float32], rows: NDArray[np.int64], device: torch.device, memory: float
 ) -> TrainingFeatures:
     """Rows of an array as a tensor, or as `StoredRows` where they take more than `memory` GiB."""
-    size = len(rows) * (array.nbytes // max(len(array), 1))
-    if size > memory * 2**30 and isinstance(array, np.memmap):
+    if in_blocks(array, len(rows), memory):
+        assert isinstance(array, np.memmap)
         return StoredRows(array, rows, device)
     held = torch.empty(len(rows), *array.shape[1:], device=device)
     for start in range(0, len(rows), BLOCK):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pzsl.errors import UserError
 from pzsl.files import check_regular, parse_json
+from pzsl.requests import PUBLISHED
 from pzsl.store.hdf5.heap import check_heaps
 from pzsl.store.hdf5.io_errors import explained, unreadable
 from pzsl.store.hdf5.layout import CHECKSUMS, SCHEMA, SUMMED
@@ -101,7 +102,8 @@ def read_stored(path: Path) -> Stored:
         check_regular(path)
     if not path.exists():
         raise UserError(
-            f"{path}: no such file: make it with 'pzsl extract --out {path}' or 'pzsl import'."
+            f"{path}: no such file: make it with 'pzsl extract --dataset {_dataset(path)} --out "
+            f"{path}' or 'pzsl import'."
         )
     try:
         with h5py.File(path, "r", locking=False) as file:
@@ -225,3 +227,8 @@ def decoded(array: NDArray[Any], path: Path) -> list[str]:
     if len(words) != len(array):
         raise UserError(f"{path}: a name in it holds a zero byte: {AGAIN}.")
     return words
+
+
+def _dataset(path: Path) -> str:
+    """The published data set that a cache is named after; a word to be filled in else."""
+    return path.stem if path.stem in PUBLISHED else "NAME"
