@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from records import write_run
+from records import details_of, write_run
 
 from pzsl.reports import report
 
@@ -38,7 +39,8 @@ def page_file(tmp_path_factory):
                 values["T1"] = None if method == "rc" else 50.0 + 10 * index
                 config = {"method": method, "rate": rate, "seed": seed}
                 epochs = [{"epoch": e, "disambiguation": 50.0 + e} for e in (1, 2, 3)]
-                write_run(root / "runs", f"{index}-{rate}-{seed}", config, values, epochs)
+                folder = write_run(root / "runs", f"{index}-{rate}-{seed}", config, values, epochs)
+                (folder / "details.json").write_text(json.dumps(details_of()))
     report(root / "runs", root / "out", ("html",))
     return root / "out" / "index.html"
 
@@ -95,6 +97,7 @@ def test_the_filter_shows_the_methods_whose_name_holds_a_text(open_page):
     ] * 2
     page.get_by_label("Show methods with").fill("pic")
     assert first_cells(page) == [["pico"]] * 2
+    assert page.locator("table.plain tbody tr[hidden]").count() == 0  # pairs of classes, no methods
 
 
 def test_without_script_the_page_says_the_same(open_page):

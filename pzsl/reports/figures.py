@@ -150,7 +150,7 @@ def _known(deviation: Sequence[float | None]) -> list[float]:
     return [value or 0.0 for value in deviation]
 
 
-def new_figure(height: float = 3.0, left: float = 0.72, right: float = 0.16) -> tuple[Figure, Axes]:
+def new_figure(height: float = 3.0, left: float = 0.92, right: float = 0.16) -> tuple[Figure, Axes]:
     """An empty figure with its axes; height and the room beside the axes in inches.
 
     The margins are fixed: to measure every text takes as long as to draw the figure.
