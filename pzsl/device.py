@@ -21,7 +21,7 @@ def resolve_device(name: str = "auto") -> torch.device:
     """The device to compute on: `auto` takes CUDA, then Apple's MPS, then the CPU.
 
     Raises:
-        UsageError: torch doesn't know the device, or this machine has none of that kind.
+        UsageError: torch doesn't know the device, or this machine has none of that kind or number.
     """
     import torch
 
@@ -38,6 +38,10 @@ def resolve_device(name: str = "auto") -> torch.device:
     present["mps"] = torch.backends.mps.is_available()
     if not present.get(device.type, False):
         raise UsageError(f"This machine has no device '{name}': use --device auto or cpu.")
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if device.index is not None and device.index >= count:
+        known = ", ".join(f"{device.type}:{index}" for index in range(count))
+        raise UsageError(f"This machine has no device '{name}': use --device {known}.")
     return device
 
 
@@ -59,6 +63,8 @@ def resolve_precision(name: str | None, device: torch.device) -> tuple[str, torc
         raise UsageError(f"Precision {name} is for GPUs: use --precision fp32 or int8 on the CPU.")
     if device.type != "cpu" and name == "int8":
         raise UsageError("Precision int8 is for the CPU: use --precision fp16 on GPUs.")
+    if name == "fp32" and device.type == "cuda":  # else cuDNN rounds to 10 bits on its own account
+        torch.backends.cudnn.allow_tf32 = False
     return name, dtypes[name]
 
 

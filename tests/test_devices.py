@@ -20,7 +20,9 @@ from problems import write_cache
 from torch import Tensor
 
 from pzsl import PartialLabelClassifier, refine, train
+from pzsl.device import resolve_device, resolve_precision
 from pzsl.encoders import load_encoder
+from pzsl.errors import UsageError
 from pzsl.methods import METHODS, make_options
 from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.methods.partial_label.partial_method import PartialMethod
@@ -223,6 +225,22 @@ def test_the_encoder_keeps_to_its_device_in_every_precision(kind, precision):
     far = {"fp32": 1e-5, "fp16": 0.02, "bf16": 0.1}[precision]
     for one, other in zip(found, exact, strict=True):
         assert one.dtype == torch.float32 and (one - other).norm(dim=1).max() <= far
+
+
+@pytest.mark.parametrize(("kind", "name"), [("cuda", "cuda:99"), ("mps", "mps:1")])
+def test_a_device_with_a_number_that_is_not_there_is_refused_in_one_line(kind, name):
+    with PretendDevice(kind):
+        assert resolve_device(f"{kind}:0") == torch.device(kind, 0)
+        with pytest.raises(UsageError, match=f"no device '{name}': use --device {kind}:0"):
+            resolve_device(name)
+
+
+def test_fp32_on_cuda_is_not_rounded_by_cudnn(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    resolve_precision("fp16", torch.device("cuda"))
+    assert torch.backends.cudnn.allow_tf32
+    resolve_precision("fp32", torch.device("cuda"))
+    assert not torch.backends.cudnn.allow_tf32
 
 
 def test_a_pretended_device_refuses_what_a_real_one_would():
