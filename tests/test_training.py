@@ -258,7 +258,7 @@ def test_a_sweep_writes_records_and_skips_what_is_finished(tmp_path):
     for row in first["runs"]:
         folder = Path(row["path"])
         names = {"config.json", "metrics.json", "history.jsonl", "env.json", "model.safetensors"}
-        names |= {"details.json"}
+        names |= {"details.json", "calibration.json"}
         assert {file.name for file in folder.iterdir()} == names
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("metrics.json")}
     second = train(cache, settings={"min_steps": 6}, **grid)
