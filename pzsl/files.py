@@ -74,12 +74,19 @@ def parse_json(text: str | bytes) -> Any:
     """What a JSON text says, of whoever's making.
 
     Raises:
-        ValueError: it is no JSON, or nested deeper than Python can follow.
+        ValueError: it is no JSON, nested deeper than Python can follow, or holds half a
+            surrogate pair, which nothing can write again.
     """
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        escapes = b"\\ud" if isinstance(text, bytes) else "\\ud"
+        if escapes in text.lower():  # type: ignore[operator]
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError:
         raise ValueError("its lists or objects are nested too deep") from None
+    except UnicodeEncodeError:
+        raise ValueError("a text in it holds a character that is no Unicode") from None
+    return value
 
 
 @contextmanager

@@ -93,6 +93,16 @@ def test_names_from_a_table_are_refused_with_the_table(tmp_path):
         load_dataset("table", table=tmp_path / "t.jsonl")
 
 
+def test_half_a_surrogate_pair_in_json_is_refused(tmp_path):
+    assert parse_json(r'"\ud83e\udd89"') == "🦉"
+    for text in (r'{"a": "\ud800"}', rb'["\uDC00"]'):
+        with pytest.raises(ValueError, match="no Unicode"):
+            parse_json(text)
+    (tmp_path / "t.jsonl").write_text(r'{"path": "0.png", "label": "\ud800"}')
+    with pytest.raises(UserError, match=r"t\.jsonl: 2 faults:\n  line 1: not JSON .*no Unicode"):
+        load_dataset("table", table=tmp_path / "t.jsonl")
+
+
 def test_json_nested_too_deep_is_no_json():
     assert parse_json('{"a": [1]}') == {"a": [1]}
     with pytest.raises(ValueError, match="nested too deep"):
