@@ -9,7 +9,7 @@ import torch
 
 from pzsl.candidates import generate
 from pzsl.methods.core.candidate_entries import CandidateEntries
-from pzsl.methods.core.method import Problem
+from pzsl.methods.core.method import Method, Problem
 from pzsl.store import CacheHeader, CacheWriter
 
 
@@ -48,6 +48,13 @@ def make_problem(
     tensors = torch.from_numpy(points), torch.from_numpy(text)
     problem = Problem(tensors[0], support, tensors[1][:seen], tensors[1][seen:], scale=20.0)
     return problem, truth
+
+
+def prepared(method: Method) -> Method:
+    """A method that has looked at its training data, as runs have it before they train."""
+    with torch.no_grad():
+        method.prepare()
+    return method
 
 
 def write_cache(

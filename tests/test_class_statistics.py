@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from problems import make_problem, unit
+from problems import make_problem, prepared, unit
 
 from pzsl.methods import make_options
 from pzsl.methods.clip_pzsl.class_statistics import (
@@ -184,7 +184,7 @@ def test_left_out_prototypes_find_more_true_labels_than_frozen_clip():
     drawn = torch.randn(problem.seen.shape, generator=torch.Generator().manual_seed(0))
     problem = replace(problem, seen=F.normalize(problem.seen + 0.2 * drawn, dim=-1))  # poor names
     first = [
-        ClipPzsl(problem, make_options("clip-pzsl", changes=changes), torch.Generator())
+        prepared(ClipPzsl(problem, make_options("clip-pzsl", changes=changes), torch.Generator()))
         for changes in ({"left_out": False}, {"left_out_share": 0.5})
     ]
     frozen, corrected = ((refined_labels(m).numpy() == truth).mean() for m in first)
@@ -194,7 +194,7 @@ def test_left_out_prototypes_find_more_true_labels_than_frozen_clip():
 def test_training_leaves_the_share_of_the_candidates_as_it_began():
     problem, _ = make_problem(images=400, seen=12, rate=0.3, eta=0.3)
     options = make_options("clip-pzsl", changes={"left_out": False})
-    method = ClipPzsl(problem, options, torch.Generator().manual_seed(0))
+    method = prepared(ClipPzsl(problem, options, torch.Generator().manual_seed(0)))
     assert method.inside is not None
     started, weights = method.inside.clone(), method.weights.clone()
     fit(method, 0)
@@ -223,7 +223,7 @@ def test_keeping_the_share_survives_sets_with_everything_and_with_nothing_inside
 def test_few_images_with_every_label_allowed_don_t_break_the_noise_update():
     """With fewer classes than outsiders allowed, some images have the whole class list inside."""
     problem, _ = make_problem(images=60, seen=6, rate=0.5, eta=0.3)
-    method = fit(ClipPzsl(problem, make_options("clip-pzsl"), torch.Generator()), 0)
+    method = fit(prepared(ClipPzsl(problem, make_options("clip-pzsl"), torch.Generator())), 0)
     assert method.weights.isfinite().all()
     assert method.scores(problem.images).isfinite().all()
 
@@ -231,7 +231,8 @@ def test_few_images_with_every_label_allowed_don_t_break_the_noise_update():
 def test_a_method_that_nobody_needs_any_more_is_gone_at_once():
     """On millions of images each takes half a gibibyte: a circle of references would keep it."""
     problem, _ = make_problem(images=60, rate=0.5, eta=0.3)
-    method = fit(ClipPzsl(problem, make_options("clip-pzsl", "transductive"), torch.Generator()), 0)
+    options = make_options("clip-pzsl", "transductive")
+    method = fit(prepared(ClipPzsl(problem, options, torch.Generator())), 0)
     with torch.no_grad():
         method.observe_queries(lambda: [problem.images])
     there = weakref.ref(method)

@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -14,8 +15,9 @@ from problems import write_cache
 from pzsl import refine, train
 from pzsl.datasets.own.rows import read_rows
 from pzsl.errors import UserError
-from pzsl.inference.restore import read_record, restore
+from pzsl.inference.restore import read_record, restore, restore_scorer
 from pzsl.methods import METHODS
+from pzsl.store import load_cache
 from pzsl.training.task import evaluate_method
 
 SHORT = {"min_steps": 4, "epochs": 2}
@@ -30,18 +32,19 @@ def one_run(tmp_path: Path, method: str = "clip-pzsl", **grid) -> tuple[Path, Pa
     return cache, folder, json.loads((folder / "metrics.json").read_text())
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
-def test_a_restored_run_scores_as_it_did_when_training_ended(tmp_path, method):
-    _, folder, metrics = one_run(tmp_path, method)
-    trained = restore(read_record(folder))
-    again = evaluate_method(trained.cache, trained.method, trained.gamma)
-    assert {name: metrics[name] for name in again} == again
+PAIRS = [(name, preset) for name in sorted(METHODS) for preset in METHODS[name].presets]
 
 
-def test_mining_blocks_are_restored_too(tmp_path):
-    _, folder, metrics = one_run(tmp_path, preset=("paper",))
-    trained = restore(read_record(folder))
-    again = evaluate_method(trained.cache, trained.method, trained.gamma)
+@pytest.mark.parametrize(("method", "preset"), PAIRS)
+def test_a_restored_run_scores_as_it_did_and_reads_no_training_image(tmp_path, method, preset):
+    cache, folder, metrics = one_run(tmp_path, method, preset=(preset,))
+    trained_on = np.flatnonzero(load_cache(cache).splits == "trainval")
+    with h5py.File(cache, "r+") as file:
+        features = file["image/features"][:]
+        features[trained_on] = 0
+        file["image/features"][:] = features
+    scorer = restore_scorer(read_record(folder))
+    again = evaluate_method(load_cache(cache, check=False), scorer.method, scorer.gamma)
     assert {name: metrics[name] for name in again} == again
 
 
@@ -135,13 +138,13 @@ def test_a_name_that_joins_later_scores_as_its_twin(tmp_path, method):
     record = read_record(folder)
     plain = restore(record)
     twin = plain.method.problem.unseen[:1]
-    trained = restore(record, ("twin",), twin)
+    trained = restore_scorer(record, ("twin",), twin)
     images = torch.from_numpy(np.array(plain.cache.images[:50]))
     with torch.no_grad():
         scores, before = trained.method.scores(images), plain.method.scores(images)
     assert trained.names[-1] == "twin" and scores.shape[1] == before.shape[1] + 1
     if method != "prototype":  # there a name is told apart by its distance from the mean name
-        assert torch.allclose(scores[:, -1], scores[:, trained.seen], atol=1e-4)
+        assert torch.allclose(scores[:, -1], scores[:, trained.seen], atol=5e-3)
     order = before.argsort(dim=1)[:, -2:]  # the old classes keep their order
     assert (scores[:, :-1].argsort(dim=1)[:, -2:] == order).float().mean() > 0.9
 

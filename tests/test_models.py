@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from problems import make_problem
+from problems import make_problem, prepared
 
 from pzsl.losses.partial import alignment, partial_zero_shot_loss
 from pzsl.losses.ragged import Rows
@@ -90,7 +90,7 @@ def test_query_and_key_learn_only_through_the_supervised_assignment():
 
 def test_training_the_paper_preset_moves_query_and_key():
     problem, _ = make_problem()
-    method = ClipPzsl(problem, make_options("clip-pzsl", "paper"), drawn())
+    method = prepared(ClipPzsl(problem, make_options("clip-pzsl", "paper"), drawn()))
     before = {n: p.clone() for n, p in method.named_parameters() if n.endswith((".query", ".key"))}
     assert len(before) == 4
     fit(method, 0)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from problems import make_problem, unit, write_cache
+from problems import make_problem, prepared, unit, write_cache
 
 from pzsl.candidates import CandidateSets, generate
 from pzsl.errors import UsageError, UserError
@@ -38,7 +38,7 @@ QUICK = {"min_steps": 6, "epochs": 3, "batch_size": 64}
 
 def clip_pzsl(problem, seed, **options):
     settings = make_options("clip-pzsl", changes=QUICK | options)
-    return ClipPzsl(problem, settings, torch.Generator().manual_seed(seed))
+    return prepared(ClipPzsl(problem, settings, torch.Generator().manual_seed(seed)))
 
 
 def test_batches_are_a_seeded_partition_of_near_equal_size():

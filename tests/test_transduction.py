@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from problems import make_problem, unit
+from problems import make_problem, prepared, unit
 
 import pzsl
 from pzsl.errors import UsageError
@@ -20,7 +20,7 @@ from pzsl.training.loop import fit
 
 def trained(problem, **changes):
     options = make_options("clip-pzsl", changes=changes)
-    return fit(ClipPzsl(problem, options, torch.Generator().manual_seed(0)), 0)
+    return fit(prepared(ClipPzsl(problem, options, torch.Generator().manual_seed(0))), 0)
 
 
 def images_of_all(count=60, poor=0.5):

@@ -13,7 +13,7 @@ from torch import Tensor
 from pzsl.evaluation import Calibration
 from pzsl.files import digest, sha256_of
 from pzsl.inference.packing import fetched, is_packed, open_packed
-from pzsl.inference.restore import Scorer, class_names, read_record, restore
+from pzsl.inference.restore import Scorer, class_names, read_record, restore_scorer
 from pzsl.store import load_cache
 
 TOLD = ("model", "pretrained", "weights_hash", "precision", "preprocessing")
@@ -81,7 +81,7 @@ def _of_run(folder: Path, place: str | Path | None) -> Model:
         labels=record.config.labels,
         calibration=record.calibration,
         identity=digest(config, sha256_of(folder / "model.safetensors")),
-        scorer=lambda names, text: restore(record, names, text),
+        scorer=lambda names, text: restore_scorer(record, names, text),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,18 @@ from pzsl.device import resolve_device
 from pzsl.errors import UserError
 from pzsl.evaluation import Calibration
 from pzsl.files import parse_json
-from pzsl.methods.core import Method, Problem
+from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.progress import say
 from pzsl.record_parts import check_parts
 from pzsl.requests import is_number, is_whole
 from pzsl.store import Cache, load_cache
 from pzsl.training import RunConfig
+from pzsl.training.checkpoint import LABELS
 from pzsl.training.config import RESULTS
-from pzsl.training.run import is_finished, make_method, one_thread
+from pzsl.training.run import is_finished, lay_out, make_method, one_thread
 from pzsl.training.task import Task, make_task
+
+MODEL = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -139,8 +142,27 @@ def _check_values(run: RunConfig, gamma: Any) -> None:
         raise ValueError("'gamma' should be a number")
 
 
-def restore(record: Record, names: tuple[str, ...] = (), text: Tensor | None = None) -> Trained:
-    """The trained method, on the CPU.
+def restore(record: Record) -> Trained:
+    """The trained method with its training images and their label weights, on the CPU.
+
+    Raises:
+        UserError: the cache is gone or is another one, or the model's file is damaged.
+    """
+    _check_place(record)
+    cache = load_cache(record.cache)
+    _check_cache(cache, record)
+    task = make_task(cache, record.config, resolve_device("cpu"))
+    with one_thread(resolve_device("cpu")), torch.no_grad():
+        method = make_method(record.config, task.problem, record.config.seed)
+        load_state(method, record.folder / MODEL)
+    named = tuple(class_names(cache))
+    return Trained(method.eval(), record.gamma, record.calibration, named, cache, task)
+
+
+def restore_scorer(
+    record: Record, names: tuple[str, ...] = (), text: Tensor | None = None
+) -> Scorer:
+    """The trained method, on the CPU, out of its saved state: no training image is read.
 
     Args:
         record: of the run.
@@ -150,46 +172,70 @@ def restore(record: Record, names: tuple[str, ...] = (), text: Tensor | None = N
     Raises:
         UserError: the cache is gone or is another one, or the model's file is damaged.
     """
-    if not record.cache.exists():
-        raise UserError(
-            f"{record.cache}: the cache that {record.folder} was trained on isn't there any more: "
-            "name its new place with --cache."
-        )
-    cache = load_cache(record.cache)
-    if cache.fingerprint != record.config.cache_hash:
-        raise UserError(
-            f"{record.cache} isn't the cache that {record.folder} was trained on (other images, "
-            "labels or prompts): name that one with --cache, or train again."
-        )
-    task = make_task(cache, record.config, resolve_device("cpu"))
-    file = record.folder / "model.safetensors"
-    method = restore_method(record.config, task.problem, file, text)
+    _check_place(record)
+    cache, file = load_cache(record.cache, check=False), record.folder / MODEL
+    if not _has_labels(cache, read_state(file)[LABELS], record.config.labels):
+        _check_cache(cache, record)
+    method = restore_method(record.config, int(cache.seen.sum()), cache.logit_scale, file, text)
     named = (*class_names(cache), *names)
-    return Trained(method, record.gamma, record.calibration, named, cache, task)
+    return Scorer(method, record.gamma, record.calibration, named)
 
 
 def restore_method(
-    config: RunConfig, problem: Problem, file: Path, text: Tensor | None = None
+    config: RunConfig, seen: int, scale: float, file: Path, text: Tensor | None = None
 ) -> Method:
-    """A method as it was when training ended.
+    """A method as it was when training ended, out of its saved state alone.
 
     Args:
-        config: of its run. problem: what it was trained on.
+        config: of its run. seen: K, how many classes had training images. scale: CLIP's.
         file: its saved state.
         text: (n, D) label embeddings of classes to add; None for none.
 
     Raises:
         UserError: the file is damaged.
     """
-    new = 0 if text is None else len(text)
-    if text is not None:
-        problem = replace(problem, unseen=torch.cat([problem.unseen, text]))
+    known, new = read_state(file)[LABELS], 0 if text is None else len(text)
+    labels = known if text is None else torch.cat([known, text])
+    problem = Problem(
+        images=labels[:0],
+        candidates=CandidateEntries.of(torch.tensor([0]), torch.tensor([], dtype=torch.long)),
+        seen=labels[:seen],
+        unseen=labels[seen:],
+        scale=scale,
+    )
     with one_thread(resolve_device("cpu")), torch.no_grad():
-        method = make_method(config, problem, config.seed)
-        _load(method, file, new)
+        method = lay_out(config, problem, config.seed)
+        load_state(method, file, new)
         if new:
-            method.add_classes()
+            method.add_classes(new)
     return method.eval()
+
+
+def _has_labels(cache: Cache, labels: Tensor, kind: str) -> bool:
+    """Whether a cache has the very label embeddings (K + U, D), and so classes and encoder.
+
+    No answer depends on more of it: its training images may be others, or gone.
+    """
+    if kind != "text" or not cache.templates:
+        return False
+    text = torch.from_numpy(cache.label_embeddings())
+    return torch.equal(torch.cat([text[cache.seen], text[~cache.seen]]), labels)
+
+
+def _check_place(record: Record) -> None:
+    if not record.cache.exists():
+        raise UserError(
+            f"{record.cache}: the cache that {record.folder} was trained on isn't there any more: "
+            "name its new place with --cache."
+        )
+
+
+def _check_cache(cache: Cache, record: Record) -> None:
+    if cache.fingerprint != record.config.cache_hash:
+        raise UserError(
+            f"{record.cache} isn't the cache that {record.folder} was trained on (other images, "
+            "labels or prompts): name that one with --cache, or train again."
+        )
 
 
 def class_names(cache: Cache) -> list[str]:
@@ -198,19 +244,33 @@ def class_names(cache: Cache) -> list[str]:
     return [cache.classes[row] for row in order]
 
 
-def _load(method: Method, path: Path, new: int) -> None:
-    """Put the saved state into a method; what has a row for each class may have `new` rows more."""
+def read_state(file: Path) -> dict[str, Tensor]:
+    """What a model's file holds.
+
+    Raises:
+        UserError: it can't be read, or has no label embeddings: an older version wrote it.
+    """
     try:
-        saved = load_file(path)
+        saved = load_file(file)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} can't be read ({error}): train again.") from None
-    state = method.state_dict()
-    for name, own in state.items():
+        raise UserError(f"{file} can't be read ({error}): train again.") from None
+    if LABELS not in saved:
+        raise UserError(f"{file} was written by another version of pzsl: train again.")
+    return saved
+
+
+def load_state(method: Method, file: Path, new: int = 0) -> None:
+    """Put the saved state into a method; what has a row for each class may have `new` rows more.
+
+    State of training images has no place in a method that was laid out for none.
+    """
+    saved = read_state(file)
+    for name, own in method.state_dict().items():
         held = saved.get(name)
-        if held is None or (held.shape != own.shape and not new):
+        if held is None or (held.shape != own.shape and not new and own.numel()):
             found = "nothing" if held is None else f"shape {tuple(held.shape)}"
             raise UserError(
-                f"{path}: '{name}' should have shape {tuple(own.shape)}, but there is {found}: "
+                f"{file}: '{name}' should have shape {tuple(own.shape)}, but there is {found}: "
                 "it was written by another version of pzsl: train again."
             )
         if held.shape == own.shape:

@@ -280,6 +280,8 @@ def read_value(key: str, value: Any, like: Any) -> Any:
         raise UsageError(f"Option '{key}' is on or off, but was given '{value}'.")
     if isinstance(like, str):
         return str(value)
+    if value is False:  # a part whose weight is a number is switched off by zero
+        value = 0
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -20,9 +21,14 @@ History = list[dict[str, Any]]
 MODEL, OPTIMIZER = "model.", "optimizer."
 
 
+LABELS = "label_embeddings"
+"""Where a model's file has the frozen label embeddings of all classes, seen first."""
+
+
 def model_bytes(method: Method, about: dict[str, str]) -> bytes:
-    """A trained method as a safetensors file: parameters, label weights, all other state."""
-    return save(_contiguous(method.state_dict()), metadata=about)
+    """A trained method as a safetensors file: label embeddings, parameters, all other state."""
+    labels = torch.cat([method.problem.seen, method.problem.unseen])
+    return save(_contiguous({**method.state_dict(), LABELS: labels}), metadata=about)
 
 
 def save_checkpoint(

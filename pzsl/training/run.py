@@ -139,7 +139,7 @@ def one_thread(device: torch.device) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def make_method(config: RunConfig, problem: Problem, seed: int, fold: bool = False) -> Method:
+def lay_out(config: RunConfig, problem: Problem, seed: int, fold: bool = False) -> Method:
     """An untrained method; its weights are drawn from `seed` on the CPU, whatever the device.
 
     One for a `fold` has fewer epochs.
@@ -149,6 +149,14 @@ def make_method(config: RunConfig, problem: Problem, seed: int, fold: bool = Fal
     if fold:
         options = replace(options, epochs=max(1, round(options.fold_share * options.epochs)))
     return kind(problem, options, torch.Generator().manual_seed(seed))
+
+
+def make_method(config: RunConfig, problem: Problem, seed: int, fold: bool = False) -> Method:
+    """`lay_out` a method, and let it find out what the training data tell before training."""
+    method = lay_out(config, problem, seed, fold)
+    with torch.no_grad():
+        method.prepare()
+    return method
 
 
 def _prepare(

@@ -81,8 +81,8 @@ def _body(trained: Trained, config: RunConfig, metrics: Mapping[str, Any]) -> li
         "* Probabilities are calibrated on images like those that were trained on; on others they "
         "are a guess.",
         "* It errs as its encoder errs, and has its biases.",
-        "* `training.safetensors` holds the embeddings of the training images (not the images), "
-        "which classes that are named later need: share it as you would share these.",
+        "* `model.safetensors` holds the mean embedding of each class, and no single image's; "
+        "where a class has one image, these are the same.",
         "",
         "## Classes",
         "",

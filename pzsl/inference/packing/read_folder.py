@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from pzsl import plugins
@@ -18,18 +15,14 @@ from pzsl.errors import UserError
 from pzsl.evaluation import Calibration
 from pzsl.files import digest, sha256_of
 from pzsl.inference.restore import Scorer, read_calibration, restore_method
-from pzsl.methods.core import CandidateEntries, Problem
 from pzsl.training import RunConfig
 
 FORMAT = 1
 """Raised whenever an older version of pzsl could not read the folder."""
 SUMS = "SHA256SUMS"
-ABOUT, CALIBRATION, WEIGHTS, PROBLEM = (
-    *("config.json", "calibration.json", "model.safetensors"),
-    "training.safetensors",
-)
+ABOUT, CALIBRATION, WEIGHTS = "config.json", "calibration.json", "model.safetensors"
 CARD, ONNX = "README.md", "scores.onnx"
-FILES = (ABOUT, CALIBRATION, WEIGHTS, PROBLEM)
+FILES = (ABOUT, CALIBRATION, WEIGHTS)
 """Files that are needed; the model card is nobody's need, and may be edited."""
 HUB = "hf-hub:"
 
@@ -54,8 +47,8 @@ class Packed:
 
     def scorer(self, names: tuple[str, ...] = (), text: Tensor | None = None) -> Scorer:
         """The trained method, with names and their label embeddings (n, D) added."""
-        problem = _problem(self.folder / PROBLEM, self.about)
-        method = restore_method(self.config, problem, self.folder / WEIGHTS, text)
+        seen, scale = int(self.about["seen"]), float(self.about["scale"])
+        method = restore_method(self.config, seen, scale, self.folder / WEIGHTS, text)
         named = (*self.about["classes"], *names)
         return Scorer(method, float(self.about["gamma"]), self.calibration, named)
 
@@ -130,35 +123,3 @@ def _check(folder: Path) -> str:
 
 def _changed(folder: Path, name: str, what: str) -> UserError:
     return UserError(f"{folder / name} {what}: copy the packed folder again.")
-
-
-def problem_tensors(problem: Problem) -> dict[str, Tensor]:
-    """All of a training problem that a method is restored from, but for its views."""
-    count = len(problem.images)
-    blocks = torch.split(torch.arange(count, device=problem.images.device), 4096)
-    tensors = {
-        "images": torch.cat([problem.images[rows] for rows in blocks]),
-        "candidate_offsets": problem.candidates.offsets,
-        "candidate_labels": problem.candidates.labels,
-        "seen": problem.seen,
-        "unseen": problem.unseen,
-    }
-    more = {"truth": problem.truth, "labelled": problem.labelled}
-    tensors |= {name: value for name, value in more.items() if value is not None}
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-
-
-def _problem(file: Path, about: dict[str, Any]) -> Problem:
-    try:
-        tensors = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{file} can't be read ({error}): copy the packed folder again.") from None
-    return Problem(
-        images=tensors["images"],
-        candidates=CandidateEntries.of(tensors["candidate_offsets"], tensors["candidate_labels"]),
-        seen=tensors["seen"],
-        unseen=tensors["unseen"],
-        scale=float(about["scale"]),
-        truth=tensors.get("truth"),
-        labelled=tensors.get("labelled"),
-    )

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from pzsl import __version__
 from pzsl.errors import UserError
@@ -22,14 +21,12 @@ from pzsl.inference.packing.read_folder import (
     CARD,
     FORMAT,
     ONNX,
-    PROBLEM,
     SUMS,
     WEIGHTS,
     open_packed,
-    problem_tensors,
     sums_of,
 )
-from pzsl.inference.restore import Record, Trained, read_record, restore
+from pzsl.inference.restore import Record, Trained, read_record, restore, restore_scorer
 from pzsl.training.checkpoint import model_bytes
 
 CHECKED, CLOSE = 512, 1e-6
@@ -49,8 +46,8 @@ def pack(
     """Write a folder from which `predict` works, wherever it is copied to.
 
     It holds the weights, the label embeddings and class names, what the encoder has to be and how
-    it prepares images, the calibration, a model card, and the embeddings of the training images,
-    which classes that are named later need. The encoder's own weights are not in it.
+    it prepares images, the calibration and a model card. Nothing of a single training image is in
+    it, nor are the encoder's own weights.
 
     Args:
         run: folder of a finished run.
@@ -116,8 +113,8 @@ def _write(folder: Path, record: Record, trained: Trained) -> None:
     }
     write_json(folder / ABOUT, about)
     write_json(folder / CALIBRATION, asdict(record.calibration))
-    write_atomic(folder / WEIGHTS, model_bytes(trained.method, {}))
-    save_file(problem_tensors(problem), folder / PROBLEM)
+    state = restore_scorer(record).method  # without the weights of training images
+    write_atomic(folder / WEIGHTS, model_bytes(state, {}))
     metrics = json.loads((record.folder / "metrics.json").read_text(encoding="utf-8"))
     write_atomic(folder / CARD, model_card(trained, record.config, metrics))
 

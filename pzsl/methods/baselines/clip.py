@@ -22,11 +22,16 @@ class Clip(Method):
 
     def __init__(self, problem: Problem, options: Options, generator: torch.Generator) -> None:
         super().__init__(problem, options, generator)
+        self.register_buffer("weights", self.support.uniform())
+
+    def prepare(self) -> None:
+        """Label weights: frozen CLIP's softmax over the candidates."""
+        problem = self.problem
         weights = [
             masked_softmax(problem.scale * problem.images[r] @ problem.seen.T, self.support, r)
             for r in self.support.blocks()
         ]
-        self.register_buffer("weights", torch.cat(weights))
+        self.weights = torch.cat(weights)
 
     def scores(self, images: Tensor) -> Tensor:
         """Scores of images (n, D) for all classes, seen first: (n, K + U)."""

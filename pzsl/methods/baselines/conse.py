@@ -62,6 +62,11 @@ class Conse(Method):
         self.classifier: Method = kind(problem, chosen, generator)
         self.support = self.classifier.support
 
+    def prepare(self) -> None:
+        """As the classifier does."""
+        self.classifier.prepare()
+        self.support = self.classifier.support
+
     @property
     def weights(self) -> Tensor:  # type: ignore[override]
         """The classifier's label weights."""
@@ -83,9 +88,9 @@ class Conse(Method):
         """As the classifier does."""
         self.classifier.finalize()
 
-    def add_classes(self) -> None:
+    def add_classes(self, count: int) -> None:
         """As the classifier does."""
-        self.classifier.add_classes()
+        self.classifier.add_classes(count)
 
     def scores(self, images: Tensor) -> Tensor:
         """`s cos(z, t_c)` of images (n, D) for all classes, seen first: (n, K + U)."""

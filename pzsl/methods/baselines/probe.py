@@ -21,6 +21,11 @@ class Probe(Clip):
     def __init__(self, problem: Problem, options: Options, generator: torch.Generator) -> None:
         super().__init__(problem, options, generator)
         self.head = nn.Parameter(problem.seen.clone())
+        self.picked = torch.zeros(0)
+
+    def prepare(self) -> None:
+        """Pick the candidate of each image that frozen CLIP finds likeliest."""
+        super().prepare()
         self.picked = torch.cat([self._likeliest(rows) for rows in self.support.blocks()])
 
     def _likeliest(self, rows: Tensor) -> Tensor:

@@ -24,9 +24,15 @@ class Prototype(Clip):
     def __init__(self, problem: Problem, options: Options, generator: torch.Generator) -> None:
         super().__init__(problem, options, generator)
         labels = torch.cat([problem.seen, problem.unseen])
-        sums = [problem.images[rows].sum(0) for rows in self.support.blocks()]
-        self.register_buffer("centre", torch.stack(sums).sum(0) / len(problem.images))
+        self.register_buffer("centre", torch.zeros_like(labels[0]))
         self.register_buffer("means", F.normalize(labels - labels.mean(0), dim=-1))
+
+    def prepare(self) -> None:
+        """Frozen CLIP's label weights, and the mean image."""
+        super().prepare()
+        images = self.problem.images
+        sums = [images[rows].sum(0) for rows in self.support.blocks()]
+        self.centre = torch.stack(sums).sum(0) / len(images)
 
     def finalize(self) -> None:
         """Compute the means of the seen classes, then label weights: the softmax of the scores."""

@@ -29,6 +29,8 @@ RowFunction = Callable[[Tensor], Tensor]
 POWER = 0.4
 """Exponent of the power mean in `hubness`."""
 SMALLEST = 1e-9
+LIKENESS = 100.0
+"""What the cosine of two labels is worth in `joined_hubness`: CLIP's usual logit scale."""
 
 
 class WhitenedSpace(NamedTuple):
@@ -192,6 +194,24 @@ def balanced_hubness(support: CandidateEntries, logits: RowFunction, weights: Te
     own = torch.stack(of_own).logsumexp(dim=0) - mass.clamp_min(SMALLEST).log()
     others = torch.stack(of_others).logsumexp(dim=0) - (len(support) - mass).clamp_min(1).log()
     return _level(torch.logaddexp(others, own - math.log(len(own))))
+
+
+def joined_hubness(logits: Tensor, labels: Tensor, known: Tensor) -> Tensor:
+    """Hubness of classes that join when the training images are gone (ours).
+
+    The hubness of class means is too low. By how much is known of the old classes; a new one
+    follows those that its label resembles, and has what its twin has.
+
+    Args:
+        logits: (K, C) of the means of the seen classes over all labels, the new ones last.
+        labels: (C, D) refined label embeddings. known: (C - new,) hubness of the old classes.
+
+    Returns:
+        (new,) of the new classes.
+    """
+    own, old = (POWER * logits).logsumexp(dim=0) / POWER, len(known)
+    alike = (LIKENESS * labels[old:] @ labels[:old].T).softmax(dim=1)
+    return own[old:] + alike @ (known - own[:old])
 
 
 def _level(log_sums: Tensor) -> Tensor:

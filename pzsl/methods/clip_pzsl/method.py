@@ -13,6 +13,8 @@ from torch import Tensor
 
 from pzsl.losses.partial import partial_zero_shot_losses
 from pzsl.methods.clip_pzsl.class_statistics import (
+    SMALLEST,
+    ClassStatistics,
     RowFunction,
     WhitenedSpace,
     all_prototypes,
@@ -21,11 +23,18 @@ from pzsl.methods.clip_pzsl.class_statistics import (
     find_space,
     gather,
     hubness,
+    joined_hubness,
     leave_one_out_weights,
     subtract_hubness,
 )
 from pzsl.methods.clip_pzsl.mining import Miner
-from pzsl.methods.clip_pzsl.noise_model import estimate_noise, keep_inside, weight_inside, widen
+from pzsl.methods.clip_pzsl.noise_model import (
+    NoiseModel,
+    estimate_noise,
+    keep_inside,
+    weight_inside,
+    widen,
+)
 from pzsl.methods.clip_pzsl.options import ClipPzslOptions
 from pzsl.methods.clip_pzsl.transduction import Scored, TransductivePrototypes
 from pzsl.methods.core import (
@@ -50,33 +59,44 @@ class ClipPzsl(AdaptedMethod):
     centre: Tensor
     metric: Tensor
     hubness: Tensor
+    means: Tensor
+    counts: Tensor
     share: Tensor
+    inside: Tensor | None
 
     def __init__(
         self, problem: Problem, options: ClipPzslOptions, generator: torch.Generator
     ) -> None:
         super().__init__(problem, options, generator)
-        self.frozen_hubness = problem.seen.new_zeros(len(problem.seen))
+        self.miner = Miner(problem, options, generator) if options.mining else None
+        (seen, dim), zeros = problem.seen.shape, problem.seen.new_zeros
+        classes = seen + len(problem.unseen)
+        self.register_buffer("weights", self.support.uniform())
+        self.register_buffer("prototypes", zeros(classes, dim))
+        self.register_buffer("centre", zeros(dim))
+        self.register_buffer("metric", zeros(dim, dim))
+        self.register_buffer("hubness", zeros(classes))
+        self.register_buffer("means", zeros(seen, dim))
+        self.register_buffer("counts", zeros(seen))
+        self.register_buffer("share", problem.seen.new_ones(()))
+        self.frozen_hubness, self.inside = zeros(seen), None
+        self.noise: NoiseModel | None = None
+        self.query_prototypes: TransductivePrototypes | None = None
+        self._last: tuple[BatchEntries, Tensor] | None = None
+        self.to(problem.images.device)
+
+    def prepare(self) -> None:
+        """Frozen CLIP's hubness, the noise, and the first label weights."""
+        options = self.options
         if options.hubness:
             self.frozen_hubness = options.hubness * hubness(self.support, self._similarities)
-        self.noise = None
         if options.noise_model:
             self.noise = estimate_noise(self.support, self._frozen_logits)
             if not self.noise.hard:
                 self.support = widen(self.support, self.noise, self._frozen_logits)
-        self.miner = Miner(problem, options, generator) if options.mining else None
-        self.register_buffer("weights", self._first_weights())
-        soft = self.noise is not None and not self.noise.hard
-        self.inside = weight_inside(self.support, self.weights) if soft else None
-        classes, dim = len(problem.seen) + len(problem.unseen), problem.images.shape[1]
-        self.register_buffer("prototypes", problem.images.new_zeros(classes, dim))
-        self.register_buffer("centre", problem.images.new_zeros(dim))
-        self.register_buffer("metric", problem.images.new_zeros(dim, dim))
-        self.register_buffer("hubness", problem.images.new_zeros(classes))
-        self.register_buffer("share", problem.seen.new_ones(()))
-        self.query_prototypes: TransductivePrototypes | None = None
-        self._last: tuple[BatchEntries, Tensor] | None = None
-        self.to(problem.images.device)
+        self.weights = self._first_weights()
+        if self.noise is not None and not self.noise.hard:
+            self.inside = weight_inside(self.support, self.weights)
 
     def _first_weights(self) -> Tensor:
         """Frozen CLIP's softmax over the support, corrected by the prototypes of the others."""
@@ -175,6 +195,9 @@ class ClipPzsl(AdaptedMethod):
             how = projected, self._label_logits(logits), self._leave_one_out_strength
             self.weights.copy_(leave_one_out_weights(*parts, *how))
         self._mine(labels, projected, logits)
+        means = gather(*parts, adapted)
+        self.counts.copy_(means.counts)
+        self.means.copy_(means.sums / means.counts.clamp_min(SMALLEST)[:, None])
 
     def _label_logits(self, logits: RowFunction) -> RowFunction:
         """Which seen label an image has: half by the network, which has met its own images."""
@@ -185,19 +208,23 @@ class ClipPzsl(AdaptedMethod):
         trained = subtract_hubness(self.support, of_seen, self.options.hubness)
         return lambda rows: trained(rows).lerp(self._frozen_logits(rows), 0.5)
 
-    def add_classes(self) -> None:
-        """Mine again, for classes that have joined; the label weights stay."""
-        labels = self._refined()
+    def add_classes(self, count: int) -> None:
+        """Prototypes and hubness of classes that have joined, out of what each seen class left.
 
-        def adapted(rows: Tensor) -> Tensor:
-            images: Tensor = self.image_adapter(self._frozen(rows))
-            return images
-
-        self._mine(
-            labels,
-            lambda rows: self._space.project(adapted(rows)),
-            lambda rows: self.logits(adapted(rows), labels),
-        )
+        The means of the classes stand for their images. They give hubness too low; by how much is
+        known of the old classes, and a new one follows those that its label resembles.
+        """
+        labels = self.label_embeddings()
+        seen, old = len(self.problem.seen), len(labels) - count
+        if self.miner is not None:
+            labels = self.miner.refine_new(labels, self.means, old)
+        if self.options.prototypes:
+            found = ClassStatistics(self.prototypes[:seen], self.counts)
+            prototypes = all_prototypes(found, labels, self.options.unseen_strength)
+            self.prototypes[old:] = prototypes[old:]
+        projected = self._space.project(self.means)
+        logits = self._with_prototypes(self.logits(self.means, labels), projected)
+        self.hubness[old:] = joined_hubness(logits, labels, self.hubness[:old])
 
     def _refined(self) -> Tensor:
         """Label embeddings (K + U, D) by the adapter, and by the mining block on all images."""

@@ -70,8 +70,7 @@ class Miner(nn.Module):
         dim, classes = problem.images.shape[1], len(problem.seen) + len(problem.unseen)
         self.block = SemanticMiningBlock(dim, options.layers, parts, generator)
         self.register_buffer("refined", torch.zeros(classes, dim))
-        centroids = min(len(problem.unseen), len(problem.images))
-        self.register_buffer("centroids", torch.zeros(centroids, dim))
+        self.register_buffer("centroids", torch.zeros(len(problem.unseen), dim))
 
     def refine(self, labels: Tensor, images: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Refined labels (C, D) and assignment logits for a batch (B, D) with log-mask (B, K)."""
@@ -92,11 +91,29 @@ class Miner(nn.Module):
         points = torch.cat(images)
         allowed = F.pad(torch.cat(masks), (0, len(self.problem.unseen)), value=False)
         if self.points == "centroids":
-            self.centroids.copy_(k_means(points, len(self.centroids)))
-            points = torch.cat([points, self.centroids])
-            only_unseen = torch.arange(len(labels), device=labels.device) >= seen
-            allowed = torch.cat([allowed, only_unseen.expand(len(self.centroids), -1)])
-        self.refined.copy_(self.block(labels, points, self.problem.scale, allowed)[0])
+            found = k_means(points, len(self.centroids))
+            self.centroids[: len(found)] = found
+        self.refined.copy_(self._block(labels, points, allowed))
+
+    def refine_new(self, labels: Tensor, means: Tensor, old: int) -> Tensor:
+        """Refine labels (C, D) of which those from `old` on have joined; the old ones stay.
+
+        The means (K, D) of the seen classes stand for their images: a label takes up the mean of
+        its images' values, which is linear in them.
+        """
+        own = torch.eye(len(means), len(labels), dtype=torch.bool, device=means.device)
+        self.refined[old:] = self._block(labels, means, own)[old:]
+        return self.refined
+
+    def _block(self, labels: Tensor, points: Tensor, allowed: Tensor) -> Tensor:
+        """Labels (C, D) refined by points, and by centroids to which only unseen labels attend."""
+        if self.points == "centroids":
+            centroids = self.centroids[self.centroids.any(dim=1)]  # fewer where images are few
+            unseen = torch.arange(len(labels), device=labels.device) >= len(self.problem.seen)
+            points = torch.cat([points, centroids])
+            allowed = torch.cat([allowed, unseen.expand(len(centroids), -1)])
+        refined: Tensor = self.block(labels, points, self.problem.scale, allowed)[0]
+        return refined
 
     def refined_labels(self, labels: Tensor, images: Tensor) -> Tensor:
         """The refined labels (C, D) with which to score images (n, D)."""

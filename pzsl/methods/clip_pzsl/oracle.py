@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pzsl.methods.clip_pzsl.method import ClipPzsl
 from pzsl.methods.clip_pzsl.options import ClipPzslOptions
-from pzsl.methods.core import CandidateEntries, Problem
+from pzsl.methods.core import CandidateEntries
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,12 @@ class Oracle(ClipPzsl):
 
     row_wise: ClassVar[bool] = True
 
-    def __init__(
-        self, problem: Problem, options: OracleOptions, generator: torch.Generator
-    ) -> None:
-        if problem.truth is not None:
-            told = tell(problem.candidates, problem.truth)
-            problem = replace(problem, candidates=told)
-        super().__init__(problem, options, generator)
+    def prepare(self) -> None:
+        """Let true labels be the candidates, then as `clip-pzsl` does."""
+        if self.problem.truth is not None:
+            told = tell(self.problem.candidates, self.problem.truth)
+            self.problem, self.support = replace(self.problem, candidates=told), told
+        super().prepare()
 
 
 def tell(candidates: CandidateEntries, truth: Tensor) -> CandidateEntries:

@@ -59,12 +59,10 @@ class CoReg(Method):
         super().__init__(problem, options)
         check_options(problem, options)
         classes, device = len(problem.seen), problem.images.device
-        outsiders = NoiseModel(eta=0.0, penalty=-OUTSIDE)
-        self.support = widen(problem.candidates, outsiders, problem.cosines)
-        self.register_buffer("weights", self._frozen_weights())
+        self.register_buffer("weights", self.support.uniform())
         dim = problem.images.shape[1]
         projection = torch.randn(options.dimension, dim, generator=generator) / dim**0.5
-        shared = (options.head == "linear", projection, self._mean_image(), generator)
+        shared = (options.head == "linear", projection, generator)
         networks = [CoNetwork(problem, options, *shared) for _ in range(2)]
         self.networks: Sequence[CoNetwork] = nn.ModuleList(networks)  # type: ignore[assignment]
         self.prototypes = Prototypes(classes, options.dimension, options.prototype_momentum)
@@ -73,17 +71,27 @@ class CoReg(Method):
         self.contrasts: Sequence[Contrast] = nn.ModuleList(contrasts)  # type: ignore[assignment]
         labelled = problem.labelled
         self.pseudo = CoPseudoLabels(
-            self._prior(),
+            problem.seen.new_full((classes,), 1 / classes),
             options.distribution_alignment,
             self.weights.new_zeros(len(problem.images)).bool() if labelled is None else labelled,
             options.co_pseudo_labels,
             options.sharpening,
         )
         self.views = Views(problem, options.weak_noise, options.strong_noise, options.mask)
-        self.learn_from = self._choose_views()
+        self.learn_from = options.learn_from
         self.epoch, self.generator = 0, generator
         self._steps: list[Step] = []
         self.to(device)
+
+    def prepare(self) -> None:
+        """Widen the support, and find label weights, mean image, class prior and kind of view."""
+        outsiders = NoiseModel(eta=0.0, penalty=-OUTSIDE)
+        self.support = widen(self.problem.candidates, outsiders, self.problem.cosines)
+        self.weights = self._frozen_weights()
+        self.pseudo.prior, centre = self._prior(), self._mean_image()
+        for network in self.networks:
+            network.centre = centre
+        self.learn_from = self._choose_views()
 
     @property
     def optimizer(self) -> str:

@@ -22,11 +22,12 @@ class CoNetwork(nn.Module):
         linear: a linear head, for seen classes only, in place of label embeddings.
         projection: (d, D) first projection, the same for both networks, so that their projected
             vectors can share prototypes from the start.
-        centre: (D,) mean training image.
         generator: draws the adapters.
     """
 
     key_projection: Tensor
+    centre: Tensor
+    """(D,) mean training image, which is found before training."""
 
     def __init__(
         self,
@@ -34,14 +35,13 @@ class CoNetwork(nn.Module):
         options: AdaptedOptions,
         linear: bool,
         projection: Tensor,
-        centre: Tensor,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
         dim = problem.images.shape[1]
         self.scale, self.seen = problem.scale, len(problem.seen)
         self.frozen_labels = torch.cat([problem.seen, problem.unseen])
-        self.centre = centre
+        self.centre = torch.zeros_like(problem.seen[0])
         self.image_adapter: nn.Module = nn.Identity()
         self.label_adapter: nn.Module = nn.Identity()
         if options.image_adapter:

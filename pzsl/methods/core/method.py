@@ -93,6 +93,11 @@ class Options:
 class Method(nn.Module):
     """One method on one problem. A subclass is one file of this room.
 
+    Its life: `__init__` lays out shapes and initial weights and reads no training image, so that a
+    saved run is restored without them; `prepare` finds out what there is to find before training;
+    `loss` and `after_step` train; `finalize` adds closed-form parts; `scores` answers, out of the
+    state alone; `add_classes` makes room for classes that are named later, out of the state too.
+
     Persistent buffers are the method's state beside its parameters (label weights, prototypes,
     queues): they go into the checkpoint, so that a resumed run ends where an uninterrupted one
     does.
@@ -153,6 +158,12 @@ class Method(nn.Module):
         steps = -(-len(self.problem.images) // self.options.batch_size)
         return max(self.options.epochs, -(-self.options.min_steps // steps))
 
+    def prepare(self) -> None:
+        """Called once before training, without gradient: what the training data tell goes here.
+
+        Of the initial weights, only those that depend on training images belong here.
+        """
+
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Called before each epoch; all randomness of the epoch comes from `generator`."""
 
@@ -166,10 +177,11 @@ class Method(nn.Module):
     def finalize(self) -> None:
         """Called once after the last epoch, without gradient: closed-form parts go here."""
 
-    def add_classes(self) -> None:
-        """Called when unseen classes have joined after training, without gradient.
+    def add_classes(self, count: int) -> None:
+        """Called when `count` unseen classes have joined as the last ones, without gradient.
 
-        Per-class buffers are loaded; recompute them for the new classes.
+        Per-class buffers are loaded; recompute them for the new classes. No training image is
+        there any more.
         """
 
     def observe_queries(self, blocks: Blocks) -> None:
