@@ -46,7 +46,7 @@ def run_train(folder: Path) -> Any:
 def run_merge(folder: Path) -> Any:
     from pzsl.store import merge_parts
 
-    merge_parts([folder], folder / "x.h5", overwrite=True)
+    merge_parts(sorted(folder.glob("x.part*.h5")), folder / "x.h5", overwrite=True)
     return _of_cache(folder / "x.h5")
 
 
