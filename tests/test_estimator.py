@@ -22,7 +22,8 @@ from sklearn.utils.estimator_checks import check_estimator
 import pzsl
 from pzsl import PartialLabelClassifier, load_cache, train
 from pzsl.errors import UsageError, UserError
-from pzsl.inference.restore import read_record, restore
+from pzsl.inference.record import read_record
+from pzsl.inference.restore import restore
 
 SHORT = {"min_steps": 4, "epochs": 2}
 

@@ -15,7 +15,8 @@ from problems import write_cache
 from pzsl import refine, train
 from pzsl.datasets.own.rows import read_rows
 from pzsl.errors import UserError
-from pzsl.inference.restore import read_record, restore, restore_scorer
+from pzsl.inference.record import read_record
+from pzsl.inference.restore import restore, restore_scorer
 from pzsl.methods import METHODS
 from pzsl.store import load_cache
 from pzsl.training.task import evaluate_method

@@ -19,7 +19,8 @@ from pzsl.datasets.shapes.drawing import Composition, draw
 from pzsl.errors import UsageError, UserError
 from pzsl.exchange import import_npz
 from pzsl.inference import answer_file
-from pzsl.inference.restore import read_record, restore
+from pzsl.inference.record import read_record
+from pzsl.inference.restore import restore
 
 SHORT = {"min_steps": 4, "epochs": 2}
 

@@ -19,7 +19,7 @@ from pzsl.evaluation import (
     log_softmax,
     probability_metrics,
 )
-from pzsl.inference.restore import read_record
+from pzsl.inference.record import read_record
 
 
 def drawn(seed: int, images: int, temperature: float, classes: int = 10) -> HeldOut:

@@ -12,7 +12,7 @@ from problems import write_cache
 from pzsl import train
 from pzsl.errors import UserError
 from pzsl.inference import refine
-from pzsl.inference.restore import read_record
+from pzsl.inference.record import read_record
 from pzsl.record_parts import PARTS
 from pzsl.reports.records import read_runs
 

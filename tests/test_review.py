@@ -18,7 +18,8 @@ from pzsl.datasets.own.rows import read_rows
 from pzsl.errors import UserError
 from pzsl.inference.label_rows import label_rows
 from pzsl.inference.picture_files import thumbnail
-from pzsl.inference.restore import read_record, restore
+from pzsl.inference.record import read_record
+from pzsl.inference.restore import restore
 from pzsl.inference.review import _in_script
 
 SHORT = {"min_steps": 4, "epochs": 2}

@@ -9,7 +9,8 @@ from typing import Any
 from pzsl.errors import UserError, nearest
 from pzsl.inference.label_table import check_names, check_out, write_table
 from pzsl.inference.labels import train_default
-from pzsl.inference.restore import Trained, read_record, restore
+from pzsl.inference.record import read_record
+from pzsl.inference.restore import Trained, restore
 from pzsl.progress import say
 
 COLUMNS = ("path", "label")

@@ -12,7 +12,8 @@ from pzsl.errors import UsageError
 from pzsl.evaluation import encoder_fit
 from pzsl.inference.label_rows import LabelRow, calibration_error, label_rows, share_right
 from pzsl.inference.label_table import check_names, check_out, write_table
-from pzsl.inference.restore import read_record, restore
+from pzsl.inference.record import read_record
+from pzsl.inference.restore import restore
 from pzsl.progress import say
 from pzsl.store import load_cache
 from pzsl.training import train

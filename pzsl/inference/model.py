@@ -13,7 +13,8 @@ from torch import Tensor
 from pzsl.evaluation import Calibration
 from pzsl.files import digest, sha256_of
 from pzsl.inference.packing import fetched, is_packed, open_packed
-from pzsl.inference.restore import Scorer, class_names, read_record, restore_scorer
+from pzsl.inference.record import read_record
+from pzsl.inference.restore import Scorer, class_names, restore_scorer
 from pzsl.store import load_cache
 
 TOLD = ("model", "pretrained", "weights_hash", "precision", "preprocessing")

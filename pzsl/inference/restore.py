@@ -1,10 +1,10 @@
-"""A finished run as it was when training ended, from its record and its cache."""
+"""A finished run as it was when training ended, out of its saved state."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,21 +13,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pzsl import plugins
-from pzsl.candidates import FROM_DATA
 from pzsl.device import resolve_device
 from pzsl.errors import UserError
 from pzsl.evaluation import Calibration
-from pzsl.files import parse_json
+from pzsl.inference.record import Record
 from pzsl.methods.core import CandidateEntries, Method, Problem
-from pzsl.progress import say
-from pzsl.record_parts import check_parts
-from pzsl.requests import is_number, is_whole
 from pzsl.store import Cache, load_cache
 from pzsl.training import RunConfig
 from pzsl.training.checkpoint import LABELS
-from pzsl.training.config import RESULTS
-from pzsl.training.run import is_finished, lay_out, make_method, one_thread
+from pzsl.training.run import lay_out, make_method, one_thread
 from pzsl.training.task import Task, make_task
 
 MODEL = "model.safetensors"
@@ -68,88 +62,13 @@ class Trained(Scorer):
     task: Task
 
 
-@dataclass(frozen=True)
-class Record:
-    """What a run's folder says of it.
-
-    Attributes:
-        folder: of the run.
-        config: what was done.
-        gamma: of calibrated stacking.
-        calibration: of its probabilities.
-        cache: the file that it was trained on.
-    """
-
-    folder: Path
-    config: RunConfig
-    gamma: float
-    calibration: Calibration
-    cache: Path
-
-
-def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
-    """Read the record of a finished run.
-
-    Args:
-        folder: of the run: the one that holds its `metrics.json`.
-        cache: the cache, where it isn't any more at the place that the record names.
-
-    Raises:
-        UserError: no finished run is there, or its record is damaged.
-    """
-    folder = Path(folder)
-    if not is_finished(folder):
-        inside = sorted(found.parent for found in folder.glob("*/metrics.json"))
-        hint = f", such as {inside[0]}" if inside else " (pzsl train --json names it as 'path')"
-        raise UserError(f"{folder} is no finished run: give the folder of one{hint}.")
-    config, metrics, environment = (
-        _json(folder / name) for name in ("config.json", "metrics.json", "env.json")
-    )
-    known = {field.name for field in fields(RunConfig)}
-    try:
-        given = {name: value for name, value in config.items() if name in known}
-        run = RunConfig(**{"results": 1, **given})  # records of before had no such number
-        _check_values(run, metrics["gamma"])
-        calibration = read_calibration(folder / "calibration.json")
-        place = Path(cache or environment["cache"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder}: its record is damaged ({error}): train again.") from None
-    check_parts(folder, metrics)
-    if run.results != RESULTS:
-        say(
-            f"{folder}: trained by another version of pzsl, whose numbers were others "
-            f"(results {run.results}, here {RESULTS}): what it answers now may differ from its "
-            "record; train again to be sure."
-        )
-    plugins.enrol(run.plugins, trusted_only=True)
-    return Record(folder, run, float(metrics["gamma"]), calibration, place)
-
-
-def _check_values(run: RunConfig, gamma: Any) -> None:
-    """Refuse what no run can have been.
-
-    Raises:
-        ValueError: a value of another type, or out of its range.
-    """
-    texts = run.dataset, run.cache_hash, run.model, run.method, run.preset, run.noise, run.labels
-    if not all(isinstance(text, str) for text in texts) or not isinstance(run.options, dict):
-        raise ValueError("its names should be texts, and its options a table")
-    if not is_whole(run.seed) or run.seed < 0 or not is_whole(run.few_shot) or run.few_shot < 0:
-        raise ValueError("'seed' and 'few_shot' should be whole numbers from 0 on")
-    if not is_number(run.eta) or not (run.noise in FROM_DATA or is_number(run.rate)):
-        raise ValueError("'rate' and 'eta' should be numbers")
-    if not is_number(gamma):
-        raise ValueError("'gamma' should be a number")
-
-
 def restore(record: Record) -> Trained:
     """The trained method with its training images and their label weights, on the CPU.
 
     Raises:
         UserError: the cache is gone or is another one, or the model's file is damaged.
     """
-    _check_place(record)
-    cache = load_cache(record.cache)
+    cache = _open_cache(record)
     _check_cache(cache, record)
     task = make_task(cache, record.config, resolve_device("cpu"))
     with one_thread(resolve_device("cpu")), torch.no_grad():
@@ -159,21 +78,17 @@ def restore(record: Record) -> Trained:
     return Trained(method.eval(), record.gamma, record.calibration, named, cache, task)
 
 
-def restore_scorer(
-    record: Record, names: tuple[str, ...] = (), text: Tensor | None = None
-) -> Scorer:
+def restore_scorer(record: Record, names: Sequence[str] = (), text: Tensor | None = None) -> Scorer:
     """The trained method, on the CPU, out of its saved state: no training image is read.
 
     Args:
         record: of the run.
-        names: classes to add, never heard of in training.
-        text: (len(names), D) their label embeddings.
+        names: classes to add. text: (len(names), D) their label embeddings.
 
     Raises:
-        UserError: the cache is gone or is another one, or the model's file is damaged.
+        UserError: as `restore`.
     """
-    _check_place(record)
-    cache, file = load_cache(record.cache, check=False), record.folder / MODEL
+    cache, file = _open_cache(record, check=False), record.folder / MODEL
     if not _has_labels(cache, read_state(file)[LABELS], record.config.labels):
         _check_cache(cache, record)
     method = restore_method(record.config, int(cache.seen.sum()), cache.logit_scale, file, text)
@@ -188,8 +103,7 @@ def restore_method(
 
     Args:
         config: of its run. seen: K, how many classes had training images. scale: CLIP's.
-        file: its saved state.
-        text: (n, D) label embeddings of classes to add; None for none.
+        file: its saved state. text: (n, D) label embeddings of classes to add.
 
     Raises:
         UserError: the file is damaged.
@@ -222,12 +136,13 @@ def _has_labels(cache: Cache, labels: Tensor, kind: str) -> bool:
     return torch.equal(torch.cat([text[cache.seen], text[~cache.seen]]), labels)
 
 
-def _check_place(record: Record) -> None:
+def _open_cache(record: Record, check: bool = True) -> Cache:
     if not record.cache.exists():
         raise UserError(
             f"{record.cache}: the cache that {record.folder} was trained on isn't there any more: "
             "name its new place with --cache."
         )
+    return load_cache(record.cache, check=check)
 
 
 def _check_cache(cache: Cache, record: Record) -> None:
@@ -277,30 +192,3 @@ def load_state(method: Method, file: Path, new: int = 0) -> None:
             own.copy_(held)
         elif held.shape[1:] == own.shape[1:] and len(held) + new == len(own):
             own[: len(held)] = held
-
-
-def read_calibration(path: Path) -> Calibration:
-    """What a record says of its probabilities; records of before don't.
-
-    Raises:
-        KeyError, TypeError, ValueError: it isn't as it should be.
-    """
-    if not path.is_file():
-        return Calibration()
-    said = _json(path)
-    thresholds, coverage = (tuple(map(float, said[key])) for key in ("thresholds", "coverage"))
-    found = Calibration(float(said["temperature"]), thresholds, coverage, int(said["images"]))
-    numbers = (found.temperature, *thresholds, *coverage)
-    if not np.isfinite(numbers).all() or found.temperature <= 0:
-        raise ValueError("calibration.json holds what is no number")
-    return found
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} can't be read ({error}): train again.") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} should hold a JSON object: train again.")
-    return value

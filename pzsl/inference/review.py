@@ -16,7 +16,8 @@ from pzsl.files import write_atomic
 from pzsl.inference.label_rows import SURE, LabelRow, label_rows
 from pzsl.inference.labels import train_default
 from pzsl.inference.picture_files import OpenImage, find_pictures, thumbnail
-from pzsl.inference.restore import Trained, read_record, restore
+from pzsl.inference.record import read_record
+from pzsl.inference.restore import Trained, restore
 from pzsl.progress import progress, say
 
 PAGE = "index.html"

@@ -14,7 +14,8 @@ from pzsl import plugins
 from pzsl.errors import UserError
 from pzsl.evaluation import Calibration
 from pzsl.files import digest, sha256_of
-from pzsl.inference.restore import Scorer, read_calibration, restore_method
+from pzsl.inference.record import read_calibration
+from pzsl.inference.restore import Scorer, restore_method
 from pzsl.training import RunConfig
 
 FORMAT = 1

@@ -26,7 +26,8 @@ from pzsl.inference.packing.read_folder import (
     open_packed,
     sums_of,
 )
-from pzsl.inference.restore import Record, Trained, read_record, restore, restore_scorer
+from pzsl.inference.record import Record, read_record
+from pzsl.inference.restore import Trained, restore, restore_scorer
 from pzsl.training.checkpoint import model_bytes
 
 CHECKED, CLOSE = 512, 1e-6

@@ -1,0 +1,122 @@
+"""What the folder of a finished run says: read, and checked to be of one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pzsl import plugins
+from pzsl.candidates import FROM_DATA
+from pzsl.errors import UserError
+from pzsl.evaluation import Calibration
+from pzsl.files import parse_json
+from pzsl.progress import say
+from pzsl.record_parts import check_parts
+from pzsl.requests import is_number, is_whole
+from pzsl.training import RunConfig
+from pzsl.training.config import RESULTS
+from pzsl.training.run import is_finished
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run's folder says of it.
+
+    Attributes:
+        folder: of the run.
+        config: what was done.
+        gamma: of calibrated stacking.
+        calibration: of its probabilities.
+        cache: the file that it was trained on.
+    """
+
+    folder: Path
+    config: RunConfig
+    gamma: float
+    calibration: Calibration
+    cache: Path
+
+
+def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
+    """Read the record of a finished run.
+
+    Args:
+        folder: of the run: the one that holds its `metrics.json`.
+        cache: the cache, where it isn't any more at the place that the record names.
+
+    Raises:
+        UserError: no finished run is there, or its record is damaged.
+    """
+    folder = Path(folder)
+    if not is_finished(folder):
+        inside = sorted(found.parent for found in folder.glob("*/metrics.json"))
+        hint = f", such as {inside[0]}" if inside else " (pzsl train --json names it as 'path')"
+        raise UserError(f"{folder} is no finished run: give the folder of one{hint}.")
+    config, metrics, environment = (
+        _json(folder / name) for name in ("config.json", "metrics.json", "env.json")
+    )
+    known = {field.name for field in fields(RunConfig)}
+    try:
+        given = {name: value for name, value in config.items() if name in known}
+        run = RunConfig(**{"results": 1, **given})  # records of before had no such number
+        _check_values(run, metrics["gamma"])
+        calibration = read_calibration(folder / "calibration.json")
+        place = Path(cache or environment["cache"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder}: its record is damaged ({error}): train again.") from None
+    check_parts(folder, metrics)
+    if run.results != RESULTS:
+        say(
+            f"{folder}: trained by another version of pzsl, whose numbers were others "
+            f"(results {run.results}, here {RESULTS}): what it answers now may differ from its "
+            "record; train again to be sure."
+        )
+    plugins.enrol(run.plugins, trusted_only=True)
+    return Record(folder, run, float(metrics["gamma"]), calibration, place)
+
+
+def _check_values(run: RunConfig, gamma: Any) -> None:
+    """Refuse what no run can have been.
+
+    Raises:
+        ValueError: a value of another type, or out of its range.
+    """
+    texts = run.dataset, run.cache_hash, run.model, run.method, run.preset, run.noise, run.labels
+    if not all(isinstance(text, str) for text in texts) or not isinstance(run.options, dict):
+        raise ValueError("its names should be texts, and its options a table")
+    if not is_whole(run.seed) or run.seed < 0 or not is_whole(run.few_shot) or run.few_shot < 0:
+        raise ValueError("'seed' and 'few_shot' should be whole numbers from 0 on")
+    if not is_number(run.eta) or not (run.noise in FROM_DATA or is_number(run.rate)):
+        raise ValueError("'rate' and 'eta' should be numbers")
+    if not is_number(gamma):
+        raise ValueError("'gamma' should be a number")
+
+
+def read_calibration(path: Path) -> Calibration:
+    """What a record says of its probabilities; records of before don't.
+
+    Raises:
+        KeyError, TypeError, ValueError: it isn't as it should be.
+    """
+    if not path.is_file():
+        return Calibration()
+    said = _json(path)
+    thresholds, coverage = (tuple(map(float, said[key])) for key in ("thresholds", "coverage"))
+    found = Calibration(float(said["temperature"]), thresholds, coverage, int(said["images"]))
+    numbers = (found.temperature, *thresholds, *coverage)
+    if not np.isfinite(numbers).all() or found.temperature <= 0:
+        raise ValueError("calibration.json holds what is no number")
+    return found
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} can't be read ({error}): train again.") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} should hold a JSON object: train again.")
+    return value
