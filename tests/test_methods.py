@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from problems import make_problem, unit
+from problems import make_problem, prepared, unit
 from typer.testing import CliRunner
 
 from pzsl.errors import UsageError
@@ -49,7 +49,8 @@ def make(name: str, problem: Problem, preset: str = "default", seed: int = 0, **
     budget = {"epochs": 4, "min_steps": 1, "batch_size": 64, **changes}
     known = {field.name for field in fields(options)}
     chosen = {key: value for key, value in budget.items() if key in known}
-    return kind(problem, make_options(name, preset, chosen), torch.Generator().manual_seed(seed))
+    drawn = torch.Generator().manual_seed(seed)
+    return prepared(kind(problem, make_options(name, preset, chosen), drawn))
 
 
 def heaviest(method: Method) -> np.ndarray:
