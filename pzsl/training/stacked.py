@@ -7,15 +7,15 @@ as long as a large one.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pzsl.methods.core import AdaptedMethod, CandidateEntries, Method
+from pzsl.methods.core import AdaptedMethod, CandidateEntries, JointPass, Method
 from pzsl.models.factored import matrices
 
 
@@ -41,15 +41,17 @@ class Stack(nn.Module):
 
     def _front(self) -> AdaptedMethod:
         """A method that holds the images of all runs, and one more without any entry."""
-        front = copy.copy(self.methods[0])
-        object.__setattr__(front, "_buffers", dict(front._buffers))
+        first = self.methods[0]
+        problem = replace(first.problem, candidates=self._support(None))
+        front = type(first)(problem, first.options, torch.Generator())
+        front.joint = JointPass(self._seen_logits, self._total)
+        for name in front.run_state:
+            getattr(front, name).copy_(getattr(first, name))
         for name in front.entry_state:
             setattr(front, name, torch.cat([getattr(each, name) for each in self.methods]))
         for name in front.image_state:
             setattr(front, name, self._of_images(name))
         front.support = self._support(getattr(front, "log_mask", None))
-        object.__setattr__(front, "seen_logits", self._seen_logits)
-        object.__setattr__(front, "total", self._total)
         return front
 
     def _of_images(self, name: str) -> Tensor | None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from pzsl.methods.core.adapted import AdaptedMethod, AdaptedOptions, entries_softmax, masked_softmax
+from pzsl.methods.core.adapted import (
+    AdaptedMethod,
+    AdaptedOptions,
+    JointPass,
+    entries_softmax,
+    masked_softmax,
+)
 from pzsl.methods.core.candidate_entries import OUTSIDE, BatchEntries, CandidateEntries
 from pzsl.methods.core.features import TrainingFeatures
 from pzsl.methods.core.method import KEPT, Blocks, Method, Options, Problem
@@ -17,6 +23,7 @@ __all__ = [
     "BatchEntries",
     "Blocks",
     "CandidateEntries",
+    "JointPass",
     "Method",
     "Options",
     "Problem",

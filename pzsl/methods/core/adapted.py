@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +35,17 @@ class AdaptedOptions(Options):
     alignment: float = within(0.2, 0)
 
 
+class JointPass(NamedTuple):
+    """What takes the place of a method's own forward pass where runs are trained together.
+
+    Attributes:
+        seen_logits, total: as those of `AdaptedMethod`, for the batches of all runs.
+    """
+
+    seen_logits: Callable[[Tensor], tuple[Tensor, Tensor]]
+    total: Callable[[Tensor, Tensor], Tensor]
+
+
 class AdaptedMethod(Method):
     """A cosine classifier over label embeddings, with one adapter for images, one for labels.
 
@@ -40,6 +53,7 @@ class AdaptedMethod(Method):
     """
 
     options: AdaptedOptions
+    joint: JointPass | None = None
 
     def __init__(
         self, problem: Problem, options: AdaptedOptions, generator: torch.Generator
@@ -70,6 +84,8 @@ class AdaptedMethod(Method):
         Returns:
             (B, K) logits over the seen classes, and the alignment loss.
         """
+        if self.joint is not None:
+            return self.joint.seen_logits(rows)
         problem = self.problem
         logits, away = adapted_logits(
             problem.images[rows],
@@ -83,6 +99,8 @@ class AdaptedMethod(Method):
 
     def total(self, losses: Tensor, away: Tensor) -> Tensor:
         """What is minimised: the mean of the losses of images (B,), and the alignment loss."""
+        if self.joint is not None:
+            return self.joint.total(losses, away)
         return losses.mean() + away
 
     def alignment_loss(self, images: Tensor, frozen: Tensor, labels: Tensor) -> Tensor:
