@@ -561,7 +561,7 @@ def test_strong_views_are_learnt_from_only_while_they_show_the_class():
     ("changes", "told"),
     [
         ({"learn_from": "week"}, "Did you mean 'weak'"),
-        ({"head": "lineal"}, "unknown head 'lineal'. Did you mean 'linear'"),
+        ({"head": "lineal"}, "Option 'head' has no 'lineal'. Did you mean 'linear'"),
         ({"optimizer": "adam"}, "Did you mean 'adamw'"),
         ({"head": "linear"}, "can't score the 4 unseen classes"),
     ],
@@ -675,7 +675,7 @@ def test_few_shot_labels_reach_the_method_the_record_and_the_report(tmp_path):
     told = report(tmp_path / "runs", tmp_path / "out", ("csv", "md", "html"))["rows"]
     assert sorted({row["few_shot"] for row in told}) == [0, 3]
     assert "file, 3-shot" in (tmp_path / "out" / "table.md").read_text()
-    with pytest.raises(UsageError, match=r"whole numbers from 0 on, not 1\.5"):
+    with pytest.raises(UsageError, match=r"whole number from 0 to 1,000,000,000, not 1\.5"):
         train(cache, few_shot=[1.5], runs=tmp_path / "runs")
 
 

@@ -537,8 +537,8 @@ def test_every_trained_rival_has_the_same_budget_and_the_same_alignment():
 @pytest.mark.parametrize(
     ("name", "changes", "told"),
     [
-        ("lws", {"psi": "sigmoi"}, "unknown psi 'sigmoi'. Did you mean 'sigmoid'?"),
-        ("lws", {"centre": "here"}, "unknown centre 'here'"),
+        ("lws", {"psi": "sigmoi"}, "Option 'psi' has no 'sigmoi'. Did you mean 'sigmoid'?"),
+        ("lws", {"centre": "here"}, "Option 'centre' has no 'here'"),
         ("conse", {"classifier": "conse"}, "needs another method"),
         ("conse", {"classifier": "prodn"}, "Did you mean 'proden'?"),
     ],

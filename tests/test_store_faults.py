@@ -536,7 +536,7 @@ def test_a_damaged_heap_of_an_older_cache_never_hangs(path):
     command = [sys.executable, "-c", LOADS, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 100
+    assert int(done.stdout) > 25  # the heap holds some 400 bytes: most places are unused
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")

@@ -39,7 +39,7 @@ def load_apart(path: Path, fields: Sequence[str]) -> dict[str, Any]:
     check_regular(path)
     path.open("rb").close()
     try:
-        return _process().submit(_load, str(path), list(fields)).result()
+        return _process().submit(_load, str(path.resolve()), list(fields)).result()
     except BrokenProcessPool:
         _process.cache_clear()
         raise ValueError("reading it ends the process that does so") from None

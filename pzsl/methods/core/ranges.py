@@ -70,7 +70,7 @@ def check_ranges(options: Any) -> None:
             raise UsageError(f"Option '{name}' should be {allowed}, not {value}.")
         if known is not None and value not in known:
             hint = nearest(str(value), list(known))
-            raise UsageError(f"Option '{name}' is unknown as '{value}'.{hint}")
+            raise UsageError(f"Option '{name}' has no '{value}'.{hint}")
 
 
 def _is_number(value: Any) -> bool:
