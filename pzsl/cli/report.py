@@ -10,7 +10,6 @@ import typer
 
 from pzsl.cli.common import emit, words
 from pzsl.progress import say
-from pzsl.sweeps import follow_to_the_end
 
 
 def report(
@@ -53,6 +52,8 @@ def report(
     from pzsl.reports import report as make_report
 
     if watch:
+        from pzsl.sweeps import follow_to_the_end
+
         follow_to_the_end(runs, sys.stderr)
 
     result = make_report(
