@@ -49,6 +49,17 @@ def test_a_restored_run_scores_as_it_did_and_reads_no_training_image(tmp_path, m
     assert {name: metrics[name] for name in again} == again
 
 
+def test_a_cache_with_other_seen_classes_is_refused_though_its_label_embeddings_are_the_same(
+    tmp_path,
+):
+    cache, folder, _ = one_run(tmp_path, "clip")
+    last = int(np.flatnonzero(load_cache(cache).seen)[-1])
+    with h5py.File(cache, "r+") as file:
+        file["class/seen"][last] = False
+    with pytest.raises(UserError, match="isn't the cache"):
+        restore_scorer(read_record(folder))
+
+
 # --- refine --------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ from pzsl.inference.record import Record
 from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.store import Cache, load_cache
 from pzsl.training import RunConfig
-from pzsl.training.checkpoint import LABELS
+from pzsl.training.checkpoint import SEEN, UNSEEN
 from pzsl.training.run import lay_out, make_method, one_thread
 from pzsl.training.task import Task, make_task
 
@@ -73,7 +73,7 @@ def restore(record: Record) -> Trained:
     task = make_task(cache, record.config, resolve_device("cpu"))
     with one_thread(resolve_device("cpu")), torch.no_grad():
         method = make_method(record.config, task.problem, record.config.seed)
-        load_state(method, record.folder / MODEL)
+        load_state(method, read_state(record.folder / MODEL), record.folder / MODEL)
     named = tuple(class_names(cache))
     return Trained(method.eval(), record.gamma, record.calibration, named, cache, task)
 
@@ -89,51 +89,52 @@ def restore_scorer(record: Record, names: Sequence[str] = (), text: Tensor | Non
         UserError: as `restore`.
     """
     cache, file = _open_cache(record, check=False), record.folder / MODEL
-    if not _has_labels(cache, read_state(file)[LABELS], record.config.labels):
+    if not _has_labels(cache, read_state(file), record.config.labels):
         _check_cache(cache, record)
-    method = restore_method(record.config, int(cache.seen.sum()), cache.logit_scale, file, text)
+    method = restore_method(record.config, cache.logit_scale, file, text)
     named = (*class_names(cache), *names)
     return Scorer(method, record.gamma, record.calibration, named)
 
 
 def restore_method(
-    config: RunConfig, seen: int, scale: float, file: Path, text: Tensor | None = None
+    config: RunConfig, scale: float, file: Path, text: Tensor | None = None
 ) -> Method:
     """A method as it was when training ended, out of its saved state alone.
 
     Args:
-        config: of its run. seen: K, how many classes had training images. scale: CLIP's.
+        config: of its run. scale: CLIP's.
         file: its saved state. text: (n, D) label embeddings of classes to add.
 
     Raises:
         UserError: the file is damaged.
     """
-    known, new = read_state(file)[LABELS], 0 if text is None else len(text)
-    labels = known if text is None else torch.cat([known, text])
+    saved, new = read_state(file), 0 if text is None else len(text)
+    unseen = saved[UNSEEN] if text is None else torch.cat([saved[UNSEEN], text])
     problem = Problem(
-        images=labels[:0],
+        images=saved[SEEN][:0],
         candidates=CandidateEntries.of(torch.tensor([0]), torch.tensor([], dtype=torch.long)),
-        seen=labels[:seen],
-        unseen=labels[seen:],
+        seen=saved[SEEN],
+        unseen=unseen,
         scale=scale,
     )
     with one_thread(resolve_device("cpu")), torch.no_grad():
         method = lay_out(config, problem, config.seed)
-        load_state(method, file, new)
+        load_state(method, saved, file, new)
         if new:
             method.add_classes(new)
     return method.eval()
 
 
-def _has_labels(cache: Cache, labels: Tensor, kind: str) -> bool:
-    """Whether a cache has the very label embeddings (K + U, D), and so classes and encoder.
+def _has_labels(cache: Cache, saved: dict[str, Tensor], kind: str) -> bool:
+    """Whether a cache has the very label embeddings, seen and unseen: so classes and encoder.
 
     No answer depends on more of it: its training images may be others, or gone.
     """
     if kind != "text" or not cache.templates:
         return False
     text = torch.from_numpy(cache.label_embeddings())
-    return torch.equal(torch.cat([text[cache.seen], text[~cache.seen]]), labels)
+    seen = torch.from_numpy(cache.seen)
+    return torch.equal(text[seen], saved[SEEN]) and torch.equal(text[~seen], saved[UNSEEN])
 
 
 def _open_cache(record: Record, check: bool = True) -> Cache:
@@ -169,17 +170,16 @@ def read_state(file: Path) -> dict[str, Tensor]:
         saved = load_file(file)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{file} can't be read ({error}): train again.") from None
-    if LABELS not in saved:
+    if not {SEEN, UNSEEN} <= set(saved):
         raise UserError(f"{file} was written by another version of pzsl: train again.")
     return saved
 
 
-def load_state(method: Method, file: Path, new: int = 0) -> None:
+def load_state(method: Method, saved: dict[str, Tensor], file: Path, new: int = 0) -> None:
     """Put the saved state into a method; what has a row for each class may have `new` rows more.
 
     State of training images has no place in a method that was laid out for none.
     """
-    saved = read_state(file)
     for name, own in method.state_dict().items():
         held = saved.get(name)
         if held is None or (held.shape != own.shape and not new and own.numel()):

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -21,14 +20,14 @@ History = list[dict[str, Any]]
 MODEL, OPTIMIZER = "model.", "optimizer."
 
 
-LABELS = "label_embeddings"
-"""Where a model's file has the frozen label embeddings of all classes, seen first."""
+SEEN, UNSEEN = "label_embeddings.seen", "label_embeddings.unseen"
+"""Where a model's file has the frozen label embeddings of seen and of unseen classes."""
 
 
 def model_bytes(method: Method, about: dict[str, str]) -> bytes:
     """A trained method as a safetensors file: label embeddings, parameters, all other state."""
-    labels = torch.cat([method.problem.seen, method.problem.unseen])
-    return save(_contiguous({**method.state_dict(), LABELS: labels}), metadata=about)
+    labels = {SEEN: method.problem.seen, UNSEEN: method.problem.unseen}
+    return save(_contiguous({**method.state_dict(), **labels}), metadata=about)
 
 
 def save_checkpoint(

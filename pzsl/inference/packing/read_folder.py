@@ -48,8 +48,8 @@ class Packed:
 
     def scorer(self, names: tuple[str, ...] = (), text: Tensor | None = None) -> Scorer:
         """The trained method, with names and their label embeddings (n, D) added."""
-        seen, scale = int(self.about["seen"]), float(self.about["scale"])
-        method = restore_method(self.config, seen, scale, self.folder / WEIGHTS, text)
+        scale, file = float(self.about["scale"]), self.folder / WEIGHTS
+        method = restore_method(self.config, scale, file, text)
         named = (*self.about["classes"], *names)
         return Scorer(method, float(self.about["gamma"]), self.calibration, named)
 
