@@ -1,17 +1,11 @@
 """Methods: one file per published method, all with the interface of `base.Method`.
 
-The registry is plain text, so that listing the methods imports no torch.
+The catalogue is plain text, so that listing the methods imports no torch.
 """
 
 from __future__ import annotations
 
-from pzsl.methods.registry import (
-    METHODS,
-    Entry,
-    find_method,
-    known_methods,
-    load_method,
-    make_options,
-)
+from pzsl.methods.catalogue import METHODS, Entry
+from pzsl.methods.registry import find_method, known_methods, load_method, make_options
 
 __all__ = ["METHODS", "Entry", "find_method", "known_methods", "load_method", "make_options"]

@@ -1,0 +1,142 @@
+"""The methods: where each lives, its paper, what it needs, its presets. Nothing is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from pzsl.methods.presets import (
+    CLIP_PZSL_PAPER,
+    CO_REG_PAPER,
+    NONE,
+    PICO_PAPER,
+    TRANSDUCTIVE,
+    Settings,
+)
+
+
+class Entry(NamedTuple):
+    """One method: `loader` is `module:Class:Options`; presets override the options' defaults."""
+
+    loader: str
+    paper: str
+    year: int | None
+    needs: str
+    about: str
+    presets: Mapping[str, Settings] = MappingProxyType({"default": NONE})
+
+
+METHODS: dict[str, Entry] = {
+    "clip": Entry(
+        "pzsl.methods.baselines:Clip:ClipOptions",
+        "Radford et al., Learning transferable visual models from natural language supervision",
+        2021,
+        "nothing",
+        "frozen CLIP, zero-shot: what every other method has to beat",
+        MappingProxyType({"default": NONE, "calibrated": MappingProxyType({"calibrate": True})}),
+    ),
+    "clip-pzsl": Entry(
+        "pzsl.methods.clip_pzsl:ClipPzsl:ClipPzslOptions",
+        "Fan et al., CLIP-driven zero-shot learning with ambiguous labels, ICASSP",
+        2026,
+        "candidates",
+        "label embeddings mined from ambiguous images, label weights that follow the model",
+        MappingProxyType({"default": NONE, "paper": CLIP_PZSL_PAPER, "transductive": TRANSDUCTIVE}),
+    ),
+    "conse": Entry(
+        "pzsl.methods.baselines:Conse:ConseOptions",
+        "Norouzi et al., Zero-shot learning by convex combination of semantic embeddings, ICLR",
+        2014,
+        "candidates",
+        "mean label embedding of the likeliest seen classes, by any other method's classifier",
+        MappingProxyType({"default": NONE, "centred": MappingProxyType({"centre": True})}),
+    ),
+    "cc": Entry(
+        "pzsl.methods.partial_label:Cc:AdaptedOptions",
+        "Feng et al., Provably consistent partial-label learning, NeurIPS",
+        2020,
+        "candidates",
+        "likelihood of the candidate set as a whole, without label weights",
+    ),
+    "rc": Entry(
+        "pzsl.methods.partial_label:Rc:AdaptedOptions",
+        "Feng et al., Provably consistent partial-label learning, NeurIPS",
+        2020,
+        "candidates",
+        "weighted cross-entropy, label weights from a forward after each step",
+    ),
+    "proden": Entry(
+        "pzsl.methods.partial_label:Proden:AdaptedOptions",
+        "Lv et al., Progressive identification of true labels for partial-label learning, ICML",
+        2020,
+        "candidates",
+        "weighted cross-entropy, label weights follow the model's own softmax",
+    ),
+    "lws": Entry(
+        "pzsl.methods.partial_label:Lws:LwsOptions",
+        "Wen et al., Leveraged weighted loss for partial label learning, ICML",
+        2021,
+        "candidates",
+        "binary losses on candidates and, with leverage beta, on all other labels",
+    ),
+    "cavl": Entry(
+        "pzsl.methods.partial_label:Cavl:CavlOptions",
+        "Zhang et al., Exploiting class activation value for partial-label learning, ICLR",
+        2022,
+        "candidates",
+        "hard labels: the candidate with the largest class activation value",
+    ),
+    "pico": Entry(
+        "pzsl.methods.partial_label:Pico:PicoOptions",
+        "Wang et al., PiCO: contrastive label disambiguation for partial label learning, ICLR",
+        2022,
+        "candidates, views where cached",
+        "label weights move to the nearest prototype; supervised contrast with a queue",
+        MappingProxyType({"default": NONE, "paper": PICO_PAPER}),
+    ),
+    "able": Entry(
+        "pzsl.methods.partial_label:Able:AbleOptions",
+        "Xia et al., Ambiguity-induced contrastive learning for instance-dependent partial label "
+        "learning, IJCAI",
+        2022,
+        "candidates, views where cached",
+        "PRODEN with contrast whose positives share the candidates' ambiguity",
+    ),
+    "pop": Entry(
+        "pzsl.methods.partial_label:Pop:PopOptions",
+        "Xu et al., Progressive purification for instance-dependent partial label learning, ICML",
+        2023,
+        "candidates",
+        "PRODEN on candidate sets that lose their unlikely labels",
+    ),
+    "co-reg": Entry(
+        "pzsl.methods.co_reg:CoReg:CoRegOptions",
+        "Wang et al., Pre-trained vision-language models as partial annotators, AAAI",
+        2025,
+        "candidates, views where cached",
+        "two networks that tell each other which candidate sets to believe",
+        MappingProxyType({"default": NONE, "paper": CO_REG_PAPER}),
+    ),
+    "prototype": Entry(
+        "pzsl.methods.baselines:Prototype:Options",
+        "ours, for comparison",
+        None,
+        "candidates",
+        "nearest mean of the images that frozen CLIP assigns to a class; nothing is trained",
+    ),
+    "probe": Entry(
+        "pzsl.methods.baselines:Probe:Options",
+        "ours, for comparison",
+        None,
+        "candidates",
+        "linear classifier on the candidate that frozen CLIP finds likeliest",
+    ),
+    "oracle": Entry(
+        "pzsl.methods.clip_pzsl:Oracle:OracleOptions",
+        "ours, for comparison",
+        None,
+        "true labels",
+        "the network of clip-pzsl trained on the true labels",
+    ),
+}
