@@ -21,6 +21,7 @@ FILES = sorted((ROOT / "pzsl").rglob("*.py"))
 GROUND = {
     "errors",
     "files",
+    "locks",
     "device",
     "network",
     "plugins",

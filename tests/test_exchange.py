@@ -240,7 +240,7 @@ def test_zero_and_infinite_vectors_are_refused_even_then(tmp_path, given):
         vectors = caches.unit(3, 5, 6)
         vectors[3] = fault
         np.save(tmp_path / "birds.npy", vectors)
-        with pytest.raises(UserError, match=f"row 3 {words}.*leave such rows out"):
+        with pytest.raises(UserError, match=f"row 3 {words}.*leave them out"):
             import_any(tmp_path / "birds.npy", tmp_path / "b.h5", labelling=given, normalise=True)
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from math import exp
+from pathlib import Path, PurePath
+from posixpath import normpath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pzsl.datasets.names import first_alike
+from pzsl.datasets.own import check_once
 from pzsl.errors import UserError
 from pzsl.exchange.vectors import LOGIT_SCALE, UNREADABLE, check_vectors, write_vectors
 from pzsl.files import digest, parse_json, sha256_of
@@ -48,11 +52,11 @@ OPTIONAL = {
 }
 """Those that it may have; with `templates`, `text_features` are (C, T, D)."""
 KINDS = {
-    "image_features": ("f", "numbers"),
-    "text_features": ("f", "numbers"),
-    "attributes": ("f", "numbers"),
-    "views": ("f", "numbers"),
-    "logit_scale": ("f", "a number"),
+    "image_features": ("f", "floating-point numbers"),
+    "text_features": ("f", "floating-point numbers"),
+    "attributes": ("fiu", "numbers"),
+    "views": ("f", "floating-point numbers"),
+    "logit_scale": ("fiu", "a number"),
     "labels": ("iu", "whole numbers"),
     "candidate_offsets": ("iu", "whole numbers"),
     "candidate_labels": ("iu", "whole numbers"),
@@ -60,6 +64,8 @@ KINDS = {
 }
 """Numpy's letters for the allowed types, and their name; what isn't here is text."""
 TEMPLATE = "(imported)"
+LOGARITHM = 10.0
+"""Scales below this are taken for logarithms: CLIP's begin at 1 / 0.07 and end at 100."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -87,6 +93,7 @@ def import_npz(source: Path, out: Path, overwrite: bool = False, normalise: bool
     header = _header(source, arrays)
     for problem in content_problems(header):
         raise UserError(f"{source}: {problem}: correct the arrays and import again.")
+    _look_twice(source, header)
     for name in ("image_features", "text_features", "views"):
         if name in arrays:
             check_vectors(f"{source}: '{name}'", arrays[name], normalise)
@@ -94,6 +101,20 @@ def import_npz(source: Path, out: Path, overwrite: bool = False, normalise: bool
     text = text if text.ndim == 3 else text[:, None]
     images, views = arrays["image_features"], arrays.get("views")
     return write_vectors(out, header, images, text, views, overwrite)
+
+
+def _look_twice(source: Path, header: CacheHeader) -> None:
+    """Say what an import may have meant otherwise, and refuse images on both sides of the split."""
+    images = list(zip(header.paths, header.splits.tolist(), strict=True))
+    check_once(str(source), images, {path: PurePath(normpath(path)) for path in header.paths})
+    if alike := first_alike(header.classes):
+        say(f"{source}: the class names '{alike[0]}' and '{alike[1]}' read alike: two classes?")
+    if header.logit_scale < LOGARITHM:
+        say(
+            f"{source}: logit_scale {header.logit_scale:.4g} looks like the logarithm that CLIP's "
+            f"weights hold: cosines are multiplied with exp of it, {exp(header.logit_scale):.4g}; "
+            "if that is meant, write it and import again."
+        )
 
 
 def npz_arrays(cache: Cache) -> Arrays:

@@ -93,11 +93,15 @@ def check_vectors(where: str, vectors: NDArray[Any], normalise: bool = False) ->
         usable = [_has_length(vectors[rows]) for rows in blocks]
         wrong = wrong[~np.concatenate([np.empty(0, np.bool_), *usable])]
     if len(wrong):
+        first = wrong[0]
+        can_be_unit = _has_length(np.asarray(vectors[first : first + 1])).all()
         remedy = (
-            "leave such rows out" if normalise else "divide each row by its length, or --normalise"
+            "divide each row by its length, or --normalise"
+            if can_be_unit
+            else "no division mends that: compute such rows again, or leave them out"
         )
         raise UserError(
-            f"{where}, row {wrong[0]} {fault_of(vectors[wrong[0]])} "
+            f"{where}, row {first} {fault_of(vectors[first])} "
             f"({len(wrong):,} of {len(vectors):,} rows): {remedy}."
         )
 

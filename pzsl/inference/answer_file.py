@@ -14,6 +14,7 @@ from pzsl.errors import UserError
 from pzsl.files import replacing
 from pzsl.inference.answers import Answer
 from pzsl.inference.label_table import SEPARATOR
+from pzsl.locks import unlock
 from pzsl.progress import say
 from pzsl.store.hdf5 import locked
 
@@ -53,7 +54,7 @@ class AnswerFile:
         try:
             self._file = self._open(json.dumps({"asked": asked}), resumable)
         except BaseException:
-            self._lock.release()
+            unlock(self._lock)
             raise
 
     def _open(self, head: str, resumable: bool) -> IO[str]:
@@ -127,7 +128,7 @@ class AnswerFile:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
-        self._lock.release()
+        unlock(self._lock)
 
 
 def _not_written(file: Path, error: OSError) -> UserError:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pzsl.errors import UserError
+from pzsl.locks import unlock
 from pzsl.store.hdf5 import (
     AGAIN,
     CHECKSUMS,
@@ -27,7 +28,6 @@ from pzsl.store.hdf5 import (
     read_stored,
     sums_needed,
     sync_folder,
-    unlock,
     write_checksums,
 )
 
@@ -58,7 +58,7 @@ def write_candidates(
     """
     with explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    lock = locked(target)
+    held = locked(target)
     sets = dict(zip(OF_CANDIDATES, (offsets.astype("<i8"), labels.astype("<i4")), strict=True))
     scratch = target.with_name(target.name + ".annotating")
     try:
@@ -78,7 +78,7 @@ def write_candidates(
             sync_folder(target.parent)
     finally:
         scratch.unlink(missing_ok=True)
-        unlock(lock)
+        unlock(held)
     return target
 
 

@@ -104,6 +104,9 @@ def _class_problems(cache: CacheHeader | Cache) -> Iterator[str]:
     if count < 2:
         yield f"{count} class; at least 2 are needed"
         return
+    blank = next((row for row, name in enumerate(cache.classes) if not name.strip()), None)
+    if blank is not None:
+        yield f"class {blank} has no name"
     if (name := _twice(cache.classes)) is not None:
         rows = [row for row, other in enumerate(cache.classes) if other == name]
         yield f"class name '{name}' occurs more than once (classes {rows[0]} and {rows[1]})"

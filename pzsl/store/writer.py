@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pzsl.errors import UserError
+from pzsl.locks import unlock
 from pzsl.store.hdf5 import (
     DTYPES,
     CacheHeader,
@@ -21,7 +22,6 @@ from pzsl.store.hdf5 import (
     put_rows,
     read_stored,
     sync_folder,
-    unlock,
     write_checksums,
 )
 from pzsl.store.reader import partial_path

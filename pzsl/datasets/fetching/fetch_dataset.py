@@ -17,6 +17,7 @@ from pzsl.datasets.fetching.places import usual_places
 from pzsl.datasets.fetching.publishers import PUBLICATIONS, Download, Publication
 from pzsl.errors import UsageError, UserError, nearest
 from pzsl.files import parse_json, write_json
+from pzsl.locks import lock, unlock
 from pzsl.progress import say
 
 RECORD = "pzsl-downloads.json"
@@ -42,18 +43,16 @@ def fetch(
         UsageError: the data set isn't a published one.
         UserError: a download or an archive failed; the message ends with what to do by hand.
     """
-    from filelock import FileLock, Timeout
-
     if name not in PUBLICATIONS:
         raise UsageError(f"'{name}' is no published data set.{nearest(name, list(PUBLICATIONS))}")
     publication, root = PUBLICATIONS[name], Path(root or usual_places(name)[0])
     root.mkdir(parents=True, exist_ok=True)
     say(f"{name}: {publication.home}; licence: {publication.licence}. {publication.note}".rstrip())
+    held = lock(root / f".{RECORD}.lock", f"Another fetch into {root} is under way")
     try:
-        with FileLock(root / f".{RECORD}.lock", timeout=0):
-            files = [_get(name, publication, item, root, receive) for item in publication.downloads]
-    except Timeout:
-        raise UserError(f"Another fetch into {root} is under way: wait for it.") from None
+        files = [_get(name, publication, item, root, receive) for item in publication.downloads]
+    finally:
+        unlock(held)
     return {
         "dataset": name,
         "root": str(root),

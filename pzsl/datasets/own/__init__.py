@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pzsl.datasets.own.folder import SUFFIXES, load_folder
 from pzsl.datasets.own.rows import CANDIDATES, read_paths
+from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.own.table import load_rows, load_table
 from pzsl.datasets.own.table_files import read_parquet
 from pzsl.datasets.own.tarshards import load_tar
@@ -11,6 +12,7 @@ from pzsl.datasets.own.tarshards import load_tar
 __all__ = [
     "CANDIDATES",
     "SUFFIXES",
+    "check_once",
     "load_folder",
     "load_rows",
     "load_table",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import PurePath
 
 from pzsl.errors import UserError
 from pzsl.progress import say
 
 
-def check_once(where: str, images: Iterable[tuple[str, str]], real: Mapping[str, Path]) -> None:
+def check_once(where: str, images: Iterable[tuple[str, str]], real: Mapping[str, PurePath]) -> None:
     """Refuse an image that lies under two paths in two splits; say where one split has it twice.
 
     Args:
@@ -20,7 +20,7 @@ def check_once(where: str, images: Iterable[tuple[str, str]], real: Mapping[str,
     Raises:
         UserError: one file is in two splits.
     """
-    first: dict[Path, tuple[str, str]] = {}
+    first: dict[PurePath, tuple[str, str]] = {}
     again = []
     for path, split in images:
         if path not in real:

@@ -23,6 +23,7 @@ MARKS = (
 )
 WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 """First bytes of Excel's files, new and old."""
+BLANKS = "\t\r\n\f\v"
 ABOVE = 10
 """Lines that may stand above the header."""
 LARGEST_FIELD = 2**31 - 1
@@ -61,15 +62,23 @@ def decode(content: bytes, where: str) -> tuple[str, str]:
         raise UserError(f"{where} is an Excel workbook: save it as 'CSV UTF-8' and give that file.")
     marked = next((name for mark, name in MARKS if content.startswith(mark)), None)
     head = content[:4096]
-    if marked is None and b"\0" in head:
-        marked = "utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be"
+    zeros = {"utf-16-le": head[1::2].count(0), "utf-16-be": head[::2].count(0)}
+    if marked is None and 8 * max(zeros.values()) > len(head):  # a stray one makes no UTF-16
+        marked = max(zeros, key=lambda name: zeros[name])
     for encoding in [marked] if marked else ["utf-8", "cp1252"]:
         try:
             text = content.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if not any(letter < " " and letter not in "\t\r\n\f\v" for letter in set(text)):
+        strange = {letter for letter in set(text) if letter < " " and letter not in BLANKS}
+        if not strange:
             return text, encoding
+        if encoding == "utf-8":  # text else, so it is told what it holds
+            at = min(map(text.index, strange))
+            line = text.count("\n", 0, at) + 1
+            raise UserError(
+                f"{where}, line {line} holds the control character {text[at]!r}: remove it."
+            )
     raise UserError(f"{where} is not text in UTF-8, UTF-16 or Windows-1252: save it as UTF-8.")
 
 

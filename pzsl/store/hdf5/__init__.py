@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pzsl.store.hdf5.checksums import block_sums, checksum_problems, write_checksums
-from pzsl.store.hdf5.disk import check_room, locked, put_rows, release, sync_folder, unlock
+from pzsl.store.hdf5.disk import check_room, locked, put_rows, release, sync_folder
 from pzsl.store.hdf5.io_errors import explained
 from pzsl.store.hdf5.layout import (
     CHECKSUMS,
@@ -70,7 +70,6 @@ __all__ = [
     "sums_needed",
     "sync_folder",
     "told_of",
-    "unlock",
     "utc_now",
     "write_checksums",
 ]

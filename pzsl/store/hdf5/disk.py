@@ -10,32 +10,29 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock
 from numpy.typing import NDArray
 
 from pzsl.errors import UserError
+from pzsl.locks import lock
 from pzsl.store.hdf5.io_errors import explained
 
 MARGIN = 2**18
 """Bytes of a file beside its data sets, and of what stands beside it: more than is ever needed."""
 
 
-def locked(path: Path) -> FileLock:
+def locked(path: Path) -> BaseFileLock:
     """Take the lock of a cache, `path.lock`; any thread may release it.
 
     Raises:
         UserError: another process holds it, or the folder can't be written.
     """
-    lock = FileLock(path.with_name(path.name + ".lock"), timeout=0, thread_local=False)
     with explained(path):
-        try:
-            lock.acquire()
-        except Timeout:
-            raise UserError(
-                f"{path}: another process is writing it (it holds {path.name}.lock): wait for it, "
-                "or choose another file with --out."
-            ) from None
-    return lock
+        return lock(
+            path.with_name(path.name + ".lock"),
+            f"{path}: another process is writing it",
+            "wait for it, or choose another file with --out",
+        )
 
 
 def put_rows(
@@ -59,13 +56,6 @@ def put_rows(
             left = data[part[0] : part[-1] + 1].data.cast("B")
             while left:
                 left = left[file.write(left) :]
-
-
-def unlock(lock: FileLock) -> None:
-    """Give a lock back and remove its file, where the system lets a file in use be removed."""
-    with suppress(OSError):
-        Path(lock.lock_file).unlink()
-    lock.release()
 
 
 def check_room(path: Path, needed: int) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pzsl.errors import UserError
 from pzsl.files import replacing
+from pzsl.locks import unlock
 from pzsl.progress import progress
 from pzsl.store.hdf5 import (
     VIRTUAL,
@@ -28,7 +29,6 @@ from pzsl.store.hdf5 import (
     relative_part,
     sync_folder,
     told_of,
-    unlock,
     write_checksums,
 )
 from pzsl.store.reader import partial_path
