@@ -101,13 +101,22 @@ def test_one_value_is_a_list_of_one():
     assert as_list(("a", "b")) == ["a", "b"]
 
 
-@pytest.mark.parametrize("name", ["../x", "..", "a/b", "/tmp/x", "", "c:x", "a\\b"])
+@pytest.mark.parametrize(
+    "name", ["../x", "..", "a/b", "/tmp/x", "", "c:x", "a\\b", "a\nb", "\x1b[2Jx"]
+)
 def test_a_sweep_stays_in_the_folder_of_runs(pzsl, tmp_path, name):
     cache = write_cache(tmp_path / "toy.h5")
     words = ("train", "--cache", cache, "--runs", tmp_path / "runs", "--method", "clip")
     assert "--name" in last_line(pzsl(*words, f"--name={name}"))
     assert not (tmp_path / "x").exists() and not (tmp_path / "runs").exists()
     assert not is_plain_name(name) and is_plain_name("sun.2026-01")
+
+
+def test_a_share_without_the_truth_is_told_where_nothing_uses_it(pzsl, tmp_path):
+    cache = write_cache(tmp_path / "toy.h5")
+    words = ("train", "--cache", cache, "--runs", tmp_path / "runs", "--method", "clip")
+    assert "--eta means nothing here" in pzsl(*words, "--rate=0.1", "--seeds=1", "--eta=0.3")[2]
+    assert "--eta should be a number from 0 to 1" in last_line(pzsl(*words, "--eta=1.5"))
 
 
 def test_known_noises_are_all_named_to_who_misspells_one(tmp_path):

@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from problems import write_cache
@@ -73,6 +74,9 @@ def test_a_run_whose_cache_has_moved_asks_for_its_new_place(tmp_path):
     cache.rename(tmp_path / "moved.h5")
     with pytest.raises(UserError, match=r"isn't there any more: name its new place with --cache"):
         pzsl.refine(row["path"], tmp_path / "labels.csv")
+    np.save(tmp_path / "new.npy", np.eye(6, dtype=np.float32))
+    with pytest.raises(UserError, match=r"isn't there any more: name its new place with --cache"):
+        pzsl.predict(row["path"], [tmp_path / "new.npy"])
     found = pzsl.refine(row["path"], tmp_path / "labels.csv", cache=tmp_path / "moved.h5")
     assert found["images"] == 8 * 14
 

@@ -126,11 +126,15 @@ def load_into(model: nn.Module, state: State, name: str, path: Path) -> None:
     found = {key: tuple(value.shape) for key, value in state.items()}
     wrong = [key for key in sorted(wanted | found) if wanted.get(key) != found.get(key)]
     if wrong:
-        first = wrong[0]
+        first, missing = wrong[0], sorted(set(wanted) - set(found))
+        remedy = "give the --model that they belong to"
+        if len(missing) > len(wanted) / 2:
+            remedy += f"; {len(missing)} are missing, so the file may hold a part of a model only: "
+            remedy += "save its whole state_dict"
         raise UserError(
             f"Weights '{path}' do not fit the model {name}: '{first}' is "
             f"{found.get(first, 'missing')} in the file and {wanted.get(first, 'unknown')} in the "
-            f"model ({len(wrong)} of {len(wanted)} differ): give the --model that they belong to."
+            f"model ({len(wrong)} of {len(wanted)} differ): {remedy}."
         )
     model.load_state_dict(state)
 

@@ -14,8 +14,7 @@ from pzsl.evaluation import Calibration
 from pzsl.files import digest, sha256_of
 from pzsl.inference.packing import fetched, is_packed, open_packed
 from pzsl.inference.record import read_record
-from pzsl.inference.restore import Scorer, class_names, restore_scorer
-from pzsl.store import load_cache
+from pzsl.inference.restore import Scorer, class_names, open_cache, restore_scorer
 
 TOLD = ("model", "pretrained", "weights_hash", "precision", "preprocessing")
 """What a cache tells of its encoder."""
@@ -69,7 +68,7 @@ def open_model(run: str | Path, cache: str | Path | None = None) -> Model:
 
 def _of_run(folder: Path, place: str | Path | None) -> Model:
     record = read_record(folder, place)
-    cache = load_cache(record.cache, check=False)
+    cache = open_cache(record, check=False)
     config = json.dumps(record.config.as_dict())
     return Model(
         folder=folder,

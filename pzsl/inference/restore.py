@@ -68,7 +68,7 @@ def restore(record: Record) -> Trained:
     Raises:
         UserError: the cache is gone or is another one, or the model's file is damaged.
     """
-    cache = _open_cache(record)
+    cache = open_cache(record)
     _check_cache(cache, record)
     task = make_task(cache, record.config, resolve_device("cpu"))
     with one_thread(resolve_device("cpu")), torch.no_grad():
@@ -88,7 +88,7 @@ def restore_scorer(record: Record, names: Sequence[str] = (), text: Tensor | Non
     Raises:
         UserError: as `restore`.
     """
-    cache, file = _open_cache(record, check=False), record.folder / MODEL
+    cache, file = open_cache(record, check=False), record.folder / MODEL
     if not _has_labels(cache, read_state(file), record.config.labels):
         _check_cache(cache, record)
     method = restore_method(record.config, cache.logit_scale, file, text)
@@ -137,7 +137,12 @@ def _has_labels(cache: Cache, saved: dict[str, Tensor], kind: str) -> bool:
     return torch.equal(text[seen], saved[SEEN]) and torch.equal(text[~seen], saved[UNSEEN])
 
 
-def _open_cache(record: Record, check: bool = True) -> Cache:
+def open_cache(record: Record, check: bool = True) -> Cache:
+    """The cache that a run was trained on, as `load_cache` gives it.
+
+    Raises:
+        UserError: it isn't there any more, or isn't whole.
+    """
     if not record.cache.exists():
         raise UserError(
             f"{record.cache}: the cache that {record.folder} was trained on isn't there any more: "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pzsl.errors import UsageError
+from pzsl.progress import printable
 from pzsl.requests.described import INPUT, MACHINE, MODEL, OUTPUT, option
 from pzsl.requests.values import as_list, is_number, is_plain_name, is_whole
 
@@ -67,12 +68,13 @@ class TrainRequest:
             _check_whole("--few-shot", int(value) if value == int(value) else value, 0, MOST)
         for name, values in (("--rate", self.rate), ("--eta", self.eta)):
             for value in as_list(values):
-                _check_number(name, value)
+                _check_number(name, value, 1 if name == "--eta" else MOST)
         _check_number("--memory", self.memory)
         _check_number("--checkpoint-seconds", self.checkpoint_seconds)
         if self.name is not None and not is_plain_name(self.name):
             raise UsageError(
-                f"--name '{self.name}' should be a plain name; --runs says in which folder."
+                f"--name '{printable(self.name)}' should be a plain name; --runs says in which "
+                "folder."
             )
         if self.labels not in LABELS:
             raise UsageError(f"--labels is one of {', '.join(LABELS)}, not '{self.labels}'.")
@@ -83,6 +85,6 @@ def _check_whole(name: str, value: Any, low: int, high: int) -> None:
         raise UsageError(f"{name} should be a whole number from {low} to {high:,}, not {value}.")
 
 
-def _check_number(name: str, value: Any) -> None:
-    if not is_number(value) or not 0 <= value <= MOST:
-        raise UsageError(f"{name} should be a number from 0 to {MOST:,}, not {value}.")
+def _check_number(name: str, value: Any, high: int = MOST) -> None:
+    if not is_number(value) or not 0 <= value <= high:
+        raise UsageError(f"{name} should be a number from 0 to {high:,}, not {value}.")

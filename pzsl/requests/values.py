@@ -19,8 +19,8 @@ def as_list(value: Value | Iterable[Value]) -> list[Value]:
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether a name names a folder right below another one: no path, no step up."""
-    plain = not {"/", "\\", ":", "\0"} & set(name)
+    """Whether a name names a folder right below another one: no path, no step up, printable."""
+    plain = not {"/", "\\", ":"} & set(name) and name.isprintable()
     return plain and name.strip() not in ("", ".", "..") and PurePath(name).name == name
 
 

@@ -84,6 +84,8 @@ def _train(request: TrainRequest) -> dict[str, Any]:
     warning = encoder_fit(data).warning
     if warning:
         say(warning)
+    if request.eta != TrainRequest.eta and not any(config.eta for config in grid):
+        say("--eta means nothing here: only --noise noisy swaps the truth out.")
     blocks = in_blocks(data.images, len(training_rows(data)), request.memory)
     grid = [replace(config, blocks=blocks, device=where.type) for config in grid]
     cache = Path(request.cache)
