@@ -10,12 +10,10 @@ if TYPE_CHECKING:  # what type checkers and editors see; __getattr__ imports the
     from pzsl.datasets import load_dataset
     from pzsl.exchange import merge
     from pzsl.extraction import extract
-    from pzsl.inference import PartialLabelClassifier, apply_corrections
-    from pzsl.inference.labels import labels
+    from pzsl.inference import PartialLabelClassifier
+    from pzsl.inference.labelling import apply_corrections, labels, refine, review
     from pzsl.inference.packing import pack
     from pzsl.inference.predict import predict
-    from pzsl.inference.refine import refine
-    from pzsl.inference.review import review
     from pzsl.reports import report
     from pzsl.store import load_cache
     from pzsl.training import train

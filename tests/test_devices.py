@@ -27,8 +27,8 @@ from pzsl.methods import METHODS, make_options
 from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.methods.partial_label.partial_method import PartialMethod
 from pzsl.models import prototypes
-from pzsl.training.batched import fit_groups
 from pzsl.training.config import RunConfig
+from pzsl.training.engines.batched import fit_groups
 from pzsl.training.loop import Fit, fit, fit_all, learning_rate
 from pzsl.training.run import calibrate, make_method
 
@@ -175,7 +175,7 @@ def test_many_runs_in_one_program_wait_as_rarely_as_one(kind):
             waits.append(device.waits.copy())
             return learning_rate(base, step, steps)
 
-        with mock.patch("pzsl.training.batched.learning_rate", note):
+        with mock.patch("pzsl.training.engines.batched.learning_rate", note):
             fit_groups(fits)
     assert waits_in_a_step(waits).total() <= STACKABLE_WAITS
     alone = on_the_cpu(system)

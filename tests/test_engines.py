@@ -20,16 +20,16 @@ from pzsl.errors import UsageError, UserError
 from pzsl.methods.core.adapted import AdaptedMethod, AdaptedOptions
 from pzsl.methods.partial_label.proden import Proden
 from pzsl.store import load_cache
-from pzsl.training import batched as batched_module
 from pzsl.training import run as run_module
-from pzsl.training import sweep as sweep_module
 from pzsl.training import train
-from pzsl.training.batched import run_together
 from pzsl.training.config import expand
-from pzsl.training.job import Job, work
+from pzsl.training.engines import batched as batched_module
+from pzsl.training.engines import sweep as sweep_module
+from pzsl.training.engines.batched import run_together
+from pzsl.training.engines.job import Job, work
+from pzsl.training.engines.sweep import run_sweep
 from pzsl.training.optimizer import AdamW
 from pzsl.training.run import one_thread
-from pzsl.training.sweep import run_sweep
 
 ROOT = Path(__file__).parents[1]
 

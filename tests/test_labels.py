@@ -14,8 +14,8 @@ from problems import write_cache
 from pzsl import labels, load_cache, train
 from pzsl.datasets.own.rows import read_rows
 from pzsl.errors import UsageError, UserError
-from pzsl.inference.label_rows import LabelRow, calibration_error
 from pzsl.inference.label_table import check_names
+from pzsl.inference.labelling.label_rows import LabelRow, calibration_error
 
 SHORT = {"min_steps": 4, "epochs": 2}
 

@@ -16,11 +16,11 @@ from problems import write_cache
 from pzsl import apply_corrections, labels, load_cache, review, train
 from pzsl.datasets.own.rows import read_rows
 from pzsl.errors import UserError
-from pzsl.inference.label_rows import label_rows
-from pzsl.inference.picture_files import thumbnail
+from pzsl.inference.labelling.label_rows import label_rows
+from pzsl.inference.labelling.picture_files import thumbnail
+from pzsl.inference.labelling.review_page import _in_script
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import restore
-from pzsl.inference.review import _in_script
 
 SHORT = {"min_steps": 4, "epochs": 2}
 

@@ -22,7 +22,7 @@ from pzsl.store import load_cache
 from pzsl.store.resume import _brief
 from pzsl.training import checkpoint as checkpoints
 from pzsl.training.config import RunConfig, expand
-from pzsl.training.job import Job, open_cache, work
+from pzsl.training.engines.job import Job, open_cache, work
 
 
 def config_for(cache, seed: int = 0) -> RunConfig:

@@ -16,9 +16,9 @@ from problems import write_cache
 
 from pzsl.errors import UserError
 from pzsl.store import load_cache
-from pzsl.training import crew
 from pzsl.training.config import RunConfig, expand
-from pzsl.training.sweep import run_sweep
+from pzsl.training.engines import on_processes
+from pzsl.training.engines.sweep import run_sweep
 
 CPU = torch.device("cpu")
 
@@ -48,8 +48,8 @@ def test_a_run_that_fails_leaves_a_word_and_the_others_go_on(workers, tmp_path):
 
 
 def test_runs_in_one_program_go_on_where_one_of_them_diverges(tmp_path):
-    from pzsl.training.job import Job
-    from pzsl.training.sweep import _on_gpu
+    from pzsl.training.engines.job import Job
+    from pzsl.training.engines.sweep import _on_gpu
 
     cache = write_cache(tmp_path / "c.h5")
     configs = grid(cache, [0.2, 0.4]) + grid(cache, [0.1, 0.3], lr=1e30)
@@ -71,7 +71,7 @@ def test_a_failure_is_forgotten_when_the_run_succeeds(tmp_path):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_a_killed_worker_is_replaced_and_its_run_gone_on_with(tmp_path, monkeypatch, capsys):
     cache = write_cache(tmp_path / "c.h5")
-    real = crew.Crew.give
+    real = on_processes.Crew.give
     killed = []
 
     def give_and_kill(self, worker, job):
@@ -80,7 +80,7 @@ def test_a_killed_worker_is_replaced_and_its_run_gone_on_with(tmp_path, monkeypa
             killed.append(job.config.name)
             worker.process.kill()
 
-    monkeypatch.setattr(crew.Crew, "give", give_and_kill)
+    monkeypatch.setattr(on_processes.Crew, "give", give_and_kill)
     assert run_sweep(cache, grid(cache, [0.1, 0.2, 0.3]), tmp_path, CPU, 2) == 3
     assert finished(tmp_path) == 3
     assert f"The process of run {killed[0]} was ended by signal 9" in capsys.readouterr().err
@@ -89,13 +89,13 @@ def test_a_killed_worker_is_replaced_and_its_run_gone_on_with(tmp_path, monkeypa
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_a_run_whose_workers_all_die_is_given_up_in_one_line(tmp_path, monkeypatch):
     cache = write_cache(tmp_path / "c.h5")
-    real = crew.Crew.give
+    real = on_processes.Crew.give
 
     def give_and_kill(self, worker, job):
         real(self, worker, job)
         worker.process.kill()
 
-    monkeypatch.setattr(crew.Crew, "give", give_and_kill)
+    monkeypatch.setattr(on_processes.Crew, "give", give_and_kill)
     with pytest.raises(UserError, match=r"4 times, often for lack of memory: .*the same command"):
         run_sweep(cache, grid(cache, [0.1, 0.2]), tmp_path, CPU, 2)
 

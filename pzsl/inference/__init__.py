@@ -5,12 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pzsl.inference.corrections import apply_corrections
-from pzsl.inference.labels import labels
+from pzsl.inference.labelling import apply_corrections, labels, refine, review
 from pzsl.inference.packing import pack
 from pzsl.inference.predict import predict
-from pzsl.inference.refine import refine
-from pzsl.inference.review import review
 
 if TYPE_CHECKING:
     from pzsl.inference.estimator import PartialLabelClassifier

@@ -12,13 +12,10 @@ from urllib.parse import quote
 from pzsl.errors import UsageError, nearest
 from pzsl.files import write_atomic
 from pzsl.reports.comparison import add_differences, add_marks, standings
+from pzsl.reports.formats import compare_csv, latex, markdown, plain, runs_csv, table_csv
 from pzsl.reports.groups import Row, rows_of
-from pzsl.reports.latex import latex
-from pzsl.reports.markdown import markdown
-from pzsl.reports.plain import plain
 from pzsl.reports.provenance import add_commands, missing_runs
 from pzsl.reports.records import Records, Run, read_runs
-from pzsl.reports.sheets import compare_csv, runs_csv, table_csv
 from pzsl.reports.tables import LAYOUTS, View, all_tables, compared_tables
 from pzsl.reports.two_sweeps import compare_sweeps, verdict_text
 from pzsl.reports.wording import EXTRAS, SCORES, sections

@@ -15,10 +15,10 @@ from pzsl.requests import TrainRequest, as_list
 from pzsl.store import Cache, load_cache
 from pzsl.training.ambiguity import check_grid, training_rows
 from pzsl.training.config import RunConfig, Source, expand
+from pzsl.training.engines import run_sweep
 from pzsl.training.features import MEMORY, in_blocks
 from pzsl.training.run import CHECKPOINT_SECONDS
 from pzsl.training.settings import read_config, read_settings
-from pzsl.training.sweep import run_sweep
 
 __all__ = ["RunConfig", "read_config", "read_settings", "train"]
 

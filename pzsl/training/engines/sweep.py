@@ -13,12 +13,12 @@ from pzsl.errors import UsageError, UserError
 from pzsl.progress import say
 from pzsl.requests import ENGINES
 from pzsl.sweeps import following, write_plan
-from pzsl.training.batched import groups_of, run_together
 from pzsl.training.config import RunConfig
-from pzsl.training.crew import run_on_processes
+from pzsl.training.engines.batched import groups_of, run_together
+from pzsl.training.engines.job import Job, Outcome, work
+from pzsl.training.engines.on_processes import run_on_processes
+from pzsl.training.engines.on_ray import run_on_ray
 from pzsl.training.features import MEMORY
-from pzsl.training.job import Job, Outcome, work
-from pzsl.training.ray_engine import run_on_ray
 from pzsl.training.run import CHECKPOINT_SECONDS, is_finished
 
 

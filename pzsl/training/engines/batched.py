@@ -8,12 +8,12 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
+from pzsl.training.engines.job import Job, begin
+from pzsl.training.engines.stacked import Stack
 from pzsl.training.features import StoredRows
-from pzsl.training.job import Job, begin
 from pzsl.training.loop import Fit, batches, epoch_generator, finite_loss, fit, learning_rate
 from pzsl.training.optimizer import AdamW
 from pzsl.training.run import Attempt
-from pzsl.training.stacked import Stack
 
 TOGETHER = 32
 """Most runs in one program."""

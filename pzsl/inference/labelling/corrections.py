@@ -8,7 +8,7 @@ from typing import Any
 
 from pzsl.errors import UserError, nearest
 from pzsl.inference.label_table import check_names, check_out, write_table
-from pzsl.inference.labels import train_default
+from pzsl.inference.labelling.find_labels import train_default
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import Trained, restore
 from pzsl.progress import say

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from pzsl.errors import UsageError, UserError
 from pzsl.files import write_atomic
-from pzsl.inference.label_rows import SURE, LabelRow, label_rows
-from pzsl.inference.labels import train_default
-from pzsl.inference.picture_files import OpenImage, find_pictures, thumbnail
+from pzsl.inference.labelling.find_labels import train_default
+from pzsl.inference.labelling.label_rows import SURE, LabelRow, label_rows
+from pzsl.inference.labelling.picture_files import OpenImage, find_pictures, thumbnail
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import Trained, restore
 from pzsl.progress import progress, say
@@ -155,7 +155,7 @@ def _page(trained: Trained, shown: Sequence[LabelRow], pictures: Sequence[dict[s
         "classes": sorted(trained.names[: trained.seen]),
         "items": items,
     }
-    template = files("pzsl.inference").joinpath("review.html").read_text(encoding="utf-8")
+    template = files("pzsl.inference.labelling").joinpath("review.html").read_text(encoding="utf-8")
     return template.replace("{{content}}", _in_script(content))
 
 

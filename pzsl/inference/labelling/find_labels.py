@@ -10,8 +10,8 @@ import numpy as np
 
 from pzsl.errors import UsageError
 from pzsl.evaluation import encoder_fit
-from pzsl.inference.label_rows import LabelRow, calibration_error, label_rows, share_right
 from pzsl.inference.label_table import check_names, check_out, write_table
+from pzsl.inference.labelling.label_rows import LabelRow, calibration_error, label_rows, share_right
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import restore
 from pzsl.progress import say

@@ -13,7 +13,7 @@ from typing import Any
 
 from pzsl.errors import UserError
 from pzsl.progress import say
-from pzsl.training.job import Job, Outcome, work
+from pzsl.training.engines.job import Job, Outcome, work
 from pzsl.workers import end_with_parent, without_main_module
 
 LOSSES = 3

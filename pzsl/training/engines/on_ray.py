@@ -10,7 +10,7 @@ from typing import Any
 
 from pzsl.errors import UserError
 from pzsl.ray import connect
-from pzsl.training.job import Job, Outcome, work
+from pzsl.training.engines.job import Job, Outcome, work
 
 RETRIES = 3
 """How often a run may lose its machine; it goes on from its checkpoint."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pzsl.inference.labels import labels
+from pzsl.inference.labelling.find_labels import labels
 
 
 def refine(
