@@ -41,6 +41,18 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def state_of(path: Path) -> tuple[int, int, int, int]:
+    """Device, inode, size and time of change: what tells one file at a path from the next.
+
+    All are 0 where there is none: who opens it says what is wrong.
+    """
+    try:
+        at = path.stat()
+    except OSError:
+        return 0, 0, 0, 0
+    return at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns
+
+
 def unfit_text(texts: Sequence[str]) -> tuple[int, str] | None:
     """The first text that no file keeps as UTF-8 which a zero byte ends.
 

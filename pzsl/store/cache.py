@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pzsl.errors import UserError
-from pzsl.files import digest
+from pzsl.files import digest, state_of
 from pzsl.store.hdf5 import SPLITS, block_sums, decoded
 from pzsl.store.unit_length import lengths
 from pzsl.store.whole_numbers import as_whole
@@ -110,6 +110,21 @@ class Cache:
         how = {name: value for name, value in self.annotation.items() if name != "created"}
         parts += [f"annotation {json.dumps(how, sort_keys=True)}"] if how else []
         return digest(*parts)
+
+    def check_unchanged(self) -> None:
+        """Make sure that nobody has written into the file since it was opened.
+
+        A file that was put in its place does no harm: the old one is read on.
+
+        Raises:
+            UserError: what was read since may be of two files.
+        """
+        opened, now = self.__dict__.get("_state"), state_of(self.path)
+        if opened and now[:2] == opened[:2] and now != opened:
+            raise UserError(
+                f"{self.path} was written into while it was read: run the same command again, and "
+                "replace a cache by moving another file to its place (mv), not by copying (cp)."
+            )
 
     if not TYPE_CHECKING:
 

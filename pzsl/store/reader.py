@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pzsl.errors import UserError
+from pzsl.files import state_of
 from pzsl.store.cache import LAZY, Cache
 from pzsl.store.hdf5 import AGAIN, Stored, checksum_problems, decoded, read_stored
 from pzsl.store.unit_length import CHUNK
@@ -48,12 +49,13 @@ def load_cache(path: str | Path, check: bool = True, part: bool = False) -> Cach
         raise UserError(
             f"{path}: not finished yet (see 'pzsl inspect {partial_path(path)}'): {GO_ON}."
         )
-    stored = read_stored(path)
+    state, stored = state_of(path), read_stored(path)
     for problem in missing_rows(stored):
         raise UserError(f"{path}: {problem}: {GO_ON}.")
     if stored.attributes["part"] and not part:
         raise UserError(f"{path} is part of a cache: put all parts together with 'pzsl merge'.")
     cache = as_cache(path, stored)
+    object.__setattr__(cache, "_state", state)
     if check:
         for problem in chain(cache_problems(cache), checksum_problems(stored)):
             raise UserError(f"{path}: {problem}: {AGAIN}.")

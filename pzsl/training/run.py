@@ -29,6 +29,7 @@ from pzsl.evaluation import (
     probability_metrics,
 )
 from pzsl.files import write_atomic, write_json
+from pzsl.locks import alone_in
 from pzsl.methods import load_method, make_options
 from pzsl.methods.core import Method, Problem
 from pzsl.record_parts import sealed
@@ -112,6 +113,7 @@ def attempt(
     def look(scores: NDArray[np.floating], labels: NDArray[np.int64]) -> None:
         checked.append(check_probabilities(scores - gamma * cache.seen, labels, calibration))
 
+    cache.check_unchanged()
     summary = summarise_tests(cache, method, look)
     metrics: dict[str, Any] = dict(metrics_of(summary, gamma))
     metrics |= probability_metrics(checked, calibration)
@@ -122,8 +124,12 @@ def attempt(
     metrics |= method.describe()
     metrics["seconds"] = round((time.perf_counter() - started) / sharing, 3)
     details = details_of(cache, task, watched, summary, gamma)
-    write_atomic(folder / "details.json", json.dumps(details, allow_nan=False))
-    _write_record(folder, method, config, history, metrics, calibration, cache)
+    cache.check_unchanged()
+    with alone_in(folder):
+        if not is_finished(folder):  # else another process has done the same run
+            write_atomic(folder / "details.json", json.dumps(details, allow_nan=False))
+            _write_record(folder, method, config, history, metrics, calibration, cache)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
     return metrics
 
 
@@ -255,4 +261,3 @@ def _write_record(
     write_json(folder / "env.json", environment)
     write_json(folder / "calibration.json", asdict(calibration))
     write_json(folder / "metrics.json", sealed(metrics, folder))
-    (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -13,10 +13,10 @@ import torch
 
 from pzsl import plugins
 from pzsl.errors import UsageError, UserError
-from pzsl.files import write_json
+from pzsl.files import state_of, write_json
 from pzsl.store import Cache, load_cache
 from pzsl.training.config import RunConfig
-from pzsl.training.run import FAILED, Attempt, attempt, execute
+from pzsl.training.run import FAILED, Attempt, attempt, execute, is_finished
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ def work(job: Job) -> str | None:
         UserError: the cache was replaced, or a plugin is missing.
         UsageError, OSError, MemoryError: other runs would fail as well.
     """
+    if is_finished(Path(job.folder)):
+        return None  # another process has done it meanwhile
     plugins.enrol(job.config.plugins)
     cache = open_cache(job.cache, job.config.cache_hash)
     how = torch.device(job.device), job.checkpoint_seconds, job.memory
@@ -99,12 +101,7 @@ def open_cache(path: str, cache_hash: str) -> Cache:
     Raises:
         UserError: the file was replaced after the sweep began.
     """
-    try:
-        at = Path(path).stat()
-        state = at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns
-    except OSError:
-        state = 0, 0, 0, 0  # the reader says what is wrong
-    cache = _open_file(path, state)
+    cache = _open_file(path, state_of(Path(path)))
     if cache.fingerprint != cache_hash:
         raise UserError(
             f"{path} was replaced after this sweep began: its images, labels or prompts are others "
@@ -115,5 +112,5 @@ def open_cache(path: str, cache_hash: str) -> Cache:
 
 @lru_cache(maxsize=1)
 def _open_file(path: str, state: tuple[int, int, int, int]) -> Cache:
-    """`state` tells one file at a path from the next: device, inode, size and time of change."""
+    """`state` tells one file at a path from the next."""
     return load_cache(path, check=False)
