@@ -15,6 +15,7 @@ from pzsl.methods.clip_pzsl import noise_model
 from pzsl.methods.clip_pzsl.method import ClipPzsl
 from pzsl.methods.clip_pzsl.mining import k_means
 from pzsl.methods.clip_pzsl.noise_model import NoiseModel, estimate_noise, widen
+from pzsl.methods.clip_pzsl.walk import InsideMass, walk
 from pzsl.models.adapter import LowRankAdapter
 from pzsl.models.mining_block import KMeansCrossAttention, Parts, SemanticMiningBlock, assign
 from pzsl.models.prototypes import unseen_prototypes
@@ -134,7 +135,9 @@ def test_unseen_prototypes_equal_a_slow_loop():
 def test_the_noise_model_finds_the_share_outside(eta):
     problem, _ = make_problem(images=2000, seen=12, rate=0.3, eta=eta, spread=0.05)
     logits = problem.scale * problem.images @ problem.seen.T
-    found = estimate_noise(problem.candidates, lambda rows: logits[rows])
+    inside = InsideMass()
+    walk(problem.candidates, lambda rows: logits[rows], inside)
+    found = estimate_noise(problem.candidates, inside.mass, 12)
     assert found.eta == pytest.approx(eta, abs=0.05)
     assert found.hard == (eta == 0)
 

@@ -78,7 +78,7 @@ def encoder_fit(cache: Embedded) -> EncoderFit:
     vectors = cache.images[[row for row, _ in allowed]]
     guesses = classes[(vectors @ cache.label_embeddings()[classes].T).argmax(axis=1)]
     hits = [guess in found for guess, (_, found) in zip(guesses, allowed, strict=True)]
-    shares = [np.isin(found, classes).sum() / len(classes) for _, found in allowed]
+    shares = [cache.seen[found].sum() / len(classes) for _, found in allowed]
     return EncoderFit(float(np.mean(hits)), float(np.mean(shares)), len(allowed))
 
 

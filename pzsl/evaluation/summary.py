@@ -81,8 +81,10 @@ def _best(
     if not len(columns):
         return best, which
     step = max(1, _BLOCK // len(columns))
+    beside = columns[-1] - columns[0] == len(columns) - 1  # else they have to be copied
+    chosen = slice(columns[0], columns[-1] + 1) if beside else columns
     for start in range(0, count, step):
-        block = scores[start : start + step, columns]
+        block = scores[start : start + step, chosen]
         at = block.argmax(axis=1)
         best[start : start + step] = np.take_along_axis(block, at[:, None], axis=1)[:, 0]
         which[start : start + step] = columns[at]

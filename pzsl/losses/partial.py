@@ -11,20 +11,25 @@ from pzsl.losses.ragged import Rows, first_largest, row_sum
 
 
 class _WeightedCrossEntropy(torch.autograd.Function):
-    """Its slope is the softmax less the weights: nothing else of the size of the logits is made."""
+    """Its slope is the softmax less the weights; of the size of the logits, one exp is all."""
 
     @staticmethod
-    def forward(context: Any, logits: Tensor, weights: Tensor, rows: Rows) -> Tensor:
-        log_p = logits.log_softmax(dim=1)
-        context.save_for_backward(log_p, weights)
+    def forward(context: Any, logits: Tensor, weights: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
+        shifted = logits - logits.amax(dim=1, keepdim=True)
+        log_p = rows.take(shifted)
+        powers = shifted.exp_()
+        total = powers.sum(dim=1)
+        log_p.sub_(rows.spread(total.log()))
+        context.save_for_backward(powers, total, weights)
         context.rows = rows
-        return row_sum(weights * rows.take(log_p), rows).neg_()
+        context.mark_non_differentiable(log_p)
+        return row_sum(weights * log_p, rows).neg_(), log_p
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        log_p, weights = context.saved_tensors
+    def backward(context: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+        powers, total, weights = context.saved_tensors
         rows: Rows = context.rows
-        slope = log_p.exp().mul_(gradient[:, None])
+        slope = powers * (gradient / total)[:, None]
         slope.view(-1).scatter_add_(0, rows.cells, weights * rows.spread(-gradient))
         return slope, None, None
 
@@ -42,8 +47,13 @@ def partial_zero_shot_losses(logits: Tensor, weights: Tensor, rows: Rows) -> Ten
     Returns:
         (B,) the loss of each image.
     """
-    losses: Tensor = _WeightedCrossEntropy.apply(logits, weights, rows)
-    return losses
+    return losses_and_answers(logits, weights, rows)[0]
+
+
+def losses_and_answers(logits: Tensor, weights: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
+    """`partial_zero_shot_losses` (B,), and `log p` of each entry, (m,), without gradient."""
+    losses, log_p = _WeightedCrossEntropy.apply(logits, weights, rows)
+    return losses, log_p
 
 
 def partial_zero_shot_loss(logits: Tensor, weights: Tensor, rows: Rows) -> Tensor:

@@ -53,16 +53,17 @@ def row_sum(values: Tensor, rows: Rows) -> Tensor:
     return torch.segment_reduce(values, "sum", offsets=rows.offsets)
 
 
-def row_softmax(values: Tensor, rows: Rows, top: Tensor | None = None) -> Tensor:
+def row_softmax(values: Tensor, rows: Rows, top: Tensor | float | None = None) -> Tensor:
     """Softmax among the values of each row, (m,).
 
     Args:
         values: (m,). rows: how they lie.
-        top: (B,) no value of the row is larger; spares a CPU finding the largest, as long as one is
-            near. A GPU would have to wait to tell whether it is, and finds the largest sooner.
+        top: (B,), or one number: no value of the row is larger; spares a CPU finding the largest,
+            as long as one is near. A GPU would have to wait to tell whether it is, and finds the
+            largest sooner.
     """
     if top is not None and values.device.type == "cpu":
-        powers = (values - rows.spread(top)).exp_()
+        powers = (values - (rows.spread(top) if isinstance(top, Tensor) else top)).exp_()
         sums = row_sum(powers, rows)
         if bool((sums > FAINT).all()):
             return powers.div_(rows.spread(sums))

@@ -7,7 +7,6 @@ weights to labels by the prototypes that all *other* images make.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -15,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pzsl.losses.ragged import row_softmax
-from pzsl.methods.core import KEPT, CandidateEntries, Problem
+from pzsl.methods.clip_pzsl.walk import ColumnPowers, RowFunction, column_powers, walk
+from pzsl.methods.core import BatchEntries, CandidateEntries, Problem
 from pzsl.models.prototypes import (
     class_sums,
     leave_one_out_cosines,
@@ -24,8 +24,6 @@ from pzsl.models.prototypes import (
     within_covariance,
 )
 
-RowFunction = Callable[[Tensor], Tensor]
-"""Something of training rows (B,): their images (B, D), as they are or adapted, or logits."""
 POWER = 0.4
 """Exponent of the power mean in `hubness`."""
 SMALLEST = 1e-9
@@ -58,19 +56,6 @@ class ClassStatistics(NamedTuple):
     counts: Tensor
 
 
-def cache_rows(support: CandidateEntries, compute: RowFunction) -> RowFunction:
-    """What `compute` gives, worked out once for all blocks where that takes little memory.
-
-    What is answered for one of `support.blocks()` is shared: it must not be changed.
-    """
-    blocks = support.blocks()
-    first = compute(blocks[0])
-    if len(support) * first.shape[1] > KEPT:
-        return compute
-    kept = {id(rows): compute(rows) for rows in blocks[1:]} | {id(blocks[0]): first}
-    return lambda rows: kept[id(rows)] if id(rows) in kept else compute(rows)
-
-
 def find_space(
     problem: Problem, support: CandidateEntries, weights: Tensor, images: RowFunction, whiten: bool
 ) -> WhitenedSpace:
@@ -100,10 +85,10 @@ def gather(
     """Sum up the images of each class, as `projected` has them; see `find_space` for the rest."""
     sums, counts = torch.zeros_like(problem.seen), problem.seen.new_zeros(len(problem.seen))
     for rows in support.blocks():
-        entries, batch_row = support.entries(rows)
-        columns, share = support.labels[entries], weights[entries]
-        class_sums(projected(rows), columns, share, batch_row, sums)
-        counts.index_add_(0, columns, share)
+        entries = support.batch(rows, 0)
+        share = entries.of(weights)
+        class_sums(projected(rows), entries.labels, share, entries.rows.batch_row, sums)
+        counts.index_add_(0, entries.labels, share)
     return ClassStatistics(sums, counts)
 
 
@@ -120,12 +105,22 @@ def all_prototypes(found: ClassStatistics, labels: Tensor, strength: float) -> T
     return torch.cat([prototypes, guessed])
 
 
+def support_softmax(support: CandidateEntries, logits: Tensor) -> Tensor:
+    """Label weights (M,): softmax of the entries' logits (M,) over the support of each image."""
+    weights = torch.empty_like(logits)
+    for rows in support.blocks():
+        entries = support.batch(rows, 0)
+        scores = entries.of(logits) + entries.log_mask
+        entries.write(row_softmax(scores, entries.rows), weights)
+    return weights
+
+
 def leave_one_out_weights(
     problem: Problem,
     support: CandidateEntries,
     weights: Tensor,
     projected: RowFunction,
-    logits: RowFunction,
+    logits: Tensor,
     strength: float,
 ) -> Tensor:
     """Label weights by logits and by the prototypes that all other images make.
@@ -134,7 +129,7 @@ def leave_one_out_weights(
         problem, support: the training problem and its entries.
         weights: (M,) the label weights before.
         projected: (B, D) unit vectors of training rows, in the space of the prototypes.
-        logits: of training rows (B,): (B, K).
+        logits: (M,) of the entries.
         strength: what the cosine with a prototype is worth in logits.
 
     Returns:
@@ -145,10 +140,10 @@ def leave_one_out_weights(
     for rows in support.blocks():
         entries = support.batch(rows, len(problem.seen))
         near = entries.rows.take(projected(rows) @ sums.T)
-        own = weights.index_select(0, entries.entry_index)
+        own = entries.of(weights)
         cosines = leave_one_out_cosines(near, squares.index_select(0, entries.labels), own)
-        scores = entries.rows.take(logits(rows)) + strength * cosines + entries.log_mask
-        found.index_copy_(0, entries.entry_index, row_softmax(scores, entries.rows))
+        scores = cosines.mul_(strength).add_(entries.of(logits)).add_(entries.log_mask)
+        entries.write(row_softmax(scores, entries.rows), found)
     return found
 
 
@@ -165,8 +160,9 @@ def hubness(support: CandidateEntries, logits: RowFunction) -> Tensor:
     Returns:
         (C,) log of the mean, less its mean over the labels.
     """
-    sums = [(POWER * logits(rows)).logsumexp(dim=0) for rows in support.blocks()]
-    return _level(torch.stack(sums).logsumexp(dim=0))
+    powers = ColumnPowers(POWER)
+    walk(support, logits, powers)
+    return level(powers.log_sums)
 
 
 def balanced_hubness(support: CandidateEntries, logits: RowFunction, weights: Tensor) -> Tensor:
@@ -180,20 +176,36 @@ def balanced_hubness(support: CandidateEntries, logits: RowFunction, weights: Te
         logits: of training rows (B,) over C labels, seen first: (B, C).
         weights: (M,) label weights: whose image it is.
     """
-    of_own, of_others, mass = [], [], weights.new_zeros(())
-    for rows in support.blocks():
-        block = POWER * logits(rows)
-        entries = support.batch(rows, block.shape[1])
-        share = weights.index_select(0, entries.entry_index)
-        mass = mass + block.new_zeros(block.shape[1]).index_add_(0, entries.labels, share)
-        own = torch.full_like(block, -torch.inf).view(-1)
-        own[entries.rows.cells] = entries.rows.take(block) + share.log()
-        of_own.append(own.view_as(block).logsumexp(dim=0))
-        block.view(-1)[entries.rows.cells] += (1 - share).clamp_min(SMALLEST).log()
-        of_others.append(block.logsumexp(dim=0))
-    own = torch.stack(of_own).logsumexp(dim=0) - mass.clamp_min(SMALLEST).log()
-    others = torch.stack(of_others).logsumexp(dim=0) - (len(support) - mass).clamp_min(1).log()
-    return _level(torch.logaddexp(others, own - math.log(len(own))))
+    sums = OwnAndOthers(weights)
+    walk(support, logits, sums)
+    mass = sums.mass
+    own = torch.stack(sums.own).logsumexp(dim=0) - mass.clamp_min(SMALLEST).log()
+    others = torch.stack(sums.others).logsumexp(dim=0) - (len(support) - mass).clamp_min(1).log()
+    return level(torch.logaddexp(others, own - math.log(len(own))))
+
+
+class OwnAndOthers:
+    """Reads, block by block, log sums (C,) of powers over a class's own images and over others'.
+
+    Args:
+        weights: (M,) label weights: how much an image is a class's own; `mass` (C,) are their sums.
+    """
+
+    def __init__(self, weights: Tensor) -> None:
+        self.weights, self.mass = weights, weights.new_zeros(())
+        self.own: list[Tensor] = []
+        self.others: list[Tensor] = []
+
+    def read(self, entries: BatchEntries, logits: Tensor) -> None:
+        """Add up the powers of each column on either side."""
+        share, zeros = entries.of(self.weights), logits.new_zeros(logits.shape[1])
+        self.mass = self.mass + zeros.index_add(0, entries.labels, share)
+        top, powers = column_powers(logits, POWER)
+        whole = entries.rows.take(powers)
+        own = zeros.index_add_(0, entries.labels, whole * share)
+        powers.view(-1)[entries.rows.cells] = whole * (1 - share).clamp_min(SMALLEST)
+        self.own.append(own.log_().add_(top))
+        self.others.append(powers.sum(dim=0).log_().add_(top))
 
 
 def joined_hubness(logits: Tensor, labels: Tensor, known: Tensor) -> Tensor:
@@ -214,18 +226,6 @@ def joined_hubness(logits: Tensor, labels: Tensor, known: Tensor) -> Tensor:
     return own[old:] + alike @ (known - own[:old])
 
 
-def _level(log_sums: Tensor) -> Tensor:
+def level(log_sums: Tensor) -> Tensor:
+    """Hubness (C,) of the log sums of the powers of each label, (C,)."""
     return (log_sums - log_sums.mean()) / POWER
-
-
-def subtract_hubness(support: CandidateEntries, logits: RowFunction, share: float) -> RowFunction:
-    """Logits of training rows less a share of the hubness of their labels.
-
-    Args:
-        support: of the training images. logits: of training rows (B,) over C labels: (B, C).
-        share: 0 for the logits as they are.
-    """
-    if not share:
-        return logits
-    taken_off = share * hubness(support, logits)
-    return lambda rows: logits(rows) - taken_off

@@ -11,21 +11,22 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from pzsl.losses.partial import partial_zero_shot_losses
+from pzsl.losses.partial import losses_and_answers, partial_zero_shot_losses
+from pzsl.losses.ragged import row_softmax
 from pzsl.methods.clip_pzsl.class_statistics import (
+    POWER,
     SMALLEST,
     ClassStatistics,
-    RowFunction,
     WhitenedSpace,
     all_prototypes,
     balanced_hubness,
-    cache_rows,
     find_space,
     gather,
     hubness,
     joined_hubness,
     leave_one_out_weights,
-    subtract_hubness,
+    level,
+    support_softmax,
 )
 from pzsl.methods.clip_pzsl.mining import Miner
 from pzsl.methods.clip_pzsl.noise_model import (
@@ -37,13 +38,15 @@ from pzsl.methods.clip_pzsl.noise_model import (
 )
 from pzsl.methods.clip_pzsl.options import ClipPzslOptions
 from pzsl.methods.clip_pzsl.transduction import Scored, TransductivePrototypes
-from pzsl.methods.core import (
-    AdaptedMethod,
-    BatchEntries,
-    Blocks,
-    Problem,
-    entries_softmax,
+from pzsl.methods.clip_pzsl.walk import (
+    ColumnPowers,
+    EntryLogits,
+    InsideMass,
+    RowFunction,
+    cache_rows,
+    walk,
 )
+from pzsl.methods.core import AdaptedMethod, BatchEntries, Blocks, Problem
 
 ROUNDS = 3
 """Of label weights and left-out prototypes in turn, before training; more change nothing."""
@@ -82,18 +85,23 @@ class ClipPzsl(AdaptedMethod):
         self.frozen_hubness, self.inside = zeros(seen), None
         self.noise: NoiseModel | None = None
         self.query_prototypes: TransductivePrototypes | None = None
-        self._last: tuple[BatchEntries, Tensor] | None = None
+        self._frozen_at = zeros(0)
+        self._last: tuple[BatchEntries, Tensor, Tensor] | None = None
         self.to(problem.images.device)
 
     def prepare(self) -> None:
         """Frozen CLIP's hubness, the noise, and the first label weights."""
-        options = self.options
-        if options.hubness:
-            self.frozen_hubness = options.hubness * hubness(self.support, self._similarities)
-        if options.noise_model:
-            self.noise = estimate_noise(self.support, self._frozen_logits)
+        at_entries, inside = EntryLogits(self.support), InsideMass()
+        if self.options.hubness:
+            self.frozen_hubness = self.options.hubness * hubness(self.support, self._similarities)
+        walk(self.support, self._frozen_logits, at_entries, inside)
+        if self.options.noise_model:
+            self.noise = estimate_noise(self.support, inside.mass, len(self.problem.seen))
             if not self.noise.hard:
                 self.support = widen(self.support, self.noise, self._frozen_logits)
+                at_entries = EntryLogits(self.support)
+                walk(self.support, self._frozen_logits, at_entries)
+        self._frozen_at = at_entries.values
         self.weights = self._first_weights()
         if self.noise is not None and not self.noise.hard:
             self.inside = weight_inside(self.support, self.weights)
@@ -101,24 +109,16 @@ class ClipPzsl(AdaptedMethod):
     def _first_weights(self) -> Tensor:
         """Frozen CLIP's softmax over the support, corrected by the prototypes of the others."""
         problem, support = self.problem, self.support
-        weights = torch.empty_like(support.log_mask)
-        for rows in support.blocks():
-            entries = support.batch(rows, len(problem.seen))
-            softmax = entries_softmax(self._frozen_logits(rows), entries)
-            weights.index_copy_(0, entries.entry_index, softmax)
+        weights = support_softmax(support, self._frozen_at)
         if not self.options.left_out:
             return weights
-        space = find_space(problem, support, weights, self._frozen, self.options.whiten)
-        projected = cache_rows(support, lambda rows: space.project(self._frozen(rows)))
+        space = find_space(problem, support, weights, problem.embeddings, self.options.whiten)
+        projected = cache_rows(support, lambda rows: space.project(problem.embeddings(rows)))
         strength = self._leave_one_out_strength
         for _ in range(ROUNDS):
-            weights = leave_one_out_weights(
-                problem, support, weights, projected, self._frozen_logits, strength
-            )
+            parts = problem, support, weights
+            weights = leave_one_out_weights(*parts, projected, self._frozen_at, strength)
         return weights
-
-    def _frozen(self, rows: Tensor) -> Tensor:
-        return self.problem.images[rows]
 
     def _similarities(self, rows: Tensor) -> Tensor:
         return self.problem.scale * self.problem.cosines(rows)
@@ -148,15 +148,16 @@ class ClipPzsl(AdaptedMethod):
     def loss(self, rows: Tensor) -> Tensor:
         """Partial zero-shot loss plus alignment, for training rows (B,)."""
         entries = self.support.batch(rows, len(self.problem.seen))
-        weights = self.weights.index_select(0, entries.entry_index)
+        weights = entries.of(self.weights)
         logits, loss = self._mined(rows, entries) if self.miner else self.seen_logits(rows)
-        self._last = entries, logits.detach()
-        return self.total(partial_zero_shot_losses(logits, weights, entries.rows), loss)
+        losses, log_p = losses_and_answers(logits, weights, entries.rows)
+        self._last = entries, weights, log_p
+        return self.total(losses, loss)
 
     def _mined(self, rows: Tensor, entries: BatchEntries) -> tuple[Tensor, Tensor]:
         """Logits over the labels that the block refines, and all that is to be learnt beside."""
         assert self.miner is not None
-        frozen, seen = self.problem.images[rows], len(self.problem.seen)
+        frozen, seen = self.problem.embeddings(rows), len(self.problem.seen)
         images, index = self.image_adapter(frozen), entries.entry_index
         weights = self.weights.index_select(0, index)
         mask = self.support.dense_mask(index, entries.rows.batch_row, (len(rows), seen))
@@ -171,17 +172,16 @@ class ClipPzsl(AdaptedMethod):
         """Move the batch's label weights towards the model's answer (moving average)."""
         if not self.options.progressive or self._last is None:
             return
-        entries, logits = self._last
-        answer = entries_softmax(logits, entries)
+        entries, weights, log_p = self._last
+        answer = row_softmax(log_p + entries.log_mask, entries.rows, top=0.0)
         if self.inside is not None:
             answer = keep_inside(answer, entries, self.inside.index_select(0, rows))
-        moved = self.weights.index_select(0, entries.entry_index)
-        moved.lerp_(answer, 1 - self.options.momentum)
-        self.weights.index_copy_(0, entries.entry_index, moved)
+        entries.write(weights.lerp(answer, 1 - self.options.momentum), self.weights)
 
     def finalize(self) -> None:
         """Mine the whole training set: refined labels, label weights, prototypes, hubness."""
-        adapted = cache_rows(self.support, lambda rows: self.image_adapter(self._frozen(rows)))
+        images = self.problem.embeddings
+        adapted = cache_rows(self.support, lambda rows: self.image_adapter(images(rows)))
         labels, options = self._refined(), self.options
         logits = cache_rows(self.support, lambda rows: self.logits(adapted(rows), labels))
 
@@ -199,14 +199,13 @@ class ClipPzsl(AdaptedMethod):
         self.counts.copy_(means.counts)
         self.means.copy_(means.sums / means.counts.clamp_min(SMALLEST)[:, None])
 
-    def _label_logits(self, logits: RowFunction) -> RowFunction:
-        """Which seen label an image has: half by the network, which has met its own images."""
-
-        def of_seen(rows: Tensor) -> Tensor:
-            return logits(rows)[:, : len(self.problem.seen)]
-
-        trained = subtract_hubness(self.support, of_seen, self.options.hubness)
-        return lambda rows: trained(rows).lerp(self._frozen_logits(rows), 0.5)
+    def _label_logits(self, logits: RowFunction) -> Tensor:
+        """Which seen label an image has, (M,): half by the network, which has met its own."""
+        trained, powers = EntryLogits(self.support), ColumnPowers(POWER, len(self.problem.seen))
+        walk(self.support, logits, trained, powers)
+        drawn = self.options.hubness * level(powers.log_sums)
+        own = trained.values.sub_(drawn.index_select(0, self.support.labels))
+        return own.lerp_(self._frozen_at, 0.5)
 
     def add_classes(self, count: int) -> None:
         """Prototypes and hubness of classes that have joined, out of what each seen class left.

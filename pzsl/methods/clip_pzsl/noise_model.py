@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pzsl.losses.ragged import row_sum
-from pzsl.methods.clip_pzsl.class_statistics import RowFunction
+from pzsl.methods.clip_pzsl.walk import RowFunction
 from pzsl.methods.core import BatchEntries, CandidateEntries
 
 ROUNDS = 30
@@ -37,7 +37,7 @@ class NoiseModel:
         return self.eta < NEGLIGIBLE
 
 
-def estimate_noise(support: CandidateEntries, logits: RowFunction) -> NoiseModel:
+def estimate_noise(support: CandidateEntries, mass: Tensor, classes: int) -> NoiseModel:
     """Estimate the share of images whose true label is not a candidate.
 
     A true label is replaced with probability eta, each wrong label joins with probability q. With
@@ -46,13 +46,12 @@ def estimate_noise(support: CandidateEntries, logits: RowFunction) -> NoiseModel
 
     Args:
         support: candidates of N images.
-        logits: frozen CLIP's, of training rows (B,) over the seen classes: (B, K).
+        mass: (N,) share of frozen CLIP's softmax over the seen classes that lies on them.
+        classes: how many seen classes.
 
     Returns:
         The estimate.
     """
-    parts = [_inside(support, rows, logits(rows)) for rows in support.blocks()]
-    mass, classes = torch.cat([part for part, _ in parts]), parts[0][1]
     size = support.sizes.float().mean().item()
     eta = START
     for _ in range(ROUNDS):
@@ -64,12 +63,6 @@ def estimate_noise(support: CandidateEntries, logits: RowFunction) -> NoiseModel
         eta = min(max(eta, 1e-6), 0.95)
     penalty = max(0.0, math.log((1 - eta) * (1 - q) / (eta * q)))
     return NoiseModel(eta, penalty)
-
-
-def _inside(support: CandidateEntries, rows: Tensor, logits: Tensor) -> tuple[Tensor, int]:
-    """The softmax mass on the candidates of each row, (B,), and how many classes there are."""
-    entries = support.batch(rows, logits.shape[1])
-    return row_sum(entries.rows.take(logits.softmax(dim=1)), entries.rows), logits.shape[1]
 
 
 def widen(support: CandidateEntries, model: NoiseModel, logits: RowFunction) -> CandidateEntries:
@@ -87,10 +80,9 @@ def widen(support: CandidateEntries, model: NoiseModel, logits: RowFunction) -> 
     most = min(OUTSIDERS, max(1, ALL_OUTSIDERS // len(support)))
     for rows in support.blocks():
         similar = logits(rows)
-        entries, batch_row = support.entries(rows)
         inside = torch.zeros_like(similar, dtype=torch.bool)
-        inside[batch_row, support.labels[entries]] = True
-        similar[inside] = -torch.inf
+        inside.view(-1)[support.batch(rows, similar.shape[1]).rows.cells] = True
+        similar.masked_fill_(inside, -torch.inf)
         member = inside.scatter(1, similar.topk(min(most, similar.shape[1]), dim=1).indices, True)
         member &= inside | similar.isfinite()
         row, label = member.nonzero(as_tuple=True)
@@ -109,7 +101,7 @@ def weight_inside(support: CandidateEntries, weights: Tensor) -> Tensor:
     held = []
     for rows in support.blocks():
         entries = support.batch(rows, 0)
-        candidates = weights.index_select(0, entries.entry_index) * (entries.log_mask >= 0)
+        candidates = entries.of(weights) * (entries.log_mask >= 0)
         held.append(row_sum(candidates, entries.rows))
     return torch.cat(held)
 

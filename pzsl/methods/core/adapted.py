@@ -88,7 +88,7 @@ class AdaptedMethod(Method):
             return self.joint.seen_logits(rows)
         problem = self.problem
         logits, away = adapted_logits(
-            problem.images[rows],
+            problem.embeddings(rows),
             self.frozen_labels,
             problem.cosines(rows),
             self.image_adapter,

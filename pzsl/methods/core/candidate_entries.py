@@ -17,6 +17,8 @@ OUTSIDE = -1e9
 
 BLOCK = 4096
 """Most images in a block."""
+CELLS, FEWEST = 1 << 21, 64
+"""Most images times labels in a block, as long as it has that many images: 8 MB of logits."""
 FEW = 1 << 22
 """Entries that are kept as a pass needs them, at most: 150 MB of them."""
 
@@ -29,12 +31,25 @@ class BatchEntries(NamedTuple):
         labels: (m,) classes.
         log_mask: (m,) log-prior of each.
         rows: where they lie in an array (B, K).
+        span: first and last of `entry_index`, as a slice, where that has no gaps.
     """
 
     entry_index: Tensor
     labels: Tensor
     log_mask: Tensor
     rows: Rows
+    span: slice | None = None
+
+    def of(self, values: Tensor) -> Tensor:
+        """What an array (M,) has for these entries, (m,): a view where they lie side by side."""
+        return values.index_select(0, self.entry_index) if self.span is None else values[self.span]
+
+    def write(self, values: Tensor, into: Tensor) -> None:
+        """Write values (m,) of these entries into an array (M,)."""
+        if self.span is None:
+            into.index_copy_(0, self.entry_index, values)
+        else:
+            into[self.span] = values
 
 
 @dataclass(frozen=True)
@@ -83,14 +98,19 @@ class CandidateEntries:
         Those of `blocks()`, which are asked for in each pass over the images, are kept where that
         takes little memory.
         """
-        if id(rows) not in self._numbers or len(self.labels) > FEW:
+        number = self._numbers.get(id(rows))
+        if number is None:
             return self._batch(rows, classes)
-        key = self._numbers[id(rows)], classes
-        if key not in self._known:
-            self._known[key] = self._batch(rows, classes)
-        known = self._known[key]
-        log_mask = self.log_mask.index_select(0, known.entry_index)  # a method may change it
-        return known._replace(log_mask=log_mask)
+        if len(self.labels) > FEW:
+            return self._block(number, classes)
+        if number not in self._known:
+            self._known[number] = self._block(number, 0)
+        known = self._known[number]
+        if (number, classes) not in self._cells:
+            cells = torch.add(known.labels, known.rows.batch_row, alpha=classes)
+            self._cells[number, classes] = cells
+        rows_of = known.rows._replace(cells=self._cells[number, classes])
+        return known._replace(rows=rows_of, log_mask=known.of(self.log_mask))  # it may change
 
     def _batch(self, rows: Tensor, classes: int) -> BatchEntries:
         start, sizes = self._spans(rows)
@@ -100,6 +120,19 @@ class CandidateEntries:
         offsets = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
         cells = torch.add(labels, batch_row, alpha=classes)
         return BatchEntries(entry_index, labels, log_mask, Rows(batch_row, offsets, cells))
+
+    def _block(self, number: int, classes: int) -> BatchEntries:
+        """As `_batch`, for a block: its entries lie side by side."""
+        first, span = number * len(self._blocks[0]), slice(*self._bounds[number : number + 2])
+        offsets = self.offsets[first : first + len(self._blocks[number]) + 1] - span.start
+        count = span.stop - span.start
+        batch_row = torch.repeat_interleave(offsets.diff(), output_size=count)
+        labels = self.labels[span]
+        cells = torch.add(labels, batch_row, alpha=classes)
+        index = torch.arange(span.start, span.stop, device=labels.device)
+        return BatchEntries(
+            index, labels, self.log_mask[span], Rows(batch_row, offsets, cells), span
+        )
 
     def _spans(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Where the entries of each image start, and how many they are."""
@@ -117,8 +150,7 @@ class CandidateEntries:
         found = []
         for rows in self.blocks():
             entries = self.batch(rows, 0)
-            own = weights.index_select(0, entries.entry_index)
-            found.append(entries.labels[first_largest(own, entries.rows)])
+            found.append(entries.labels[first_largest(entries.of(weights), entries.rows)])
         return torch.cat(found)
 
     def dense_mask(self, entries: Tensor, batch_row: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -133,19 +165,35 @@ class CandidateEntries:
         return torch.repeat_interleave(1.0 / self.sizes.float(), self.sizes)
 
     def blocks(self) -> list[Tensor]:
-        """All rows, in blocks of at most 4096, to bound memory; the same tensors each time."""
+        """All rows, in blocks of few enough to bound memory; the same tensors each time.
+
+        At most 4096, and fewer where there are many labels.
+        """
         return list(self._blocks)
 
     @cached_property
     def _blocks(self) -> tuple[Tensor, ...]:
-        return torch.split(torch.arange(len(self), device=self.labels.device), BLOCK)
+        classes = int(self.labels.max()) + 1 if len(self.labels) else 1
+        size = min(BLOCK, max(FEWEST, CELLS // classes))
+        return torch.split(torch.arange(len(self), device=self.labels.device), size)
+
+    @cached_property
+    def _bounds(self) -> list[int]:
+        """Where the entries of each block start, and the end: copied from a device once."""
+        starts = torch.stack([rows[0] for rows in self._blocks])
+        bounds: list[int] = self.offsets.index_select(0, starts).tolist()
+        return [*bounds, len(self.labels)]
 
     @cached_property
     def _numbers(self) -> dict[int, int]:
         return {id(rows): number for number, rows in enumerate(self._blocks)}
 
     @cached_property
-    def _known(self) -> dict[tuple[int, int], BatchEntries]:
+    def _known(self) -> dict[int, BatchEntries]:
+        return {}
+
+    @cached_property
+    def _cells(self) -> dict[tuple[int, int], Tensor]:
         return {}
 
     def restrict(self, rows: Tensor, columns: Tensor, count: int) -> CandidateEntries:
