@@ -183,10 +183,14 @@ def read_state(file: Path) -> dict[str, Tensor]:
 def load_state(method: Method, saved: dict[str, Tensor], file: Path, new: int = 0) -> None:
     """Put the saved state into a method; what has a row for each class may have `new` rows more.
 
-    State of training images has no place in a method that was laid out for none.
+    State of training images has no place in a method that was laid out for none, unless its scores
+    need it.
     """
     for name, own in method.state_dict().items():
         held = saved.get(name)
+        if name in method.kept_state and held is not None and held.shape[1:] == own.shape[1:]:
+            getattr(method, name).data = held.clone()
+            continue
         if held is None or (held.shape != own.shape and not new and own.numel()):
             found = "nothing" if held is None else f"shape {tuple(held.shape)}"
             raise UserError(

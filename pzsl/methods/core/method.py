@@ -119,12 +119,15 @@ class Method(nn.Module):
         entry_state: names of the state with a value for each entry, (M,).
         image_state: names of the state with a value for each image, (N,), or None for all ones.
         run_state: names of the state that is the same in all runs of equal length and options.
+        kept_state: names of the state with a row for each training image that `scores` needs: a
+            restored run gets as many rows as were saved.
     """
 
     row_wise: ClassVar[bool] = False
     entry_state: ClassVar[tuple[str, ...]] = ("weights",)
     image_state: ClassVar[tuple[str, ...]] = ()
     run_state: ClassVar[tuple[str, ...]] = ()
+    kept_state: ClassVar[tuple[str, ...]] = ()
     options: Options
     weights: Tensor
 
