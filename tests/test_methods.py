@@ -29,8 +29,8 @@ from pzsl.training.loop import fit, make_optimizer
 from pzsl.training.run import one_thread
 
 VARIANTS = [(name, preset) for name, entry in METHODS.items() for preset in entry.presets]
-FROZEN = {"clip", "probe"}
-"""They take frozen CLIP's word for which candidate is right."""
+FROZEN = {"clip", "probe", "gda", "tip-adapter", "zlap", "transclip", "em-dirichlet"}
+"""They take frozen CLIP's word for which candidate is right, or what little moves it."""
 DOUBTING = {"co-reg"}
 """They drop candidates that look wrong, even an only one."""
 SAME_AT_ZERO = {"cc", "rc", "proden", "cavl", "pop"}

@@ -110,6 +110,14 @@ METHODS: dict[str, Entry] = {
         "candidates",
         "PRODEN on candidate sets that lose their unlikely labels",
     ),
+    "prompt-align": Entry(
+        "pzsl.methods.partial_label:PromptAlign:PromptAlignOptions",
+        "Zhang et al., Tuning vision-language models with candidate labels by prompt alignment, "
+        "DASFAA",
+        2025,
+        "candidates",
+        "PRODEN's loss, and alignment with frozen CLIP's posterior mixed with the model's",
+    ),
     "co-reg": Entry(
         "pzsl.methods.co_reg:CoReg:CoRegOptions",
         "Wang et al., Pre-trained vision-language models as partial annotators, AAAI",
@@ -117,6 +125,51 @@ METHODS: dict[str, Entry] = {
         "candidates, views where cached",
         "two networks that tell each other which candidate sets to believe",
         MappingProxyType({"default": NONE, "paper": CO_REG_PAPER}),
+    ),
+    "gda": Entry(
+        "pzsl.methods.baselines:Gda:GdaOptions",
+        "Wang et al., A hard-to-beat baseline for training-free CLIP-based adaptation, ICLR",
+        2024,
+        "candidates",
+        "Gaussian discriminant of soft labels beside frozen CLIP; nothing is trained",
+    ),
+    "tip-adapter": Entry(
+        "pzsl.methods.baselines:TipAdapter:TipAdapterOptions",
+        "Zhang et al., Tip-Adapter: training-free adaption of CLIP for few-shot classification, "
+        "ECCV",
+        2022,
+        "candidates",
+        "a cache of training images and soft labels beside frozen CLIP; nothing is trained",
+        MappingProxyType({"default": NONE, "fine-tuned": MappingProxyType({"fine_tune": True})}),
+    ),
+    "rla": Entry(
+        "pzsl.methods.baselines:Rla:RlaOptions",
+        "Fahes et al., CLIP's visual embedding projector is a few-shot cornucopia",
+        2024,
+        "candidates",
+        "a linear adapter of the images, kept near the identity",
+    ),
+    "zlap": Entry(
+        "pzsl.methods.baselines:Zlap:ZlapOptions",
+        "Stojnic et al., Label propagation for zero-shot classification with vision-language "
+        "models, CVPR",
+        2024,
+        "candidates",
+        "transductive: labels spread from names over a graph of training and test images",
+    ),
+    "transclip": Entry(
+        "pzsl.methods.baselines:Transclip:TransclipOptions",
+        "Zanella et al., Boosting vision-language models with transduction, NeurIPS",
+        2024,
+        "candidates",
+        "transductive: a Gaussian mixture of training and test images, tied to text and neighbours",
+    ),
+    "em-dirichlet": Entry(
+        "pzsl.methods.baselines:EmDirichlet:EmDirichletOptions",
+        "Martin et al., Transductive zero-shot and few-shot CLIP, CVPR",
+        2024,
+        "candidates",
+        "transductive: each class is a Dirichlet law over frozen CLIP's answers",
     ),
     "prototype": Entry(
         "pzsl.methods.baselines:Prototype:Options",

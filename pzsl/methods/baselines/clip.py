@@ -1,13 +1,15 @@
-"""`clip`: frozen CLIP, zero-shot (Radford et al. 2021)."""
+"""`clip`: frozen CLIP, zero-shot (Radford et al. 2021), and what is built on its soft labels."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from pzsl.methods.core import Method, Options, Problem, masked_softmax
+from pzsl.methods.core import Method, Options, Problem, entries_softmax
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,41 @@ class Clip(Method):
     def prepare(self) -> None:
         """Label weights: frozen CLIP's softmax over the candidates."""
         problem = self.problem
-        weights = [
-            masked_softmax(problem.scale * problem.images[r] @ problem.seen.T, self.support, r)
-            for r in self.support.blocks()
-        ]
-        self.weights = torch.cat(weights)
+        self.reweigh(lambda rows: problem.scale * problem.images[rows] @ problem.seen.T)
+
+    def reweigh(self, logits: Callable[[Tensor], Tensor]) -> None:
+        """Set all label weights to the softmax over the candidates.
+
+        Args:
+            logits: of training rows (B,) over the seen classes, (B, K); all are asked for before
+                any weight changes.
+        """
+        found = []
+        for rows in self.support.blocks():
+            entries = self.support.batch(rows, len(self.problem.seen))
+            found.append(entries_softmax(logits(rows), entries))
+        self.weights = torch.cat(found)
+
+    def soft_labels(self, rows: Tensor) -> Tensor:
+        """Label weights of training rows (B,), zero outside their candidates: (B, K)."""
+        shape = len(rows), len(self.problem.seen)
+        entries = self.support.batch(rows, shape[1])
+        weights = entries.of(self.weights)
+        return entries.rows.put(weights, self.problem.seen.new_empty(shape))
+
+    def covered(self, scores: Tensor, rows: Tensor) -> Tensor:
+        """Whether the best of the scores (B, K) of training rows (B,) is a candidate's: (B,) bool.
+
+        Where wrong labels are candidates by chance, this tells of classifiers which is best, though
+        no label is known: a share of answers `a + q (1 - a)` is covered if a of them are right.
+        """
+        entries = self.support.batch(rows, scores.shape[1])
+        member = entries.rows.put(torch.ones_like(entries.log_mask), scores)
+        return member.gather(1, scores.argmax(1, keepdim=True)).flatten() > 0
+
+    def of_seen(self, scores: Tensor) -> Tensor:
+        """Scores (n, K) of the seen classes, and none of the unseen ones: (n, K + U)."""
+        return F.pad(scores, (0, len(self.problem.unseen)))
 
     def scores(self, images: Tensor) -> Tensor:
         """Scores of images (n, D) for all classes, seen first: (n, K + U)."""

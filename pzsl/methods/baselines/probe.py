@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pzsl.losses.partial import best_candidate
 from pzsl.methods.baselines.clip import Clip
-from pzsl.methods.core import Options, Problem, masked_softmax
+from pzsl.methods.core import Options, Problem
 
 
 class Probe(Clip):
@@ -40,10 +40,8 @@ class Probe(Clip):
 
     def finalize(self) -> None:
         """Label weights: the probe's softmax over the candidates."""
-        for rows in self.support.blocks():
-            logits = self.problem.scale * self.problem.images[rows] @ self.head.T
-            entries, _ = self.support.entries(rows)
-            self.weights[entries] = masked_softmax(logits, self.support, rows)
+        problem = self.problem
+        self.reweigh(lambda rows: problem.scale * problem.images[rows] @ self.head.T)
 
     def scores(self, images: Tensor) -> Tensor:
         """Scores of images (n, D) for all classes, seen first: (n, K + U)."""

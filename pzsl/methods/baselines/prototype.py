@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pzsl.methods.baselines.clip import Clip
-from pzsl.methods.core import Options, Problem, masked_softmax
+from pzsl.methods.core import Options, Problem
 from pzsl.models.prototypes import class_sums
 
 
@@ -44,10 +44,7 @@ class Prototype(Clip):
             class_sums(images, self.support.labels[entries], self.weights[entries], batch_row, sums)
         means = F.normalize(sums, dim=-1)  # a class without any weight keeps its text
         self.means[:seen] = torch.where(means.any(1, keepdim=True), means, self.means[:seen])
-        for rows in self.support.blocks():
-            scores = self.scores(self.problem.images[rows])[:, :seen]
-            entries, _ = self.support.entries(rows)
-            self.weights[entries] = masked_softmax(scores, self.support, rows)
+        self.reweigh(lambda rows: self.scores(self.problem.images[rows])[:, :seen])
 
     def scores(self, images: Tensor) -> Tensor:
         """`s cos(v - m, mu_c)` of images (n, D) for all classes, seen first: (n, K + U)."""

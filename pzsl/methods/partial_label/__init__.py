@@ -10,6 +10,7 @@ from pzsl.methods.partial_label.lws import Lws, LwsOptions
 from pzsl.methods.partial_label.pico import Pico, PicoOptions
 from pzsl.methods.partial_label.pop import Pop, PopOptions
 from pzsl.methods.partial_label.proden import Proden
+from pzsl.methods.partial_label.prompt_align import PromptAlign, PromptAlignOptions
 from pzsl.methods.partial_label.rc import Rc
 
 __all__ = [
@@ -26,5 +27,7 @@ __all__ = [
     "Pop",
     "PopOptions",
     "Proden",
+    "PromptAlign",
+    "PromptAlignOptions",
     "Rc",
 ]

@@ -1,0 +1,211 @@
+"""`gda`: Gaussian discriminant analysis beside frozen CLIP (Wang et al., ICLR 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pzsl.methods.baselines.training_cache import KeptImages
+from pzsl.methods.core import Options, Problem, counting, within
+
+GRID = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+"""Values of alpha that are tried; the paper's are ten apart."""
+PARTS = 4
+"""Of the training images; each is answered by the others when alpha is chosen."""
+SMALLEST = 1e-9
+"""A class with less label weight has no mean of its own."""
+ROUNDING = 1e-5
+"""A smaller variance of unit vectors within the classes is what single precision makes of none."""
+
+
+@dataclass(frozen=True)
+class GdaOptions(Options):
+    """Options of Gaussian discriminant analysis.
+
+    Attributes:
+        search: choose alpha on held-out training images; off: it is as given.
+        alpha: weight of the discriminant beside frozen CLIP's logits.
+        rounds: how often the label weights follow the scores before the last estimate.
+        neighbours: training images whose mean is that of an unseen class.
+        fade: let the folds that choose gamma also choose how much of alpha counts.
+    """
+
+    search: bool = True
+    alpha: float = within(0.3, 0)
+    rounds: int = counting(1)
+    neighbours: int = counting(64, 1)
+    fade: bool = True
+
+
+class Moments(NamedTuple):
+    """What a discriminant is estimated from, in double precision.
+
+    Attributes:
+        sums: (K, D) sums of the images of each class, weighted. counts: (K,) their weights.
+        second: (D, D) sum of the outer products of all images.
+    """
+
+    sums: Tensor
+    counts: Tensor
+    second: Tensor
+
+    @classmethod
+    def of(cls, images: Tensor, labels: Tensor) -> Moments:
+        """Of images (n, D) with soft labels (n, K)."""
+        images, labels = images.cpu().double(), labels.cpu().double()
+        return cls(labels.T @ images, labels.sum(0), images.T @ images)
+
+    def plus(self, other: Moments, times: float = 1.0) -> Moments:
+        """Of the images of both, or without those of the other."""
+        return Moments(*(a + times * b for a, b in zip(self, other, strict=True)))
+
+
+class Gda(KeptImages):
+    """Frozen CLIP's logits plus a Gaussian discriminant of the images: `s cos(v, t_c) + alpha g_c`.
+
+    `g_c(v) = mu_c P v - 1/2 mu_c P mu_c` (Wang et al. 2024, section 3), with equal priors: a class
+    is a Gaussian with its own mean and a covariance that all share. On candidate sets, images count
+    for a class by their label weights: frozen CLIP's softmax over the candidates, then that of the
+    method's own scores (progressive identification, as PRODEN's).
+
+    Alpha is the best of a grid, as in the paper. There validation images tell; here each quarter of
+    the training images is answered by the other three, and an answer counts as right where it is a
+    candidate (ours; see `covered`).
+
+    An unseen class has no images: its mean is that of the training images nearest to its text, as
+    in the paper's extension to new classes, which is why these are kept. Discriminants are measured
+    from that of a class at the mean of all images.
+    """
+
+    options: GdaOptions
+    directions: Tensor
+    offsets: Tensor
+    centre: Tensor
+    precision: Tensor
+    alpha: Tensor
+    share: Tensor
+
+    def __init__(self, problem: Problem, options: GdaOptions, generator: torch.Generator) -> None:
+        super().__init__(problem, options, generator)
+        classes = len(problem.seen) + len(problem.unseen)
+        zeros = problem.seen.new_zeros
+        self.register_buffer("directions", zeros(classes, problem.seen.shape[1]))
+        self.register_buffer("offsets", zeros(classes))
+        self.register_buffer("centre", zeros(problem.seen.shape[1]))
+        self.register_buffer("precision", zeros(*2 * problem.seen.shape[1:]))
+        self.register_buffer("alpha", problem.seen.new_full((), options.alpha))
+        self.register_buffer("share", problem.seen.new_ones(()))
+
+    def finalize(self) -> None:
+        """Choose alpha, estimate the Gaussians, and the label weights by them, in turn."""
+        seen = len(self.problem.seen)
+        for left in reversed(range(self.options.rounds + 1)):
+            if self.options.search and len(self.support) >= PARTS:
+                self.alpha.fill_(GRID[int(self._covered().argmax())])
+            self._estimate(self._moments())
+            if left:
+                self.reweigh(lambda rows: self.scores(self.problem.images[rows])[:, :seen])
+        self.add_classes(len(self.problem.unseen))
+
+    def add_classes(self, count: int) -> None:
+        """Gaussians of unseen classes, at the mean of the images nearest to their texts."""
+        text = self.problem.unseen[len(self.problem.unseen) - count :]
+        near = (text @ self.keys.T).topk(min(self.options.neighbours, len(self.keys)), dim=1)
+        means = self.keys[near.indices].mean(dim=1)
+        self._place(slice(len(self.directions) - count, None), means)
+
+    def _place(self, classes: slice, means: Tensor) -> None:
+        """Put Gaussians with these means in the place of some classes."""
+        directions = (means - self.centre) @ self.precision
+        self.directions[classes] = directions
+        self.offsets[classes] = -0.5 * (directions * (means + self.centre)).sum(1)
+
+    def _part(self, number: int) -> Iterator[Tensor]:
+        """The rows of one part of the training images, in blocks."""
+        for rows in self.support.blocks():
+            own = torch.arange(len(rows), device=rows.device) % PARTS == number
+            yield rows[own]
+
+    def _moments(self, number: int | None = None) -> Moments:
+        """Of all training images, or of one part of them."""
+        blocks = iter(self.support.blocks()) if number is None else self._part(number)
+        found: Moments | None = None
+        for rows in blocks:
+            own = Moments.of(self.problem.images[rows], self.soft_labels(rows))
+            found = own if found is None else found.plus(own)
+        assert found is not None
+        return found
+
+    def _covered(self) -> Tensor:
+        """How many held-out images get a candidate for their answer, at each alpha."""
+        whole, hits = self._moments(), torch.zeros(len(GRID), dtype=torch.long)
+        for number in range(PARTS):
+            self._estimate(whole.plus(self._moments(number), -1.0))
+            for rows in self._part(number):
+                images = self.problem.images[rows]
+                frozen = self.problem.scale * images @ self.problem.seen.T
+                found = (images @ self.directions.T + self.offsets)[:, : frozen.shape[1]]
+                for place, alpha in enumerate(GRID):
+                    hits[place] += int(self.covered(frozen + alpha * found, rows).sum())
+        return hits
+
+    def _estimate(self, moments: Moments) -> None:
+        """The Gaussians of the seen classes."""
+        found = gaussians(moments)
+        self.centre.copy_(found.centre.to(self.centre))
+        self.precision.copy_(found.precision.to(self.centre))
+        self._place(slice(len(self.problem.seen)), found.means.to(self.centre))
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Scores of images (n, D) for all classes, seen first: (n, K + U)."""
+        found = images @ self.directions.T + self.offsets
+        return self.frozen_scores(images) + self.share * self.alpha * found
+
+    @property
+    def fades(self) -> bool:
+        """Whether the folds choose how much of alpha counts."""
+        return self.options.fade
+
+    def fade(self, share: float) -> None:
+        """Let the discriminant count this share of alpha."""
+        self.share.fill_(share)
+
+    def describe(self) -> dict[str, Any]:
+        """Alpha, as it was chosen."""
+        return {"alpha": round(self.alpha.item(), 4)}
+
+
+class Gaussians(NamedTuple):
+    """Gaussians with a shared covariance.
+
+    Attributes:
+        means: (K, D). centre: (D,) mean of all images. precision: (D, D).
+    """
+
+    means: Tensor
+    centre: Tensor
+    precision: Tensor
+
+
+def gaussians(moments: Moments) -> Gaussians:
+    """The means of the classes, and the precision that they share (Wang et al. 2024, section 3).
+
+    The precision is the paper's empirical Bayes ridge estimator (Kubokawa and Srivastava 2008)
+    `P = D ((N - 1) S + tr(S) I)^-1`, S being the covariance around the class means; it is 0 where
+    the images of a class don't vary. A class without weight has the mean of all images.
+    """
+    sums, counts, second = moments
+    images, dim = counts.sum().clamp_min(1), len(second)
+    centre, known = sums.sum(0) / images, counts > SMALLEST
+    means = torch.where(known[:, None], sums / counts.clamp_min(SMALLEST)[:, None], centre)
+    scatter = second - (means * counts[:, None]).T @ means
+    trace = scatter.diagonal().sum() / (images - 1).clamp_min(1)
+    precision = torch.zeros_like(second)
+    if trace > ROUNDING:
+        ridge = scatter + trace * torch.eye(dim, dtype=second.dtype, device=second.device)
+        precision = dim * torch.linalg.inv(ridge)
+    return Gaussians(means, centre, precision)

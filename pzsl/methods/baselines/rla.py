@@ -1,0 +1,72 @@
+"""`rla`: a regularised linear adapter of the images (Fahes et al. 2024, beside ProLIP)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pzsl.losses.partial import partial_zero_shot_loss
+from pzsl.methods.baselines.clip import Clip
+from pzsl.methods.core import BatchEntries, Options, Problem, entries_softmax, within
+from pzsl.models.unit import unit
+
+
+@dataclass(frozen=True)
+class RlaOptions(Options):
+    """Options of the regularised linear adapter.
+
+    Attributes:
+        strength: weight of the distance from the identity, times 1 / (images a seen class).
+    """
+
+    strength: float = within(1.0, 0)
+
+
+class Rla(Clip):
+    """A cosine classifier on `unit(W v)`, W starting as the identity and kept near it.
+
+    `L = cross-entropy + lambda ||W - I||^2` with lambda = 1 / shots (Fahes et al. 2024, arXiv
+    2410.05270: ProLIP's regulariser on an adapter behind the frozen projection, where cached
+    embeddings are). On candidate sets the cross-entropy is that of label weights: frozen CLIP's
+    softmax over the candidates, and after each step that of the model (as PRODEN's).
+
+    W changes images alone, so unseen classes keep their text embeddings and share what is learnt.
+    """
+
+    options: RlaOptions
+
+    def __init__(self, problem: Problem, options: RlaOptions, generator: torch.Generator) -> None:
+        super().__init__(problem, options, generator)
+        dim = problem.seen.shape[1]
+        self.change = nn.Parameter(problem.seen.new_zeros(dim, dim))
+        self._last: tuple[BatchEntries, Tensor] | None = None
+
+    def _adapted(self, images: Tensor) -> Tensor:
+        return unit(images + images @ self.change.T)
+
+    @property
+    def _penalty(self) -> float:
+        shots = len(self.problem.images) / len(self.problem.seen)
+        return self.options.strength / shots
+
+    def loss(self, rows: Tensor) -> Tensor:
+        """Weighted cross-entropy plus the distance from the identity, for training rows (B,)."""
+        images = self._adapted(self.problem.images[rows])
+        logits = self.problem.scale * images @ self.problem.seen.T
+        entries = self.support.batch(rows, logits.shape[1])
+        self._last = entries, logits.detach()
+        weights = entries.of(self.weights)
+        loss = partial_zero_shot_loss(logits, weights, entries.rows)
+        return loss + self._penalty * self.change.square().sum()
+
+    def after_step(self, rows: Tensor) -> None:
+        """Label weights: the softmax over the candidates, from the forward of this step."""
+        if self._last is not None:
+            entries, logits = self._last
+            entries.write(entries_softmax(logits, entries), self.weights)
+
+    def scores(self, images: Tensor) -> Tensor:
+        """`s cos(W v, t_c)` of images (n, D) for all classes, seen first: (n, K + U)."""
+        return self.frozen_scores(self._adapted(images))

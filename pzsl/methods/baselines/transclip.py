@@ -1,0 +1,136 @@
+"""`transclip`: a Gaussian mixture tied to text and neighbours (Zanella et al. 2024; transductive).
+
+Made from the equations of the paper alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pzsl.methods.baselines.transductive import Transductive
+from pzsl.methods.core import Options, counting, within
+
+BLOCK = 2048
+"""Queries whose neighbours are looked for in one go."""
+SMALLEST = 1e-9
+
+
+@dataclass(frozen=True)
+class TransclipOptions(Options):
+    """Options of TransCLIP.
+
+    Attributes:
+        text: lambda, weight of frozen CLIP's answer in that of a query.
+        labelled: gamma, weight of the training images in the mixture; that of the queries is 1.
+        neighbours: images that an image is alike to, in the Laplacian term.
+        rounds: of means, covariance and answers in turn.
+        inner_rounds: of answers, within each.
+    """
+
+    text: float = within(1.0, 0)
+    labelled: float = within(0.2, 0)
+    neighbours: int = counting(3)
+    rounds: int = counting(10, 1)
+    inner_rounds: int = counting(5, 1)
+
+
+class Transclip(Transductive):
+    """Queries share a mixture of Gaussians with the training images (arXiv 2406.01837, section 3).
+
+    Answers z_i of the queries, means and a diagonal covariance are found in turn:
+
+        z_i   = softmax(lambda log y_i + log p_i + sum_j w_ij z_j)
+        mu_k  = (gamma / S sum_s z_sk f_s + 1 / Q sum_q z_qk f_q) / (the same without f)
+        Sigma = (gamma / S sum_sk z_sk (f_s - mu_k)^2 + 1 / Q sum_qk ...) / (gamma + 1)
+
+    y_i is frozen CLIP's softmax, p_i the density of the Gaussians, w_ij the cosine of near images.
+    On candidate sets the answers of the training images are fixed to their soft labels, as those of
+    labelled images in the paper's few-shot form; seen and unseen classes are alike but that unseen
+    ones have only queries. It begins with z = y and the covariance I / D. The score is log z.
+    """
+
+    options: TransclipOptions
+
+    def joint_scores(self, queries: Tensor) -> Tensor:
+        """Scores of all queries (Q, D) for all classes, seen first: (Q, K + U)."""
+        options, images = self.options, torch.cat([self.keys, queries])
+        text = self.frozen_scores(queries).log_softmax(1)
+        fixed = self.of_seen(self.values)
+        share = torch.cat(
+            [
+                images.new_full((len(fixed),), options.labelled / max(len(fixed), 1)),
+                images.new_full((len(queries),), 1 / len(queries)),
+            ]
+        )
+        near, alikeness = near_images(images, queries, options.neighbours)
+        covariance = images.new_full((images.shape[1],), 1 / images.shape[1])
+        found = text
+        for number in range(options.rounds):
+            answers = torch.cat([fixed, found.exp()])
+            means = weighted_means(answers, images, share)
+            if number:
+                covariance = diagonal_covariance(answers, images, share, means)
+            known = options.text * text + log_density(queries, means, covariance)
+            for _ in range(options.inner_rounds):
+                alike = torch.cat([fixed, found.exp()])
+                pull = sum_of_near(alike, near, alikeness)
+                found = (known + pull).log_softmax(1)
+        return found
+
+
+def near_images(images: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Which other images each query is alike to, and how much.
+
+    Args:
+        images: (N, D), of which the last are the queries (Q, D). count: k, at most.
+
+    Returns:
+        (Q, k) rows of the images, and (Q, k) their cosines, 0 where they are below it.
+    """
+    count, first, found = min(count, len(images) - 1), len(images) - len(queries), []
+    for rows in torch.split(torch.arange(len(queries), device=images.device), BLOCK):
+        cosines = queries[rows] @ images.T
+        cosines.scatter_(1, (rows + first)[:, None], -torch.inf)
+        found.append(cosines.topk(count, dim=1))
+    near = torch.cat([each.indices for each in found])
+    return near, torch.cat([each.values for each in found]).clamp_min(0)
+
+
+def sum_of_near(answers: Tensor, near: Tensor, alikeness: Tensor) -> Tensor:
+    """The answers (N, C) of near images (Q, k), weighted by their alikeness (Q, k): (Q, C)."""
+    total = answers.new_zeros(len(near), answers.shape[1])
+    for rows, weights in zip(near.unbind(1), alikeness.unbind(1), strict=True):
+        total += weights[:, None] * answers[rows]
+    return total
+
+
+def weighted_means(answers: Tensor, images: Tensor, share: Tensor) -> Tensor:
+    """Means of the classes.
+
+    Args:
+        answers: (N, C) soft labels. images: (N, D). share: (N,) what each image counts.
+
+    Returns:
+        (C, D); the mean of all images for a class that none is of.
+    """
+    weights = answers * share[:, None]
+    counts = weights.sum(0)[:, None]
+    centre = (share[:, None] * images).sum(0) / share.sum()
+    return torch.where(counts > SMALLEST, weights.T @ images / counts.clamp_min(SMALLEST), centre)
+
+
+def diagonal_covariance(answers: Tensor, images: Tensor, share: Tensor, means: Tensor) -> Tensor:
+    """The variance of each dimension around the class means, (D,); arguments as there."""
+    weights = answers * share[:, None]
+    squares = weights.sum(1) @ images.square() + weights.sum(0) @ means.square()
+    variance = (squares - 2 * ((weights.T @ images) * means).sum(0)) / share.sum()
+    return variance.clamp_min(SMALLEST)
+
+
+def log_density(images: Tensor, means: Tensor, covariance: Tensor) -> Tensor:
+    """Log of each Gaussian's density at images (n, D), up to what all classes share: (n, C)."""
+    scaled = means / covariance
+    return images @ scaled.T - 0.5 * (scaled * means).sum(1)

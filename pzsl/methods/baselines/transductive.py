@@ -1,0 +1,65 @@
+"""What the transductive rivals share: one answer for all images together, told image by image."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from pzsl.errors import UserError
+from pzsl.methods.baselines.training_cache import TrainingCache
+from pzsl.methods.core import Blocks, Options, Problem
+
+
+class Transductive(TrainingCache):
+    """Scores all queries at once, beside the training images and their soft labels.
+
+    Soft labels are frozen CLIP's softmax over the candidates. An image that is scored without its
+    like having been observed gets frozen CLIP's scores.
+    """
+
+    def __init__(self, problem: Problem, options: Options, generator: torch.Generator) -> None:
+        super().__init__(problem, options, generator)
+        self._place: dict[bytes, int] = {}
+        self._answers = problem.seen.new_zeros(0)
+
+    @property
+    def transductive(self) -> bool:
+        """An image's scores depend on which others are scored with it."""
+        return True
+
+    @abstractmethod
+    def joint_scores(self, queries: Tensor) -> Tensor:
+        """Scores of all queries (Q, D) for all classes, seen first: (Q, K + U)."""
+
+    def observe_queries(self, blocks: Blocks) -> None:
+        """Score all images that are to be scored, together."""
+        queries = torch.cat([*blocks()])
+        self._place = {key: place for place, key in enumerate(_bytes_of(queries))}
+        self._answers = self.joint_scores(queries)
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Scores of observed images (n, D) for all classes, seen first: (n, K + U).
+
+        Raises:
+            UserError: an image is none of those that were observed.
+        """
+        if not self._place:
+            return self.frozen_scores(images)
+        places = [self._place.get(key, -1) for key in _bytes_of(images)]
+        if -1 in places:
+            raise UserError(
+                f"Image {places.index(-1)} is none of those that {type(self).__name__} observed: "
+                "pass all images to observe_queries first."
+            )
+        return self._answers[torch.tensor(places, dtype=torch.long, device=images.device)]
+
+    def label_embeddings(self) -> Tensor:
+        """Text embeddings of all classes, seen first: (K + U, D)."""
+        return torch.cat([self.problem.seen, self.problem.unseen])
+
+
+def _bytes_of(images: Tensor) -> list[bytes]:
+    """The bytes of each image (n, D): equal images have equal ones, whichever came first."""
+    return [row.tobytes() for row in images.detach().cpu().numpy()]

@@ -1,0 +1,143 @@
+"""`zlap`: label propagation from names to images (Stojnic et al., CVPR 2024; transductive)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pzsl.methods.baselines.transductive import Transductive
+from pzsl.methods.core import Options, counting, within
+
+BLOCK = 2048
+"""Images whose neighbours are looked for in one go."""
+PRECISION = 1e-9
+"""Largest error of what is propagated."""
+
+
+@dataclass(frozen=True)
+class ZlapOptions(Options):
+    """Options of label propagation.
+
+    Attributes:
+        neighbours: k, most images and most class names that an image is linked with.
+        alpha: how far labels spread, below one.
+        power: gamma, the exponent of similarities of images with names.
+    """
+
+    neighbours: int = counting(5, 1)
+    alpha: float = within(0.3, 0, 1, below=True)
+    power: float = within(5.0, 0)
+
+
+class Edges(NamedTuple):
+    """Links of a graph, each in one direction.
+
+    Attributes:
+        start, end: (m,) nodes. weight: (m,) at least 0.
+    """
+
+    start: Tensor
+    end: Tensor
+    weight: Tensor
+
+
+class Zlap(Transductive):
+    """Labels spread from class names over a graph of images (Stojnic et al. 2024, section 3).
+
+    Nodes are all class names, all training images and all queries. Each image is linked with its k
+    nearest images, by cosine, and its k nearest names, by the cosine to the power gamma. A training
+    image is linked with names of its candidate set alone: that is how candidates come in (ours; the
+    paper's graph has unlabelled images only). With S the graph made symmetric and normalised,
+    `F = (I - alpha S)^-1 Y`, Y being 1 at each class's name. Unseen classes are names as the seen
+    ones are. The score is `s` times the share of a class in an image's row of F.
+    """
+
+    options: ZlapOptions
+
+    def joint_scores(self, queries: Tensor) -> Tensor:
+        """Scores of all queries (Q, D) for all classes, seen first: (Q, K + U)."""
+        options, names = self.options, self.label_embeddings().cpu()
+        images = torch.cat([self.keys, queries]).cpu()
+        outside = torch.full((len(images), len(names)), False)
+        outside[: len(self.keys), : self.values.shape[1]] = self.values.cpu() <= 0
+        outside[: len(self.keys), self.values.shape[1] :] = True
+        found = image_edges(images, options.neighbours, len(names))
+        linked = name_edges(images, names, outside, options.neighbours, options.power)
+        edges = Edges(*(torch.cat(pair) for pair in zip(found, linked, strict=True)))
+        whole = propagate(edges, len(names), len(names) + len(images), options.alpha)
+        own = whole[len(names) + len(self.keys) :]
+        share = own / own.sum(1, keepdim=True).clamp_min(torch.finfo(own.dtype).tiny)
+        return (self.problem.scale * share).to(queries.device)
+
+
+def image_edges(images: Tensor, count: int, first: int) -> Edges:
+    """Link each image with the others that it is nearest to.
+
+    Args:
+        images: (N, D) unit vectors. count: how many, at most.
+        first: the node of the first image.
+    """
+    count, parts = min(count, len(images) - 1), []
+    for rows in torch.split(torch.arange(len(images)), BLOCK):
+        cosines = images[rows] @ images.T
+        cosines[torch.arange(len(rows)), rows] = -torch.inf
+        parts.append(_edges(cosines, count, rows + first, first))
+    return Edges(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def name_edges(images: Tensor, names: Tensor, outside: Tensor, count: int, power: float) -> Edges:
+    """Link each image with the class names, nodes 0 to C - 1, that it is nearest to.
+
+    Args:
+        images: (N, D). names: (C, D). outside: (N, C) bool, links that must not be.
+        count: how many, at most. power: exponent of the cosine.
+    """
+    first, count, parts = len(names), min(count, len(names)), []
+    for rows in torch.split(torch.arange(len(images)), BLOCK):
+        cosines = (images[rows] @ names.T).masked_fill(outside[rows], -torch.inf)
+        found = _edges(cosines, count, rows + first, 0)
+        parts.append(found._replace(weight=found.weight**power))
+    return Edges(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def _edges(cosines: Tensor, count: int, start: Tensor, first: int) -> Edges:
+    near = cosines.topk(count, dim=1)
+    starts = start[:, None].expand_as(near.indices)
+    linked = near.values > 0
+    return Edges(starts[linked], near.indices[linked] + first, near.values[linked])
+
+
+def propagate(edges: Edges, classes: int, nodes: int, alpha: float) -> Tensor:
+    """Solve `(I - alpha S) F = Y` by `F <- alpha S F + Y` (Zhou et al. 2004).
+
+    Args:
+        edges: links; each counts in both directions, and twice where it is there in both.
+        classes: C, the first nodes, whose labels are given. nodes: how many there are.
+        alpha: below one.
+
+    Returns:
+        (nodes, C), on the CPU, where the links are.
+    """
+    start, end = torch.cat([edges.start, edges.end]), torch.cat([edges.end, edges.start])
+    weight = torch.cat([edges.weight, edges.weight])
+    degree = weight.new_zeros(nodes).index_add_(0, start, weight)
+    inverse = torch.where(degree > 0, degree.clamp_min(1e-30).rsqrt(), 0)
+    weight = alpha * weight * inverse[start] * inverse[end]
+    order = torch.argsort(start, stable=True)
+    begins = torch.searchsorted(start[order], torch.arange(nodes))
+    found = given = torch.eye(nodes, classes, dtype=weight.dtype)
+    for _ in range(steps_of(alpha) if len(order) else 0):
+        found = given + F.embedding_bag(
+            end[order], found, begins, mode="sum", per_sample_weights=weight[order]
+        )
+    return found
+
+
+def steps_of(alpha: float) -> int:
+    """How many steps leave an error of at most `PRECISION`: its bound is alpha^n / (1 - alpha)."""
+    return math.ceil(math.log(PRECISION * (1 - alpha)) / math.log(alpha)) if alpha else 0
