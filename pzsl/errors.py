@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 LISTED = 30
@@ -30,6 +31,16 @@ class UsageError(UserError):
     """The command or the call was wrong in itself (exit code 2)."""
 
     exit_code = 2
+
+
+_NO_MEMORY = re.compile(
+    r"failed to map segment|can(no|')?t allocate memory|can't start new thread|out of memory", re.I
+)
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether memory ran out, in whichever of the many ways that libraries say so."""
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import caches
 import h5py
@@ -418,6 +419,30 @@ def test_the_room_is_checked_where_no_small_disk_can_be_mounted(tmp_path, monkey
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(UserError, match=r"needs 0.3 MB, but the disk has only 0.0 MB free"):
         CacheWriter(tmp_path / "pets.h5", caches.header())
+
+
+LIMITED = """
+import resource, sys
+sys.path[:0] = sys.argv[1:3]
+import caches
+from pzsl.errors import UserError
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**11, 2**11))
+try:
+    caches.make(sys.argv[3])
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no limit for files")
+def test_a_limit_for_files_is_found_out_before_hdf5_writes(tmp_path):
+    root = Path(__file__).parents[1]
+    words = [sys.executable, "-c", LIMITED, root / "tests", root, tmp_path / "pets.h5"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "pets.h5.partial.new: the disk is full" in done.stdout
+    assert not list(tmp_path.iterdir())
 
 
 # --- checksums -----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pzsl.cli.common import complain
 from pzsl.datasets import Dataset, load_dataset
 from pzsl.datasets.reading import FileReader
 from pzsl.errors import UserError
 from pzsl.exchange import import_npz
-from pzsl.files import parse_json, unfit_text
+from pzsl.files import parse_json, replacing, unfit_text
 from pzsl.store import CacheWriter
 
 UNFIT = ("a\0b", "\0", "owl\0", "half \ud800")
@@ -122,3 +124,26 @@ def test_a_link_that_leads_to_itself_is_an_unreadable_image(tmp_path):
     data = load_dataset("folder", root=root)
     with pytest.raises(OSError, match=r"x\.png|ymbolic link"):
         data.reader("ash/x.png")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "x.csv"), "The disk is full (x.csv)"),
+        (OSError(errno.EFBIG, "File too large", "x.csv"), "The disk is full (x.csv)"),
+        (OSError(errno.EROFS, "Read-only file system", "x.csv"), "The disk is read-only (x.csv)"),
+        (ImportError("x.so: failed to map segment from shared object"), "not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you"), "not enough memory"),
+        (MemoryError(), "not enough memory"),
+    ],
+)
+def test_want_of_room_and_of_memory_is_the_machines(error, told, capsys):
+    assert complain(error) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line and "fault in pzsl" not in line
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    with pytest.raises(OSError) as error, replacing(tmp_path / "labels.csv"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert error.value.filename == str(tmp_path / "labels.csv")

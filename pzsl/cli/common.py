@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pzsl.errors import SeveralError, UsageError, UserError
+from pzsl.errors import SeveralError, UsageError, UserError, lacks_memory
 from pzsl.progress import printable, say, write_text
 
 if TYPE_CHECKING:
     from pzsl.datasets import Annotators
+
+
+FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 def complain(error: Exception) -> int:
@@ -22,9 +26,13 @@ def complain(error: Exception) -> int:
         error = blame(error) or error
     if isinstance(error, UserError):
         text = str(error)
+    elif lacks_memory(error):
+        text = (
+            f"There is not enough memory ({str(error)[:120] or 'it is used up'}): close other "
+            "programs, raise its limit, or give less work at once (fewer --workers, small batches)."
+        )
     elif isinstance(error, OSError):
-        where = f" ({error.filename})" if error.filename else ""
-        text = f"{error.strerror or error}{where}"
+        text = _of_system(error)
     else:
         text = (
             f"Unexpected {type(error).__name__}: {error}. This is a fault in pzsl: run the "
@@ -35,6 +43,16 @@ def complain(error: Exception) -> int:
     for line in more:
         say("  " + " ".join(line.split()))
     return error.exit_code if isinstance(error, UserError) else 1
+
+
+def _of_system(error: OSError) -> str:
+    """What the operating system says, with the file where it is known."""
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in FULL:
+        return f"The disk is full{where}: free some space and run the same command again."
+    if error.errno == errno.EROFS:
+        return f"The disk is read-only{where}: choose a place that can be written."
+    return f"{error.strerror or error}{where}"
 
 
 def emit(result: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from itertools import islice
@@ -146,6 +147,7 @@ def _drawn(
     place: Place,
 ) -> dict[str, str | bytes]:
     """The page, and the figures as files; what draws is imported only here."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it complains where there is no home
     from pzsl.reports.figures import styles
     from pzsl.reports.page import render
     from pzsl.reports.pictures import figure_files, pictures_of

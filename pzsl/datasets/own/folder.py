@@ -11,6 +11,7 @@ A split file is JSON. Both entries may be left out; what isn't given is seeded:
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -177,7 +178,10 @@ def _entries(folder: Path) -> list[Path]:
     visible = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     for entry in visible:
         if any("\ud800" <= letter <= "\udfff" for letter in entry.name):
-            raise UserError(f"Folder '{folder}': the name {entry.name!r} is not UTF-8: rename it.")
+            remedy = "is not UTF-8: rename it"
+            if sys.getfilesystemencoding() != "utf-8":
+                remedy = "can't be read in this locale, which knows ASCII only: set PYTHONUTF8=1"
+            raise UserError(f"Folder '{folder}': the name {entry.name!r} {remedy}.")
     return sorted(visible, key=lambda entry: (entry.name.casefold(), entry.name))
 
 

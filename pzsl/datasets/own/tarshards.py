@@ -141,7 +141,7 @@ def _samples(tar: Path, number: int) -> Iterator[Sample]:
     """The images of a tar file in order, with what is told of each; bodies of images are passed."""
     samples: dict[str, Sample] = {}
     try:
-        with tarfile.open(tar, "r:") as archive:
+        with tarfile.open(tar, "r:", encoding="utf-8") as archive:
             for member in archive:
                 if member.isreg() and not member.issparse():
                     _note(archive, member, samples, tar, number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import shutil
@@ -19,6 +20,10 @@ from pzsl.store.hdf5.io_errors import explained
 
 MARGIN = 2**18
 """Bytes of a file beside its data sets, and of what stands beside it: more than is ever needed."""
+UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, getattr(errno, "EOPNOTSUPP", errno.ENOSYS)}
+"""What a disk answers that allocates nothing on trial."""
+TRIED = 2**26
+"""Bytes that are really allocated on trial: some network disks write a byte of each block."""
 
 
 def locked(path: Path) -> BaseFileLock:
@@ -74,6 +79,27 @@ def check_room(path: Path, needed: int) -> None:
             f"{path}: it needs {needed / 1e6:,.1f} MB, but the disk has only {free / 1e6:,.1f} MB "
             "free (the disk is full): free some space or choose another place with --out."
         )
+    with explained(path):
+        _try_room(path, needed)
+
+
+def _try_room(path: Path, needed: int) -> None:
+    """Write as much for a moment: a quota and a limit for files are not told of as free room.
+
+    Raises:
+        OSError: there is no such room.
+    """
+    trial = path.with_name(path.name + ".room")
+    try:
+        with trial.open("wb") as file:
+            file.truncate(needed)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, min(needed, TRIED))
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+    finally:
+        trial.unlink(missing_ok=True)
 
 
 def release(array: NDArray[Any]) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 from pzsl import plugins
-from pzsl.errors import UsageError, UserError
+from pzsl.errors import UsageError, UserError, lacks_memory
 from pzsl.files import state_of, write_json
 from pzsl.store import Cache, load_cache
 from pzsl.training.config import RunConfig
@@ -74,6 +74,8 @@ def work(job: Job) -> str | None:
     except UserError as error:
         return _fail(Path(job.folder), str(error))
     except Exception as error:
+        if lacks_memory(error):
+            raise MemoryError(str(error)) from error
         blamed = plugins.blame(error, _plugin_of(job.config))
         line = str(blamed or f"unexpected {type(error).__name__}: {error}; a fault in pzsl.")
         return _fail(Path(job.folder), line, traceback.format_exc())
