@@ -11,12 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pzsl.candidates import KINDS, CandidateSets, generate, statistics, validate
+from pzsl.candidates import (
+    KINDS,
+    CandidateSets,
+    choose_long_tail,
+    generate,
+    statistics,
+    validate,
+)
 from pzsl.candidates.instance import join_probabilities
 from pzsl.candidates.randomness import Stream, hashes, image_keys, stream, uniforms
 from pzsl.errors import UsageError, UserError
 
-RATES = {"uniform": 0.3, "noisy": 0.3, "fixed-size": 4, "uss": 0.5, "instance": 0.3}
+RATES = {"fixed-size": 4, "uss": 0.5}
+"""The others are drawn at 0.3."""
 PINNED_KEYS = [14357283545775935924, 695951499209813384]
 PINNED_VALUES = [0.9392978514061051, 0.31061013931869574, 0.8597660158974398, 0.7374292331448775]
 
@@ -32,7 +40,7 @@ def similar(ids: list[str], classes: int) -> np.ndarray:
 
 
 def draw(kind, ids, truth, seen, *, rate=None, eta=None, seed=0):
-    rate = RATES[kind] if rate is None else rate
+    rate = RATES.get(kind, 0.3) if rate is None else rate
     eta = (0.3 if kind == "noisy" else 0.0) if eta is None else eta
     return generate(
         kind,
@@ -42,7 +50,7 @@ def draw(kind, ids, truth, seen, *, rate=None, eta=None, seed=0):
         rate=rate,
         eta=eta,
         seed=seed,
-        similarities=similar(ids, len(seen)) if kind == "instance" else None,
+        similarities=similar(ids, len(seen)) if KINDS[kind].similar else None,
     )
 
 
@@ -327,6 +335,79 @@ def test_instance_survives_probabilities_that_underflowed():
         similarities=certain,
     )
     assert 3.5 < sets.sizes().mean() < 5.5
+
+
+def test_published_instance_sets_are_clipped_and_not_rescaled():
+    """min(1, rate p_j / mean p) of each wrong label; where p is peaked, few join."""
+    count = 4000
+    chances = np.array([0.02, 0.9, 0.05, 0.02, 0.01, 0.0])
+    common = {"truth": np.zeros(count, np.int64), "ids": names(count), "seen": np.ones(6, bool)}
+    common |= {"seed": 0, "similarities": np.tile(chances, (count, 1))}
+    found, ours = (
+        np.bincount(generate(kind, rate=0.3, **common).labels, minlength=6) / count
+        for kind in ("instance:published", "instance")
+    )
+    mean = sum(chances[1:]) / 6  # over all labels, the true one counting 0
+    expected = [1.0, *(min(1.0, 0.3 * p / mean) for p in chances[1:])]
+    assert found == pytest.approx(expected, abs=0.03)
+    assert found.sum() < ours.sum() == pytest.approx(1 + 0.3 * 5, abs=0.1)
+
+
+@settings(max_examples=40)
+@given(problems(), st.sampled_from([0.0, 0.1, 0.5]))
+def test_an_added_label_joins_where_the_truth_is_alone(problem, rate):
+    ids, truth, seen, seed = problem
+    plain, added = (
+        draw(kind, ids, truth, seen, rate=rate, seed=seed).to_lists()
+        for kind in ("uniform", "uniform:added")
+    )
+    for before, after, label in zip(plain, added, truth, strict=True):
+        if len(before) > 1:
+            assert before == after
+        else:
+            assert len(after) == 2 and label in after and seen[after].all()
+
+
+def test_added_labels_are_equally_likely():
+    truth = np.zeros(3000, np.int64)
+    sets = draw("uniform:added", names(3000), truth, np.ones(6, bool), rate=0.0)
+    assert stats.chisquare(np.bincount(sets.labels, minlength=6)[1:]).pvalue > 1e-3
+
+
+# --- long tails ----------------------------------------------------------------------------------
+
+
+@settings(max_examples=40)
+@given(problems(), st.sampled_from([1.0, 2.0, 10.0, 100.0]), st.randoms(use_true_random=False))
+def test_a_long_tail_falls_off_as_told_and_follows_from_ids_alone(problem, imbalance, random):
+    ids, truth, _, seed = problem
+    kept = choose_long_tail(truth, ids, imbalance, seed)
+    classes, counts = np.unique(truth, return_counts=True)
+    left = np.array([int(kept[truth == label].sum()) for label in classes])
+    shares = imbalance ** (-np.arange(len(classes)) / max(len(classes) - 1, 1))
+    profiles = [
+        [
+            max(1, int(count * shares[rank] + 1e-9))
+            for count, rank in zip(counts, order, strict=True)
+        ]
+        for order in itertools.permutations(range(len(classes)))
+    ]
+    assert left.tolist() in profiles
+    order = list(range(len(ids)))
+    random.shuffle(order)
+    again = choose_long_tail(truth[order], [ids[i] for i in order], imbalance, seed)
+    assert (again == kept[order]).all()
+    assert (choose_long_tail(truth, ids, 2 * imbalance, seed) <= kept).all()
+
+
+def test_long_tails_differ_by_seed_and_one_is_the_whole_set():
+    truth = np.arange(400) % 8
+    tails = [choose_long_tail(truth, names(400), 50, seed) for seed in range(4)]
+    sizes = {tuple(np.bincount(truth[tail])) for tail in tails}
+    assert len(sizes) == 4 and {tuple(sorted(each)) for each in sizes} == {
+        tuple(sorted(int(50 * 50 ** (-rank / 7) + 1e-9) for rank in range(8)))
+    }
+    assert choose_long_tail(truth, names(400), 1, 0).all()
 
 
 # --- memory --------------------------------------------------------------------------------------

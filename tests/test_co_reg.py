@@ -34,7 +34,11 @@ from pzsl.losses.co_reg import (
     squared_error,
     warm_up_loss,
 )
-from pzsl.methods.co_reg.pseudo_labels import HISTORY, CoPseudoLabels
+from pzsl.methods import METHODS
+from pzsl.methods.co_reg.contrast import Contrast
+from pzsl.methods.co_reg.mixing import draw_mixing
+from pzsl.methods.co_reg.options import CoRegOptions
+from pzsl.methods.co_reg.pseudo_labels import HISTORY, CoPseudoLabels, PseudoLabels
 from pzsl.methods.core.candidate_entries import CandidateEntries
 from pzsl.methods.core.method import Problem
 from pzsl.methods.core.views import Views, mixing_shares, perturb
@@ -75,67 +79,86 @@ def predictions(draw: st.DrawFn) -> tuple[Array, Array]:
 # --- losses and updates --------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("entropy_of_all", [False, True])
 @edges
-@given(cases())
-def test_the_warm_up_loss_and_its_gradient(case):
+@given(case=cases())
+def test_the_warm_up_loss_and_its_gradient(entropy_of_all, case):
     logits, candidates = case
 
     def reference(g: Array) -> float:
-        total, counted = 0.0, 0
+        likely, certain, counted = 0.0, 0.0, 0
         for row, members in zip(g, candidates, strict=True):
             f = softmax(row)
-            if members.all():
-                continue
-            inside = sum(f[j] for j in range(len(f)) if members[j])
-            total += -math.log(inside) + sum(p * math.log(p) for p in f)
-            counted += 1
-        return total / max(counted, 1)
+            if entropy_of_all or not members.all():
+                certain += sum(p * math.log(p) for p in f)
+            if not members.all():
+                likely -= math.log(sum(f[j] for j in range(len(f)) if members[j]))
+                counted += 1
+        images = len(g) if entropy_of_all else max(counted, 1)
+        return likely / max(counted, 1) + certain / images
 
-    agree(lambda g: warm_up_loss(g, t(candidates)), reference, logits)
+    agree(lambda g: warm_up_loss(g, t(candidates), entropy_of_all), reference, logits)
 
 
-@settings(max_examples=60)
-@given(cases(), st.integers(0, 2**32 - 1))
-def test_cross_entropy_on_p_and_squared_error_on_u_and_their_gradients(case, seed):
+@pytest.mark.parametrize("by_set", [False, True])
+@settings(max_examples=40)
+@given(case=cases(), seed=st.integers(0, 2**32 - 1))
+def test_cross_entropy_on_p_and_squared_error_on_u_and_their_gradients(by_set, case, seed):
     logits, _ = case
     rng = np.random.default_rng(seed)
     targets = rng.dirichlet(np.ones(logits.shape[1]), len(logits))
     partial = rng.integers(0, 2, len(logits)).astype(float)
+    of_p, of_u = (divisor(which, by_set) for which in (partial, 1 - partial))
+    of_u *= logits.shape[1] if by_set else 1
 
     def on_p(g: Array) -> float:
         each = [-sum(p * np.log(softmax(row))) for row, p in zip(g, targets, strict=True)]
-        return sum(w * loss for w, loss in zip(partial, each, strict=True)) / len(g)
+        return sum(w * loss for w, loss in zip(partial, each, strict=True)) / of_p
 
     def on_u(g: Array) -> float:
         each = [sum((softmax(row) - p) ** 2) for row, p in zip(g, targets, strict=True)]
-        return sum((1 - w) * loss for w, loss in zip(partial, each, strict=True)) / len(g)
+        return sum((1 - w) * loss for w, loss in zip(partial, each, strict=True)) / of_u
 
-    given_ = t(targets), t(partial)
-    agree(lambda g: cross_entropy(g.log_softmax(1), *given_), on_p, logits)
-    agree(lambda g: squared_error(g.log_softmax(1), given_[0], 1 - given_[1]), on_u, logits)
+    p, sure = t(targets), t(partial)
+    agree(lambda g: cross_entropy(g.log_softmax(1), p, sure, by_set), on_p, logits)
+    agree(lambda g: squared_error(g.log_softmax(1), p, 1 - sure, by_set), on_u, logits)
 
 
-@settings(max_examples=40)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 4))
-def test_prototype_alignment_and_its_gradient(seed, batch, classes):
+def divisor(share: Array, by_set: bool) -> float:
+    """What a sum over some images is divided by: how many they are, or all images."""
+    return max(share.sum(), 1.0) if by_set else float(len(share))
+
+
+@pytest.mark.parametrize("by_set", [False, True])
+@settings(max_examples=30)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    batch=st.integers(1, 4),
+    classes=st.integers(1, 4),
+)
+def test_prototype_alignment_and_its_gradient(by_set, seed, batch, classes):
     rng = np.random.default_rng(seed)
     prototypes = unit_rows(rng.standard_normal((classes, 3)))
     targets = rng.dirichlet(np.ones(classes), batch)
     targets[0] = np.arange(classes) == 0  # a certain label: 0 log 0 counts nothing
     partial = rng.integers(0, 2, batch).astype(float)
 
+    of_p, of_u = (divisor(which, by_set) for which in (partial, 1 - partial))
+    of_u *= classes if by_set else 1
+
     def reference(z: Array) -> float:
         total = 0.0
         for vector, p, sure in zip(z, targets, partial, strict=True):
             s = softmax(prototypes @ vector / 0.3)
             if sure:
-                total += sum(a * math.log(a / b) for a, b in zip(p, s, strict=True) if a > 0)
+                each = [a * math.log(a / b) for a, b in zip(p, s, strict=True) if a > 0]
+                total += sum(each) / of_p
             else:
-                total += sum((s - p) ** 2)
-        return total / batch
+                total += sum((s - p) ** 2) / of_u
+        return total
 
     def loss(z: torch.Tensor) -> torch.Tensor:
-        return prototype_loss(z, t(prototypes), t(targets), t(partial), 0.3)
+        return prototype_loss(z, t(prototypes), t(targets), t(partial), 0.3, by_set)
 
     agree(loss, reference, unit_rows(rng.standard_normal((batch, 3))))
 
@@ -177,6 +200,40 @@ def test_positives_share_a_label_and_are_both_sure():
     others, others_sure = torch.tensor([0, 1, 1, 0]), torch.tensor([True, True, False, False])
     found = noisy_positives(labels, others, sure, others_sure)
     assert found.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
+
+
+def test_doubtful_pairs_of_one_label_can_leave_the_contrast():
+    """A slow loop over all pairs, by who is in P: the first and third image, and an older key."""
+    rng = np.random.default_rng(4)
+    labels, sure = np.array([0, 0, 0, 1]), np.array([True, False, True, True])
+    query, key = (unit_rows(rng.standard_normal((4, 3))) for _ in range(2))
+    older, older_labels, older_sure = unit_rows(rng.standard_normal((2, 3))), [0, 0], [True, False]
+    targets = torch.eye(2)[t(labels)].double()
+    pseudo = PseudoLabels(targets, t(sure).double())
+    vectors = np.concatenate([query, key, older])
+    every_label, every_sure = [*labels, *labels, *older_labels], [*sure, *sure, *older_sure]
+    for ignore in (False, True):
+        contrast = Contrast(2, 3, 0.5, True, ignore).double()
+        contrast.queue.copy_(t(older))
+        contrast.queue_labels.copy_(torch.tensor(older_labels))
+        contrast.queue_sure.copy_(torch.tensor(older_sure))
+        total = 0.0
+        for i in range(4):
+            positives, rivals = [], []
+            for a in range(10):
+                same = every_label[a] == labels[i]
+                if a == i:
+                    continue
+                if a == i + 4 or (same and sure[i] and every_sure[a]):
+                    positives.append(a)
+                elif same and ignore:
+                    continue
+                rivals.append(a)
+            powers = {a: math.exp(query[i] @ vectors[a] / 0.5) for a in rivals}
+            each = [math.log(powers[a] / sum(powers.values())) for a in positives]
+            total -= sum(each) / len(each) / 4
+        found = contrast.loss(t(query), t(key), pseudo)
+        assert found.item() == pytest.approx(total, abs=CLOSE)
 
 
 # --- the mixture ---------------------------------------------------------------------------------
@@ -270,31 +327,37 @@ def test_a_mixture_refuses_what_is_not_finite(bad):
 # --- co-pseudo-labels ----------------------------------------------------------------------------
 
 
-def judge(count: int, classes: int, co: bool = True, sure: Array | None = None) -> CoPseudoLabels:
+def judge(
+    count: int, classes: int, co: bool = True, sure: Array | None = None, **changes: Any
+) -> CoPseudoLabels:
     known = torch.zeros(count, dtype=torch.bool) if sure is None else t(sure)
     prior = torch.full((classes,), 1 / classes, dtype=torch.float64)
-    return CoPseudoLabels(prior, True, known, co, 0.5)
+    return CoPseudoLabels(prior, True, known, co, 0.5, **changes)
 
 
 @settings(max_examples=40)
-@given(st.integers(0, 2**32 - 1), st.booleans(), st.integers(0, 1))
-def test_a_network_is_served_as_a_slow_loop_would(seed, co, which):
+@given(
+    st.integers(0, 2**32 - 1), st.booleans(), st.integers(0, 1), st.sampled_from(["own", "other"])
+)
+def test_a_network_is_served_as_a_slow_loop_would(seed, co, which, restricted):
     rng = np.random.default_rng(seed)
     f = rng.dirichlet(np.ones(5), (2, 6))
     candidates = (rng.random((6, 5)) < 0.4) | np.eye(5, dtype=bool)[rng.integers(0, 5, 6)]
     trust = rng.random((2, 9))
     rows = rng.permutation(9)[:6]
-    pseudo = judge(9, 5, co)
+    pseudo = judge(9, 5, co, restricted=restricted)
     pseudo.trust.copy_(t(trust))
-    found = pseudo.serve(which, t(rows), [t(f[0]), t(f[1])], t(candidates * 1.0))
+    inside = [restrict(t(each), t(candidates * 1.0)) for each in f]
+    found = pseudo.serve(which, t(rows), [t(f[0]), t(f[1])], inside)
     weights = pseudo.label_weights(
         t(rows), [t(f[0]), t(f[1])], t(candidates * 1.0), torch.ones(6, 5).double()
     )
     other = 1 - which if co else which
     for i, row in enumerate(rows):
         w = trust[other, row]
-        p = f[which, i] * candidates[i] / sum(f[which, i] * candidates[i])
-        target = w * p + (1 - w) * f[other, i] if w > 0.5 else (f[which, i] + f[other, i]) / 2
+        narrow, wide = (which, other) if restricted == "own" else (other, which)
+        p = f[narrow, i] * candidates[i] / sum(f[narrow, i] * candidates[i])
+        target = w * p + (1 - w) * f[wide, i] if w > 0.5 else (f[which, i] + f[other, i]) / 2
         target = target**2 / sum(target**2)
         np.testing.assert_allclose(found.targets[i].numpy(), target, rtol=0, atol=CLOSE)
         assert found.partial[i] == (w > 0.5)
@@ -332,9 +395,24 @@ def test_labels_given_by_hand_are_always_trusted():
     assert (pseudo.trust[0][t(sure)] == 1).all() and (pseudo.trust[0] < 0.5).any()
     pseudo.trust[1] = pseudo.trust[0]
     rows = torch.arange(30)
-    served = pseudo.serve(0, rows, [t(f), t(f)], t(candidates))
+    inside = restrict(t(f), t(candidates))
+    served = pseudo.serve(0, rows, [t(f), t(f)], [inside, inside])
     assert torch.allclose(served.targets[t(sure)], t(candidates)[t(sure)], atol=1e-6)
     assert (served.partial[t(sure)] == 1).all()
+
+
+def test_predictions_within_the_candidates_are_kept_from_the_beginning_of_an_epoch():
+    rng = np.random.default_rng(0)
+    f, candidates = rng.dirichlet(np.ones(4), 10), rng.random((10, 4)) < 0.5
+    candidates[~candidates.any(1)] = True
+    pseudo = judge(10, 4, once=True)
+    pseudo.ratio[1] = t(np.array([0.5, 1.0, 2.0, 1.0]))
+    blocks = [torch.arange(6), torch.arange(6, 10)]
+    pseudo.observe(0, 1, lambda r: t(f)[r], lambda r: t(candidates * 1.0)[r], blocks)
+    raised = f * np.array([0.5, 1.0, 2.0, 1.0]) * candidates
+    expected = (raised / raised.sum(1, keepdims=True))[candidates]
+    np.testing.assert_allclose(pseudo.inside[1].numpy(), expected, atol=CLOSE)
+    assert not len(pseudo.inside[0])
 
 
 def test_losses_that_are_no_numbers_are_refused_in_one_line():
@@ -405,6 +483,23 @@ def test_mixing_shares_follow_beta_and_favour_the_image(alpha):
     assert test.pvalue > 0.01
 
 
+def test_a_batch_can_be_mixed_by_one_share():
+    generator, device = torch.Generator().manual_seed(0), torch.device("cpu")
+    by_image, by_batch = (
+        draw_mixing(CoRegOptions(mixup=True, mixup_share=which), 50, generator, device)
+        for which in ("image", "batch")
+    )
+    assert all(len(one.share.unique()) == 50 for one in by_image)
+    assert all(len(one.share.unique()) == 1 and one.share.shape == (50, 1) for one in by_batch)
+    assert by_batch[0].share[0] != by_batch[1].share[0]
+    values = torch.randn(50, 3, generator=generator)
+    for one in (*by_image, *by_batch):
+        for i in range(50):
+            share, other = one.share[i], values[one.order[i]]
+            expected = share * values[i] + (1 - share) * other
+            assert torch.allclose(one.mix(values)[i], expected)
+
+
 # --- the method ----------------------------------------------------------------------------------
 
 
@@ -455,6 +550,28 @@ def test_scores_are_the_sum_of_both_networks():
     assert not torch.allclose(*parts)
 
 
+AS_RELEASED: dict[str, Any] = {
+    "entropy_of_all": True,
+    "aligned": "epoch",
+    "restricted": "other",
+    "means": "set",
+    "mixup_share": "batch",
+    "prototype_view": "weak",
+    "ignore_doubtful": True,
+}
+
+
+@pytest.mark.parametrize("option", AS_RELEASED)
+def test_each_choice_of_the_released_code_matters(option):
+    problem, _ = make_problem(rate=0.7, eta=0.3, seen=5)  # some candidates are all classes
+    usual, released = (
+        scores(fit(make("co-reg", problem, mixup=True, **SOON, **changes), 0), problem.images)
+        for changes in ({}, {option: AS_RELEASED[option]})
+    )
+    assert not torch.allclose(usual, released)
+    assert dict(METHODS["co-reg"].presets["paper"])[option] == AS_RELEASED[option]
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_each_part_can_be_switched_off_and_matters(part):
     problem, _ = make_problem(rate=0.4, eta=0.3)
@@ -467,7 +584,10 @@ def test_each_part_can_be_switched_off_and_matters(part):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"optimizer": "sgd", "lr": 0.01}, {"head": "linear"}, {"queue": 70, "mixup": True}],
+    [
+        *({}, {"head": "linear"}, {"queue": 70, "mixup": True}),
+        {"optimizer": "sgd", "lr": 0.01, "aligned": "epoch", "restricted": "other"},
+    ],
     ids=lambda changes: next(iter(changes), "default"),
 )
 def test_a_resumed_run_has_every_part_of_the_state(changes):

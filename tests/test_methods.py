@@ -323,10 +323,12 @@ def test_each_adapter_can_be_switched_off(name, part):
 # --- label weights and state, step by step -------------------------------------------------------
 
 
-def started(name: str, epoch: int = 0, **changes: Any) -> tuple[Any, Problem, torch.Tensor]:
+def started(
+    name: str, epoch: int = 0, preset: str = "default", **changes: Any
+) -> tuple[Any, Problem, torch.Tensor]:
     """A method in an epoch, its problem, and the rows of a batch in no order."""
     problem, _ = make_problem(rate=0.5)
-    method = make(name, problem, epochs=10, **changes)
+    method = make(name, problem, preset, epochs=10, **changes)
     method.begin_epoch(epoch, torch.Generator().manual_seed(5))
     rows = torch.randperm(len(problem.images), generator=torch.Generator().manual_seed(7))[:50]
     return method, problem, rows

@@ -50,9 +50,10 @@ def test_assignment_is_one_hot_over_allowed_clusters():
     assert assign(logits, allowed).tolist() == [[0, 0, 1], [0, 1, 0]]
 
 
+@pytest.mark.parametrize("update", ["mean", "sum"])
 @torch.no_grad()
-def test_k_means_update_equals_a_slow_loop():
-    layer = KMeansCrossAttention(4)
+def test_k_means_update_equals_a_slow_loop(update):
+    layer = KMeansCrossAttention(4, update)
     for weight in (layer.query, layer.key, layer.value):
         weight.copy_(torch.randn(4, 4, generator=drawn(3)))
     layer.gate.fill_(0.7)
@@ -71,8 +72,13 @@ def test_k_means_update_equals_a_slow_loop():
         ]
         members[int(np.argmax(similar))].append(layer.value @ image)
     for cluster, values in members.items():
-        if values:
-            expected[cluster] += 0.7 * torch.stack(values).mean(0)
+        if not values:
+            continue
+        added = torch.stack(values).mean(0)
+        if update == "sum":
+            total = torch.stack(values).sum(0)
+            added = (total - total.mean()) / (total.var(correction=0) + 1e-5).sqrt()
+        expected[cluster] += 0.7 * added
     assert torch.allclose(moved, expected, atol=1e-5)
 
 

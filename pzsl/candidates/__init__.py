@@ -16,6 +16,7 @@ from pzsl.candidates.generation import (
 )
 from pzsl.candidates.images import Images, Mask
 from pzsl.candidates.joining import join
+from pzsl.candidates.long_tail import choose_long_tail
 from pzsl.candidates.ragged import CandidateSets
 from pzsl.candidates.randomness import Stream, stream, uniforms
 from pzsl.candidates.validation import validate
@@ -33,6 +34,7 @@ __all__ = [
     "annotate_images",
     "check_rule",
     "choose_labelled",
+    "choose_long_tail",
     "find_kind",
     "generate",
     "give_labels",

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from pzsl import plugins
 from pzsl.candidates.fixed_size import fixed_size
 from pzsl.candidates.images import Images, Mask
-from pzsl.candidates.instance import instance
+from pzsl.candidates.instance import instance, instance_published
 from pzsl.candidates.noisy import noisy
 from pzsl.candidates.ragged import CandidateSets
 from pzsl.candidates.randomness import image_keys
-from pzsl.candidates.uniform import uniform
+from pzsl.candidates.uniform import uniform, uniform_added
 from pzsl.candidates.uss import RATE as USS_RATE
 from pzsl.candidates.uss import uss
 from pzsl.errors import UsageError, UserError, nearest
@@ -37,11 +37,15 @@ class Kind(NamedTuple):
 
 KINDS: dict[str, Kind] = {
     "uniform": Kind(uniform, "each wrong seen label joins with probability RATE"),
+    "uniform:added": Kind(uniform_added, "uniform, and one wrong label where none has joined"),
     "noisy": Kind(noisy, "uniform, then with probability ETA the truth is swapped out"),
     "fixed-size": Kind(fixed_size, "RATE wrong seen labels, drawn without replacement"),
     "uss": Kind(uss, "uniform over all sets that hold the truth (RATE is 0.5)"),
     "instance": Kind(
         instance, "labels similar to the image join more often, RATE on average", True
+    ),
+    "instance:published": Kind(
+        instance_published, "the same, clipped and not rescaled, as published: smaller sets", True
     ),
 }
 FROM_DATA = ("file", "annotated")

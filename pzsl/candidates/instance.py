@@ -28,11 +28,41 @@ def instance(images: Images, rate: float, eta: float) -> Mask:
         (n, K) mask. Source: Xu et al. 2021, 'Instance-dependent partial label learning', section
         5.1; the scale is ours.
     """
+    return _drawn(images, join_probabilities(_similarities(images), rate))
+
+
+def instance_published(images: Images, rate: float, eta: float) -> Mask:
+    """As `instance`, in the form of the released code: clipped at 1, and not rescaled after that.
+
+    A wrong label j joins with probability min(1, rate p_j / mean p), the mean over all K labels,
+    the true one counting 0. What is clipped is lost: where a model is sure, sets are far smaller
+    than `rate` says.
+
+    Args:
+        images: n images with `similarities`.
+        rate: mean probability before clipping, in [0, 1].
+        eta: not used (the truth stays inside).
+
+    Returns:
+        (n, K) mask. Source: released code of VALEN (Xu et al. 2021), which ABLE, POP and PaPi use.
+    """
+    similar = _similarities(images)
+    mean = np.maximum(similar.mean(axis=1, keepdims=True), _FLOOR)
+    return _drawn(images, np.minimum(rate * similar / mean, 1.0))
+
+
+def _similarities(images: Images) -> NDArray[np.float64]:
+    """(n, K) how likely the model finds each label, positive, and 0 for the true one."""
     assert images.similarities is not None
     similar = np.maximum(images.similarities.astype(np.float64), _FLOOR)
     similar[np.arange(len(similar)), images.truth] = 0.0
+    return similar
+
+
+def _drawn(images: Images, probabilities: NDArray[np.float64]) -> Mask:
+    """Sets of the labels that have joined with their probabilities (n, K), and of the truth."""
     drawn = uniforms(stream(images.keys, Stream.MEMBERSHIP), images.labels)
-    return images.mark_truth(drawn < join_probabilities(similar, rate))
+    return images.mark_truth(drawn < probabilities)
 
 
 def join_probabilities(similar: NDArray[np.float64], rate: float) -> NDArray[np.float64]:

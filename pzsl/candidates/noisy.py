@@ -20,8 +20,8 @@ def noisy(images: Images, rate: float, eta: float) -> Mask:
         eta: probability that the truth is swapped out, in [0, 1).
 
     Returns:
-        (n, K) mask. Source: Lv et al. 2024, 'On the robustness of average losses for
-        partial-label learning' (noisy candidate sets); the swap itself is ours.
+        (n, K) mask. Source: noisy partial labels as in Lian et al. 2022 (IRNet) and Xu et al. 2023
+        (ALIM), whose generator Wang et al. 2025 (Co-Reg) use, too.
     """
     mask = uniform(images, rate, eta)
     coin = uniforms(stream(images.keys, Stream.SWAP), np.zeros(1, np.int64))[:, 0] < eta

@@ -27,6 +27,9 @@ class Stream(IntEnum):
     SWAP = 2
     REPLACEMENT = 3
     FEW_SHOT = 4
+    ADDED = 5
+    TAIL_CLASS = 6
+    TAIL_IMAGE = 7
 
 
 def image_keys(ids: Sequence[str], seed: int) -> Keys:

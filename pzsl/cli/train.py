@@ -12,7 +12,7 @@ from pzsl.cli.options import from_request
 from pzsl.requests import TrainRequest
 
 Words = list[str] | None
-NUMBERS = ("rate", "eta", "few_shot")
+NUMBERS = ("rate", "eta", "few_shot", "imbalance")
 LISTS = ("method", "preset", "noise", *NUMBERS)
 
 
@@ -58,8 +58,9 @@ def _list(value: Any) -> list[str]:
 
 
 def _text(result: dict[str, Any]) -> str:
-    shots = ["few_shot"] if any(row["few_shot"] for row in result["runs"]) else []
-    plain = ["rate", *shots, "seed"]
+    usual = {"few_shot": 0, "imbalance": 1}
+    axes = [key for key in usual if any(row[key] != usual[key] for row in result["runs"])]
+    plain = ["rate", *axes, "seed"]
     header = ["method", "noise", *plain, "S", "U", "H", "T1", "AUSUC", "disambiguation"]
     rows = [
         [row[key] if key in plain else _shown(row[key]) for key in header] for row in result["runs"]

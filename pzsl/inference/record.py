@@ -89,6 +89,8 @@ def _check_values(run: RunConfig, gamma: Any) -> None:
         raise ValueError("its names should be texts, and its options a table")
     if not is_whole(run.seed) or run.seed < 0 or not is_whole(run.few_shot) or run.few_shot < 0:
         raise ValueError("'seed' and 'few_shot' should be whole numbers from 0 on")
+    if not is_number(run.imbalance) or run.imbalance < 1:
+        raise ValueError("'imbalance' should be a number from 1 on")
     if not is_number(run.eta) or not (run.noise in FROM_DATA or is_number(run.rate)):
         raise ValueError("'rate' and 'eta' should be numbers")
     if not is_number(gamma):

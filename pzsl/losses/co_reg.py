@@ -9,13 +9,14 @@ LEAST = 1e-12
 """Keeps quotients and logarithms of probabilities finite."""
 
 
-def warm_up_loss(logits: Tensor, candidates: Tensor) -> Tensor:
+def warm_up_loss(logits: Tensor, candidates: Tensor, entropy_of_all: bool = False) -> Tensor:
     """`mean_i [- log sum_{j in S_i} f_j + sum_j f_j log f_j]`: likely sets, and no haste.
 
     Images whose candidates are all classes say nothing and are left out.
 
     Args:
         logits: (B, K). candidates: (B, K), 1 for a candidate, 0 for any other label.
+        entropy_of_all: whether their entropy counts nevertheless, as in the released code.
 
     Returns:
         Scalar, a mean over the images that count; 0 where there are none.
@@ -24,7 +25,10 @@ def warm_up_loss(logits: Tensor, candidates: Tensor) -> Tensor:
     inside = log_f.masked_fill(candidates == 0, -torch.inf).logsumexp(dim=1)
     negative_entropy = (log_f.exp() * log_f).sum(dim=1)
     counts = (candidates.sum(dim=1) < candidates.shape[1]).to(logits.dtype)
-    return ((negative_entropy - inside) * counts).sum() / counts.sum().clamp_min(1)
+    known = counts.sum().clamp_min(1)
+    if entropy_of_all:
+        return negative_entropy.mean() - (inside * counts).sum() / known
+    return ((negative_entropy - inside) * counts).sum() / known
 
 
 def align_distribution(f: Tensor, ratio: Tensor) -> Tensor:
@@ -59,26 +63,35 @@ def sharpen(p: Tensor, temperature: float) -> Tensor:
     return torch.softmax(p.clamp_min(LEAST).log() / temperature, dim=1)
 
 
-def cross_entropy(f: Tensor, targets: Tensor, share: Tensor) -> Tensor:
+def cross_entropy(f: Tensor, targets: Tensor, share: Tensor, by_set: bool = False) -> Tensor:
     """`- sum_i share_i sum_j p_ij log f_ij / B` for log-probabilities f.
 
     Args:
         f: (B, K) log-probabilities. targets: (B, K). share: (B,), 1 for the images of P.
+        by_set: divide by the number of images in P in place of B, as in the released code.
     """
-    return -((f * targets).sum(dim=1) * share).sum() / len(f)
+    count = share.sum().clamp_min(1) if by_set else len(f)
+    return -((f * targets).sum(dim=1) * share).sum() / count
 
 
-def squared_error(f: Tensor, targets: Tensor, share: Tensor) -> Tensor:
+def squared_error(f: Tensor, targets: Tensor, share: Tensor, by_set: bool = False) -> Tensor:
     """`sum_i share_i sum_j (f_ij - p_ij)^2 / B` for log-probabilities f.
 
     Args:
         f: (B, K) log-probabilities. targets: (B, K). share: (B,), 1 for the images of U.
+        by_set: divide by the number of images in U times K in place of B, as in the released code.
     """
-    return (((f.exp() - targets) ** 2).sum(dim=1) * share).sum() / len(f)
+    count = share.sum().clamp_min(1) * f.shape[1] if by_set else len(f)
+    return (((f.exp() - targets) ** 2).sum(dim=1) * share).sum() / count
 
 
 def prototype_loss(
-    features: Tensor, prototypes: Tensor, targets: Tensor, partial: Tensor, temperature: float
+    features: Tensor,
+    prototypes: Tensor,
+    targets: Tensor,
+    partial: Tensor,
+    temperature: float,
+    by_set: bool = False,
 ) -> Tensor:
     """KL(p, s) on P and squared error on U of `s = softmax(z . o / temperature)`.
 
@@ -86,14 +99,16 @@ def prototype_loss(
         features: (B, d) unit vectors z. prototypes: (K, d) unit vectors o.
         targets: (B, K) pseudo-labels p. partial: (B,), 1 for the images of P, 0 for those of U.
         temperature: of the softmax.
+        by_set: take the means as `cross_entropy` and `squared_error` do then.
 
     Returns:
         Scalar, over the batch.
     """
     log_s = (features @ prototypes.T / temperature).log_softmax(dim=1)
     entropy = (targets * targets.clamp_min(LEAST).log()).sum(dim=1)
-    divergence = cross_entropy(log_s, targets, partial) + (entropy * partial).sum() / len(log_s)
-    return divergence + squared_error(log_s, targets, 1 - partial)
+    count = partial.sum().clamp_min(1) if by_set else len(log_s)
+    divergence = cross_entropy(log_s, targets, partial, by_set) + (entropy * partial).sum() / count
+    return divergence + squared_error(log_s, targets, 1 - partial, by_set)
 
 
 def noisy_positives(labels: Tensor, others: Tensor, sure: Tensor, others_sure: Tensor) -> Tensor:

@@ -15,10 +15,19 @@ class _Contrast(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        context: Any, anchors: Tensor, others: Tensor, pairs: Tensor, temperature: float
+        context: Any,
+        anchors: Tensor,
+        others: Tensor,
+        pairs: Tensor,
+        temperature: float,
+        left_out: Tensor | None,
     ) -> Tensor:
         logits = (anchors / temperature) @ others.T
-        log_p = logits.fill_diagonal_(torch.finfo(logits.dtype).min / 2).log_softmax(dim=1)
+        least = torch.finfo(logits.dtype).min / 2
+        logits.fill_diagonal_(least)
+        if left_out is not None:
+            logits.masked_fill_(left_out, least)
+        log_p = logits.log_softmax(dim=1)
         context.save_for_backward(anchors, others, pairs, log_p)
         context.temperature = temperature
         return torch.dot(pairs.flatten(), log_p.flatten()) / -len(anchors)
@@ -29,10 +38,16 @@ class _Contrast(torch.autograd.Function):
         slope = log_p.exp().mul_(pairs.sum(dim=1, keepdim=True)).sub_(pairs)
         share = gradient / (len(anchors) * context.temperature)
         by_others = (slope.T @ anchors).mul_(share) if context.needs_input_grad[1] else None
-        return (slope @ others).mul_(share), by_others, None, None
+        return (slope @ others).mul_(share), by_others, None, None, None
 
 
-def contrastive_loss(anchors: Tensor, others: Tensor, pairs: Tensor, temperature: float) -> Tensor:
+def contrastive_loss(
+    anchors: Tensor,
+    others: Tensor,
+    pairs: Tensor,
+    temperature: float,
+    left_out: Tensor | None = None,
+) -> Tensor:
     """`- mean_i sum_a pairs_ia log softmax_{a != i}(z_i . z_a / temperature)`.
 
     With equal weights on an anchor's positives it is the supervised contrastive loss (Khosla et
@@ -44,11 +59,12 @@ def contrastive_loss(anchors: Tensor, others: Tensor, pairs: Tensor, temperature
             not compared with itself.
         pairs: (n, m) weights of the positives, zero for negatives and on the diagonal.
         temperature: of the softmax.
+        left_out: (n, m) bool, pairs that are neither positives nor negatives; None for none.
 
     Returns:
         Scalar.
     """
-    loss: Tensor = _Contrast.apply(anchors, others, pairs, temperature)
+    loss: Tensor = _Contrast.apply(anchors, others, pairs, temperature, left_out)
     return loss
 
 
@@ -64,19 +80,26 @@ def share_equally(positives: Tensor) -> Tensor:
     return positives / positives.sum(dim=1, keepdim=True).clamp_min(1)
 
 
-def ambiguity_pairs(weights: Tensor, predicted: Tensor, views: int) -> Tensor:
-    """Positives of ABLE: for each candidate j, all others predicted j share the weight of j.
+def ambiguity_pairs(
+    weights: Tensor, predicted: Tensor, views: int, shared: str = "vectors"
+) -> Tensor:
+    """Positives of ABLE: for each candidate j, those predicted j share the weight of j.
 
     Args:
         weights: (B, K) label weights p_ij, zero outside the candidates.
         predicted: (B,) the class that each image is predicted to be.
         views: V, how many vectors an image has; they stand in blocks of B.
+        shared: among the `vectors` of all views but the anchor itself, as the paper has it; or
+            among the `images` of each view, the anchor's own among them, so that an anchor's
+            weights sum up to V less its own share, as the released code has it.
 
     Returns:
-        (V B, V B): `p_ij / #{a != i predicted j}` in the column of each a predicted j, 0 at a = i.
-        Source: Xia et al. 2022.
+        (V B, V B): in the column of each a predicted j, 0 at a = i, `p_ij / #{a != i predicted j}`
+        (vectors), or `p_ij / #{images predicted j}` (images). Source: Xia et al. 2022.
     """
-    count = views * count_labels(predicted, weights.shape[1])[predicted]
-    own = (predicted[:, None] == predicted).to(weights.dtype)
-    pairs = weights.index_select(1, predicted) / (count - own).clamp_min(1)
+    count = count_labels(predicted, weights.shape[1])[predicted]
+    if shared == "vectors":
+        own = (predicted[:, None] == predicted).to(weights.dtype)
+        count = (views * count - own).clamp_min(1)
+    pairs = weights.index_select(1, predicted) / count
     return pairs.repeat(views, views).fill_diagonal_(0.0)

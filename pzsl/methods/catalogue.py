@@ -7,10 +7,14 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from pzsl.methods.presets import (
+    ABLE_PAPER,
     CLIP_PZSL_PAPER,
     CO_REG_PAPER,
+    LWS_PAPER,
     NONE,
+    PAPI_PAPER,
     PICO_PAPER,
+    POP_PAPER,
     TRANSDUCTIVE,
     Settings,
 )
@@ -79,6 +83,7 @@ METHODS: dict[str, Entry] = {
         2021,
         "candidates",
         "binary losses on candidates and, with leverage beta, on all other labels",
+        MappingProxyType({"default": NONE, "paper": LWS_PAPER}),
     ),
     "cavl": Entry(
         "pzsl.methods.partial_label:Cavl:CavlOptions",
@@ -102,6 +107,7 @@ METHODS: dict[str, Entry] = {
         2022,
         "candidates, views where cached",
         "PRODEN with contrast whose positives share the candidates' ambiguity",
+        MappingProxyType({"default": NONE, "paper": ABLE_PAPER}),
     ),
     "pop": Entry(
         "pzsl.methods.partial_label:Pop:PopOptions",
@@ -109,6 +115,29 @@ METHODS: dict[str, Entry] = {
         2023,
         "candidates",
         "PRODEN on candidate sets that lose their unlikely labels",
+        MappingProxyType({"default": NONE, "paper": POP_PAPER}),
+    ),
+    "crdpll": Entry(
+        "pzsl.methods.partial_label:Crdpll:CrdpllOptions",
+        "Wu et al., Revisiting consistency regularization for deep partial label learning, ICML",
+        2022,
+        "candidates, views where cached",
+        "labels outside pushed down; three views of an image agree on its candidates",
+    ),
+    "papi": Entry(
+        "pzsl.methods.partial_label:Papi:PapiOptions",
+        "Xia et al., Towards effective visual representations for partial-label learning, CVPR",
+        2023,
+        "candidates, views where cached",
+        "label weights by a moving average; mixed images aligned with prototypes",
+        MappingProxyType({"default": NONE, "paper": PAPI_PAPER}),
+    ),
+    "records": Entry(
+        "pzsl.methods.partial_label:Records:RecordsOptions",
+        "Hong et al., Long-tailed partial label learning via dynamic rebalancing, ICLR",
+        2023,
+        "candidates, views where cached",
+        "views that agree, less what the classifier takes to be frequent; for long tails",
     ),
     "prompt-align": Entry(
         "pzsl.methods.partial_label:PromptAlign:PromptAlignOptions",

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 
 class Parts(NamedTuple):
-    """Which parts of a layer are there."""
+    """Which parts of a layer are there, and how its k-means cross-attention updates a centre."""
 
     k_means: bool = True
     self_attention: bool = True
     feed_forward: bool = True
+    update: str = "mean"
 
 
 def assign(logits: Tensor, allowed: Tensor | None = None) -> Tensor:
@@ -36,13 +37,19 @@ def assign(logits: Tensor, allowed: Tensor | None = None) -> Tensor:
 class KMeansCrossAttention(nn.Module):
     """Labels are the cluster centres, instances the points (Yu et al., ECCV 2022).
 
-    The update of a centre is the mean value of its points, 0 for an empty cluster. No gradient
+    The update of a centre is the mean value of its points, or their sum on a scale that a layer
+    normalisation gives it; 0 for an empty cluster. (The published code normalises the sums over
+    the batch; a label's update would then depend on which other labels there are.) No gradient
     passes the argmax, so the query and key weights learn from the returned logits, which the
     caller supervises. Both start as the identity: the first assignment is frozen CLIP's.
+
+    Args:
+        dim: D. update: `mean`, or `sum`, which is then normalised.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, update: str = "mean") -> None:
         super().__init__()
+        self.update = update
         self.query = nn.Parameter(torch.eye(dim))
         self.key = nn.Parameter(torch.eye(dim))
         self.value = nn.Parameter(torch.eye(dim))
@@ -60,9 +67,12 @@ class KMeansCrossAttention(nn.Module):
         queries = F.normalize(labels @ self.query.T, dim=-1)
         logits = scale * keys @ queries.T
         assignment = assign(logits, allowed)
-        count = assignment.sum(0).clamp_min(1.0)
-        mean = (assignment.T @ (points @ self.value.T)) / count[:, None]
-        return labels + self.gate * mean, logits
+        moved = assignment.T @ (points @ self.value.T)
+        if self.update == "sum":
+            moved = F.layer_norm(moved, moved.shape[1:])
+        else:
+            moved = moved / assignment.sum(0).clamp_min(1.0)[:, None]
+        return labels + self.gate * moved, logits
 
 
 class Layer(nn.Module):
@@ -70,7 +80,7 @@ class Layer(nn.Module):
 
     def __init__(self, dim: int, heads: int, parts: Parts, generator: torch.Generator) -> None:
         super().__init__()
-        self.cross = KMeansCrossAttention(dim) if parts.k_means else None
+        self.cross = KMeansCrossAttention(dim, parts.update) if parts.k_means else None
         self.mix = parts.self_attention
         self.heads = heads
         if parts.self_attention:

@@ -13,13 +13,13 @@ from pzsl.reports.records import METRICS, Run
 Row = dict[str, Any]
 """One line of the table: names, setting, `n`, `seeds`, and for each metric `_mean` and `_std`."""
 
-Setting = tuple[str, float | None, float, int]
-"""Noise, rate, eta and true labels a class."""
+Setting = tuple[str, float | None, float, int, float]
+"""Noise, rate, eta, true labels a class and imbalance."""
 
 
 def setting_of(row: Row) -> Setting:
     """The setting that a row belongs to; rows of one setting compete with each other."""
-    return row["noise"], row["rate"], row["eta"], row["few_shot"]
+    return row["noise"], row["rate"], row["eta"], row["few_shot"], row["imbalance"]
 
 
 def rows_of(runs: Sequence[Run]) -> list[tuple[Row, list[Run]]]:
@@ -36,7 +36,7 @@ def rows_of(runs: Sequence[Run]) -> list[tuple[Row, list[Run]]]:
     """
     groups: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: (run.seed, run.path)):
-        setting = (run.noise, run.rate, run.eta, run.few_shot)
+        setting = (run.noise, run.rate, run.eta, run.few_shot, run.imbalance)
         groups[(*_system(run), tuple(sorted(run.options.items())), *setting)].append(run)
     variants = _variants(runs)
     presets = _presets(runs)
@@ -73,6 +73,7 @@ def _row(group: list[Run], variants: dict[tuple[str, ...], set[str]], presets: s
         "rate": run.rate,
         "eta": run.eta,
         "few_shot": run.few_shot,
+        "imbalance": run.imbalance,
         "n": len(group),
         "seeds": [one.seed for one in group],
     }
@@ -106,5 +107,6 @@ def _presets(runs: Sequence[Run]) -> set[str]:
 
 def _order(row: Row) -> tuple[Any, ...]:
     rate = row["rate"]
-    setting = (row["eta"], row["noise"], rate is not None, rate or 0.0, row["few_shot"])
-    return row["dataset"], row["cache_hash"], *setting, row["method"] != "clip", row["label"]
+    setting = (row["eta"], row["noise"], rate is not None, rate or 0.0)
+    axes = (row["few_shot"], row["imbalance"])
+    return row["dataset"], row["cache_hash"], *setting, *axes, row["method"] != "clip", row["label"]

@@ -43,6 +43,7 @@ def command_of(runs: Sequence[Run]) -> str:
     words += ["--rate", f"{run.rate!r}"] if run.rate is not None and run.noise != "uss" else []
     words += ["--eta", f"{run.eta!r}"] if run.noise == "noisy" else []
     words += ["--few-shot", str(run.few_shot)] if run.few_shot else []
+    words += ["--imbalance", f"{run.imbalance!r}"] if run.imbalance != 1 else []
     words += ["--labels", run.options["labels"]] if "labels" in run.options else []
     for name, value in run.settings.items():
         words += ["--set", f"{name}={value}"]

@@ -21,8 +21,8 @@ METRICS = (
 """What a run's `metrics.json` may hold; accuracies and `truth_outside` in percent."""
 
 _CONFIG = (
-    *("dataset", "cache_hash", "method", "preset", "noise", "rate", "eta", "few_shot", "seed"),
-    "options",
+    *("dataset", "cache_hash", "method", "preset", "noise", "rate", "eta", "few_shot"),
+    *("imbalance", "seed", "options"),
 )
 
 Epoch = dict[str, float | None]
@@ -39,6 +39,7 @@ class Run:
         eta: share of sets without the truth.
         seed: of the run.
         few_shot: true labels a class that were given by hand.
+        imbalance: how many times larger a share of its images the most frequent class keeps.
         options: everything else in its configuration, nested names joined by dots.
         metrics: one value for each of `METRICS`, None where unknown.
         history: one dict per epoch.
@@ -60,6 +61,7 @@ class Run:
     metrics: dict[str, float | None]
     history: tuple[Epoch, ...] = ()
     few_shot: int = 0
+    imbalance: float = 1.0
     settings: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
@@ -201,6 +203,7 @@ def _run(name: str, config: dict[str, Any], metrics: dict[str, Any]) -> Run:
         options=dict(_flatten({**extra, **options})),
         settings=dict(_flatten(options)),
         few_shot=int(_number(config, "few_shot", f"{name}/config.json") or 0),
+        imbalance=_number(config, "imbalance", f"{name}/config.json") or 1.0,
         metrics={key: _number(metrics, key, f"{name}/metrics.json") for key in METRICS},
     )
 

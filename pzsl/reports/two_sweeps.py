@@ -16,7 +16,7 @@ from pzsl.reports.wording import setting_text
 Pairs = Sequence[tuple[Row, list[Run]]]
 _SHARED = (
     *("dataset", "cache_hash", "cache", "method", "preset", "variant", "label"),
-    *("noise", "rate", "eta", "few_shot"),
+    *("noise", "rate", "eta", "few_shot", "imbalance"),
 )
 
 

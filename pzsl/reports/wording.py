@@ -45,9 +45,10 @@ def rate_text(rate: float | None) -> str:
 
 
 def noise_text(row: Row) -> str:
-    """A kind of noise, with its eta and its true labels a class where it has some."""
+    """A kind of noise, with its eta, true labels a class and imbalance where it has some."""
     name, eta, shots = row["noise"] or "no noise", row["eta"], row["few_shot"]
-    parts = [name, f"eta {eta:g}" if eta else "", f"{shots}-shot" if shots else ""]
+    tail = f"imbalance {row['imbalance']:g}" if row["imbalance"] != 1 else ""
+    parts = [name, f"eta {eta:g}" if eta else "", f"{shots}-shot" if shots else "", tail]
     return ", ".join(part for part in parts if part)
 
 

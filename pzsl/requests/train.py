@@ -37,6 +37,9 @@ class TrainRequest:
     few_shot: float | Sequence[float] = option(
         "True labels a class, given by hand: 1,2,4,8.", GRID, (0,)
     )
+    imbalance: float | Sequence[float] = option(
+        "Long tails: images of the largest class to one of the smallest: 50,100.", GRID, (1,)
+    )
     seeds: int = option("How many seeds.", GRID, 5)
     first_seed: int = option("The first of them.", GRID, 0)
     labels: str = option("Label embeddings, one of {labels}.", MODEL, "text")
@@ -66,9 +69,11 @@ class TrainRequest:
         for value in as_list(self.few_shot):
             _check_number("--few-shot", value)
             _check_whole("--few-shot", int(value) if value == int(value) else value, 0, MOST)
+        for value in as_list(self.imbalance):
+            _check_number("--imbalance", value, low=1)
         for name, values in (("--rate", self.rate), ("--eta", self.eta)):
             for value in as_list(values):
-                _check_number(name, value, 1 if name == "--eta" else MOST)
+                _check_number(name, value, high=1 if name == "--eta" else MOST)
         _check_number("--memory", self.memory)
         _check_number("--checkpoint-seconds", self.checkpoint_seconds)
         if self.name is not None and not is_plain_name(self.name):
@@ -85,6 +90,6 @@ def _check_whole(name: str, value: Any, low: int, high: int) -> None:
         raise UsageError(f"{name} should be a whole number from {low} to {high:,}, not {value}.")
 
 
-def _check_number(name: str, value: Any, high: int = MOST) -> None:
-    if not is_number(value) or not 0 <= value <= high:
-        raise UsageError(f"{name} should be a number from 0 to {high:,}, not {value}.")
+def _check_number(name: str, value: Any, low: int = 0, high: int = MOST) -> None:
+    if not is_number(value) or not low <= value <= high:
+        raise UsageError(f"{name} should be a number from {low} to {high:,}, not {value}.")

@@ -34,6 +34,7 @@ def train(
     rate: float | Sequence[float] = (0.1, 0.3, 0.5),
     eta: float | Sequence[float] = (0.2,),
     few_shot: float | Sequence[float] = (0,),
+    imbalance: float | Sequence[float] = (1,),
     seeds: int = 5,
     first_seed: int = 0,
     labels: str = "text",
@@ -53,6 +54,8 @@ def train(
         method, preset, noise, rate, eta: the axes of the grid, each one value or several; eta
             counts for `noisy` only.
         few_shot: true labels a class that are given by hand, another axis of the grid.
+        imbalance: long tails, another axis: how many times larger a share of its training images
+            the most frequent class keeps than the rarest one.
         seeds: number of seeds.
         first_seed: the first of them.
         labels: what label embeddings are made of: `text`, `attributes` or `both`.
@@ -86,8 +89,10 @@ def _train(request: TrainRequest) -> dict[str, Any]:
         say(warning)
     if request.eta != TrainRequest.eta and not any(config.eta for config in grid):
         say("--eta means nothing here: only --noise noisy swaps the truth out.")
-    blocks = in_blocks(data.images, len(training_rows(data)), request.memory)
-    grid = [replace(config, blocks=blocks, device=where.type) for config in grid]
+    grid = [
+        replace(config, blocks=_in_blocks(data, config, request.memory), device=where.type)
+        for config in grid
+    ]
     cache = Path(request.cache)
     sweep = Path(request.runs) / (request.name or cache.stem)
     methods, noises = (", ".join(as_list(names)) for names in (request.method, request.noise))
@@ -103,6 +108,14 @@ def _train(request: TrainRequest) -> dict[str, Any]:
     return {"sweep": str(sweep), "runs": [_row(config, sweep / config.name) for config in grid]}
 
 
+def _in_blocks(data: Cache, config: RunConfig, memory: float) -> bool:
+    """Whether a run reads its features in blocks."""
+    whole = in_blocks(data.images, len(training_rows(data)), memory)
+    if not whole or config.imbalance == 1:
+        return whole
+    return in_blocks(data.images, len(training_rows(data, config.imbalance, config.seed)), memory)
+
+
 def _grid(request: TrainRequest, source: Source) -> list[RunConfig]:
     """Every run of a request, each once."""
     return expand(
@@ -116,6 +129,7 @@ def _grid(request: TrainRequest, source: Source) -> list[RunConfig]:
         request.labels,
         request.settings,
         [int(number) for number in as_list(request.few_shot)],
+        as_list(request.imbalance),
     )
 
 
@@ -129,5 +143,5 @@ def _row(config: RunConfig, folder: Path) -> dict[str, Any]:
     setting = config.as_dict()
     names = ("method", "preset", "noise", "rate", "eta", "seed")
     row = {name: setting[name] for name in names}
-    row["few_shot"] = config.few_shot
+    row |= {"few_shot": config.few_shot, "imbalance": config.imbalance}
     return row | {name: metrics.get(name) for name in _SHOWN} | {"path": str(folder)}

@@ -11,6 +11,7 @@ from pzsl.candidates import (
     FROM_DATA,
     CandidateSets,
     choose_labelled,
+    choose_long_tail,
     find_kind,
     generate,
     give_labels,
@@ -28,16 +29,25 @@ BLOCK = 4096
 """Images that are compared with the labels in one go."""
 
 
-def training_rows(cache: Cache) -> NDArray[np.int64]:
-    """Rows of the split `trainval`.
+def training_rows(cache: Cache, imbalance: float = 1.0, seed: int = 0) -> NDArray[np.int64]:
+    """Rows of the split `trainval`; of a long tail, those that stay.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, or a long tail is asked for where a true label is unknown.
     """
     rows = np.flatnonzero(cache.splits == "trainval")
     if not len(rows):
         raise UserError(f"{cache.path}: no image is in the split trainval: nothing to train on.")
-    return rows
+    if imbalance == 1:
+        return rows
+    truth = cache.labels[rows]
+    unknown = rows[truth < 0]
+    if len(unknown):
+        raise UserError(
+            f"{cache.path}: the true label of {len(unknown)} training images is unknown "
+            f"('{cache.paths[unknown[0]]}'), which --imbalance {imbalance:g} needs: leave it out."
+        )
+    return rows[choose_long_tail(truth, [cache.paths[row] for row in rows], imbalance, seed)]
 
 
 def check_grid(cache: Cache, configs: Sequence[RunConfig]) -> None:
@@ -46,9 +56,9 @@ def check_grid(cache: Cache, configs: Sequence[RunConfig]) -> None:
     Raises:
         UserError, UsageError: those of `candidate_sets` and `label_vectors`.
     """
-    rows = training_rows(cache)
-    settings = {(c.noise, c.rate, c.eta, c.few_shot > 0): c for c in configs}
+    settings = {(c.noise, c.rate, c.eta, c.few_shot > 0, c.imbalance): c for c in configs}
     for config in settings.values():
+        rows = training_rows(cache, config.imbalance, config.seed)
         _check_truth(cache, config, rows)
         some = rows if config.noise in FROM_DATA else rows[:1]
         labelled_by_hand(cache, config, some, candidate_sets(cache, config, some))

@@ -38,6 +38,8 @@ class RunConfig:
         labels: what the label embeddings are made of.
         seed: of the candidate sets, the initial weights and the order of the images.
         few_shot: true labels a class that are given by hand; told only where there are some.
+        imbalance: how many times larger a share of its images the most frequent class keeps than
+            the rarest one; told only where it is another.
         results: which version of the code's numbers they are; records of another are other runs.
         plugins: group and name of each plugin -> where it is, and the hash of its source; told
             only where there are some.
@@ -58,6 +60,7 @@ class RunConfig:
     seed: int
     options: Mapping[str, Any] = field(default_factory=dict)
     few_shot: int = 0
+    imbalance: float = 1.0
     results: int = RESULTS
     plugins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     blocks: bool = False
@@ -78,7 +81,7 @@ class RunConfig:
     def as_dict(self) -> dict[str, Any]:
         """The configuration as plain values."""
         values = asdict(self)
-        usual = {"few_shot": 0, "plugins": {}, "blocks": False, "device": "cpu"}
+        usual = {"few_shot": 0, "imbalance": 1, "plugins": {}, "blocks": False, "device": "cpu"}
         return {k: v for k, v in values.items() if k not in usual or v != usual[k]}
 
 
@@ -116,6 +119,7 @@ def expand(
     labels: str = "text",
     settings: Mapping[str, Any] | None = None,
     few_shots: Sequence[int] = (0,),
+    imbalances: Sequence[float] = (1.0,),
 ) -> list[RunConfig]:
     """The grid of a sweep, seeds outermost, so that an interrupted one is worth a report.
 
@@ -137,7 +141,8 @@ def expand(
         for own_eta in (etas if noise == "noisy" else [0.0])
     ]
     runs: dict[str, RunConfig] = {}
-    for seed, shots, ambiguity, system in itertools.product(seeds, few_shots, ambiguities, systems):
+    axes = itertools.product(seeds, imbalances, few_shots, ambiguities, systems)
+    for seed, imbalance, shots, ambiguity, system in axes:
         (noise, rate, eta), (method, preset, options) = ambiguity, system
         asked = (noise, rate, float(eta))
         used = {
@@ -145,7 +150,10 @@ def expand(
             for key in (f"methods {method}", f"candidates {noise}")
             if key in others
         }
-        run = RunConfig(*source, method, preset, *asked, labels, seed, options, shots, plugins=used)
+        tail = float(imbalance)
+        run = RunConfig(
+            *source, method, preset, *asked, labels, seed, options, shots, tail, plugins=used
+        )
         runs.setdefault(run.name, run)
     return list(runs.values())
 
@@ -184,7 +192,7 @@ def _without_places(
 def _split_rate(word: str) -> tuple[str, str]:
     """A noise and the rate that it carries: `instance:0.1` -> `instance` and `:0.1`."""
     noise, colon, rate = word.rpartition(":")
-    if not colon or (rate.isidentifier() and noise not in NOISES):
+    if not colon or word in NOISES or (rate.isidentifier() and noise not in NOISES):
         return word, ""
     return noise, colon + rate
 
@@ -202,4 +210,8 @@ def _noise_and_rates(word: str, rates: Sequence[float]) -> tuple[str, Sequence[f
     try:
         return noise, [float(rate[1:])]
     except ValueError:
-        raise UsageError(f"--noise {word}: after the colon comes a rate, such as 0.1.") from None
+        variants = [name for name in NOISES if name.startswith(f"{noise}:")]
+        how = f", or it is {' or '.join(variants)}" if variants else ""
+        raise UsageError(
+            f"--noise {word}: after the colon comes a rate, such as 0.1{how}."
+        ) from None

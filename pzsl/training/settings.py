@@ -38,6 +38,7 @@ KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "rate": NUMBERS,
     "eta": NUMBERS,
     "few_shot": NUMBERS,
+    "imbalance": NUMBERS,
     "seeds": WHOLE,
     "first_seed": WHOLE,
     "labels": (_is_text, "a text"),

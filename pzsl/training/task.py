@@ -61,7 +61,7 @@ def make_task(
         UserError: no training image, unknown true labels where sets are to be drawn from them, or
             no candidate sets in the cache where they should come from it.
     """
-    rows = training_rows(cache)
+    rows = training_rows(cache, config.imbalance, config.seed)
     sets = candidate_sets(cache, config, rows)
     sets, labelled = labelled_by_hand(cache, config, rows, sets)
     column = np.where(cache.seen, np.cumsum(cache.seen) - 1, -1)
@@ -76,7 +76,7 @@ def make_task(
 
     support = CandidateEntries.of(tensor(sets.offsets), tensor(column[sets.labels]))
     problem = Problem(
-        images=training_images(cache, device, memory),
+        images=training_images(cache, device, memory, config.imbalance, config.seed),
         candidates=support,
         seen=tensor(text[cache.seen]),
         unseen=tensor(text[~cache.seen]),
@@ -89,10 +89,18 @@ def make_task(
     return Task(problem, truth, statistics(sets, labels), rows)
 
 
+def training_images(
+    cache: Cache, device: torch.device, memory: float, imbalance: float = 1.0, seed: int = 0
+) -> TrainingFeatures:
+    """The training images of a cache, shared by all runs of a process that have the same."""
+    return _training_images(cache, device, memory, imbalance, seed if imbalance != 1 else 0)
+
+
 @lru_cache(maxsize=1)
-def training_images(cache: Cache, device: torch.device, memory: float) -> TrainingFeatures:
-    """The training images of a cache, shared by all runs of a process."""
-    return load_rows(cache.images, training_rows(cache), device, memory)
+def _training_images(
+    cache: Cache, device: torch.device, memory: float, imbalance: float, seed: int
+) -> TrainingFeatures:
+    return load_rows(cache.images, training_rows(cache, imbalance, seed), device, memory)
 
 
 def _checked(method: Method, scores: torch.Tensor, shape: tuple[int, int]) -> NDArray[Any]:

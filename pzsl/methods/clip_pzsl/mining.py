@@ -25,6 +25,8 @@ class MiningOptions(Options):
     Attributes:
         k_means, self_attention, feed_forward: which parts it has; with none there is no block.
         layers: how many layers.
+        k_means_update: what a label takes up of its points: their `mean` value, or the `sum` and a
+            layer normalisation, as in the code published for the k-means mask transformer.
         unseen_points: what unseen labels attend to at inference: `none` (inductive), `centroids`
             (class-agnostic k-means centroids of the training images; the block alone does) or
             `test` (transductive: all images that are to be classified).
@@ -34,6 +36,7 @@ class MiningOptions(Options):
     self_attention: bool = False
     feed_forward: bool = False
     layers: int = counting(2, 1, 64)
+    k_means_update: str = one_of("mean", ["mean", "sum"])
     unseen_points: str = one_of("none", POINTS)
 
     def __post_init__(self) -> None:
@@ -66,7 +69,8 @@ class Miner(nn.Module):
     ) -> None:
         super().__init__()
         self.problem, self.points = problem, options.unseen_points
-        parts = Parts(options.k_means, options.self_attention, options.feed_forward)
+        which = (options.k_means, options.self_attention, options.feed_forward)
+        parts = Parts(*which, options.k_means_update)
         dim, classes = problem.images.shape[1], len(problem.seen) + len(problem.unseen)
         self.block = SemanticMiningBlock(dim, options.layers, parts, generator)
         self.register_buffer("refined", torch.zeros(classes, dim))

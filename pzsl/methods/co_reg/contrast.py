@@ -43,15 +43,19 @@ class Contrast(nn.Module):
     Args:
         size: of the queue. dimension: d. temperature: of the softmax.
         noisy: positives are in P, both; else the same pseudo-label is enough (plain contrast).
+        ignore_doubtful: pairs of the same pseudo-label that are no positives are no negatives
+            either.
     """
 
     queue: Tensor
     queue_labels: Tensor
     queue_sure: Tensor
 
-    def __init__(self, size: int, dimension: int, temperature: float, noisy: bool) -> None:
+    def __init__(
+        self, size: int, dimension: int, temperature: float, noisy: bool, ignore_doubtful: bool
+    ) -> None:
         super().__init__()
-        self.temperature, self.noisy = temperature, noisy
+        self.temperature, self.noisy, self.ignore = temperature, noisy, ignore_doubtful
         self.register_buffer("queue", torch.zeros(size, dimension))
         self.register_buffer("queue_labels", torch.full((size,), EMPTY))
         self.register_buffer("queue_sure", torch.zeros(size, dtype=torch.bool))
@@ -75,11 +79,12 @@ class Contrast(nn.Module):
         others_sure = torch.cat([sure, sure, self.queue_sure[:filled]])
         if not self.noisy:
             sure, others_sure = torch.ones_like(sure), torch.ones_like(others_sure)
-        positives = noisy_positives(labels, others, sure, others_sure)
+        positives = noisy_positives(labels, others, sure, others_sure).to(query.dtype)
         positives.fill_diagonal_(0)  # an anchor itself
         positives[:, len(labels) :].fill_diagonal_(1)  # its own key
-        vectors = torch.cat([query, key, self.queue[:filled]])
-        return contrastive_loss(query, vectors, share_equally(positives), self.temperature)
+        doubtful = (labels[:, None] == others) & (positives == 0) if self.ignore else None
+        vectors, pairs = torch.cat([query, key, self.queue[:filled]]), share_equally(positives)
+        return contrastive_loss(query, vectors, pairs, self.temperature, doubtful)
 
     def push(self, key: Tensor, pseudo: PseudoLabels) -> None:
         """Put the keys of a batch in front of the queue."""

@@ -13,12 +13,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pzsl.losses.co_reg import cross_entropy, prototype_loss, squared_error, warm_up_loss
+from pzsl.losses.co_reg import (
+    cross_entropy,
+    prototype_loss,
+    restrict,
+    squared_error,
+    warm_up_loss,
+)
 from pzsl.losses.partial import alignment
 from pzsl.methods.clip_pzsl import NoiseModel, widen
 from pzsl.methods.co_reg.contrast import Contrast, Prototypes
+from pzsl.methods.co_reg.mixing import Mixing, draw_mixing
 from pzsl.methods.co_reg.network import CoNetwork
 from pzsl.methods.co_reg.options import CoRegOptions, check_options
+from pzsl.methods.co_reg.preparation import choose_views, class_prior, mean_image
 from pzsl.methods.co_reg.pseudo_labels import CoPseudoLabels, Predict, PseudoLabels
 from pzsl.methods.core import (
     OUTSIDE,
@@ -27,21 +35,19 @@ from pzsl.methods.core import (
     Problem,
     Views,
     masked_softmax,
-    mixing_shares,
 )
-
-LEAST_SHARE = 0.1
-"""A class that CLIP hardly ever names counts as a tenth of the mean in the prior."""
-
-
-STEADY = 0.7
-"""Strong views are learnt from where frozen CLIP still names a candidate in this share of them."""
 
 
 class Step(NamedTuple):
-    """What a step leaves for the state of one network: its queries and keys, its pseudo-labels."""
+    """What a step leaves for the state of one network.
 
-    query: Tensor
+    Attributes:
+        moving: (B, d) projected images that move the prototypes.
+        key: (B, d) keys for the queue.
+        pseudo: their pseudo-labels.
+    """
+
+    moving: Tensor
     key: Tensor
     pseudo: PseudoLabels
 
@@ -66,8 +72,9 @@ class CoReg(Method):
         networks = [CoNetwork(problem, options, *shared) for _ in range(2)]
         self.networks: Sequence[CoNetwork] = nn.ModuleList(networks)  # type: ignore[assignment]
         self.prototypes = Prototypes(classes, options.dimension, options.prototype_momentum)
-        queue = (options.queue, options.dimension, options.temperature, options.noisy_contrast)
-        contrasts = [Contrast(*queue) for _ in range(2)]
+        queue = (options.queue, options.dimension, options.temperature)
+        which = (options.noisy_contrast, options.ignore_doubtful)
+        contrasts = [Contrast(*queue, *which) for _ in range(2)]
         self.contrasts: Sequence[Contrast] = nn.ModuleList(contrasts)  # type: ignore[assignment]
         labelled = problem.labelled
         self.pseudo = CoPseudoLabels(
@@ -76,22 +83,28 @@ class CoReg(Method):
             self.weights.new_zeros(len(problem.images)).bool() if labelled is None else labelled,
             options.co_pseudo_labels,
             options.sharpening,
+            options.aligned == "epoch",
+            options.restricted,
         )
         self.views = Views(problem, options.weak_noise, options.strong_noise, options.mask)
         self.learn_from = options.learn_from
         self.epoch, self.generator = 0, generator
         self._steps: list[Step] = []
+        self._begun: list[Tensor] = []
         self.to(device)
 
     def prepare(self) -> None:
         """Widen the support, and find label weights, mean image, class prior and kind of view."""
-        outsiders = NoiseModel(eta=0.0, penalty=-OUTSIDE)
+        outsiders, classes = NoiseModel(eta=0.0, penalty=-OUTSIDE), len(self.problem.seen)
         self.support = widen(self.problem.candidates, outsiders, self.problem.cosines)
         self.weights = self._frozen_weights()
-        self.pseudo.prior, centre = self._prior(), self._mean_image()
+        self.pseudo.prior = class_prior(self.support, self.weights, classes, self.options.prior)
+        centre = mean_image(self.problem)
         for network in self.networks:
             network.centre = centre
-        self.learn_from = self._choose_views()
+        if self.options.learn_from == "auto":
+            shown = self.views.columns["strong"][:1]
+            self.learn_from = choose_views(self.problem, shown, self._candidates)
 
     @property
     def optimizer(self) -> str:
@@ -107,6 +120,10 @@ class CoReg(Method):
         with torch.no_grad():
             for which in range(2):
                 self.pseudo.observe(epoch, which, self._clean(which), self._candidates, blocks)
+        if self.options.aligned == "epoch":
+            own = self.support.log_mask >= 0
+            empty = torch.zeros_like(self.support.log_mask)
+            self._begun = [empty.masked_scatter(own, inside) for inside in self.pseudo.inside]
 
     def loss(self, rows: Tensor) -> Tensor:
         """Both networks' losses on training rows (B,)."""
@@ -119,15 +136,16 @@ class CoReg(Method):
         strong = self.views.pair(self.learn_from, rows, self.generator)
         with torch.no_grad():
             f = [self._mean_prediction(n, weak) for n in range(2)]
-            pseudo = [self.pseudo.serve(n, rows, f, candidates) for n in range(2)]
+            inside = self._inside(f, candidates, entries)
+            pseudo = [self.pseudo.serve(n, rows, f, inside) for n in range(2)]
             self._weigh(rows, f, entries)
         total = strong[0].new_zeros(())
         self._steps = []
-        mixing = self._mixing(len(rows), rows.device)
+        mixing = draw_mixing(self.options, len(rows), self.generator, rows.device)
         for n in range(2):
             total = total + self._classify(n, strong[0], pseudo[n], mixing[n])
             if self._is_late:
-                total = total + self._represent(n, strong, pseudo[n])
+                total = total + self._represent(n, strong, weak, pseudo[n])
         return total
 
     def after_step(self, rows: Tensor) -> None:
@@ -136,7 +154,7 @@ class CoReg(Method):
             network.follow(self.options.key_momentum)
         for step, contrast in zip(self._steps, self.contrasts, strict=False):
             contrast.push(step.key, step.pseudo)
-            self.prototypes.move(step.query, step.pseudo)
+            self.prototypes.move(step.moving, step.pseudo)
         self._steps = []
 
     def finalize(self) -> None:
@@ -156,6 +174,11 @@ class CoReg(Method):
         return {**views, **self.pseudo.describe()}
 
     @property
+    def by_set(self) -> bool:
+        """Whether losses are means over P and U rather than over the batch."""
+        return self.options.means == "set"
+
+    @property
     def _is_late(self) -> bool:
         return self.epoch >= self.options.warm_up + self.options.late
 
@@ -172,50 +195,41 @@ class CoReg(Method):
         network = self.networks[which]
         adapted, labels = network.image_adapter(view), network.labels()
         logits = network.logits(adapted, labels[: candidates.shape[1]])
-        return warm_up_loss(logits, candidates) + self._alignment(adapted, view, labels)
-
-    def _mixing(self, count: int, device: torch.device) -> list[tuple[Tensor, Tensor] | None]:
-        """For each network the shares (B, 1) of MixUp and the images (B,) that are mixed in."""
-        options, generator = self.options, self.generator
-        if not options.mixup:
-            return [None, None]
-        drawn = []
-        for _ in range(2):
-            share = mixing_shares(count, options.mixup_alpha, generator)
-            drawn += [share[:, 0], torch.randperm(count, generator=generator).float()]
-        own = torch.stack(drawn).to(device)  # at once: each copy makes a GPU wait
-        return [(own[at][:, None], own[at + 1].long()) for at in (0, 2)]
+        likely = warm_up_loss(logits, candidates, self.options.entropy_of_all)
+        return likely + self._alignment(adapted, view, labels)
 
     def _classify(
         self,
         which: int,
         view: Tensor,
         pseudo: PseudoLabels,
-        mixing: tuple[Tensor, Tensor] | None,
+        mixing: Mixing | None,
     ) -> Tensor:
         """Cross-entropy on P and squared error on U, of mixed images."""
         network, targets = self.networks[which], pseudo.targets
         if mixing is not None:
-            share, order = mixing
-            view = F.normalize(share * view + (1 - share) * view[order], dim=-1)
-            targets = share * targets + (1 - share) * targets[order]
+            view, targets = F.normalize(mixing.mix(view), dim=-1), mixing.mix(targets)
         adapted, labels = network.image_adapter(view), network.labels()
         log_f = network.logits(adapted, labels[: targets.shape[1]]).log_softmax(dim=1)
-        partial = cross_entropy(log_f, targets, pseudo.partial)
-        unlabelled = squared_error(log_f, targets, 1 - pseudo.partial)
+        partial = cross_entropy(log_f, targets, pseudo.partial, self.by_set)
+        unlabelled = squared_error(log_f, targets, 1 - pseudo.partial, self.by_set)
         return partial + self._ramp * unlabelled + self._alignment(adapted, view, labels)
 
-    def _represent(self, which: int, views: list[Tensor], pseudo: PseudoLabels) -> Tensor:
+    def _represent(
+        self, which: int, views: list[Tensor], weak: list[Tensor], pseudo: PseudoLabels
+    ) -> Tensor:
         """Prototype alignment and contrast, on images that are not mixed."""
         options, network = self.options, self.networks[which]
         query = network.project(network.image_adapter(views[0]))
         with torch.no_grad():
-            key = network.keys(views[1])
-        self._steps.append(Step(query.detach(), key, pseudo))
+            key, moving = network.keys(views[1]), query.detach()
+            if options.prototype_view == "weak":
+                moving = network.project(network.image_adapter(weak[0]))
+        self._steps.append(Step(moving, key, pseudo))
         total = query.new_zeros(())
         if options.prototype_alignment:
             prototypes, temperature = self.prototypes.vectors, options.prototype_temperature
-            aligned = prototype_loss(query, prototypes, *pseudo, temperature)
+            aligned = prototype_loss(query, prototypes, *pseudo, temperature, self.by_set)
             total = total + options.prototype_weight * aligned
         if options.contrast:
             contrast = self.contrasts[which].loss(query, key, pseudo)
@@ -230,9 +244,18 @@ class CoReg(Method):
         return self.options.alignment * self.problem.scale * away
 
     def _mean_prediction(self, which: int, views: list[Tensor]) -> Tensor:
-        """Mean of a network's aligned predictions of views (B, D) each: (B, K)."""
-        f = self.pseudo.aligned(which, self.networks[which].probabilities(torch.cat(views)))
+        """Mean of a network's predictions of views (B, D) each, aligned where all are: (B, K)."""
+        f = self.networks[which].probabilities(torch.cat(views))
+        if self.options.aligned == "always":
+            f = self.pseudo.aligned(which, f)
         return f.view(len(views), -1, f.shape[1]).mean(dim=0)
+
+    def _inside(self, f: list[Tensor], candidates: Tensor, entries: BatchEntries) -> list[Tensor]:
+        """Both networks' predictions within the candidates of a batch: (B, K) each."""
+        if self.options.aligned == "always":
+            return [restrict(predicted, candidates) for predicted in f]
+        begun = [values.index_select(0, entries.entry_index) for values in self._begun]
+        return [entries.rows.put(values, candidates) for values in begun]
 
     def _clean(self, which: int) -> Predict:
         """A network's predictions of training images as they are."""
@@ -264,29 +287,3 @@ class CoReg(Method):
             for rows in self.support.blocks()
         )
         return torch.cat(list(found))
-
-    def _choose_views(self) -> str:
-        """Which kind of view the losses are on; no true label is looked at."""
-        views, columns = self.problem.views, self.views.columns["strong"]
-        if self.options.learn_from != "auto":
-            return self.options.learn_from
-        if views is None or not len(columns):
-            return "strong"
-        named = 0.0
-        for rows in self.support.blocks():
-            view = views[rows, columns[:1].to(rows.device).expand(len(rows))]
-            answer = (view @ self.problem.seen.T).argmax(dim=1, keepdim=True)
-            named += float(self._candidates(rows).gather(1, answer).sum())
-        return "strong" if named >= STEADY * len(self.problem.images) else "weak"
-
-    def _mean_image(self) -> Tensor:
-        """(D,) mean of the training images."""
-        images, blocks = self.problem.images, self.support.blocks()
-        return torch.stack([images[rows].sum(dim=0) for rows in blocks]).sum(dim=0) / len(images)
-
-    def _prior(self) -> Tensor:
-        """(K,) expected share of each seen class."""
-        sums = self.weights.new_zeros(len(self.problem.seen))
-        sums.index_add_(0, self.support.labels, self.weights)
-        sums = sums.clamp_min(LEAST_SHARE * sums.mean()) ** self.options.prior
-        return sums / sums.sum()

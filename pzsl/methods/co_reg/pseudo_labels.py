@@ -48,8 +48,14 @@ class CoPseudoLabels(nn.Module):
         trust: (2, N) posterior of a low loss, by each network.
         ratio: (2, K) what aligns each network's mean prediction with the prior.
 
+    Attributes:
+        inside: each network's aligned predictions at the beginning of the epoch within the
+            candidates, (M,) in the order of their entries; (0,) where they are not needed.
+
     Args:
         prior: (K,) share of each class. align: whether predictions are aligned with it.
+        once: only those with which an epoch begins are.
+        restricted: whose prediction is restricted to the candidates, `own` or `other`.
         sure: (N,) bool, images whose label was given by hand: they are always in P.
         co: each network is served by the other; else by itself.
         temperature: of the sharpening.
@@ -60,11 +66,19 @@ class CoPseudoLabels(nn.Module):
     ratio: Tensor
 
     def __init__(
-        self, prior: Tensor, align: bool, sure: Tensor, co: bool, temperature: float
+        self,
+        prior: Tensor,
+        align: bool,
+        sure: Tensor,
+        co: bool,
+        temperature: float,
+        once: bool = False,
+        restricted: str = "own",
     ) -> None:
         super().__init__()
         self.prior, self.align, self.sure = prior, align, sure
-        self.co, self.temperature = co, temperature
+        self.co, self.temperature, self.once, self.restricted = co, temperature, once, restricted
+        self.inside = [prior.new_zeros(0), prior.new_zeros(0)]
         count = len(sure)
         self.register_buffer("losses", prior.new_zeros(2, HISTORY, count))
         self.register_buffer("trust", prior.new_ones(2, count))
@@ -84,11 +98,15 @@ class CoPseudoLabels(nn.Module):
         Raises:
             UserError: a loss is not finite.
         """
-        found, total = [], torch.zeros_like(self.prior)
+        found, inside, total = [], [], torch.zeros_like(self.prior)
         for rows in blocks:
-            f = predict(rows)
+            f, members = predict(rows), candidates(rows)
             total += f.sum(dim=0)
-            found.append(candidate_loss(self.aligned(which, f), candidates(rows)))
+            aligned = self.aligned(which, f)
+            found.append(candidate_loss(aligned, members))
+            if self.once:
+                inside.append(restrict(aligned, members)[members > 0])
+        self.inside[which] = torch.cat([*inside, self.prior.new_zeros(0)])
         self.ratio[which] = self.prior * len(self.sure) / total.clamp_min(1e-8)
         self.losses[which, epoch % HISTORY] = scale_to_unit(torch.cat(found))
         average = self.losses[which, : epoch + 1].mean(dim=0)
@@ -106,21 +124,23 @@ class CoPseudoLabels(nn.Module):
         return align_distribution(f, self.ratio[which]) if self.align else f
 
     def serve(
-        self, which: int, rows: Tensor, f: Sequence[Tensor], candidates: Tensor
+        self, which: int, rows: Tensor, f: Sequence[Tensor], inside: Sequence[Tensor]
     ) -> PseudoLabels:
         """Pseudo-labels for one network.
 
-        In P, `w p + (1 - w) f'` with p the network's own predictions within the candidates, w and
-        f' of the other network; in U, the mean of both. Then they are sharpened.
+        In P, `w p + (1 - w) f'` with w of the other network, p one network's predictions within
+        the candidates and f' the other one's; in U, the mean of both. Then they are sharpened.
+        `restricted` says whose p is.
 
         Args:
             which: the network that learns. rows: (B,) training rows.
-            f: of both networks, aligned predictions (B, K), means over weak views.
-            candidates: (B, K) mask.
+            f: of both networks, predictions (B, K), means over weak views.
+            inside: of both networks, predictions (B, K) within the candidates.
         """
         other = 1 - which if self.co else which
         w = self.trust[other, rows][:, None]
-        kept = w * restrict(f[which], candidates) + (1 - w) * f[other]
+        narrow, wide = (which, other) if self.restricted == "own" else (other, which)
+        kept = w * inside[narrow] + (1 - w) * f[wide]
         targets = torch.where(w > TRUSTED, kept, (f[which] + f[other]) / 2)
         partial = (w[:, 0] > TRUSTED).to(targets.dtype)
         return PseudoLabels(sharpen(targets, self.temperature), partial)

@@ -29,7 +29,9 @@ CENTRES: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class LwsOptions(AdaptedOptions):
-    """Options of LWS.
+    """Options of LWS; preset `paper` has the published raw logits and first weights.
+
+    On a cosine head those logits all lie far above 0: it hardly moves from frozen CLIP.
 
     Attributes:
         beta: leverage of the labels outside the candidates, 1 or 2 in the paper.
@@ -37,11 +39,14 @@ class LwsOptions(AdaptedOptions):
             with cross-entropy (and with beta = 0 is RC).
         centre: what g is, of the logits `100 cos`: their log-odds (`odds`), the logits less their
             mean over the seen classes (`mean`), or as they are (`none`).
+        first_weights: in the first epoch they sum to one inside and outside each set (`sets`), or
+            all are 1/K (`classes`), as in the released code.
     """
 
     beta: float = within(1.0, 0)
     psi: str = one_of("sigmoid", [*LOSSES])
     centre: str = one_of("odds", [*CENTRES])
+    first_weights: str = one_of("sets", ("sets", "classes"))
 
 
 class Lws(Rc):
@@ -64,5 +69,7 @@ class Lws(Rc):
         if self.epoch == 0:
             logits = torch.zeros_like(logits)
         weights = leveraged_weights(batch.dense(weights), logits, candidates)
+        if self.epoch == 0 and options.first_weights == "classes":
+            weights = torch.full_like(weights, 1 / weights.shape[1])
         g = CENTRES[options.centre](batch.logits)
         return leveraged_weighted_loss(g, weights, candidates, options.beta, LOSSES[options.psi])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pzsl.losses.contrastive import contrastive_loss, share_equally
 from pzsl.losses.pico import move_prototypes
-from pzsl.methods.core import Problem, counting, within
+from pzsl.methods.core import Problem, counting, one_of, within
 from pzsl.methods.partial_label.contrastive import ContrastiveMethod, ContrastiveOptions
 from pzsl.methods.partial_label.partial_method import Batch
 from pzsl.models.frozen import frozen_copy
@@ -25,6 +25,8 @@ class PicoOptions(ContrastiveOptions):
 
     Attributes:
         warm_up: share of the epochs with uniform weights and own keys as the only positives.
+        warm_up_negatives: `all` other vectors then, or the `queue` alone, as in the released code
+            (whose queue begins with random vectors; ours is empty, and the first step has none).
         first_phi, last_phi: how much of the label weights stays at a visit, from the first epoch
             to the last.
         prototype_momentum: of the prototypes.
@@ -33,6 +35,7 @@ class PicoOptions(ContrastiveOptions):
     """
 
     warm_up: float = within(0.1, 0, 1)
+    warm_up_negatives: str = one_of("all", ("all", "queue"))
     first_phi: float = within(0.8, 0, 1)
     last_phi: float = within(0.5, 0, 1)
     prototype_momentum: float = within(0.9, 0, 1)
@@ -101,15 +104,18 @@ class Pico(ContrastiveMethod):
 
     def _contrast(self, query: Tensor, key: Tensor, labels: Tensor) -> Tensor:
         """Supervised contrast; in the warm-up an image's only positive is its own key."""
-        filled = self._filled()
+        filled, left_out = self._filled(), None
         earlier = self.queue_labels[:filled]
         if not self.warm:
             labels = torch.arange(len(labels), device=labels.device)
             earlier = torch.full_like(earlier, -1)
         positives = labels[:, None] == torch.cat([labels, labels, earlier])
+        if not self.warm and self.options.warm_up_negatives == "queue":
+            left_out = ~positives
+            left_out[:, 2 * len(labels) :] = False
         pairs = share_equally(positives.to(query.dtype).fill_diagonal_(0))
         others = torch.cat([query, key, self.queue[:filled]])
-        return contrastive_loss(query, others, pairs, self.options.temperature)
+        return contrastive_loss(query, others, pairs, self.options.temperature, left_out)
 
     def after_step(self, rows: Tensor) -> None:
         """Move the momentum copy; put the keys of this step into the queue."""

@@ -19,17 +19,23 @@ LARGEST_THETA = 0.4
 class PopOptions(AdaptedOptions):
     """Options of POP. The paper trains for 500 epochs and warms up for 20; here it is a share.
 
+    Preset `paper` has the released schedule, in shares of the epochs. Its theta hardly grows: by
+    1.001, and only where a purification removed next to nothing.
+
     Attributes:
         warm_up: share of the epochs before the first purification.
         purifications: how many there are, evenly spread over the other epochs.
         theta: a candidate below this share of the likeliest one is removed at the first.
         growth: factor of theta from one purification to the next, up to 0.4.
+        steady: theta grows only where a purification removes less than this share of all pairs of
+            an image and a seen class; at 1 it always grows.
     """
 
     warm_up: float = within(0.2, 0, 1)
     purifications: int = counting(4)
     theta: float = within(1e-3, 0, 1)
     growth: float = within(2.0, 0, above=True)
+    steady: float = within(1.0, 0, 1)
 
 
 class Pop(PartialMethod):
@@ -58,15 +64,24 @@ class Pop(PartialMethod):
         if epoch >= first and (epoch - first) % every == 0:
             self._purify()
 
+    @property
+    def stackable(self) -> bool:
+        """Not where theta depends on what is removed: it is then another in each run."""
+        return super().stackable and self.options.steady == 1
+
     def _purify(self) -> None:
         rows = torch.repeat_interleave(self.support.sizes)
         stay = purify(self.sums, rows, len(self.support), self.theta.item())
         kept = self.sums * stay
         total = kept.new_zeros(len(self.support)).index_add_(0, rows, kept)
         self.weights.copy_(kept / total.index_select(0, rows))
+        removed = (~stay & (self.log_mask > OUTSIDE / 2)).sum()
         self.log_mask.masked_fill_(~stay, OUTSIDE)
         self.sums.zero_()
-        self.theta.mul_(self.options.growth).clamp_(max=LARGEST_THETA)
+        pairs = len(self.support) * len(self.problem.seen)
+        grows = (removed < self.options.steady * pairs) | (self.options.steady == 1)
+        grown = (self.theta * self.options.growth).clamp(max=LARGEST_THETA)
+        self.theta.copy_(torch.where(grows, grown, self.theta))
 
     def after_step(self, rows: Tensor) -> None:
         """Label weights as in PRODEN, over the candidates that are left; summed up."""

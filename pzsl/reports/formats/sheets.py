@@ -25,7 +25,7 @@ def runs_csv(pairs: Sequence[tuple[Row, list[Run]]]) -> str:
     """Every single run with full precision: the numbers behind each mean."""
     names = (
         *("dataset", "cache_hash", "method", "preset", "variant"),
-        *("noise", "rate", "eta", "few_shot"),
+        *("noise", "rate", "eta", "few_shot", "imbalance"),
     )
     flat = [
         {

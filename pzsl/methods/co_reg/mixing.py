@@ -1,0 +1,45 @@
+"""MixUp of images and pseudo-labels (Zhang et al., ICLR 2018)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pzsl.methods.co_reg.options import CoRegOptions
+from pzsl.methods.core import mixing_shares
+
+
+class Mixing(NamedTuple):
+    """How the images of a batch are mixed.
+
+    Attributes:
+        share: (B, 1) how much of each stays, at least a half.
+        order: (B,) which other one comes in.
+    """
+
+    share: Tensor
+    order: Tensor
+
+    def mix(self, values: Tensor) -> Tensor:
+        """Values (B, ...) of the images, mixed."""
+        return self.share * values + (1 - self.share) * values[self.order]
+
+
+def draw_mixing(
+    options: CoRegOptions, count: int, generator: torch.Generator, device: torch.device
+) -> list[Mixing] | list[None]:
+    """A mixing of `count` images for each of the two networks; None for both without MixUp.
+
+    Shares follow Beta(alpha, alpha), one for each image or one for all, as `mixup_share` says.
+    """
+    if not options.mixup:
+        return [None, None]
+    drawn = []
+    for _ in range(2):
+        shares = count if options.mixup_share == "image" else 1
+        share = mixing_shares(shares, options.mixup_alpha, generator)[:, 0].expand(count)
+        drawn += [share, torch.randperm(count, generator=generator).float()]
+    own = torch.stack(drawn).to(device)  # at once: each copy makes a GPU wait
+    return [Mixing(own[at][:, None], own[at + 1].long()) for at in (0, 2)]

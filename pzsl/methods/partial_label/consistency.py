@@ -1,0 +1,58 @@
+"""What methods share that learn from several views of an image at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pzsl.methods.core import AdaptedOptions, Problem, Views, within
+from pzsl.methods.partial_label.partial_method import Batch, PartialMethod
+
+
+@dataclass(frozen=True)
+class ConsistencyOptions(AdaptedOptions):
+    """Options of methods whose views should agree.
+
+    Attributes:
+        noise, mask: of augmented features, where no strong views are cached: the mean length of
+            the noise on a unit feature, and the share of its coordinates that is set to zero.
+    """
+
+    noise: float = within(0.25, 0)
+    mask: float = within(0.02, 0, 1, below=True)
+
+
+class ConsistencyMethod(PartialMethod):
+    """The image's own embedding, and strong views of it.
+
+    Label weights are the normalised geometric mean of the views' predictions within the candidates:
+    the softmax over the candidates of their mean logits.
+    """
+
+    options: ConsistencyOptions
+
+    def __init__(
+        self, problem: Problem, options: ConsistencyOptions, generator: torch.Generator
+    ) -> None:
+        super().__init__(problem, options, generator)
+        self.views = Views(problem, 0.0, options.noise, options.mask)
+
+    def strong_views(self, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
+        """Two strong views of a batch, adapted, (B, D) each, and their logits (B, K)."""
+        labels = self.label_adapter(self.frozen_labels[: batch.logits.shape[1]])
+        pair = self.views.pair("strong", batch.rows, self.generator)
+        adapted: list[Tensor] = [self.image_adapter(view) for view in pair]
+        return adapted, [self.logits(view, labels) for view in adapted]
+
+    def agree_on(self, batch: Batch, logits: list[Tensor]) -> None:
+        """Remember the views' mean logits: the label weights follow them after the step."""
+        mean = torch.stack([each.detach() for each in logits]).mean(dim=0)
+        self.last = batch._replace(logits=mean)
+
+    def describe(self) -> dict[str, Any]:
+        """Where the strong views are from."""
+        cached = len(self.views.columns["strong"]) > 0
+        return {"views": "cached" if cached else "features"}

@@ -1,0 +1,102 @@
+"""`papi`: prototype-aligned representations (Xia et al., CVPR 2023)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pzsl.losses.papi import mixed_prototype_losses
+from pzsl.losses.pico import move_prototypes
+from pzsl.methods.core import Problem, counting, entries_softmax, mixing_shares, within
+from pzsl.methods.partial_label.contrastive import ContrastiveMethod, ContrastiveOptions
+from pzsl.methods.partial_label.partial_method import Batch
+
+
+@dataclass(frozen=True)
+class PapiOptions(ContrastiveOptions):
+    """Options of PaPi; preset `paper` has the published constants, for 500 epochs.
+
+    As with PiCO, ten epochs are too few for those, and the defaults are faster.
+
+    Attributes:
+        contrast, temperature: weight and temperature of the alignment with prototypes.
+        ramp_up: share of the epochs in which that weight grows from 0.
+        first_phi, last_phi: how much of the label weights stays at a visit, from the first epoch
+            to the last.
+        first_momentum, last_momentum: of the prototypes, likewise.
+        mixup_alpha: of the Beta distribution that says how two images are mixed.
+    """
+
+    contrast: float = within(1.0, 0)
+    temperature: float = within(0.3, 0, above=True)
+    ramp_up: float = within(0.2, 0, 1)
+    first_phi: float = within(0.5, 0, 1)
+    last_phi: float = within(0.2, 0, 1)
+    first_momentum: float = within(0.9, 0, 1)
+    last_momentum: float = within(0.5, 0, 1)
+    mixup_alpha: int = counting(8, 1, 1000)
+
+
+class Papi(ContrastiveMethod):
+    """PRODEN with a moving average; mixed images should be as like prototypes as labels say.
+
+    The classifier tells prototypes and alignment what to be, and is told nothing by them.
+    """
+
+    options: PapiOptions
+    prototypes: Tensor
+
+    def __init__(self, problem: Problem, options: PapiOptions, generator: torch.Generator) -> None:
+        super().__init__(problem, options, generator)
+        empty = problem.images.new_zeros(len(problem.seen), options.dimension)
+        self.register_buffer("prototypes", empty)
+
+    @property
+    def ramp(self) -> float:
+        """Weight of the alignment, which grows on a line."""
+        grown = self.progress / self.options.ramp_up if self.options.ramp_up else 1.0
+        return self.options.contrast * min(1.0, grown)
+
+    def partial_loss(self, batch: Batch) -> Tensor:
+        """Weighted cross-entropy of the image, and alignment of both views, each mixed."""
+        self._follow(batch)
+        views = [self.problem.images[batch.rows], self.augmented(batch.rows)]
+        weights = batch.dense(self.weights.index_select(0, batch.entries.entry_index))
+        share = float(mixing_shares(1, self.options.mixup_alpha, self.generator))
+        order = torch.randperm(len(batch.rows), generator=self.generator).to(weights.device)
+        prototypes, apart = self.prototypes.clone(), []  # they move before the backward pass
+        for view in views:
+            mixed = F.normalize(share * view + (1 - share) * view[order], dim=-1)
+            features = self.project(self.image_adapter(mixed))
+            how = (prototypes, weights, order, share, self.options.temperature)
+            apart.append(mixed_prototype_losses(features, *how))
+        losses = super().partial_loss(batch) + self.ramp * torch.stack(apart).sum(dim=0)
+        self._move(batch, views)
+        return losses
+
+    def _follow(self, batch: Batch) -> None:
+        """`w <- phi w + (1 - phi) f`, f restricted to the candidates, before the loss."""
+        options, entry_index = self.options, batch.entries.entry_index
+        phi = options.first_phi + self.progress * (options.last_phi - options.first_phi)
+        found = entries_softmax(batch.logits.detach(), batch.entries)
+        moved = found.lerp_(self.weights.index_select(0, entry_index), phi)
+        self.weights.index_copy_(0, entry_index, moved)
+
+    @torch.no_grad()
+    def _move(self, batch: Batch, views: list[Tensor]) -> None:
+        """Prototypes by each view's own prediction, those of the first view first."""
+        options = self.options
+        momentum = options.first_momentum
+        momentum += self.progress * (options.last_momentum - momentum)
+        labels = self.label_adapter(self.frozen_labels[: batch.logits.shape[1]])
+        adapted = [self.image_adapter(view) for view in views]
+        other = batch._replace(logits=self.logits(adapted[1], labels))
+        found = torch.cat([self.predicted(batch), self.predicted(other)])
+        features = self.project(torch.cat(adapted))
+        self.prototypes.copy_(move_prototypes(self.prototypes, features, found, momentum))
+
+    def after_step(self, rows: Tensor) -> None:
+        """Nothing: the weights moved before the loss, the prototypes after it."""
