@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from pzsl.bench.accuracy import bench_accuracy
+from pzsl.bench.labels import bench_labels
 from pzsl.errors import UsageError, nearest
 
 
@@ -56,4 +57,4 @@ def bench(parts: Sequence[str] = (), quick: bool = False) -> dict[str, dict[str,
     return results
 
 
-__all__ = ["PARTS", "Part", "bench", "bench_accuracy"]
+__all__ = ["PARTS", "Part", "bench", "bench_accuracy", "bench_labels"]

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from pzsl.evaluation import expected_calibration_error
+from pzsl.inference.labelling.label_weights import reported_weights
 from pzsl.inference.restore import Trained
-from pzsl.training.run import refined_labels
 
 SURE = 0.9
 """Confidence from which nothing is said about a label."""
@@ -75,10 +75,10 @@ def label_rows(trained: Trained) -> list[LabelRow]:
 
 def _rows(trained: Trained) -> Iterator[LabelRow]:
     """Each training image, in the order of the cache."""
-    method, names = trained.method, trained.names
-    support, given = method.support, trained.task.problem.candidates
-    weights, labels = method.weights.detach().cpu().numpy(), support.labels.cpu().numpy()
-    chosen = refined_labels(method).cpu().numpy()
+    names, given = trained.names, trained.task.problem.candidates
+    support, entry_weights = reported_weights(trained.method)
+    weights, labels = entry_weights.cpu().numpy(), support.labels.cpu().numpy()
+    chosen = support.heaviest(entry_weights).cpu().numpy()
     given_labels = given.labels.cpu().numpy()
     given_spans, spans = (pairwise(each.offsets.tolist()) for each in (given, support))
     for index, ((start, end), (first, last)) in enumerate(zip(spans, given_spans, strict=True)):

@@ -28,6 +28,7 @@ from pzsl.methods.clip_pzsl.class_statistics import (
     level,
     support_softmax,
 )
+from pzsl.methods.clip_pzsl.evidence import evidence_of
 from pzsl.methods.clip_pzsl.mining import Miner
 from pzsl.methods.clip_pzsl.noise_model import (
     NoiseModel,
@@ -46,7 +47,7 @@ from pzsl.methods.clip_pzsl.walk import (
     cache_rows,
     walk,
 )
-from pzsl.methods.core import AdaptedMethod, BatchEntries, Blocks, Problem
+from pzsl.methods.core import AdaptedMethod, BatchEntries, Blocks, LabelEvidence, Problem
 
 ROUNDS = 3
 """Of label weights and left-out prototypes in turn, before training; more change nothing."""
@@ -75,12 +76,10 @@ class ClipPzsl(AdaptedMethod):
         (seen, dim), zeros = problem.seen.shape, problem.seen.new_zeros
         classes = seen + len(problem.unseen)
         self.register_buffer("weights", self.support.uniform())
-        self.register_buffer("prototypes", zeros(classes, dim))
-        self.register_buffer("centre", zeros(dim))
-        self.register_buffer("metric", zeros(dim, dim))
-        self.register_buffer("hubness", zeros(classes))
-        self.register_buffer("means", zeros(seen, dim))
-        self.register_buffer("counts", zeros(seen))
+        shapes = {"prototypes": (classes, dim), "centre": (dim,), "metric": (dim, dim)}
+        shapes |= {"hubness": (classes,), "means": (seen, dim), "counts": (seen,)}
+        for name, shape in shapes.items():
+            self.register_buffer(name, zeros(shape))
         self.register_buffer("share", problem.seen.new_ones(()))
         self.frozen_hubness, self.inside = zeros(seen), None
         self.noise: NoiseModel | None = None
@@ -184,7 +183,6 @@ class ClipPzsl(AdaptedMethod):
         adapted = cache_rows(self.support, lambda rows: self.image_adapter(images(rows)))
         labels, options = self._refined(), self.options
         logits = cache_rows(self.support, lambda rows: self.logits(adapted(rows), labels))
-
         parts = self.problem, self.support, self.weights
         if options.left_out or options.prototypes:
             space = find_space(*parts, adapted, options.whiten)
@@ -210,8 +208,7 @@ class ClipPzsl(AdaptedMethod):
     def add_classes(self, count: int) -> None:
         """Prototypes and hubness of classes that have joined, out of what each seen class left.
 
-        The means of the classes stand for their images. They give hubness too low; by how much is
-        known of the old classes, and a new one follows those that its label resembles.
+        The means of the classes stand for their images; hubness needs more (`joined_hubness`).
         """
         labels = self.label_embeddings()
         seen, old = len(self.problem.seen), len(labels) - count
@@ -297,3 +294,8 @@ class ClipPzsl(AdaptedMethod):
         """The share of what is trained in the scores, and the noise that was estimated."""
         share = {"trained_share": round(self.share.item(), 4)} if self.fades else {}
         return share | ({"estimated_eta": round(self.noise.eta, 4)} if self.noise else {})
+
+    def label_evidence(self) -> LabelEvidence | None:
+        """The logits of the last label weights; None where the truth can't be outside."""
+        how = self._frozen_logits, self._space, self._leave_one_out_strength
+        return evidence_of(self, *how) if self.noise and self.options.left_out else None

@@ -11,7 +11,7 @@ from pzsl.methods.core.adapted import (
 )
 from pzsl.methods.core.candidate_entries import OUTSIDE, BatchEntries, CandidateEntries
 from pzsl.methods.core.features import TrainingFeatures
-from pzsl.methods.core.method import KEPT, Blocks, Method, Options, Problem
+from pzsl.methods.core.method import KEPT, Blocks, LabelEvidence, Method, Options, Problem
 from pzsl.methods.core.ranges import counting, one_of, within
 from pzsl.methods.core.views import Views, mixing_shares, perturb
 
@@ -24,6 +24,7 @@ __all__ = [
     "Blocks",
     "CandidateEntries",
     "JointPass",
+    "LabelEvidence",
     "Method",
     "Options",
     "Problem",

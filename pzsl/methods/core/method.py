@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +94,18 @@ class Options:
             UsageError: one lies outside.
         """
         check_ranges(self)
+
+
+class LabelEvidence(NamedTuple):
+    """What speaks for each seen label of training images, their own candidates left aside.
+
+    Attributes:
+        logits: of rows (B,): (B, K). of_others: in logits too, by what other images of the class
+            are like.
+    """
+
+    logits: Callable[[Tensor], Tensor]
+    of_others: Callable[[Tensor], Tensor]
 
 
 class Method(nn.Module):
@@ -216,6 +228,13 @@ class Method(nn.Module):
         """What frozen CLIP says of images (n, D), for all classes, seen first: (n, K + U)."""
         labels = torch.cat([self.problem.seen, self.problem.unseen])
         return self.problem.scale * images @ labels.T
+
+    def label_evidence(self) -> LabelEvidence | None:
+        """What speaks for the labels of the training images, for reporting how sure they are.
+
+        None: the label weights stand as they are.
+        """
+        return None
 
     def describe(self) -> dict[str, Any]:
         """What the method found out about its data, as plain values for the run's record."""

@@ -1,0 +1,236 @@
+"""`pzsl bench labels`: wrong labels found by the default, beside cleanlab on the same features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import mean
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl.errors import UsageError
+from pzsl.evaluation import expected_calibration_error, log_softmax
+from pzsl.inference.labelling import UNSURE, LabelRow, label_rows
+from pzsl.inference.record import read_record
+from pzsl.inference.restore import Trained, restore
+from pzsl.progress import say
+from pzsl.training import train
+
+SEEDS, WRONG = 3, 0.2
+FOLDS = 5
+"""Parts of the images that cleanlab's classifier is cross-validated on, as its guide has it."""
+REGULARISATION, STEPS = 0.01, 200
+"""Of that classifier, on standardised features: of 0.0001 to 0.1 what suits cleanlab best."""
+LEAST_SURE = 0.05
+"""Share of the images that a person would look at."""
+FIGURES = (
+    *("images", "wrong", "precision", "recall", "AUROC"),
+    *("ECE", "wrong after", "of these least sure"),
+)
+
+
+class Found(NamedTuple):
+    """What a finder says of n given labels.
+
+    Attributes:
+        flagged: (n,) whether it takes the label for wrong.
+        doubt: (n,) how wrong it looks, in any unit.
+    """
+
+    flagged: NDArray[np.bool_]
+    doubt: NDArray[np.float64]
+
+
+class Given(NamedTuple):
+    """What every finder is given, and what it is held against.
+
+    Attributes:
+        features: (n, D) unit image embeddings. text: (K, D) those of the classes' names.
+        scale: CLIP's logit scale.
+        label: (n,) the given labels, 0..K-1. truth: (n,) the true ones.
+    """
+
+    features: NDArray[np.float32]
+    text: NDArray[np.float32]
+    scale: float
+    label: NDArray[np.int64]
+    truth: NDArray[np.int64]
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        """(n,) which of the given labels are wrong."""
+        return self.label != self.truth
+
+
+def bench_labels(
+    caches: Sequence[str | Path],
+    runs: str | Path = "runs/bench-labels",
+    seeds: int | None = None,
+    wrong: float = WRONG,
+    workers: int | None = None,
+) -> dict[str, Any]:
+    """Make some of a cache's labels wrong, and see who finds them.
+
+    Each training image has one label, which is a random other one with probability `wrong`. The
+    default is trained on these labels, and its `labels` is held against the truth; cleanlab gets
+    the same features and labels.
+
+    Args:
+        caches: with true labels of their training images.
+        runs: folder of the run records; finished runs are not done again.
+        seeds: draws of the wrong labels; 3 when None.
+        wrong: share of the labels that are made wrong, above 0 and below 1.
+        workers: processes; one per core when None.
+
+    Returns:
+        `rows`: of each cache and finder the means over the seeds, in percent but the calibration
+        error (0 to 1): `precision`, `recall` and `AUROC` of finding wrong labels; of the labels
+        that `labels` gives instead `ECE`, share `wrong after`, and how many `of these` are among
+        the 5 % `least sure`.
+
+    Raises:
+        UsageError: no cache, or a share out of range. UserError: a cache is not as it should be.
+    """
+    if not caches:
+        raise UsageError("The bench of labels needs caches: name some with --cache.")
+    if not 0 < wrong < 1:
+        raise UsageError(f"--wrong should be above 0 and below 1, not {wrong:g}.")
+    finders = _cleanlab_finders()
+    rows = []
+    for cache in caches:
+        how = {"noise": "noisy", "rate": 0.0, "eta": wrong, "runs": runs, "workers": workers}
+        done = train(cache, seeds=seeds or SEEDS, **how)["runs"]
+        found: dict[str, list[dict[str, Any]]] = {}
+        for run in done:
+            trained = restore(read_record(run["path"]))
+            for finder, told in _finders_on(trained, finders):
+                found.setdefault(finder, []).append(told)
+        rows += [_row(Path(cache).stem, finder, told) for finder, told in found.items()]
+    return {"rows": rows}
+
+
+Finder = Callable[[Given], Found]
+
+
+def _finders_on(
+    trained: Trained, finders: dict[str, Finder]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What each finder makes of a run's labels, by its name; the run's own first."""
+    given = _given(trained)
+    rows = {row.row: row for row in label_rows(trained)}
+    ordered = [rows[int(row)] for row in trained.task.rows]
+    yield "pzsl labels", verdict(_own(ordered), given.wrong) | _confidence_figures(ordered)
+    for name, finder in finders.items():
+        yield name, verdict(finder(given), given.wrong)
+
+
+def _given(trained: Trained) -> Given:
+    problem = trained.task.problem
+    rows, seen = trained.task.rows, trained.cache.seen
+    return Given(
+        features=np.asarray(trained.cache.images[rows], np.float32),
+        text=trained.cache.label_embeddings()[seen],
+        scale=trained.cache.logit_scale,
+        label=problem.candidates.labels.cpu().numpy(),
+        truth=trained.task.truth,
+    )
+
+
+def _own(rows: Sequence[LabelRow]) -> Found:
+    """Taken for wrong: what is marked for review, being more likely wrong than right."""
+    doubt = np.array([row.doubt for row in rows])
+    return Found(doubt >= UNSURE, doubt)
+
+
+def verdict(found: Found, wrong: NDArray[np.bool_]) -> dict[str, Any]:
+    """Precision, recall and area under the ROC curve of a finder, in percent.
+
+    Args:
+        found: what it says of n labels. wrong: (n,) which are wrong; some, and not all.
+    """
+    hits = int((found.flagged & wrong).sum())
+    return {
+        "images": len(wrong),
+        "wrong": 100 * float(wrong.mean()),
+        "precision": 100 * hits / max(1, int(found.flagged.sum())),
+        "recall": 100 * hits / int(wrong.sum()),
+        "AUROC": 100 * area_under_roc(found.doubt, wrong),
+    }
+
+
+def area_under_roc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    """Chance that a positive scores above a negative, ties counting half (Mann and Whitney).
+
+    Args:
+        score: (n,). positive: (n,) some, and not all.
+    """
+    from scipy.stats import rankdata
+
+    count = int(positive.sum())
+    above = rankdata(score)[positive].sum() - count * (count + 1) / 2
+    return float(above / (count * (len(score) - count)))
+
+
+def _confidence_figures(rows: Sequence[LabelRow]) -> dict[str, Any]:
+    """How far the confidences of the corrected labels can be trusted."""
+    confidence = np.array([row.confidence for row in rows])
+    right = np.array([bool(row.right) for row in rows])
+    least = np.argsort(confidence, kind="stable")[: max(1, round(LEAST_SURE * len(rows)))]
+    left = int((~right).sum())
+    return {
+        "ECE": expected_calibration_error(confidence, right),
+        "wrong after": 100 * left / len(rows),
+        "of these least sure": 100 * int((~right[least]).sum()) / left if left else None,
+    }
+
+
+def _row(problem: str, finder: str, told: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means over the seeds."""
+    row: dict[str, Any] = {"problem": problem, "finder": finder, "runs": len(told)}
+    for name in FIGURES:
+        known = [one[name] for one in told if one.get(name) is not None]
+        row[name] = mean(known) if known else None
+    return row
+
+
+def _cleanlab_finders() -> dict[str, Finder]:
+    """cleanlab on probabilities of two makes, by name; none, and a line, where it's missing."""
+    if find_spec("cleanlab") is None:
+        say("cleanlab isn't installed, so nothing stands beside: pip install 'pzsl[bench]'")
+        return {}
+    return {
+        "cleanlab, classifier": lambda given: _cleanlab(given, _cross_validated(given)),
+        "cleanlab, frozen CLIP": lambda given: _cleanlab(given, _by_names(given)),
+    }
+
+
+def _cleanlab(given: Given, probabilities: NDArray[np.float64]) -> Found:
+    """cleanlab's answer, as it is without options, to probabilities (n, K)."""
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
+    flagged = find_label_issues(given.label, probabilities, n_jobs=1)
+    quality = get_label_quality_scores(given.label, probabilities)
+    return Found(np.asarray(flagged, bool), 1.0 - np.asarray(quality))
+
+
+def _by_names(given: Given) -> NDArray[np.float64]:
+    """Frozen CLIP's probabilities, which have met no label."""
+    return np.exp(log_softmax(given.scale * given.features @ given.text.T))
+
+
+def _cross_validated(given: Given) -> NDArray[np.float64]:
+    """Of each image by a logistic regression that was fitted without it, as cleanlab asks for."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import KFold
+
+    found = np.full((len(given.label), len(given.text)), 1e-12)
+    standard = (given.features - given.features.mean(0)) / (given.features.std(0) + 1e-6)
+    for train_rows, rows in KFold(FOLDS, shuffle=True, random_state=0).split(standard):
+        model = LogisticRegression(C=REGULARISATION, max_iter=STEPS)
+        model.fit(standard[train_rows], given.label[train_rows])
+        found[np.ix_(rows, model.classes_)] = model.predict_proba(standard[rows])
+    return np.asarray(found / found.sum(axis=1, keepdims=True))

@@ -1,0 +1,48 @@
+"""What speaks for each label of a training image, its own candidates left aside (ours)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from pzsl.methods.clip_pzsl.class_statistics import WhitenedSpace, gather, hubness
+from pzsl.methods.clip_pzsl.walk import RowFunction, cache_rows
+from pzsl.methods.core import LabelEvidence
+from pzsl.models.prototypes import leave_one_out_cosines
+
+if TYPE_CHECKING:
+    from pzsl.methods.clip_pzsl.method import ClipPzsl
+
+
+def evidence_of(
+    method: ClipPzsl, frozen_logits: RowFunction, space: WhitenedSpace, strength: float
+) -> LabelEvidence:
+    """The logits that a trained method's last label weights were made of, for all seen labels.
+
+    Where the truth may be outside, label weights know 32 labels beside the candidates.
+
+    Args:
+        method: trained. frozen_logits: frozen CLIP's of training rows (B,): (B, K).
+        space: of the prototypes. strength: what a cosine with one is worth in logits.
+    """
+    problem, support, weights = method.problem, method.support, method.weights
+    labels = method.miner.refined if method.miner else method.label_embeddings()
+    labels = labels[: len(problem.seen)]
+    adapted = cache_rows(support, lambda rows: method.image_adapter(problem.embeddings(rows)))
+    projected = cache_rows(support, lambda rows: space.project(adapted(rows)))
+    trained = cache_rows(support, lambda rows: method.logits(adapted(rows), labels))
+    drawn = method.options.hubness * hubness(support, trained) if method.options.hubness else 0.0
+    sums = gather(problem, support, weights, projected).sums
+    squares = sums.square().sum(1)
+
+    def logits(rows: Tensor) -> Tensor:
+        return (trained(rows) - drawn).lerp(frozen_logits(rows), 0.5)
+
+    def of_others(rows: Tensor) -> Tensor:
+        near = projected(rows) @ sums.T
+        entries = support.batch(rows, len(sums))
+        own = entries.rows.put(entries.of(weights), near)
+        return leave_one_out_cosines(near, squares, own).mul_(strength)
+
+    return LabelEvidence(logits, of_others)

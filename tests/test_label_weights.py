@@ -1,0 +1,60 @@
+"""Label weights as they are reported: what makes the candidate sets likeliest, and calibrated."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pzsl.inference.labelling.label_weights import Fit, fit, weigh
+from pzsl.methods.core import CandidateEntries, LabelEvidence
+
+CLASSES = 6
+
+
+def drawn(eta: float, temperature: float, images: int = 4000) -> tuple:
+    """Logits that are `temperature` times too large, labels drawn by them, a share eta swapped."""
+    rng = np.random.default_rng(0)
+    logits = torch.from_numpy(3 * rng.standard_normal((images, CLASSES))).float()
+    truth = torch.multinomial(logits.softmax(1), 1, generator=torch.manual_seed(0)).flatten()
+    wrong = torch.from_numpy(rng.random(images) < eta)
+    other = (truth + torch.from_numpy(rng.integers(1, CLASSES, images))) % CLASSES
+    given = torch.where(wrong, other, truth)
+    candidates = CandidateEntries.of(torch.arange(images + 1), given)
+    scaled = temperature * logits
+    evidence = LabelEvidence(lambda rows: 0.5 * scaled[rows], lambda rows: 0.5 * scaled[rows])
+    return evidence, candidates, logits, truth, given
+
+
+@pytest.mark.parametrize(("eta", "temperature"), [(0.05, 1.0), (0.2, 1.0), (0.2, 1.7), (0.4, 0.7)])
+def test_the_share_of_wrong_labels_and_the_temperature_are_found(eta, temperature):
+    evidence, candidates, _, truth, given = drawn(eta, temperature)
+    found = fit(evidence, candidates)
+    assert found.eta == pytest.approx((given != truth).float().mean().item(), abs=0.03)
+    part = (1 + found.strength) / 2
+    assert found.temperature / part == pytest.approx(temperature, rel=0.25)
+
+
+def test_weights_are_bayes_rule():
+    """P(label) by the evidence, times how likely it makes the label that was given."""
+    evidence, candidates, logits, _, given = drawn(0.2, 1.0, images=50)
+    result = weigh(evidence, candidates, Fit(1.0, 1.0, 0.2, 0.0))
+    for image in range(50):
+        likelihood = torch.full((CLASSES,), 0.2 / (CLASSES - 1))
+        likelihood[given[image]] = 0.8
+        expected = logits[image].softmax(0) * likelihood
+        expected /= expected.sum()
+        first, last = result.support.offsets[image : image + 2]
+        labels = result.support.labels[first:last]
+        assert torch.allclose(result.weights[first:last], expected[labels], atol=1e-3)
+        assert given[image] in labels and len(labels) >= 2
+
+
+def test_confidences_are_right_as_often_as_they_say():
+    evidence, candidates, _, truth, _ = drawn(0.2, 1.5)
+    support, weights = weigh(evidence, candidates, fit(evidence, candidates))
+    best = support.heaviest(weights)
+    confidence = torch.segment_reduce(weights, "max", offsets=support.offsets)
+    assert confidence.mean().item() == pytest.approx(
+        (best == truth).float().mean().item(), abs=0.02
+    )
