@@ -62,7 +62,7 @@ class Given(NamedTuple):
     @property
     def wrong(self) -> NDArray[np.bool_]:
         """(n,) which of the given labels are wrong."""
-        return self.label != self.truth
+        return np.asarray(self.label != self.truth)
 
 
 def bench_labels(
@@ -101,8 +101,15 @@ def bench_labels(
     finders = _cleanlab_finders()
     rows = []
     for cache in caches:
-        how = {"noise": "noisy", "rate": 0.0, "eta": wrong, "runs": runs, "workers": workers}
-        done = train(cache, seeds=seeds or SEEDS, **how)["runs"]
+        done = train(
+            cache,
+            noise="noisy",
+            rate=0.0,
+            eta=wrong,
+            seeds=seeds or SEEDS,
+            runs=runs,
+            workers=workers,
+        )["runs"]
         found: dict[str, list[dict[str, Any]]] = {}
         for run in done:
             trained = restore(read_record(run["path"]))

@@ -115,6 +115,18 @@ def support_softmax(support: CandidateEntries, logits: Tensor) -> Tensor:
     return weights
 
 
+def leave_one_out_strength(problem: Problem, share: float) -> float:
+    """What others' prototypes are worth in logits: of n images a class, n - 1 are left.
+
+    With one image a class, wrong labels would have prototypes and the true one none.
+
+    Args:
+        problem: the training problem. share: of many images, in logit scales.
+    """
+    others = max(0.0, 1 - len(problem.seen) / len(problem.images))
+    return share * problem.scale * others
+
+
 def leave_one_out_weights(
     problem: Problem,
     support: CandidateEntries,

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
 from pzsl.methods.clip_pzsl.class_statistics import WhitenedSpace, gather, hubness
 from pzsl.methods.clip_pzsl.walk import RowFunction, cache_rows
-from pzsl.methods.core import LabelEvidence
+from pzsl.methods.core import AdaptedMethod, LabelEvidence
 from pzsl.models.prototypes import leave_one_out_cosines
-
-if TYPE_CHECKING:
-    from pzsl.methods.clip_pzsl.method import ClipPzsl
 
 
 def evidence_of(
-    method: ClipPzsl, frozen_logits: RowFunction, space: WhitenedSpace, strength: float
+    method: AdaptedMethod,
+    labels: Tensor,
+    frozen_logits: RowFunction,
+    space: WhitenedSpace,
+    strength: float,
+    hub_share: float,
 ) -> LabelEvidence:
     """The logits that a trained method's last label weights were made of, for all seen labels.
 
     Where the truth may be outside, label weights know 32 labels beside the candidates.
 
     Args:
-        method: trained. frozen_logits: frozen CLIP's of training rows (B,): (B, K).
+        method: trained. labels: (K, D) refined embeddings of the seen labels.
+        frozen_logits: frozen CLIP's of training rows (B,): (B, K).
         space: of the prototypes. strength: what a cosine with one is worth in logits.
+        hub_share: of the labels' hubness that is taken off.
     """
     problem, support, weights = method.problem, method.support, method.weights
-    labels = method.miner.refined if method.miner else method.label_embeddings()
-    labels = labels[: len(problem.seen)]
     adapted = cache_rows(support, lambda rows: method.image_adapter(problem.embeddings(rows)))
     projected = cache_rows(support, lambda rows: space.project(adapted(rows)))
     trained = cache_rows(support, lambda rows: method.logits(adapted(rows), labels))
-    drawn = method.options.hubness * hubness(support, trained) if method.options.hubness else 0.0
+    drawn = hub_share * hubness(support, trained)
     sums = gather(problem, support, weights, projected).sums
     squares = sums.square().sum(1)
 

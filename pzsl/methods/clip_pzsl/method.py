@@ -24,6 +24,7 @@ from pzsl.methods.clip_pzsl.class_statistics import (
     gather,
     hubness,
     joined_hubness,
+    leave_one_out_strength,
     leave_one_out_weights,
     level,
     support_softmax,
@@ -67,6 +68,7 @@ class ClipPzsl(AdaptedMethod):
     counts: Tensor
     share: Tensor
     inside: Tensor | None
+    noise: NoiseModel | None
 
     def __init__(
         self, problem: Problem, options: ClipPzslOptions, generator: torch.Generator
@@ -81,8 +83,7 @@ class ClipPzsl(AdaptedMethod):
         for name, shape in shapes.items():
             self.register_buffer(name, zeros(shape))
         self.register_buffer("share", problem.seen.new_ones(()))
-        self.frozen_hubness, self.inside = zeros(seen), None
-        self.noise: NoiseModel | None = None
+        self.frozen_hubness, self.inside, self.noise = zeros(seen), None, None
         self.query_prototypes: TransductivePrototypes | None = None
         self._frozen_at = zeros(0)
         self._last: tuple[BatchEntries, Tensor, Tensor] | None = None
@@ -127,12 +128,7 @@ class ClipPzsl(AdaptedMethod):
 
     @property
     def _leave_one_out_strength(self) -> float:
-        """What others' prototypes are worth in logits: of n images a class, n - 1 are left.
-
-        With one image a class, wrong labels would have prototypes and the true one none.
-        """
-        others = max(0.0, 1 - len(self.problem.seen) / len(self.problem.images))
-        return self.options.left_out_share * self.problem.scale * others
+        return leave_one_out_strength(self.problem, self.options.left_out_share)
 
     @property
     def stackable(self) -> bool:
@@ -224,10 +220,10 @@ class ClipPzsl(AdaptedMethod):
 
     def _refined(self) -> Tensor:
         """Label embeddings (K + U, D) by the adapter, and by the mining block on all images."""
-        labels = self.label_embeddings()
-        if self.miner is not None:
-            self.miner.refine_with_all(labels, self.image_adapter, self.support)
-        return labels if self.miner is None else self.miner.refined
+        if self.miner is None:
+            return self.label_embeddings()
+        self.miner.refine_with_all(self.label_embeddings(), self.image_adapter, self.support)
+        return self.miner.refined
 
     def _mine(self, labels: Tensor, projected: RowFunction, logits: RowFunction) -> None:
         """Prototypes and hubness of all classes; see `class_statistics` for the arguments."""
@@ -297,5 +293,8 @@ class ClipPzsl(AdaptedMethod):
 
     def label_evidence(self) -> LabelEvidence | None:
         """The logits of the last label weights; None where the truth can't be outside."""
-        how = self._frozen_logits, self._space, self._leave_one_out_strength
-        return evidence_of(self, *how) if self.noise and self.options.left_out else None
+        if not self.noise or not self.options.left_out:
+            return None
+        labels = self.miner.refined if self.miner else self.label_embeddings()
+        how = self._frozen_logits, self._space, self._leave_one_out_strength, self.options.hubness
+        return evidence_of(self, labels[: len(self.problem.seen)], *how)
