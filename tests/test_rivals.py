@@ -369,7 +369,7 @@ def test_em_dirichlet_equals_its_equations_by_loops():
                 law = torch.distributions.Dirichlet(torch.from_numpy(laws[k]))
                 found[q, k] = law.log_prob(torch.from_numpy(points[40 + q])) + 2.0 * logs[k]
         shares = np.stack([softmax(row) for row in found])
-    how = {"temperature": 9.0, "complexity": 2.0, "rounds": 2, "inner_rounds": 3}
+    how = {"temperature": 0.45, "complexity": 2.0, "rounds": 2, "inner_rounds": 3}
     np.testing.assert_allclose(observed("em-dirichlet", problem, queries, **how), found, **EXACT)
 
 

@@ -19,17 +19,18 @@ class EmDirichletOptions(Options):
     """Options of EM-Dirichlet.
 
     Attributes:
-        temperature: T of the softmax whose answers are modelled.
+        temperature: T of the softmax whose answers are modelled, in units of CLIP's logit scale;
+            the paper's is 0.3.
         complexity: lambda / Q, weight of the log of the class proportions; the paper's is the
             number of classes over that of classes which are expected in a batch.
         rounds: of laws and answers in turn.
         inner_rounds: majorise-minimise steps of the laws, within each.
     """
 
-    temperature: float = within(30.0, 0, above=True)
+    temperature: float = within(1.0, 0, above=True)
     complexity: float = within(1.0, 0)
-    rounds: int = counting(10, 1)
-    inner_rounds: int = counting(20, 1)
+    rounds: int = counting(3, 1)
+    inner_rounds: int = counting(5, 1)
 
 
 class EmDirichlet(Transductive):
@@ -43,7 +44,9 @@ class EmDirichlet(Transductive):
 
     On candidate sets the training images count for the laws by their soft labels, as labelled ones
     do in the paper's few-shot form; seen and unseen classes are alike but that unseen ones have
-    only queries. The score is what the softmax is taken of.
+    only queries. The score is what the softmax is taken of. The paper's tasks have few classes a
+    batch; where a law has few images, its likeliest one is far too narrow, so that few and short
+    rounds from even laws, and CLIP's own scale, are what works here.
     """
 
     options: EmDirichletOptions
@@ -51,9 +54,8 @@ class EmDirichlet(Transductive):
     def joint_scores(self, queries: Tensor) -> Tensor:
         """Scores of all queries (Q, D) for all classes, seen first: (Q, K + U)."""
         options, names = self.options, self.label_embeddings()
-        answers = [
-            (options.temperature * images @ names.T).softmax(1) for images in (self.keys, queries)
-        ]
+        scale = options.temperature * self.problem.scale
+        answers = [(scale * images @ names.T).softmax(1) for images in (self.keys, queries)]
         fixed, logs = self.of_seen(self.values), [(each + SMALLEST).log() for each in answers]
         laws = torch.ones(len(names), len(names), dtype=queries.dtype, device=queries.device)
         shares, found = answers[1], answers[1]

@@ -25,12 +25,12 @@ class ZlapOptions(Options):
 
     Attributes:
         neighbours: k, most images and most class names that an image is linked with.
-        alpha: how far labels spread, below one.
+        alpha: how far labels spread.
         power: gamma, the exponent of similarities of images with names.
     """
 
     neighbours: int = counting(5, 1)
-    alpha: float = within(0.3, 0, 1, below=True)
+    alpha: float = within(0.3, 0, 0.99)
     power: float = within(5.0, 0)
 
 
