@@ -17,7 +17,7 @@ from problems import write_cache
 from pzsl import train
 from pzsl.errors import UserError
 from pzsl.store import load_cache
-from pzsl.training import job
+from pzsl.training.engines import job
 
 HERE = Path(__file__).parent
 PAIRS = 30
