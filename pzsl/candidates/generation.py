@@ -115,7 +115,7 @@ def generate(
     _check_rate(kind, rate, eta, len(labels))
     _check_truth(truth, ids, seen)
     if drawn.similar:
-        similarities = _seen_columns(similarities, len(truth), seen)
+        similarities = _seen_columns(kind, similarities, len(truth), seen)
     columns = np.searchsorted(labels, truth)
     keys = image_keys(ids, seed)
     step = max(1, _BLOCK // len(labels))
@@ -208,11 +208,11 @@ def _check_truth(truth: NDArray[np.int64], ids: Sequence[str], seen: NDArray[np.
 
 
 def _seen_columns(
-    similarities: NDArray[np.floating] | None, count: int, seen: NDArray[np.bool_]
+    kind: str, similarities: NDArray[np.floating] | None, count: int, seen: NDArray[np.bool_]
 ) -> NDArray[np.floating]:
     """The similarities (N, K) of the seen classes."""
     if similarities is None:
-        raise UsageError("Noise 'instance' needs the similarities of images and labels.")
+        raise UsageError(f"Noise '{kind}' needs the similarities of images and labels.")
     shapes = ((count, len(seen)), (count, int(seen.sum())))
     if similarities.shape not in shapes:
         raise UserError(
