@@ -218,14 +218,19 @@ def test_the_table_in_the_docs_says_the_same():
 # --- what stays light ----------------------------------------------------------------------------
 
 
-def modules_after(code: str) -> set[str]:
-    """Top-level modules that a fresh interpreter has loaded after running some code."""
-    code += "\nimport sys\nprint('\\n' + ' '.join({m.partition('.')[0] for m in sys.modules}))"
+def all_modules_after(code: str) -> set[str]:
+    """Modules that a fresh interpreter has loaded after running some code."""
+    code += "\nimport sys\nprint('\\n' + ' '.join(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return set(done.stdout.splitlines()[-1].split())
+
+
+def modules_after(code: str) -> set[str]:
+    """The top-level ones of them."""
+    return {name.partition(".")[0] for name in all_modules_after(code)}
 
 
 IMPORT_WHOLE_ROOMS = """
@@ -237,7 +242,7 @@ for room in {rooms}:
 """
 
 
-def test_help_imports_nothing_heavy():
+def test_help_imports_no_command_and_nothing_heavy():
     code = """
 import sys
 from pzsl.cli import main
@@ -247,8 +252,13 @@ try:
 except SystemExit as stop:
     assert not stop.code, stop.code
 """
+    loaded = all_modules_after(code)
     heavy = {"torch", "open_clip", "torchvision", "numpy", "h5py", "pandas", "scipy", "matplotlib"}
-    assert not modules_after(code) & {*heavy, "PIL", "jinja2", "tqdm"}
+    assert not loaded & {*heavy, "PIL", "jinja2", "tqdm", "pydantic", "rich"}
+    own = {name for name in loaded if name.startswith("pzsl.")}
+    shared = {f"pzsl.cli.{name}" for name in ("caches", "common", "options")}
+    shared |= {f"pzsl.cli.options.{name}" for name in ("command", "lazy")}
+    assert own == {"pzsl.cli", "pzsl.errors", "pzsl.progress", *shared}
 
 
 def test_stage_two_never_imports_open_clip_or_torchvision():

@@ -1,66 +1,61 @@
 """The `pzsl` command: one file per command; each parses, calls one public function, prints.
 
-No file of this room imports torch, numpy or h5py at its top: `pzsl --help` has to be quick.
+A command's file is imported when it is called, and none of them imports torch, numpy or h5py at its
+top: `pzsl --help` has to be quick.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
-from pzsl.cli import (
-    annotate,
-    bench,
-    datasets,
-    demo,
-    env,
-    extract,
-    labels,
-    methods,
-    pack,
-    predict,
-    prompts,
-    refine,
-    report,
-    review,
-    train,
-)
-from pzsl.cli.caches import add_cache_commands
+from pzsl.cli.caches import CACHE_COMMANDS
 from pzsl.cli.common import complain
-from pzsl.cli.options import App
+from pzsl.cli.options import App, Entry, LazyGroup
+
+
+class Commands(LazyGroup):
+    """All commands, in the order in which one needs them."""
+
+    entries: ClassVar = {
+        "demo": Entry("pzsl.cli.demo:demo", "The whole pipeline on built-in data, offline."),
+        "datasets": Entry("pzsl.cli.datasets:app", "Known data sets, and how to fetch them."),
+        "extract": Entry(
+            "pzsl.cli.extract:extract", "Stage one: images and prompts into a cache.", True
+        ),
+        **CACHE_COMMANDS,
+        "prompts": Entry("pzsl.cli.prompts:app", "Prompt templates of a data set."),
+        "annotate": Entry("pzsl.cli.annotate:annotate", "Candidate sets from what CLIP answers."),
+        "train": Entry("pzsl.cli.train:train", "Stage two: methods, noise rates and seeds."),
+        "methods": Entry("pzsl.cli.methods:methods", "What can be trained, with its source."),
+        "report": Entry("pzsl.cli.report:report", "Tables and one page with figures."),
+        "labels": Entry(
+            "pzsl.cli.labels:labels", "Which labels are wrong, and what they should be."
+        ),
+        "review": Entry("pzsl.cli.review:review", "A page to correct doubtful labels by hand."),
+        "refine": Entry("pzsl.cli.refine:refine", "Clean labels: the old name of labels."),
+        "pack": Entry("pzsl.cli.pack:pack", "A folder that predicts without cache and run."),
+        "predict": Entry(
+            "pzsl.cli.predict:predict", "Classes of new images, also ones never seen."
+        ),
+        "env": Entry("pzsl.cli.env:env", "This machine, as a bug report needs it."),
+        "bench": Entry("pzsl.cli.bench:bench", "How fast this machine encodes, loads and trains."),
+    }
+
 
 app = App(
     name="pzsl",
+    cls=Commands,
     help="Learn image classifiers from ambiguous labels and recognise classes never seen.\n\n"
     "Stage one (extract) caches frozen CLIP embeddings; stage two (train, report) works on the "
     "cache. `pzsl demo` shows the whole way. Add --debug to any command for a traceback."
     "\n\n\b\npzsl extract --dataset sun\npzsl train --cache cache/sun.h5\npzsl report",
     no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo", short_help="The whole pipeline on built-in data, offline.")(demo.demo)
-app.add_typer(datasets.app, name="datasets", short_help="Known data sets, and how to fetch them.")
-app.command(
-    "extract", short_help="Stage one: images and prompts into a cache.", no_args_is_help=True
-)(extract.extract)
-add_cache_commands(app)
-app.add_typer(prompts.app, name="prompts", short_help="Prompt templates of a data set.")
-app.command("annotate", short_help="Candidate sets from what CLIP answers.")(annotate.annotate)
-app.command("train", short_help="Stage two: methods, noise rates and seeds.")(train.train)
-app.command("methods", short_help="What can be trained, with its source.")(methods.methods)
-app.command("report", short_help="Tables and one page with figures.")(report.report)
-app.command("labels", short_help="Which labels are wrong, and what they should be.")(labels.labels)
-app.command("review", short_help="A page to correct doubtful labels by hand.")(review.review)
-app.command("refine", short_help="Clean labels: the old name of labels.")(refine.refine)
-app.command("pack", short_help="A folder that predicts without cache and run.")(pack.pack)
-app.command("predict", short_help="Classes of new images, also ones never seen.")(predict.predict)
-app.command("env", short_help="This machine, as a bug report needs it.")(env.env)
-app.command("bench", short_help="How fast this machine encodes, loads and trains.")(bench.bench)
 
 
 def _print_version(wanted: bool) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from pzsl.cli.caches import export, import_, inspect, merge, share
-from pzsl.cli.options import App
+from pzsl.cli.options import Entry
 
+CACHE_COMMANDS = {
+    "merge": Entry("pzsl.cli.caches.merge:merge", "Shards into one cache."),
+    "import": Entry("pzsl.cli.caches.import_:import_", "Features made elsewhere into a cache."),
+    "export": Entry("pzsl.cli.caches.export:export", "A cache as .npz or Parquet."),
+    "inspect": Entry(
+        "pzsl.cli.caches.inspect:inspect", "What a cache holds, and whether it is whole."
+    ),
+    "push": Entry("pzsl.cli.caches.share:push", "Share a cache on the Hugging Face hub."),
+    "pull": Entry("pzsl.cli.caches.share:pull", "Get a shared cache."),
+}
+"""In the order of the help."""
 
-def add_cache_commands(app: App) -> None:
-    """Register them, in the order of the help."""
-    app.command("merge", short_help="Shards into one cache.")(merge.merge)
-    app.command("import", short_help="Features made elsewhere into a cache.")(import_.import_)
-    app.command("export", short_help="A cache as .npz or Parquet.")(export.export)
-    app.command("inspect", short_help="What a cache holds, and whether it is whole.")(
-        inspect.inspect
-    )
-    app.command("push", short_help="Share a cache on the Hugging Face hub.")(share.push)
-    app.command("pull", short_help="Get a shared cache.")(share.pull)
+__all__ = ["CACHE_COMMANDS"]
