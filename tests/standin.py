@@ -98,3 +98,18 @@ def published_names_of(real_data: Path, name: str) -> list[str]:
     """The `allclasses_names` of a published att_splits.mat, as they stand there."""
     file = real_data / "xlsa17" / name / "att_splits.mat"
     return [str(cell[0]) for cell in loadmat(file)["allclasses_names"][:, 0]]
+
+
+def make_sun(root: Path, per_class: int = 12) -> None:
+    """A small tree with SUN's layout: 6 scenes, the last two unseen."""
+    names = ["abbey", "airlock", "alcove", "alley", "amphitheater", "aquarium"]
+    files = [f"{name[0]}/{name}/sun_{i}.jpg" for name in names for i in range(per_class)]
+    labels = [i // per_class for i in range(len(files))]
+    splits = [
+        "test_unseen" if label > 3 else "test_seen" if i % per_class < 3 else "trainval"
+        for i, label in enumerate(labels)
+    ]
+    plant(root, [f"images/{file}" for file in files])
+    published = [f"/BS/Deep_Fragments/work/SUN/images/{file}" for file in files]
+    attributes = np.arange(12.0).reshape(6, 2)
+    write_splits(root / "xlsa17" / "SUN", published, labels, splits, names, attributes)

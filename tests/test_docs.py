@@ -1,4 +1,4 @@
-"""The command lines in README.md and docs/ are commands that exist, with options that exist."""
+"""README and docs: every command line exists, and every block of code is run or says why not."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ import shlex
 from pathlib import Path
 
 import pytest
+from document_world import BEFORE, Reader, make_quick, make_world
+from documents import REASONS, blocks_of, documents
 from typer.main import get_command
 
 from pzsl.cli import app
 
-ROOT = Path(__file__).parents[1]
 LINE = re.compile(r"^ {4}(pzsl .*)$", re.MULTILINE)
+README, *DOCS = documents()
+RUN = ("shell", "python", "file")
+APP = get_command(app)
 
 
 def command_lines() -> list[str]:
-    files = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    texts = [file.read_text(encoding="utf-8") for file in files if file.is_file()]
+    texts = [file.read_text(encoding="utf-8") for file in (README, *DOCS)]
     return list(dict.fromkeys(line for text in texts for line in LINE.findall(text)))
 
 
 def parse(line: str) -> None:
     """Let the command line's own parser read a line, without doing what it says."""
-    command, words, parent = get_command(app), shlex.split(line, comments=True)[1:], None
+    command, words, parent = APP, shlex.split(line, comments=True)[1:], None
     while hasattr(command, "resolve_command"):
         parent = command.make_context(command.name, list(words), parent=parent)
         if not words or words[0] not in command.list_commands(parent):
@@ -33,9 +36,12 @@ def parse(line: str) -> None:
     command.make_context(command.name, list(words), parent=parent)
 
 
-@pytest.mark.parametrize("line", command_lines())
-def test_a_command_line_of_the_docs_is_understood(line):
-    parse(line)
+def test_every_command_line_of_the_docs_is_understood():
+    for line in command_lines():
+        try:
+            parse(line)
+        except Exception as error:
+            raise AssertionError(line) from error
 
 
 @pytest.mark.parametrize(
@@ -46,3 +52,35 @@ def test_the_check_itself_sees_what_it_should(line):
         (AssertionError, Exception), match=r"no command|[Nn]o such|[Mm]issing|unexp"
     ):
         parse(line)
+
+
+def test_every_block_of_code_is_run_or_says_why_not():
+    blocks = [block for file in (README, *DOCS) for block in blocks_of(file)]
+    assert not [str(block) for block in blocks if block.kind == "unknown"]
+    reasons = {block.mark for block in blocks if block.kind == "not run"}
+    assert reasons == set(REASONS)
+
+
+@pytest.fixture
+def reader(pzsl, tmp_path, monkeypatch) -> Reader:
+    """Somebody in a folder with all that the documents speak of."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PZSL_DATA", raising=False)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    make_world(tmp_path)
+    make_quick(monkeypatch)
+    return Reader(pzsl)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", [README, *DOCS], ids=lambda file: file.name)
+def test_what_a_document_says_is_done_as_printed(reader, file):
+    for line in BEFORE.get(file.name, []):
+        reader.run(line)
+    for block in blocks_of(file):
+        if block.kind in RUN:
+            reader.do(block)
+    if file == README:
+        assert Path("report", "index.html").is_file() and Path("labels.csv").is_file()
+        assert len(list(Path("runs", "shapes").glob("*/metrics.json"))) == 6  # of its Python lines

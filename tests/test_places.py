@@ -7,10 +7,9 @@ import socket
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from huggingface_hub import constants
-from standin import plant, write_splits
+from standin import make_sun
 
 import pzsl as library
 from pzsl.datasets.fetching import PUBLICATIONS, find_root, is_by_hand, usual_places
@@ -28,21 +27,6 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PZSL_DATA", raising=False)
     return tmp_path
-
-
-def make_sun(root, per_class=12) -> None:
-    """A small tree with SUN's layout: 6 scenes, the last two unseen."""
-    names = ["abbey", "airlock", "alcove", "alley", "amphitheater", "aquarium"]
-    files = [f"{name[0]}/{name}/sun_{i}.jpg" for name in names for i in range(per_class)]
-    labels = [i // per_class for i in range(len(files))]
-    splits = [
-        "test_unseen" if label > 3 else "test_seen" if i % per_class < 3 else "trainval"
-        for i, label in enumerate(labels)
-    ]
-    plant(root, [f"images/{file}" for file in files])
-    published = [f"/BS/Deep_Fragments/work/SUN/images/{file}" for file in files]
-    attributes = np.arange(12.0).reshape(6, 2)
-    write_splits(root / "xlsa17" / "SUN", published, labels, splits, names, attributes)
 
 
 @pytest.fixture
