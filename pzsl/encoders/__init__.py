@@ -15,8 +15,9 @@ def load_encoder(
     """A frozen encoder with its weights, ready to use.
 
     Args:
-        model: `tiny` (built in, trained on the drawings of `shapes`), a model name of open_clip, or
-            a plugin's (see `pzsl.plugins.find`).
+        model: `tiny` (built in, trained on the drawings of `shapes`), a model name of open_clip,
+            `hf-hub:OWNER/NAME` or `local-dir:FOLDER` (a model of open_clip or transformers with
+            its own weights and tokenizer), or a plugin's (see `pzsl.plugins.find`).
         pretrained: a tag that open_clip knows for the model, or a checkpoint file (.safetensors,
             or .pt, .pth, .bin with tensors only); by default the built-in weights of `tiny`, and
             `openai` where a model has them.
@@ -30,7 +31,10 @@ def load_encoder(
             are never used.
     """
     from pzsl import plugins
+    from pzsl.encoders.model_folders import is_model_folder, load_model_folder
 
+    if is_model_folder(model):
+        return load_model_folder(model, pretrained, device, precision)
     plugin = None if model == "tiny" else plugins.find("encoders", model)
     if plugin:
         from pzsl.encoders.foreign import load_foreign

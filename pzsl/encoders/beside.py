@@ -27,15 +27,15 @@ def configuration_beside(weights: Path) -> tuple[dict[str, Any], str]:
     """
     folder = weights.parent
     if (folder / OPEN_CLIP).is_file():
-        told = _read(folder / OPEN_CLIP)
+        told = read_configuration(folder / OPEN_CLIP)
         found = {k: v for k, v in _part(told, "preprocess_cfg").items() if k in TAKEN}
         quick = _part(told, "model_cfg").get("quick_gelu")
         return found | ({"quick_gelu": quick} if quick is not None else {}), OPEN_CLIP
     if (folder / TRANSFORMERS).is_file():
-        found = _of_transformers(_read(folder / TRANSFORMERS))
+        found = _of_transformers(read_configuration(folder / TRANSFORMERS))
         names = TRANSFORMERS
         if (folder / MODEL).is_file():
-            model = _read(folder / MODEL)
+            model = read_configuration(folder / MODEL)
             act = _part(model, "vision_config").get("hidden_act", model.get("hidden_act"))
             if act is not None:
                 found["quick_gelu"] = act == "quick_gelu"
@@ -46,6 +46,7 @@ def configuration_beside(weights: Path) -> tuple[dict[str, Any], str]:
 
 def _of_transformers(told: dict[str, Any]) -> dict[str, Any]:
     size = told.get("crop_size", told.get("size"))
+    squashed = "crop_size" not in told and isinstance(size, dict) and "height" in size
     if isinstance(size, dict):
         size = size.get("height", size.get("shortest_edge"))
     found = {
@@ -53,6 +54,7 @@ def _of_transformers(told: dict[str, Any]) -> dict[str, Any]:
         "std": told.get("image_std"),
         "interpolation": INTERPOLATION.get(told.get("resample", 3)),
         "size": size,
+        "resize_mode": "squash" if squashed else "shortest",
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -62,7 +64,12 @@ def _part(told: dict[str, Any], name: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_configuration(file: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        UserError: it is none.
+    """
     try:
         told = parse_json(file.read_text("utf-8"))
     except (OSError, ValueError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pzsl.device import resolve_device, resolve_precision
 from pzsl.encoders.base import Identity
-from pzsl.encoders.beside import OPEN_CLIP
+from pzsl.encoders.beside import OPEN_CLIP, configuration_beside
 from pzsl.encoders.images import Preparation, normalised
 from pzsl.encoders.int8 import to_int8
 from pzsl.encoders.published import Source, find_weights
@@ -143,24 +143,45 @@ def load_openclip(
 ) -> OpenClipEncoder:
     """Load an open_clip model; see `pzsl.encoders.load_encoder` for arguments and errors."""
     model = _known_model(model)
-    place = resolve_device(device)
-    precision, _ = resolve_precision(precision, place)
     preset = PRESETS.get(model)
     if preset and pretrained is None:
         source = Source("built-in", preset.weights, {})
     else:
         source = find_weights(model, pretrained)
+    return _load(model, model, source, device, precision)
+
+
+def load_openclip_folder(
+    name: str, folder: Path, weights: Path, device: str, precision: str | None
+) -> OpenClipEncoder:
+    """Load a model from a folder with its `open_clip_config.json`.
+
+    Args:
+        name: of the model, as it is stored in caches.
+        folder: of the configuration and, where it is its own, the tokenizer.
+        weights: a file of it.
+        device: see `load_encoder`. precision: see there.
+    """
+    source = Source(weights.name, weights, *configuration_beside(weights))
+    return _load(f"local-dir:{folder}", name, source, device, precision)
+
+
+def _load(
+    model: str, name: str, source: Source, device: str, precision: str | None
+) -> OpenClipEncoder:
+    """Build what open_clip calls `model`, give it its weights, and call it `name`."""
+    place = resolve_device(device)
+    precision, _ = resolve_precision(precision, place)
     state = read_weights(source.path)
     network = _build(model, _quick_gelu(model, source, state), precision, place)
     state, known = expand_token_rows(state, getattr(network, "vocab_size", 0), source.path)
     state = adapt(state, network)
     load_into(network, state, model, source.path)
-    preprocessing = _preprocessing(network, source, model, preset)
     identity = Identity(
-        model=model,
+        model=name,
         pretrained=source.name,
         weights_hash=weights_hash(state),
-        preprocessing=json.loads(json.dumps(asdict(PreprocessCfg(**preprocessing)))),
+        preprocessing=as_json(_preprocessing(network, source, model)),
         precision=precision,
         dim=open_clip.get_model_config(model)["embed_dim"],
         logit_scale=float(state["logit_scale"].exp()),
@@ -174,11 +195,15 @@ def load_openclip(
     return OpenClipEncoder(network, _tokenizer(model), identity, place, known)
 
 
-def _preprocessing(
-    network: Any, source: Source, model: str, preset: Preset | None
-) -> dict[str, Any]:
+def as_json(preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+    """How images are prepared, complete, in values that JSON has."""
+    told: dict[str, Any] = json.loads(json.dumps(asdict(PreprocessCfg(**preprocessing))))
+    return told
+
+
+def _preprocessing(network: Any, source: Source, model: str) -> dict[str, Any]:
     """How images are prepared: the weights' own way, else the model's; of a file it is said."""
-    own = network.visual.preprocess_cfg
+    own, preset = network.visual.preprocess_cfg, PRESETS.get(model)
     merged: dict[str, Any] = merge_preprocess_dict(own, source.config)
     merged = merge_preprocess_dict(merged, preset.preprocessing if preset else {})
     sizes = [(s, s) if isinstance(s, int) else tuple(s) for s in (own["size"], merged["size"])]
@@ -240,6 +265,7 @@ def _build(model: str, quick_gelu: bool, precision: str, device: torch.device) -
                 device=device,
                 force_quick_gelu=quick_gelu,
                 pretrained_text=False,
+                load_weights=False,
             )
     except Exception as error:  # towers of other libraries: missing package, unreachable hub
         raise _unusable(model, error) from error

@@ -102,14 +102,14 @@ def fetch(model: str, tag: str, config: dict[str, Any]) -> Path:
 
     repository, _, name = config["hf_hub"].rpartition("/")
     names = (name,) if name else FILES
-    path = _from_hub(repository, names, local_files_only=True)
+    path = from_hub(repository, names, local_files_only=True)
     reason = "HF_HUB_OFFLINE is set"
     if path is None and not constants.HF_HUB_OFFLINE:
         say(f"Fetching the weights '{tag}' of {model} from {constants.ENDPOINT}/{repository} ...")
         reason = "the hub can't be reached, or has no such file"
         try:
             if is_reachable(constants.ENDPOINT):
-                path = _from_hub(repository, names, local_files_only=False)
+                path = from_hub(repository, names, local_files_only=False)
         except Exception as error:  # whatever the hub's client and the network below it raise
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
     if path is None:
@@ -121,7 +121,7 @@ def fetch(model: str, tag: str, config: dict[str, Any]) -> Path:
     return path
 
 
-def _from_hub(repository: str, names: tuple[str, ...], local_files_only: bool) -> Path | None:
+def from_hub(repository: str, names: tuple[str, ...], local_files_only: bool) -> Path | None:
     """The first of these files that the cache or the hub has."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError

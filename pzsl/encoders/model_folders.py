@@ -1,0 +1,124 @@
+"""Models that bring all of their own: a folder on this machine, or a repository of a hub.
+
+`local-dir:FOLDER` and `hf-hub:OWNER/NAME`, as open_clip writes them. Its configuration says which
+library the model is of: `open_clip_config.json`, or the `config.json` of transformers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pzsl.encoders.base import Encoder
+from pzsl.encoders.beside import MODEL, OPEN_CLIP
+from pzsl.encoders.published import FILES, from_hub
+from pzsl.encoders.weights import SUFFIXES
+from pzsl.errors import UsageError, UserError
+from pzsl.network import is_reachable
+from pzsl.progress import say
+
+LOCAL, HUB = "local-dir:", "hf-hub:"
+SMALL = ["*.json", "*.txt", "*.model"]
+"""Files of a repository that are no weights: configurations and vocabularies."""
+OF_TRANSFORMERS = ("model.safetensors",)
+"""Its weights, where they hold no code."""
+
+
+def is_model_folder(model: str) -> bool:
+    """Whether a model is named by a folder or a repository."""
+    return model.startswith((LOCAL, HUB))
+
+
+def load_model_folder(
+    model: str, pretrained: str | None, device: str, precision: str | None
+) -> Encoder:
+    """Load a model with the weights, tokenizer and preprocessing that lie beside each other.
+
+    Args:
+        model: `local-dir:FOLDER` or `hf-hub:OWNER/NAME`; the latter is fetched once.
+        pretrained: which of the folder's files has the weights, where that isn't plain.
+        device: see `load_encoder`. precision: see there.
+
+    Raises:
+        UserError: there is no such folder or repository, or it holds no model that can be read.
+    """
+    local = model.startswith(LOCAL)
+    folder = Path(model.removeprefix(LOCAL)).resolve() if local else _fetched(model)
+    if not folder.is_dir():
+        raise UserError(f"Model '{model}': there is no folder {folder}.")
+    name = f"{LOCAL}{folder}" if local else model
+    if (folder / OPEN_CLIP).is_file():
+        from pzsl.encoders.openclip import load_openclip_folder
+
+        weights = _weights(folder, FILES, pretrained)
+        return load_openclip_folder(name, folder, weights, device, precision)
+    if (folder / MODEL).is_file():
+        from pzsl.encoders.transformers_models import load_transformers
+
+        weights = _weights(folder, OF_TRANSFORMERS, pretrained)
+        return load_transformers(name, folder, weights, device, precision)
+    raise UserError(
+        f"Model '{model}': {folder} holds neither {OPEN_CLIP} (open_clip) nor {MODEL} "
+        "(transformers): give the folder in which the model was saved."
+    )
+
+
+def _weights(folder: Path, usual: tuple[str, ...], pretrained: str | None) -> Path:
+    """The file of a folder's weights.
+
+    Raises:
+        UserError: there is none, or several, and none has the usual name.
+    """
+    if pretrained is not None:
+        file = folder / pretrained
+        if not file.is_file():
+            raise UsageError(
+                f"{folder} brings its own weights, but has no '{pretrained}': leave --pretrained "
+                "away, or name one of its files."
+            )
+        return file
+    found = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    known = [folder / name for name in usual if (folder / name).is_file()]
+    if known or len(found) == 1:
+        return (known or found)[0]
+    if not found:
+        raise UserError(f"{folder} holds no weights ({', '.join(usual)}): fetch the model again.")
+    names = ", ".join(file.name for file in found[:4])
+    raise UsageError(f"{folder} holds several weights: name one with --pretrained ({names}).")
+
+
+def _fetched(model: str) -> Path:
+    """The folder of a hub's repository: from the client's cache, else from the hub.
+
+    Raises:
+        UserError: it isn't there and can't be fetched.
+    """
+    from huggingface_hub import constants
+
+    repository, reason = model.removeprefix(HUB), "HF_HUB_OFFLINE is set"
+    folder = _snapshot(repository, local_files_only=True)
+    if folder is None and not constants.HF_HUB_OFFLINE:
+        say(f"Fetching the model from {constants.ENDPOINT}/{repository} ...")
+        reason = "the hub can't be reached, or has no such model with such weights"
+        if is_reachable(constants.ENDPOINT):
+            folder = _snapshot(repository, local_files_only=False)
+    if folder is None:
+        raise UserError(
+            f"Model '{model}' is not on this machine and can't be fetched ({reason}): get the "
+            f"files of https://huggingface.co/{repository} elsewhere, and give their folder as "
+            f"--model {LOCAL}FOLDER."
+        )
+    return folder
+
+
+def _snapshot(repository: str, local_files_only: bool) -> Path | None:
+    """Configuration, vocabulary and the first of the usual files of weights, in one folder."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(
+            snapshot_download(repository, allow_patterns=SMALL, local_files_only=local_files_only)
+        )
+        names = FILES if (folder / OPEN_CLIP).is_file() else OF_TRANSFORMERS
+        return folder if from_hub(repository, names, local_files_only) else None
+    except Exception:  # whatever the hub's client and the network below it raise
+        return None

@@ -1,0 +1,120 @@
+"""CLIP and SigLIP as Hugging Face's transformers saves them, with open_clip's two calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from open_clip.tokenizer import HFTokenizer
+from torch import Tensor, nn
+
+from pzsl.device import resolve_device, resolve_precision
+from pzsl.encoders.base import Identity
+from pzsl.encoders.beside import MODEL, configuration_beside, read_configuration
+from pzsl.encoders.openclip import OpenClipEncoder, as_json
+from pzsl.encoders.weights import weights_hash
+from pzsl.errors import UsageError, UserError
+
+KINDS = ("clip", "siglip")
+"""Of transformers' models those that are read here; SigLIP 2 of fixed size is a `siglip`."""
+
+
+class TwoTowers(nn.Module):
+    """A model of transformers behind the names of open_clip's."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def encode_image(self, images: Tensor, normalize: bool = True) -> Tensor:
+        """Embeddings (n, D) of prepared images (n, 3, h, w)."""
+        seen = self.model.vision_model(pixel_values=images).pooler_output
+        return self._projected("visual_projection", seen, normalize)
+
+    def encode_text(self, tokens: Tensor, normalize: bool = True) -> Tensor:
+        """Embeddings (n, D) of tokens (n, L), padded; no padding reaches what is read out."""
+        read = self.model.text_model(input_ids=tokens).pooler_output
+        return self._projected("text_projection", read, normalize)
+
+    def _projected(self, name: str, pooled: Tensor, normalize: bool) -> Tensor:
+        """CLIP projects both towers; SigLIP's own heads have done so."""
+        projection = getattr(self.model, name, None)
+        vectors: Tensor = projection(pooled) if projection is not None else pooled
+        return nn.functional.normalize(vectors, dim=-1) if normalize else vectors
+
+
+def load_transformers(
+    name: str, folder: Path, weights: Path, device: str, precision: str | None
+) -> OpenClipEncoder:
+    """Load a CLIP or SigLIP that transformers saved.
+
+    Args:
+        name: of the model, as it is stored in caches.
+        folder: with `config.json`, `preprocessor_config.json` and the tokenizer's files.
+        weights: a file of it, `model.safetensors`.
+        device: see `load_encoder`. precision: see there; not int8.
+
+    Raises:
+        UserError: it is another kind of model, or a file is missing or broken.
+    """
+    kind = str(read_configuration(folder / MODEL).get("model_type"))
+    if kind not in KINDS:
+        raise UserError(
+            f"{folder / MODEL}: model_type '{kind}' is none of {', '.join(KINDS)}: an encoder of "
+            "your own takes any model (docs/extend.md)."
+        )
+    place = resolve_device(device)
+    precision, dtype = resolve_precision(precision, place)
+    if precision == "int8":
+        raise UsageError("--precision int8 is for open_clip's vision transformers: use fp32.")
+    model, tokenizer = _opened(folder, weights)
+    state = {key: value.float() for key, value in model.state_dict().items()}
+    told, _ = configuration_beside(weights)
+    told.pop("quick_gelu", None)  # its own library builds the model
+    vision, text = model.config.vision_config, model.config.text_config
+    told.setdefault("size", vision.image_size)
+    identity = Identity(
+        model=name,
+        pretrained=weights.name,
+        weights_hash=weights_hash(state),
+        preprocessing=as_json(told),
+        precision=precision,
+        dim=int(getattr(model.config, "projection_dim", None) or vision.hidden_size),
+        logit_scale=float(state["logit_scale"].exp()),
+    )
+    tokenizer.context_length = int(text.max_position_embeddings)
+    return OpenClipEncoder(TwoTowers(model.to(place, dtype)), tokenizer, identity, place)
+
+
+def _opened(folder: Path, weights: Path) -> tuple[Any, Any]:
+    """Model and tokenizer; nothing is fetched, no code of the folder is run, no weight is random.
+
+    Raises:
+        UserError: transformers isn't installed, or can't read the folder.
+    """
+    try:
+        from transformers import AutoModel
+        from transformers.utils import logging
+    except ImportError:
+        raise UserError(
+            f"{folder} is a model of transformers: install it with pip install 'pzsl[hf]'."
+        ) from None
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            model, about = AutoModel.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
+        tokenizer = HFTokenizer(str(folder), local_files_only=True)
+    except Exception as error:  # its library can raise anything on a broken file
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{folder} can't be read ({type(error).__name__}: {reason}).") from error
+    missing = sorted(about["missing_keys"])
+    if missing:
+        raise UserError(
+            f"Weights '{weights}' lack {len(missing)} tensors, the first '{missing[0]}': fetch "
+            "the model again."
+        )
+    return model, tokenizer
