@@ -25,7 +25,8 @@ from standin import make_sun
 
 from pzsl.datasets.shapes import dataset as shapes
 from pzsl.encoders import openclip
-from pzsl.training import config, sweep
+from pzsl.training import config
+from pzsl.training.engines import sweep
 
 CLASSES = ("dingo", "red_fox", "snow_leopard", "timber_wolf", "wolverine", "zebra")
 EACH = 6
