@@ -47,7 +47,7 @@ BEFORE = {
     "use.md": [
         "pzsl extract --dataset sun",
         "pzsl train --cache cache/sun.h5 --seeds 1 --rate 0.1",
-        "pzsl extract --dataset folder --root photos --out cache/photos.h5",
+        "pzsl extract --dataset folder --root photos --splits photos.json --out cache/photos.h5",
         "pzsl train --cache cache/photos.h5 --seeds 1 --rate 0.1",
         "pzsl train --cache cache/photos.h5 --seeds 1 --rate 0.1 --name imported",
     ],
@@ -71,6 +71,8 @@ def make_world(folder: Path) -> None:
     (folder / "classes.txt").write_text("\n".join(names))
     (folder / "names.tsv").write_text("abbey\told abbey\n")
     (folder / "prompts.txt").write_text("a photo of a {}.\na drawing of a {}.\n")
+    split = {"unseen": ["zebra"], "test_seen": [f"{name}/006.jpg" for name in CLASSES[:-1]]}
+    (folder / "photos.json").write_text(json.dumps(split))
     (folder / "corrections.csv").write_text("path,label\ndingo/001.jpg,dingo\n")
     method = next(block.text for block in blocks_of(EXTEND) if block.mark == "sharpen.py")
     (folder / "mine.py").write_text(method.replace("class Sharpen(", "class Mine("))

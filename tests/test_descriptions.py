@@ -29,6 +29,8 @@ TEXTS = {
 class HashEncoder:
     """Stands for an encoder: a unit vector that follows from the text alone."""
 
+    reads_texts = True
+
     def encode_texts(self, texts):
         seeds = [int(digest(text)[:8], 16) for text in texts]
         rows = np.stack([np.random.default_rng(seed).normal(size=8) for seed in seeds])

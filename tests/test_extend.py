@@ -9,8 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
 from PIL import Image
 from problems import write_cache
+from safetensors.torch import save_file
+from standin import make_sun
 
 import pzsl as library
 from pzsl import plugins
@@ -190,43 +194,41 @@ def test_the_printed_data_set_is_extracted(pzsl, package, printed, photos, tiny_
     assert code == 2 and "--root" in err
 
 
+@pytest.fixture
+def image_weights(tmp_path) -> Path:
+    """A small image encoder of timm with random weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = timm.create_model("test_vit")
+    save_file(model.state_dict(), tmp_path / "vit.safetensors")
+    return tmp_path / "vit.safetensors"
+
+
 @pytest.mark.parametrize("way", ["file", "entry point"])
-def test_the_printed_encoder_makes_a_cache_and_predicts(pzsl, package, printed, photos, way):
-    pytest.importorskip("transformers")
-    folder = tiny_clip(photos.parent / "tiny-clip")
-    name = "hugging-face" if way == "entry point" else f"{printed}/hugging_face.py:HuggingFace"
-    out = photos.parent / "flat.h5"
-    words = ["--dataset", f"{printed}/flat.py:load", "--root", photos, "--out", out]
-    code, _, err = pzsl("extract", *words, "--model", name, "--pretrained", folder, "--json")
+def test_the_printed_encoder_of_images_alone_works_with_attributes(
+    pzsl, package, printed, tmp_path, image_weights, way
+):
+    name = {"file": f"{printed}/image_encoder.py:ImageEncoder"}.get(way, "image-encoder")
+    root, out = tmp_path / "sun", tmp_path / "sun.h5"
+    make_sun(root)
+    words = ["--dataset", "sun", "--root", root, "--out", out, "--model", name]
+    code, _, err = pzsl("extract", *words, "--pretrained", f"test_vit={image_weights}")
     assert code == 0, err
-    provenance = library.load_cache(out).provenance
-    assert provenance["model"] == {"file": "hugging_face.py:HuggingFace"}.get(way, name)
-    (row,) = sweep(out, method="clip", rate=0.0)
-    found = library.predict(row["path"], [photos / "cat-1.png"])
+    assert "the encoder reads no texts" in err
+    cache = library.load_cache(out)
+    assert cache.provenance["model"] == name.rpartition("/")[2] and not cache.templates
+    (row,) = sweep(out, method="clip-pzsl", labels="attributes")
+    found = library.predict(row["path"], [root / "images" / "a" / "abbey" / "sun_0.jpg"])
     assert len(found["images"]) == 1
+    with pytest.raises(UserError, match="more than prompts"):
+        library.predict(row["path"], [root / "images"], classes=["attic"])
 
 
-def tiny_clip(folder: Path) -> Path:
-    """A CLIP of transformers with random weights, its tokenizer and preprocessing, in a folder."""
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
-
-    folder.mkdir()
-    letters = [chr(code) for code in range(33, 127)]
-    tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
-    (folder / "vocab.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt")).save_pretrained(folder)
-    size = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
-    size["num_hidden_layers"] = 1
-    text = {**size, "vocab_size": len(tokens), "eos_token_id": len(tokens) - 1}
-    text |= {"bos_token_id": len(tokens) - 2, "pad_token_id": len(tokens) - 1}
-    vision = {**size, "image_size": 16, "patch_size": 8}
-    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)
-    CLIPModel(config).save_pretrained(folder)
-    sides = {"height": 16, "width": 16}
-    CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=sides).save_pretrained(folder)
-    return folder
+def test_an_encoder_of_images_alone_needs_attributes(printed, photos, image_weights):
+    name = f"{printed}/image_encoder.py:ImageEncoder"
+    how = {"model": name, "pretrained": f"test_vit={image_weights}", "out": photos / "x.h5"}
+    with pytest.raises(UserError, match="reads no texts, and flat has no attributes"):
+        library.extract(f"{printed}/flat.py:load", photos, **how)
 
 
 # --- names, and what goes wrong ------------------------------------------------------------------

@@ -38,7 +38,11 @@ class Identity:
 
 
 class Encoder(Protocol):
-    """A frozen image-text encoder."""
+    """A frozen encoder of images and, as a rule, of texts."""
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether it encodes texts; attributes stand for the classes where it doesn't."""
 
     @property
     def identity(self) -> Identity:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-NEEDED = ("identity", "device", "preprocess", "encode_images", "encode_texts")
+NEEDED = ("identity", "device", "preprocess", "encode_images")
 
 
 class ForeignEncoder:
@@ -37,6 +37,11 @@ class ForeignEncoder:
         place: torch.device = self._encoder.device
         return place
 
+    @property
+    def reads_texts(self) -> bool:
+        """Whether the plugin encodes texts."""
+        return hasattr(self._encoder, "encode_texts")
+
     def preprocess(self, image: Image.Image) -> Tensor:
         """One image as the encoder wants it."""
         prepared: Tensor = self._encoder.preprocess(image)
@@ -47,7 +52,16 @@ class ForeignEncoder:
         return self._checked(self._encoder.encode_images(batch), len(batch))
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Unit embeddings (n, D) of texts."""
+        """Unit embeddings (n, D) of texts.
+
+        Raises:
+            PluginError: the plugin encodes images alone.
+        """
+        if not self.reads_texts:
+            raise plugins.PluginError(
+                f"Plugin '{self._plugin.name}' reads no texts (it has no 'encode_texts'): it takes "
+                "no prompts and no new class names."
+            )
         return self._checked(self._encoder.encode_texts(texts), len(texts))
 
     def check_texts(self, texts: Sequence[str]) -> list[str]:

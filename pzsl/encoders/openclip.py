@@ -65,6 +65,8 @@ class OpenClipEncoder:
         known: (vocabulary,) bool, which tokens it was trained on; None means all.
     """
 
+    reads_texts = True
+
     def __init__(
         self,
         model: torch.nn.Module,

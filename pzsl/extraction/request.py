@@ -13,6 +13,7 @@ from pzsl.datasets.fetching import PUBLICATIONS, fetch, find_root, is_by_hand, u
 from pzsl.device import cores, default_batch
 from pzsl.encoders import Encoder, load_encoder
 from pzsl.encoders.descriptions import Prompts, choose_prompts
+from pzsl.errors import UserError
 from pzsl.extraction.views import Augmentation, choose_views
 from pzsl.requests import ExtractRequest
 
@@ -60,10 +61,18 @@ class Job:
             f"Model {identity.model}, weights {identity.pretrained} "
             f"({identity.weights_hash[:12]}), {identity.precision} on {self.encoder.device}, "
             f"batches of {self.batch_size}, {self.threads} threads.",
-            f"Prompts: {len(prompts.columns)} templates from {prompts.source}, the first "
-            f"'{prompts.columns[0]}'.{kinds}",
+            f"{_about_prompts(prompts)}{kinds}",
             *(doubts(data) if data.name in OWN else []),
         ]
+
+
+def _about_prompts(prompts: Prompts) -> str:
+    if not prompts.columns:
+        return "No prompts: the encoder reads no texts, attributes stand for the classes."
+    return (
+        f"Prompts: {len(prompts.columns)} templates from {prompts.source}, the first "
+        f"'{prompts.columns[0]}'."
+    )
 
 
 def with_root(request: ExtractRequest) -> ExtractRequest:
@@ -107,6 +116,13 @@ def prepare(request: ExtractRequest) -> Job:
     prompts = choose_prompts(request.dataset, data.classes, *own)
     model = request.model or default_model(request.dataset)
     encoder = load_encoder(model, request.pretrained, request.device, request.precision)
+    if not encoder.reads_texts:
+        prompts = Prompts((), None, (), "")
+        if data.attributes is None:
+            raise UserError(
+                f"{encoder.identity.model} reads no texts, and {data.name} has no attributes: "
+                "nothing tells its classes apart. Take an encoder that reads texts."
+            )
     return Job(request, data, prompts, encoder)
 
 

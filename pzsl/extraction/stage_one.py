@@ -66,7 +66,8 @@ def extract(
         dataset: name of a known data set (`pzsl datasets`); `table` where a `table` is given.
         root: where its images are; a published data set is looked for in `$PZSL_DATA/<dataset>`,
             then in `data/<dataset>`.
-        model: `tiny` or an open_clip model; by default `tiny` for shapes, ViT-B-32 for the rest.
+        model: `tiny`, an open_clip model, `local-dir:FOLDER` or `hf-hub:OWNER/NAME`; by default
+            `tiny` for shapes, ViT-B-32 for the rest.
         pretrained: tag or checkpoint file; see `load_encoder`.
         out: the cache; by default `cache/<dataset>.h5`.
         batch_size: images per batch; part of what decides the last bits of the embeddings. By

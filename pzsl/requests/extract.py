@@ -34,7 +34,10 @@ class ExtractRequest:
     dataset: str = option("{datasets}; see 'pzsl datasets'.", INPUT, "shapes")
     root: MaybePath = option("Where its images are. [$PZSL_DATA/NAME or data/NAME]", INPUT, None)
     model: str | None = option(
-        "'tiny' or an open_clip model. [shapes: tiny, others: ViT-B-32]", MODEL, None
+        "'tiny', a model of open_clip, local-dir:FOLDER or hf-hub:OWNER/NAME. "
+        "[shapes: tiny, others: ViT-B-32]",
+        MODEL,
+        None,
     )
     pretrained: str | None = option("Tag or checkpoint file of the weights. [openai]", MODEL, None)
     out: MaybePath = option("The cache. [cache/DATASET.h5]", OUTPUT, None)
