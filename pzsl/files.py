@@ -30,7 +30,19 @@ def check_regular(path: Path) -> None:
     """
     if path.exists() and not path.is_file():
         kind = "a folder" if path.is_dir() else "a pipe or a device"
-        raise OSError(f"this is no regular file, but {kind}")
+        error = OSError(f"this is no regular file, but {kind}")
+        error.strerror = str(error)  # as errors of the system have it
+        raise error
+
+
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """What a file of text says.
+
+    Raises:
+        OSError: it can't be read, or is no regular file. ValueError: it is no such text.
+    """
+    check_regular(path)
+    return path.read_text(encoding)
 
 
 def real_path(path: Path) -> Path:

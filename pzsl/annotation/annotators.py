@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pzsl.candidates import CandidateSets, annotate_images
 from pzsl.errors import UsageError, UserError, nearest
+from pzsl.files import read_text
 from pzsl.store import Cache, load_cache
 
 
@@ -122,7 +123,7 @@ def choose_templates(cache: Cache, wanted: str | None) -> tuple[int, ...]:
 
 def _from_file(cache: Cache, file: Path) -> tuple[int, ...]:
     try:
-        lines = file.read_text("utf-8-sig").splitlines()
+        lines = read_text(file, "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise UsageError(f"Templates '{file}' can't be read: {reason}.") from None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pzsl.errors import UserError
-from pzsl.files import parse_json
+from pzsl.files import parse_json, read_text
 
 OPEN_CLIP = "open_clip_config.json"
 TRANSFORMERS = "preprocessor_config.json"
@@ -71,7 +71,7 @@ def read_configuration(file: Path) -> dict[str, Any]:
         UserError: it is none.
     """
     try:
-        told = parse_json(file.read_text("utf-8"))
+        told = parse_json(read_text(file))
     except (OSError, ValueError) as error:
         raise UserError(f"{file} can't be read ({error}): correct it, or move it away.") from None
     if not isinstance(told, dict):

@@ -21,7 +21,7 @@ from pzsl.datasets.published import clean_name, known_names
 from pzsl.encoders.base import Encoder
 from pzsl.encoders.prompts import encode_classes, fill, load_templates, templates_file
 from pzsl.errors import UsageError, UserError, nearest
-from pzsl.files import digest, parse_json
+from pzsl.files import digest, parse_json, read_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,7 +126,7 @@ def encode_prompts(encoder: Encoder, classes: Sequence[str], prompts: Prompts) -
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = parse_json(file.read_text("utf-8-sig"))
+        content = parse_json(read_text(file, "utf-8-sig"))
     except OSError as error:
         raise UserError(f"Descriptions '{file}' can't be read: {error.strerror}.") from None
     except ValueError as error:

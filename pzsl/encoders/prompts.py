@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pzsl.encoders.base import Encoder
 from pzsl.errors import UserError
+from pzsl.files import read_text
 from pzsl.progress import progress, say
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def load_templates(dataset: str, file: Path | None = None) -> tuple[str, ...]:
     """
     file = templates_file(dataset, file)
     try:
-        lines = file.read_text("utf-8-sig").splitlines()
+        lines = read_text(file, "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise UserError(f"Templates '{file}' can't be read: {reason}.") from None

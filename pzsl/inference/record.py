@@ -12,7 +12,7 @@ from pzsl import plugins
 from pzsl.candidates import FROM_DATA
 from pzsl.errors import UserError
 from pzsl.evaluation import Calibration
-from pzsl.files import parse_json
+from pzsl.files import parse_json, read_text
 from pzsl.progress import say
 from pzsl.record_parts import check_parts
 from pzsl.requests import is_number, is_whole
@@ -116,7 +116,7 @@ def read_calibration(path: Path) -> Calibration:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        value = parse_json(path.read_text(encoding="utf-8"))
+        value = parse_json(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} can't be read ({error}): train again.") from None
     if not isinstance(value, dict):

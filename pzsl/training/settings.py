@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pzsl.errors import UsageError, nearest
+from pzsl.files import read_text
 from pzsl.requests import is_number, is_whole
 
 
@@ -73,7 +74,7 @@ def read_config(path: Path) -> dict[str, Any]:
             of another type.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_text(path))
     except OSError as error:
         raise UsageError(f"Can't read the configuration {path}: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:

@@ -10,6 +10,7 @@ from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.row_checks import Classes
 from pzsl.datasets.own.rows import Row
 from pzsl.errors import UserError
+from pzsl.files import read_text
 from pzsl.progress import say
 
 
@@ -62,7 +63,7 @@ def read_class_list(file: Path) -> tuple[str, ...]:
         UserError: it can't be read, or lists none.
     """
     try:
-        lines = Path(file).read_text("utf-8-sig").splitlines()
+        lines = read_text(Path(file), "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The list of classes {file} can't be read: {error}.") from None
     names = tuple(tidy(line) for line in lines if line.strip())

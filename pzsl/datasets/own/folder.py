@@ -23,7 +23,7 @@ from pzsl.datasets.names import normal_form, tidy
 from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.reading import FileReader
 from pzsl.errors import UsageError, UserError, nearest
-from pzsl.files import digest, parse_json, real_path
+from pzsl.files import digest, parse_json, read_text, real_path
 from pzsl.progress import say
 
 SUFFIXES = {
@@ -211,7 +211,7 @@ def draw_share(names: Iterable[str], share: float, seed: int) -> set[str]:
 def _read_splits(file: Path, names: dict[str, str]) -> dict[str, set[str]]:
     """The folders of the unseen classes and the test images that a split file names."""
     try:
-        given = parse_json(file.read_text("utf-8"))
+        given = parse_json(read_text(file))
     except OSError as error:
         raise UserError(f"Split file '{file}' can't be read: {error.strerror}.") from None
     except ValueError as error:

@@ -25,7 +25,7 @@ from pzsl.datasets.names import join_spellings, normal_form, tidy, told_joins
 from pzsl.datasets.own.folder import SUFFIXES, draw_share
 from pzsl.datasets.reading import open_image
 from pzsl.errors import UserError
-from pzsl.files import digest, parse_json
+from pzsl.files import digest, parse_json, read_text
 from pzsl.progress import say
 
 NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -224,7 +224,7 @@ def _number(
 
 def _lines(file: Path) -> list[str]:
     try:
-        lines = Path(file).read_text("utf-8-sig").splitlines()
+        lines = read_text(Path(file), "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The list of classes {file} can't be read: {error}.") from None
     return [line.strip() for line in lines if line.strip()]

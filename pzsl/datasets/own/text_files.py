@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pzsl.datasets.own.columns import kind_of
 from pzsl.errors import UserError
+from pzsl.files import check_regular
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 MARKS = (
@@ -141,6 +142,7 @@ def read_bytes(file: Path) -> bytes:
         UserError: it can't be read.
     """
     try:
+        check_regular(file)
         return file.read_bytes()
     except OSError as error:
         raise UserError(f"{file} can't be read: {error.strerror or error}.") from None

@@ -21,6 +21,7 @@ from PIL import Image
 from pzsl.datasets.published.matching import walk
 from pzsl.datasets.reading import FileReader
 from pzsl.errors import UserError
+from pzsl.files import read_text
 
 BOX_FILES = ("apascal_train.txt", "apascal_test.txt", "ayahoo_test.txt")
 
@@ -67,7 +68,7 @@ def read_boxes(root: Path) -> dict[tuple[str, str], list[Box]] | None:
         return None
     boxes: dict[tuple[str, str], list[Box]] = defaultdict(list)
     for file in files:
-        for number, line in enumerate(file.read_text("utf-8").splitlines(), start=1):
+        for number, line in enumerate(read_text(file).splitlines(), start=1):
             words = line.split()
             try:
                 x1, y1, x2, y2 = (int(float(word)) for word in words[2:6])

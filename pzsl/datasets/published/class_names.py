@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pzsl.datasets.names import normal_form
 from pzsl.errors import UserError
+from pzsl.files import read_text
 
 NAMES = Path(__file__).parent / "names"
 
@@ -49,7 +50,7 @@ def read_names(file: Path) -> dict[str, str]:
         UserError: the file can't be read, or a line isn't of that form (its number is named).
     """
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(file, "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The file of class names {file} can't be read: {error}.") from None
     names: dict[str, str] = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pzsl.errors import UserError, nearest
+from pzsl.files import check_regular
 from pzsl.inference.label_table import check_names, check_out, write_table
 from pzsl.inference.labelling.find_labels import train_default
 from pzsl.inference.record import read_record
@@ -69,6 +70,7 @@ def _checked(file: Path, trained: Trained) -> dict[str, str]:
     import pandas as pd
 
     try:
+        check_regular(file)
         frame = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise UserError(f"{file} can't be read as a CSV ({error}).") from None
