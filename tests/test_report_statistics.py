@@ -21,7 +21,7 @@ PERCENT = st.floats(0, 100).map(lambda value: round(value, 3))
 @settings(deadline=None)
 def test_differences_equal_scipys_paired_t_test_and_wilcoxon(pairs):
     first, second = (dict(enumerate(values)) for values in zip(*pairs, strict=True))
-    found = paired_difference(first, second)
+    found = paired_difference(first, second, signed_ranks=True)
     differences = np.subtract(*np.array(pairs).T)
     assert found.n == len(pairs) and found.mean == pytest.approx(differences.mean(), abs=1e-12)
     if differences.std() > 1e-9:

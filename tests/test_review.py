@@ -16,7 +16,7 @@ from problems import write_cache
 from pzsl import apply_corrections, labels, load_cache, review, train
 from pzsl.datasets.own.rows import read_rows
 from pzsl.errors import UserError
-from pzsl.inference.labelling.label_rows import label_rows
+from pzsl.inference.labelling.label_rows import by_gain, label_rows
 from pzsl.inference.labelling.picture_files import thumbnail
 from pzsl.inference.labelling.review_page import _in_script
 from pzsl.inference.record import read_record
@@ -58,7 +58,7 @@ def test_the_page_shows_the_most_doubtful_images_and_sure_ones_beside(pzsl, revi
     result = json.loads(text)
     assert result["images"] == 25 and result["missing"] == 0
     items = content_of(Path(result["page"]))["items"]
-    rows = label_rows(restore(read_record(run)))[:25]
+    rows = by_gain(label_rows(restore(read_record(run))))[:25]
     assert [item["path"] for item in items] == [row.path for row in rows]
     for item in items:
         assert item["candidates"][0] == item["label"]
@@ -85,7 +85,7 @@ def test_pictures_that_moved_are_found_by_the_end_of_their_path(reviewed, tmp_pa
 
 def test_a_missing_picture_is_counted_and_none_at_all_is_refused(reviewed, tmp_path, capsys):
     _, run, pictures = reviewed
-    first = label_rows(restore(read_record(run)))[0].path
+    first = by_gain(label_rows(restore(read_record(run))))[0].path
     shutil.copytree(pictures, tmp_path / "some")
     (tmp_path / "some" / first).unlink()
     result = review(run, tmp_path / "a", images=tmp_path / "some", count=5)

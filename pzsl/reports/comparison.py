@@ -126,9 +126,10 @@ def add_difference(
     """Add the paired difference of some runs to those of another row, as `add_differences` does."""
     found: Difference | None = None
     if lead and lead[0] is not row:
-        found = paired_difference(seed_values(runs, metric), seed_values(lead[1], metric))
-    values = (found.mean, *found[2:], found.n) if found else (None,) * len(_DIFFERENCE)
-    row |= {f"{metric}_{name}": value for name, value in zip(_DIFFERENCE, values, strict=True)}
+        values = seed_values(runs, metric), seed_values(lead[1], metric)
+        found = paired_difference(*values, signed_ranks=True)
+    told = (found.mean, *found[2:], found.n) if found else (None,) * len(_DIFFERENCE)
+    row |= {f"{metric}_{name}": value for name, value in zip(_DIFFERENCE, told, strict=True)}
 
 
 def standings(pairs: Pairs, metric: str = "H") -> list[dict[str, Any]]:

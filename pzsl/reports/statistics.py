@@ -24,8 +24,8 @@ class Difference(NamedTuple):
         low, high: 95 % interval of the mean by Student's t with n - 1 degrees of freedom; None
             for one seed.
         p: of the two-sided paired t-test; None for one seed.
-        wilcoxon: p of the two-sided Wilcoxon signed-rank test; None where fewer than
-            `WILCOXON_SEEDS` differences are other than zero.
+        wilcoxon: p of the two-sided Wilcoxon signed-rank test; None where it isn't asked for, or
+            fewer than `WILCOXON_SEEDS` differences are other than zero.
     """
 
     n: int
@@ -43,11 +43,14 @@ class Difference(NamedTuple):
         return "win" if self.low > 0 else "loss" if self.high < 0 else "tie"
 
 
-def paired_difference(first: Values, second: Values) -> Difference | None:
+def paired_difference(
+    first: Values, second: Values, signed_ranks: bool = False
+) -> Difference | None:
     """Compare two systems on the seeds that both have.
 
     Args:
         first, second: a value for each seed.
+        signed_ranks: test these as well, which takes ten times as long.
 
     Returns:
         The difference first minus second; None where they share no seed.
@@ -60,7 +63,8 @@ def paired_difference(first: Values, second: Values) -> Difference | None:
     if len(differences) < 2:
         return Difference(1, mean, None, None, None, None)
     low, high, p = _student(mean, statistics.stdev(differences), len(differences))
-    return Difference(len(differences), mean, low, high, p, _wilcoxon(differences))
+    ranked = _wilcoxon(differences) if signed_ranks else None
+    return Difference(len(differences), mean, low, high, p, ranked)
 
 
 def mean_ranks(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:

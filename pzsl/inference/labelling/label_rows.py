@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -71,6 +71,14 @@ def label_rows(trained: Trained) -> list[LabelRow]:
     """A row for each training image of a run, the most doubtful first."""
     rows = list(_rows(trained))
     return sorted(rows, key=lambda row: (-row.doubt, row.path))
+
+
+def by_gain(rows: Iterable[LabelRow]) -> list[LabelRow]:
+    """Rows by what a correction would gain, the most first: how likely the label is wrong.
+
+    A wrong given label gains nothing where the run already has the right one in its place.
+    """
+    return sorted(rows, key=lambda row: (row.confidence, row.path))
 
 
 def _rows(trained: Trained) -> Iterator[LabelRow]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pzsl.errors import UsageError, UserError
 from pzsl.files import write_atomic
 from pzsl.inference.labelling.find_labels import train_default
-from pzsl.inference.labelling.label_rows import SURE, LabelRow, label_rows
+from pzsl.inference.labelling.label_rows import SURE, LabelRow, by_gain, label_rows
 from pzsl.inference.labelling.picture_files import OpenImage, find_pictures, thumbnail
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import Trained, restore
@@ -44,7 +44,7 @@ def review(
         out: folder of the page, or a file that ends in `.html`.
         cache: the run's cache where it has moved, or the one to train on.
         images: folder of the pictures, where they have moved.
-        count: how many images the page shows, the most doubtful first.
+        count: how many images the page shows, those first whose correction would gain most.
         runs: folder of run records, where a run is trained here.
         overwrite: replace a page that is there.
 
@@ -63,7 +63,7 @@ def review(
     folder = Path(run) if run is not None else train_default(cache, runs)
     trained = restore(read_record(folder, cache))
     pictures = find_pictures(trained.cache, Path(images) if images is not None else None)
-    rows = label_rows(trained)
+    rows = by_gain(label_rows(trained))
     shown = rows[:count]
     thumbs, missing = _embedded(pictures, shown, _sure_images(trained, rows, shown))
     if len(missing) == len(shown):
