@@ -11,6 +11,7 @@ from pzsl.methods.presets import (
     CLIP_PZSL_PAPER,
     CO_REG_PAPER,
     LWS_PAPER,
+    MINED,
     NONE,
     PAPI_PAPER,
     PICO_PAPER,
@@ -46,7 +47,14 @@ METHODS: dict[str, Entry] = {
         2026,
         "candidates",
         "label embeddings mined from ambiguous images, label weights that follow the model",
-        MappingProxyType({"default": NONE, "paper": CLIP_PZSL_PAPER, "transductive": TRANSDUCTIVE}),
+        MappingProxyType(
+            {
+                "default": NONE,
+                "paper": CLIP_PZSL_PAPER,
+                "mined": MINED,
+                "transductive": TRANSDUCTIVE,
+            }
+        ),
     ),
     "conse": Entry(
         "pzsl.methods.baselines:Conse:ConseOptions",

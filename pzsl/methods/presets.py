@@ -12,6 +12,7 @@ CLIP_PZSL_PAPER = MappingProxyType(
     {
         "noise_model": False,
         "left_out": False,
+        "balance": False,
         "prototypes": False,
         "hubness": 0.0,
         "calibrate": False,
@@ -21,6 +22,7 @@ CLIP_PZSL_PAPER = MappingProxyType(
         "feed_forward": True,
     }
 )
+MINED = MappingProxyType({"k_means": True})
 TRANSDUCTIVE = MappingProxyType({"unseen_points": "test"})
 ABLE_PAPER = MappingProxyType({"shared": "images"})
 LWS_PAPER = MappingProxyType({"centre": "none", "first_weights": "classes"})

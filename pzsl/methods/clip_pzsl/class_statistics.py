@@ -14,7 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pzsl.losses.ragged import row_softmax
-from pzsl.methods.clip_pzsl.walk import ColumnPowers, RowFunction, column_powers, walk
+from pzsl.methods.clip_pzsl.walk import (
+    ColumnPowers,
+    EntryLogits,
+    RowFunction,
+    column_powers,
+    walk,
+)
 from pzsl.methods.core import BatchEntries, CandidateEntries, Problem
 from pzsl.models.prototypes import (
     class_sums,
@@ -125,6 +131,22 @@ def leave_one_out_strength(problem: Problem, share: float) -> float:
     """
     others = max(0.0, 1 - len(problem.seen) / len(problem.images))
     return share * problem.scale * others
+
+
+def label_logits(
+    support: CandidateEntries, logits: RowFunction, frozen: Tensor, seen: int, share: float
+) -> Tensor:
+    """Which seen label an image has, (M,): half by the network, which has met its own.
+
+    Args:
+        support: of N images. logits: (B, K + U) of rows, by the trained network.
+        frozen: (M,) frozen CLIP's. seen: K. share: of the labels' hubness, which is taken off.
+    """
+    trained, powers = EntryLogits(support), ColumnPowers(POWER, seen)
+    walk(support, logits, trained, powers)
+    drawn = share * level(powers.log_sums)
+    own = trained.values.sub_(drawn.index_select(0, support.labels))
+    return own.lerp_(frozen, 0.5)
 
 
 def leave_one_out_weights(

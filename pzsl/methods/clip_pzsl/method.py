@@ -13,8 +13,8 @@ from torch import Tensor
 
 from pzsl.losses.partial import losses_and_answers, partial_zero_shot_losses
 from pzsl.losses.ragged import row_softmax
+from pzsl.methods.clip_pzsl.balance import balanced_weights
 from pzsl.methods.clip_pzsl.class_statistics import (
-    POWER,
     SMALLEST,
     ClassStatistics,
     WhitenedSpace,
@@ -24,9 +24,9 @@ from pzsl.methods.clip_pzsl.class_statistics import (
     gather,
     hubness,
     joined_hubness,
+    label_logits,
     leave_one_out_strength,
     leave_one_out_weights,
-    level,
     support_softmax,
 )
 from pzsl.methods.clip_pzsl.evidence import evidence_of
@@ -41,7 +41,6 @@ from pzsl.methods.clip_pzsl.noise_model import (
 from pzsl.methods.clip_pzsl.options import ClipPzslOptions
 from pzsl.methods.clip_pzsl.transduction import Scored, TransductivePrototypes
 from pzsl.methods.clip_pzsl.walk import (
-    ColumnPowers,
     EntryLogits,
     InsideMass,
     RowFunction,
@@ -102,9 +101,15 @@ class ClipPzsl(AdaptedMethod):
                 at_entries = EntryLogits(self.support)
                 walk(self.support, self._frozen_logits, at_entries)
         self._frozen_at = at_entries.values
-        self.weights = self._first_weights()
+        weights = self._first_weights()
         if self.noise is not None and not self.noise.hard:
-            self.inside = weight_inside(self.support, self.weights)
+            self.inside = weight_inside(self.support, weights)
+        self.weights = self._balanced(weights)
+
+    def _balanced(self, weights: Tensor) -> Tensor:
+        """What is trained on and mined by; what is reported stays as it was found."""
+        classes = len(self.problem.seen)
+        return balanced_weights(self.support, weights, classes) if self.options.balance else weights
 
     def _first_weights(self) -> Tensor:
         """Frozen CLIP's softmax over the support, corrected by the prototypes of the others."""
@@ -114,7 +119,7 @@ class ClipPzsl(AdaptedMethod):
             return weights
         space = find_space(problem, support, weights, problem.embeddings, self.options.whiten)
         projected = cache_rows(support, lambda rows: space.project(problem.embeddings(rows)))
-        strength = self._leave_one_out_strength
+        strength = leave_one_out_strength(problem, self.options.left_out_share)
         for _ in range(ROUNDS):
             parts = problem, support, weights
             weights = leave_one_out_weights(*parts, projected, self._frozen_at, strength)
@@ -125,10 +130,6 @@ class ClipPzsl(AdaptedMethod):
 
     def _frozen_logits(self, rows: Tensor) -> Tensor:
         return self._similarities(rows) - self.frozen_hubness
-
-    @property
-    def _leave_one_out_strength(self) -> float:
-        return leave_one_out_strength(self.problem, self.options.left_out_share)
 
     @property
     def stackable(self) -> bool:
@@ -186,20 +187,15 @@ class ClipPzsl(AdaptedMethod):
             self.metric.copy_(space.metric)
         projected = cache_rows(self.support, lambda rows: self._space.project(adapted(rows)))
         if options.left_out:
-            how = projected, self._label_logits(logits), self._leave_one_out_strength
-            self.weights.copy_(leave_one_out_weights(*parts, *how))
-        self._mine(labels, projected, logits)
-        means = gather(*parts, adapted)
+            how = self._frozen_at, len(self.problem.seen), options.hubness
+            own = label_logits(self.support, logits, *how)
+            strength = leave_one_out_strength(self.problem, options.left_out_share)
+            self.weights.copy_(leave_one_out_weights(*parts, projected, own, strength))
+        weights = self._balanced(self.weights)
+        self._mine(labels, weights, projected, logits)
+        means = gather(self.problem, self.support, weights, adapted)
         self.counts.copy_(means.counts)
         self.means.copy_(means.sums / means.counts.clamp_min(SMALLEST)[:, None])
-
-    def _label_logits(self, logits: RowFunction) -> Tensor:
-        """Which seen label an image has, (M,): half by the network, which has met its own."""
-        trained, powers = EntryLogits(self.support), ColumnPowers(POWER, len(self.problem.seen))
-        walk(self.support, logits, trained, powers)
-        drawn = self.options.hubness * level(powers.log_sums)
-        own = trained.values.sub_(drawn.index_select(0, self.support.labels))
-        return own.lerp_(self._frozen_at, 0.5)
 
     def add_classes(self, count: int) -> None:
         """Prototypes and hubness of classes that have joined, out of what each seen class left.
@@ -225,18 +221,19 @@ class ClipPzsl(AdaptedMethod):
         self.miner.refine_with_all(self.label_embeddings(), self.image_adapter, self.support)
         return self.miner.refined
 
-    def _mine(self, labels: Tensor, projected: RowFunction, logits: RowFunction) -> None:
+    def _mine(
+        self, labels: Tensor, weights: Tensor, projected: RowFunction, logits: RowFunction
+    ) -> None:
         """Prototypes and hubness of all classes; see `class_statistics` for the arguments."""
-        parts = self.problem, self.support, self.weights
         if self.options.prototypes:
-            found = gather(*parts, projected)
+            found = gather(self.problem, self.support, weights, projected)
             self.prototypes.copy_(all_prototypes(found, labels, self.options.unseen_strength))
         if self.options.hubness:
 
             def whole(rows: Tensor) -> Tensor:
                 return self._with_prototypes(logits(rows), projected(rows))
 
-            self.hubness.copy_(balanced_hubness(self.support, whole, self.weights))
+            self.hubness.copy_(balanced_hubness(self.support, whole, weights))
 
     def _with_prototypes(self, logits: Tensor, projected: Tensor) -> Tensor:
         """Add the weighted cosines of projected images (n, D) with prototypes to logits (n, C)."""
@@ -270,7 +267,7 @@ class ClipPzsl(AdaptedMethod):
         self.share.fill_(share)
 
     def _scored(self, images: Tensor) -> Scored:
-        """`s (x'.e + 0.06 unit(L(x' - m)).p_c) - 0.3 h_c`, and the images (n, D) as projected."""
+        """`s (x'.e + 0.06 unit(L(x' - m)).p_c) - 0.4 h_c`, and the images (n, D) as projected."""
         adapted, labels = self.image_adapter(images), self.label_embeddings()
         if self.miner is not None:
             labels = self.miner.refined_labels(labels, adapted)
@@ -296,5 +293,6 @@ class ClipPzsl(AdaptedMethod):
         if not self.noise or not self.options.left_out:
             return None
         labels = self.miner.refined if self.miner else self.label_embeddings()
-        how = self._frozen_logits, self._space, self._leave_one_out_strength, self.options.hubness
+        strength = leave_one_out_strength(self.problem, self.options.left_out_share)
+        how = self._frozen_logits, self._space, strength, self.options.hubness
         return evidence_of(self, labels[: len(self.problem.seen)], *how)

@@ -19,6 +19,8 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
         left_out: before and after training, weigh each image's candidates also by the prototypes
             that all other images make.
         left_out_share: weight of those prototypes, in units of the logit scale.
+        balance: train on label weights, and mine by such, whose sums agree with the sizes of the
+            classes; those that are reported are as they were found.
         prototypes: mining in closed form, after training.
         prototype_share: weight of the prototypes in the score, in units of the logit scale.
         unseen_strength: length of an unseen label's prototype.
@@ -34,9 +36,10 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
     momentum: float = within(0.5, 0, 1)
     left_out: bool = True
     left_out_share: float = within(0.08, 0)
+    balance: bool = True
     prototypes: bool = True
     prototype_share: float = within(0.06, 0)
-    unseen_strength: float = within(0.5, 0)
+    unseen_strength: float = within(0.75, 0)
     whiten: bool = True
-    hubness: float = within(0.3, 0)
+    hubness: float = within(0.4, 0)
     fade: bool = True

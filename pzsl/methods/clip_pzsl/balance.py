@@ -1,0 +1,71 @@
+"""Label weights that agree with the sizes of the classes: an entropic transport (ours).
+
+Kin to SoLar (Wang et al. 2022) and to the distribution alignment of Co-Reg: what frozen CLIP
+prefers for reasons of its own draws images of other classes, which then lack them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pzsl.methods.core import CandidateEntries
+
+ROUNDS = 20
+SURE = 0.5
+"""Label weights above this count as an image of the class, where its size is in question."""
+FEWEST = 0.05
+"""No class is believed to have fewer images, in units of the mean."""
+SOFT = 0.95
+"""Exponent of the classes' factors: at 1 the sizes would be met exactly."""
+NEGLIGIBLE = 1e-4
+"""Lighter label weights are left as they are."""
+SMALLEST = 1e-9
+
+
+def class_sizes(labels: Tensor, weights: Tensor, classes: int, images: int) -> Tensor:
+    """How many images each class is believed to have: between one size for all and the sums.
+
+    Where the images that are sure vary between classes no more than by chance (the variance of
+    their counts is below the mean, as of Poisson's), classes are taken to be of one size; where
+    they vary twice as much, the sums of the label weights stand, and nothing is moved.
+
+    Args:
+        labels, weights: (m,) the class of each support entry, and its label weight.
+        classes: K. images: N.
+
+    Returns:
+        (K,), summing to N.
+    """
+    counts = torch.bincount(labels[weights > SURE], minlength=classes).to(weights)
+    spread = counts.var(correction=0) / counts.mean().clamp_min(SMALLEST)
+    trust = (spread - 1).clamp(0, 1)
+    sums = torch.zeros_like(counts).index_add_(0, labels, weights)
+    mean = sums.mean()
+    sizes = (mean + trust * (sums - mean)).clamp_min(FEWEST * mean)
+    return sizes * (images / sizes.sum())
+
+
+def balanced_weights(support: CandidateEntries, weights: Tensor, classes: int) -> Tensor:
+    """Label weights `w u v` whose sums over images near the classes' sizes (Sinkhorn 1967).
+
+    Args:
+        support: of N images. weights: (M,) their label weights. classes: K.
+
+    Returns:
+        (M,) label weights; each image's sum to one.
+    """
+    heavy = torch.nonzero(weights > NEGLIGIBLE).flatten()
+    every_row = torch.repeat_interleave(support.sizes)
+    rows, labels = every_row[heavy], support.labels[heavy]
+    held = weights[heavy]
+    sizes = class_sizes(labels, held, classes, len(support))
+    factors = torch.ones_like(sizes)
+    for _ in range(ROUNDS):
+        mass = weights.new_zeros(len(support)).index_add_(0, rows, held * factors[labels])
+        share = held / mass.clamp_min(SMALLEST)[rows]
+        drawn = torch.zeros_like(sizes).index_add_(0, labels, share)
+        factors = (sizes / drawn.clamp_min(SMALLEST)).pow(SOFT)
+    found = weights.index_copy(0, heavy, held * factors[labels])
+    mass = weights.new_zeros(len(support)).index_add_(0, every_row, found)
+    return found / mass.clamp_min(SMALLEST)[every_row]
