@@ -39,6 +39,8 @@ BEFORE = {
     "extend.md": ["pzsl extract --dataset shapes"],
     "method.md": ["pzsl extract --dataset shapes --out cache/NAME.h5"],
     "comparison.md": ["pzsl extract --dataset shapes --out cache/NAME.h5"],
+    "rivals.md": ["pzsl extract --dataset shapes --out cache/NAME.h5"],
+    "deviations.md": ["pzsl extract --dataset shapes --views 4 --out cache/NAME.h5"],
     "co-reg.md": ["pzsl extract --dataset shapes --views 4 --out cache/NAME.h5"],
     "report.md": [
         "pzsl extract --dataset sun",
