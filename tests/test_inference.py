@@ -68,12 +68,18 @@ def read_table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_refined_labels_are_those_that_the_record_counted_right(tmp_path):
+def test_refined_labels_of_sets_taken_at_their_word_are_those_that_the_record_counted(tmp_path):
+    _, folder, metrics = one_run(tmp_path, noise=("uniform",))
+    result = refine(folder, tmp_path / "labels.csv")
+    assert result["disambiguation"] == pytest.approx(metrics["disambiguation"], abs=0.01)
+
+
+def test_refined_labels_are_as_often_right_as_told_and_no_less_often_than_the_record_says(tmp_path):
     _, folder, metrics = one_run(tmp_path, noise=("noisy",), eta=(0.3,))
     out = tmp_path / "labels.csv"
     result = refine(folder, out)
     rows = read_table(out)
-    assert result["disambiguation"] == pytest.approx(metrics["disambiguation"], abs=0.01)
+    assert result["disambiguation"] > metrics["disambiguation"] - 0.01
     assert len(rows) == result["images"] == 8 * 14
     right = [row["label"] == f"class {row['path'].split('/')[0]}" for row in rows]
     assert 100 * np.mean(right) == pytest.approx(result["disambiguation"], abs=0.01)

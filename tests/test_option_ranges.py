@@ -81,7 +81,7 @@ def test_the_ends_of_a_range_train_or_say_why_not(method, option, tmp_path):
         (["--rate", "nan"], "--rate should be a number"),
         (["--rate", "2"], "should lie in 0..1"),
         (["--eta", "inf"], "--eta should be a number"),
-        (["--noise", "noisy", "--eta", "3"], "Eta 3"),
+        (["--noise", "noisy", "--eta", "3"], "--eta should be a number from 0 to 1"),
         (["--noise", "instance:nan"], "Rate nan"),
         (["--few-shot", "nan"], "--few-shot should be a number"),
         (["--few-shot", "1.5"], "--few-shot should be a whole number"),
