@@ -8,7 +8,7 @@ from dataclasses import fields
 import pytest
 from problems import write_cache
 
-from pzsl import train
+from pzsl import extract, predict, train
 from pzsl.errors import UsageError, UserError
 from pzsl.methods import METHODS, load_method, make_options
 
@@ -129,3 +129,12 @@ def test_parts_to_switch_off_may_be_one_text(pzsl, tmp_path):
     (tmp_path / "c.toml").write_text('off = "calibrate"\nmethod = "clip"\nseeds = 1\nrate = 0.1\n')
     words = ["--config", str(tmp_path / "c.toml"), "--runs", str(tmp_path / "runs"), "--json"]
     assert pzsl("train", "--cache", cache, "--workers", "1", *words)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["batch_size", "workers"])
+def test_counts_of_extract_and_predict_start_at_one(name, tmp_path):
+    told = f"--{name.replace('_', '-')} should be a whole number from 1, not 0"
+    with pytest.raises(UsageError, match=told):
+        predict(tmp_path / "run", [tmp_path / "x.png"], **{name: 0})
+    with pytest.raises(UsageError, match=told):
+        extract("shapes", out=tmp_path / "x.h5", **{name: 0})

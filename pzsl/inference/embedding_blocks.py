@@ -12,7 +12,7 @@ from torch import Tensor
 from pzsl.datasets.reading import open_image
 from pzsl.device import cores, default_batch
 from pzsl.encoders import Encoder
-from pzsl.errors import UsageError, UserError
+from pzsl.errors import UserError
 from pzsl.exchange.vectors import as_unit
 from pzsl.extraction.memory import Halving
 from pzsl.extraction.pipeline import Block, encode_blocks
@@ -34,10 +34,7 @@ def embedding_blocks(
     """What gives the embeddings of some rows, block by block, in stage one's pipeline."""
     if source.vectors is not None or encoder is None:
         return lambda rows: _given(source, dim, rows)
-    size = batch_size or default_batch(encoder.device)
-    if size < 1:
-        raise UsageError(f"--batch-size should be at least 1, not {size}.")
-    threads = cores() if workers is None else max(1, workers)
+    size, threads = batch_size or default_batch(encoder.device), workers or cores()
     identity = encoder.identity
     say(
         f"Model {identity.model}, weights {identity.pretrained} ({identity.weights_hash[:12]}), "

@@ -26,6 +26,7 @@ from pzsl.inference.model import Model, open_model
 from pzsl.inference.restore import Scorer
 from pzsl.inference.sources import Source, find_images
 from pzsl.progress import progress, say
+from pzsl.requests import check_counts
 
 
 def predict(
@@ -78,8 +79,7 @@ def predict(
     Raises:
         UserError: no such run or image, or the encoder isn't the one that made the cache.
     """
-    if top < 1:
-        raise UsageError(f"--top should be at least 1, not {top}.")
+    check_counts(top=top, batch_size=batch_size, workers=workers)
     if error_rate is not None and not 0 <= error_rate < 1:
         raise UsageError(f"--error-rate is a share from 0 to below 1, not {error_rate}.")
     if out is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pzsl.requests.described import OUTPUT, Described, described, option
 from pzsl.requests.extract import ENGINES, ON_ERROR, OWN, PUBLISHED, ExtractRequest
 from pzsl.requests.train import LABELS, TrainRequest
-from pzsl.requests.values import as_list, is_number, is_plain_name, is_whole
+from pzsl.requests.values import as_list, check_counts, is_number, is_plain_name, is_whole
 
 __all__ = [
     "ENGINES",
@@ -23,6 +23,7 @@ __all__ = [
     "ExtractRequest",
     "TrainRequest",
     "as_list",
+    "check_counts",
     "described",
     "is_number",
     "is_plain_name",

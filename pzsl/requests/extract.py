@@ -9,6 +9,7 @@ from typing import Any
 
 from pzsl.errors import UsageError
 from pzsl.requests.described import INPUT, MACHINE, MODEL, OUTPUT, option
+from pzsl.requests.values import check_counts
 
 ON_ERROR = ("fail", "skip")
 ENGINES = ("local", "ray")
@@ -118,9 +119,7 @@ class ExtractRequest:
         Raises:
             UsageError: the first of them.
         """
-        for name, value in (("--batch-size", self.batch_size), ("--limit", self.limit)):
-            if value is not None and value < 1:
-                raise UsageError(f"{name} should be at least 1, not {value}.")
+        check_counts(batch_size=self.batch_size, workers=self.workers, limit=self.limit)
         if self.on_error not in ON_ERROR:
             raise UsageError(f"--on-error is {' or '.join(ON_ERROR)}, not '{self.on_error}'.")
         if self.engine not in ENGINES:

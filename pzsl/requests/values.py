@@ -8,6 +8,8 @@ from numbers import Integral, Real
 from pathlib import PurePath
 from typing import Any, TypeVar
 
+from pzsl.errors import UsageError
+
 Value = TypeVar("Value", str, float)
 
 
@@ -32,3 +34,18 @@ def is_whole(value: Any) -> bool:
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number; true and false are none."""
     return is_whole(value) or (isinstance(value, Real) and math.isfinite(value))
+
+
+def check_counts(**given: int | None) -> None:
+    """Refuse counts that are not at least 1; None stands for a choice of our own.
+
+    Args:
+        given: values by the names of their options, with underscores.
+
+    Raises:
+        UsageError: the first that is too small.
+    """
+    for name, value in given.items():
+        if value is not None and not (is_whole(value) and value >= 1):
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} should be a whole number from 1, not {value}.")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl.errors import UsageError, UserError
+from pzsl.errors import UserError
 from pzsl.files import write_atomic
 from pzsl.inference.labelling.find_labels import train_default
 from pzsl.inference.labelling.label_rows import SURE, LabelRow, by_gain, label_rows
@@ -19,6 +19,7 @@ from pzsl.inference.labelling.picture_files import OpenImage, find_pictures, thu
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import Trained, restore
 from pzsl.progress import progress, say
+from pzsl.requests import check_counts
 
 PAGE = "index.html"
 CHOICES = 9
@@ -56,8 +57,7 @@ def review(
         UsageError: neither run nor cache, or a count below one.
     """
     page = Path(out) if Path(out).suffix.lower() in (".html", ".htm") else Path(out) / PAGE
-    if count < 1:
-        raise UsageError(f"--count should be at least 1, not {count}.")
+    check_counts(count=count)
     if page.exists() and not overwrite:
         raise UserError(f"{page} is there already: give another --out, or --overwrite.")
     folder = Path(run) if run is not None else train_default(cache, runs)

@@ -1,6 +1,6 @@
 """`transclip`: a Gaussian mixture tied to text and neighbours (Zanella et al. 2024; transductive).
 
-Made from the equations of the paper alone.
+Made from what is known of its equations; no code was read.
 """
 
 from __future__ import annotations
