@@ -86,10 +86,8 @@ class TipAdapter(TrainingCache):
         """The alpha and beta at which most answers are candidates, the first of equal ones."""
         step = -(-len(self.support) // TRIED)
         rows = torch.arange(0, len(self.support), step, device=self.values.device)
-        frozen, pairs = (
-            self.problem.scale * self.problem.cosines(rows),
-            list(product(BETAS, ALPHAS)),
-        )
+        frozen = self.problem.scale * self.problem.cosines(rows)
+        pairs = list(product(BETAS, ALPHAS))
         hits = []
         for beta in BETAS:
             cached = self._cached(rows, beta)
