@@ -106,8 +106,12 @@ def test_an_interrupt_says_at_once_how_far_the_sweep_is(workers, tmp_path):
     cache = write_cache(tmp_path / "c.h5", each=30)
     words = ["train", "--cache", str(cache), "--rate", "0.3", "--seeds", "2", "--runs", "runs"]
     words += ["--set", "epochs=100000", "--checkpoint-seconds", "0", "--workers", workers]
+    heard = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = (
+        f"{heard}; runpy.run_module('pzsl', run_name='__main__')"  # tests may run in the background
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "pzsl", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not list(tmp_path.rglob("checkpoint.safetensors")):
