@@ -11,13 +11,14 @@ import pytest
 import torch
 import yaml
 from problems import write_cache
+from safetensors.torch import load_file
 
 import pzsl
 from pzsl import load_cache, pack, predict, train
 from pzsl.errors import UserError
 from pzsl.inference.model import open_model
 from pzsl.inference.packing.read_folder import FILES, ONNX, SUMS, open_packed
-from pzsl.methods import METHODS
+from pzsl.methods import METHODS, load_method
 
 SHORT = {"min_steps": 4, "epochs": 2}
 
@@ -54,15 +55,27 @@ def packed(tmp_path_factory) -> Path:
     return moved
 
 
+def told_of_images(folder: Path, method: str, images: int) -> None:
+    """State with a row for each training image is declared, and the model card tells of it."""
+    state = load_file(folder / "model.safetensors")
+    held = {name for name, value in state.items() if value.shape[:1] == (images,)}
+    assert held == set(load_method(method)[0].kept_state)
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert (f"the embeddings of all {images} training images" in card) == bool(held)
+    assert ("no single image's" in card) != bool(held)
+
+
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_a_packed_run_scores_the_same_with_cache_and_run_gone(tmp_path, method):
     run = one_run(tmp_path, method)
     pack(run, tmp_path / "model")
     names = ("new one", "another") if method != "oracle" else ()
     before, with_names = scores(run), scores(run, names)
+    images = int((load_cache(tmp_path / "toy.h5").splits == "trainval").sum())
     (tmp_path / "toy.h5").unlink()
     shutil.rmtree(tmp_path / "runs")
     moved = shutil.move(tmp_path / "model", tmp_path / "moved")
+    told_of_images(moved, method, images)
     assert np.abs(scores(moved) - before).max() <= 1e-6
     assert np.abs(scores(moved, names) - with_names).max() <= 1e-6
 

@@ -81,14 +81,26 @@ def _body(trained: Trained, config: RunConfig, metrics: Mapping[str, Any]) -> li
         "* Probabilities are calibrated on images like those that were trained on; on others they "
         "are a guess.",
         "* It errs as its encoder errs, and has its biases.",
-        "* `model.safetensors` holds the mean embedding of each class, and no single image's; "
-        "where a class has one image, these are the same.",
+        f"* {_held(trained)}",
         "",
         "## Classes",
         "",
         ", ".join(_plain(name) for name in trained.names[:SHOWN])
         + (f" and {classes - SHOWN:,} more, in `config.json`." if classes > SHOWN else "."),
     ]
+
+
+def _held(trained: Trained) -> str:
+    """What of the training images is given away with the folder."""
+    if trained.method.kept_state:
+        return (
+            f"`model.safetensors` holds the embeddings of all {len(trained.task.rows):,} training "
+            "images: the method answers by them. Share it only where these may be shared."
+        )
+    return (
+        "`model.safetensors` holds the mean embedding of each class, and no single image's; "
+        "where a class has one image, these are the same."
+    )
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[str]:

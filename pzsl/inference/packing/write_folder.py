@@ -28,6 +28,7 @@ from pzsl.inference.packing.read_folder import (
 )
 from pzsl.inference.record import Record, read_record
 from pzsl.inference.restore import Trained, restore, restore_scorer
+from pzsl.progress import say
 from pzsl.training.checkpoint import model_bytes
 
 CHECKED, CLOSE = 512, 1e-6
@@ -47,8 +48,9 @@ def pack(
     """Write a folder from which `predict` works, wherever it is copied to.
 
     It holds the weights, the label embeddings and class names, what the encoder has to be and how
-    it prepares images, the calibration and a model card. Nothing of a single training image is in
-    it, nor are the encoder's own weights.
+    it prepares images, the calibration and a model card. The encoder's own weights are not in it.
+    Nothing of a single training image is either, unless the method answers by these (`gda`,
+    `tip-adapter`, the transductive baselines): then their embeddings are, and a line says so.
 
     Args:
         run: folder of a finished run.
@@ -86,6 +88,8 @@ def pack(
         raise UserError(f"{out} can't be written: {error.strerror or error}.") from None
     finally:
         shutil.rmtree(building, ignore_errors=True)
+    if trained.method.kept_state:
+        say(f"{out} holds the training images' embeddings, as {record.config.method} needs them.")
     files = sorted(out.iterdir())
     return {
         "out": str(out),
