@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from pzsl.training.engines import sweep as sweep_module
 from pzsl.training.engines.batched import run_together
 from pzsl.training.engines.job import Job, work
 from pzsl.training.engines.sweep import run_sweep
+from pzsl.training.loop import Fit
 from pzsl.training.optimizer import AdamW
 from pzsl.training.run import one_thread
 
@@ -43,6 +46,30 @@ def adapted(**changes) -> AdaptedMethod:
         if name.endswith("up"):
             parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
     return method.double()
+
+
+def test_a_program_gives_its_memory_back_without_the_garbage_collector(monkeypatch):
+    """A circle of references would hold the state of all runs, on a GPU until it is full."""
+    stacks = []
+
+    class Noted(batched_module.Stack):
+        def __init__(self, *parts) -> None:
+            super().__init__(*parts)
+            stacks.append(weakref.ref(self.front))
+
+    monkeypatch.setattr(batched_module, "Stack", Noted)
+    problem, _ = make_problem(images=60)
+    gc.disable()
+    try:
+        for first in (0, 2):
+            made = [torch.Generator().manual_seed(first + own) for own in (0, 1)]
+            options = AdaptedOptions(rank=4, epochs=1, min_steps=1)
+            fits = [Fit(Proden(problem, options, each), 0) for each in made]
+            batched_module.fit_groups(fits)
+            del fits
+        assert len(stacks) == 2 and all(stack() is None for stack in stacks)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("without", [{}, {"image_adapter": False}, {"label_adapter": False}])

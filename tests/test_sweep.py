@@ -17,7 +17,7 @@ from problems import write_cache
 from pzsl.errors import UserError
 from pzsl.store import load_cache
 from pzsl.training.config import RunConfig, expand
-from pzsl.training.engines import on_processes
+from pzsl.training.engines import job, on_processes
 from pzsl.training.engines.sweep import run_sweep
 
 CPU = torch.device("cpu")
@@ -57,6 +57,22 @@ def test_runs_in_one_program_go_on_where_one_of_them_diverges(tmp_path):
     outcomes = list(_on_gpu(jobs))
     assert len(outcomes) == 4 and sum(one.failure is not None for one in outcomes) == 2
     assert finished(tmp_path) == 2 and len(list(tmp_path.rglob("failed.json"))) == 2
+
+
+def test_a_run_out_of_memory_is_told_of_and_the_others_go_on(tmp_path, monkeypatch):
+    cache = write_cache(tmp_path / "c.h5")
+    bad, good = grid(cache, [0.1]), grid(cache, [0.2, 0.4])
+    real = job.execute
+
+    def short(cache, config, *rest):
+        if config.name == bad[0].name:
+            raise MemoryError
+        return real(cache, config, *rest)
+
+    monkeypatch.setattr(job, "execute", short)
+    with pytest.raises(UserError, match=rf"1 of 3 .*{bad[0].name}: It lacked memory.*the same com"):
+        run_sweep(cache, bad + good, tmp_path / "runs", CPU, 1)
+    assert finished(tmp_path / "runs") == 2
 
 
 def test_a_failure_is_forgotten_when_the_run_succeeds(tmp_path):

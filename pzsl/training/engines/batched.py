@@ -87,6 +87,7 @@ def fit_together(fits: Sequence[Fit]) -> None:
             if fitting.on_epoch:
                 fitting.on_epoch(epoch, loss)
     stack.write_back()
+    stack.release()
     with torch.no_grad():
         for fitting in fits:
             fitting.method.finalize()

@@ -18,6 +18,10 @@ from pzsl.store import Cache, load_cache
 from pzsl.training.config import RunConfig
 from pzsl.training.run import FAILED, Attempt, attempt, execute, is_finished
 
+NO_MEMORY = (
+    "It lacked memory: give a smaller --set batch_size=..., a lower --memory or fewer --workers."
+)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -60,7 +64,7 @@ def work(job: Job) -> str | None:
 
     Raises:
         UserError: the cache was replaced, or a plugin is missing.
-        UsageError, OSError, MemoryError: other runs would fail as well.
+        UsageError, OSError: other runs would fail as well.
     """
     if is_finished(Path(job.folder)):
         return None  # another process has done it meanwhile
@@ -69,13 +73,13 @@ def work(job: Job) -> str | None:
     how = torch.device(job.device), job.checkpoint_seconds, job.memory
     try:
         execute(cache, job.config, Path(job.folder), *how)
-    except (UsageError, OSError, MemoryError):
+    except (UsageError, OSError):
         raise
     except UserError as error:
         return _fail(Path(job.folder), str(error))
     except Exception as error:
         if lacks_memory(error):
-            raise MemoryError(str(error)) from error
+            return _fail(Path(job.folder), NO_MEMORY)
         blamed = plugins.blame(error, _plugin_of(job.config))
         line = str(blamed or f"unexpected {type(error).__name__}: {error}; a fault in pzsl.")
         return _fail(Path(job.folder), line, traceback.format_exc())

@@ -121,6 +121,10 @@ class Stack(nn.Module):
         self.each = each.detach()
         return each.sum()
 
+    def release(self) -> None:
+        """Break the circle of this and its front, which else keeps the memory of all runs."""
+        self.front.joint = None
+
     @torch.no_grad()
     def write_back(self) -> None:
         """Write parameters and state back into the methods."""

@@ -120,7 +120,7 @@ def _on_gpu(jobs: Sequence[Job]) -> Iterator[Outcome]:
             for _ in run_together(group):
                 told += 1
                 yield Outcome(group[0])
-        except (OSError, MemoryError):
+        except OSError:
             raise
         except Exception:  # told of once more, and under its name, by the run that it belongs to
             left = [job for job in group if not is_finished(Path(job.folder))]
