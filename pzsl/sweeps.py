@@ -21,6 +21,8 @@ PLAN = "plan.json"
 """In a sweep's folder: method and preset of each of its runs by name, begun or not."""
 EVERY, LOG_EVERY = 1.0, 60.0
 """Seconds between two drawings on a terminal, and between two lines of a log."""
+BEGIN = 60.0
+"""Seconds that a sweep may take until its first run shows, when it is watched."""
 RECENT = 50
 """So many of the runs that finished last tell how fast it goes."""
 SHOWN = ("S", "U", "H")
@@ -225,12 +227,20 @@ def following(folder: Path, plan: Plan, stream: TextIO | None) -> Iterator[None]
 
 
 def follow_to_the_end(root: Path, stream: TextIO | None) -> list[Look]:
-    """Follow the runs below a folder until none is running or waiting; returns them."""
-    watch, board = Watch(root), Board(stream, "report")
+    """Follow the runs below a folder until none is running or waiting; returns them.
+
+    A sweep that was started at the same moment needs a while for its first line: for `BEGIN`
+    seconds, no run at all is not yet the end.
+    """
+    watch, board, began = Watch(root), Board(stream, "report"), time.monotonic()
+    if not watch.look():
+        write_text(f"report: no run in {root} yet; waiting up to {BEGIN:g} s", stream)
     while True:
         started = time.monotonic()
         looks = watch.look()
-        board.show(looks, watch.since)
-        if not any(look.state in (RUNNING, WAITING) for look in looks):
+        if looks:
+            board.show(looks, watch.since)
+        waiting = not looks and time.monotonic() < began + BEGIN
+        if not waiting and not any(look.state in (RUNNING, WAITING) for look in looks):
             return looks
         time.sleep(max(EVERY, 5 * (time.monotonic() - started)))

@@ -138,3 +138,11 @@ def test_python_m_pzsl_answers_a_slip_in_one_line():
     )
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("pzsl: No such option '--cachee'. Did you mean '--cache'?")
+
+
+@pytest.mark.parametrize("words", [["--runs", "runs/x"], ["--out", "z", "--runs=runs/x"]])
+def test_an_argument_given_as_an_option_is_shown_as_it_should_be(pzsl, words):
+    told = last_line(pzsl("report", *words))
+    assert told.startswith(
+        "pzsl: No such option '--runs': write its value alone, 'pzsl report runs/x'"
+    )

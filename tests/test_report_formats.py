@@ -139,7 +139,7 @@ def test_the_cells_are_those_of_the_csv_file(runs, tmp_path):
 def test_methods_by_rates_puts_each_mean_into_its_column(runs, tmp_path):
     result = report(runs, tmp_path / "out", ("md",), layout="methods-by-rates")
     markdown = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
-    assert "| Method | uniform, rate 0.1 | uniform, rate 0.3 |" in markdown
+    assert "| Method | uniform: rate 0.1 | uniform: rate 0.3 |" in markdown
     means = {(r["dataset"], r["label"], r["rate"]): r["H_mean"] for r in result["rows"]}
     cells = {row[0][0]: row for row in reversed(of_markdown(markdown)) if len(row) == 3}
     for label, row in cells.items():

@@ -121,3 +121,20 @@ def test_watching_ends_when_nothing_is_left(sweep, monkeypatch):
     thread.join()
     assert {look.state for look in looks} == {"finished", "failed"}
     assert len(looks) == 5
+
+
+def test_watching_waits_a_while_for_a_sweep_that_has_not_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeps, "EVERY", 0.01)
+    thread = threading.Timer(0.2, write_run, (tmp_path / "late", "rc-0"))
+    thread.start()
+    told = io.StringIO()
+    looks = sweeps.follow_to_the_end(tmp_path / "late", told)
+    thread.join()
+    assert [look.state for look in looks] == ["finished"]
+    assert "no run in" in told.getvalue() and told.getvalue().count("waiting") == 1
+
+
+def test_watching_an_empty_folder_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeps, "EVERY", 0.01)
+    monkeypatch.setattr(sweeps, "BEGIN", 0.05)
+    assert sweeps.follow_to_the_end(tmp_path, None) == []

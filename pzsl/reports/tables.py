@@ -191,11 +191,29 @@ def _crossed(title: str, rows: Sequence[Row], column_of: Callable[[Row], str], v
         for label in labels
     )
     single = len(metrics) == 1
-    columns = names if single else [wording.heading(metric) for _ in names for metric in metrics]
     told = f"{wording.heading(metrics[0])} of {title}" if single else title
-    groups = () if single else tuple((name, len(metrics)) for name in names)
     caption = f"{_seeds_text(rows)} {wording.CAPTION}"
-    return Table(told, caption, ("Method",), groups, tuple(columns), (Block("", (), lines),))
+    if not single:
+        groups = tuple((name, len(metrics)) for name in names)
+        columns = tuple(wording.heading(metric) for _ in names for metric in metrics)
+    elif column_of is wording.setting_text:
+        groups, columns = _rates_below_noises(rows)
+    else:
+        groups, columns = (), tuple(names)
+    return Table(told, caption, ("Method",), groups, columns, (Block("", (), lines),))
+
+
+def _rates_below_noises(
+    rows: Sequence[Row],
+) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
+    """Headings of the settings in two lines: each noise once, and its rates below it."""
+    settings = {wording.setting_text(row): row for row in rows}.values()
+    groups = [
+        (noise, ["-" if row["rate"] is None else f"rate {row['rate']:g}" for row in group])
+        for noise, group in groupby(settings, key=wording.noise_text)
+    ]
+    columns = tuple(rate for _, rates in groups for rate in rates)
+    return tuple((noise, len(rates)) for noise, rates in groups), columns
 
 
 def _seeds_text(rows: Sequence[Row]) -> str:
@@ -216,7 +234,10 @@ def standing_table(lines: Sequence[dict[str, Any]], against: str) -> Table:
             (
                 Cell("-" if line["rank"] is None else f"{line['rank']:.2f}"),
                 Cell(f"{line['settings']} of {line['of']}"),
-                *(Cell(str(line[name])) for name in ("wins", "ties", "losses")),
+                *(
+                    Cell("-" if line["label"] == against else str(line[name]))
+                    for name in ("wins", "ties", "losses")
+                ),
             ),
         )
         for line in lines
@@ -281,7 +302,8 @@ def _differences(title: str, told: str, file: str, rows: Sequence[Row], view: Vi
         "the 95 % interval by Student's t; underlined where the interval holds zero. p of the "
         f"paired t-test, and of the Wilcoxon signed-rank test from six seeds on, are in {file}."
     )
-    return Table(title, caption, ("Method",), (), tuple(names), (Block("", (), lines),))
+    groups, columns = _rates_below_noises(rows)
+    return Table(title, caption, ("Method",), groups, columns, (Block("", (), lines),))
 
 
 def _difference(row: Row | None, metric: str, precision: int) -> Cell:

@@ -195,7 +195,7 @@ def _meant(command: TyperCommand, error: Any, args: list[str]) -> str:
     message = error.format_message().rstrip(".")
     name = getattr(error, "option_name", None)
     if type(error).__name__ == "NoSuchOption":
-        message = f"No such option '{name}'.{_nearest_option(command, str(name))}"
+        message = f"No such option '{name}'" + _instead(command, str(name), path, args)
     elif "unexpected extra" in message:
         message = _extra(command, message, args)
     elif type(error).__name__ == "MissingParameter" and error.param is not None:
@@ -214,12 +214,18 @@ def _options(command: TyperCommand) -> Iterator[tuple[str, Any]]:
                 yield name, param
 
 
-def _nearest_option(command: TyperCommand, name: str) -> str:
+def _instead(command: TyperCommand, name: str, path: str | None, args: list[str]) -> str:
+    """What to write in place of an unknown option: a bare argument, or the nearest option."""
     import difflib
 
+    if name.lstrip("-") in {param.name for param in command.params if param.opts[0][0] != "-"}:
+        bare = name.lstrip("-").upper()
+        given = next((at for at, word in enumerate(args) if word.partition("=")[0] == name), 0)
+        value = args[given].partition("=")[2] or (*args[given + 1 :], bare)[0]
+        return f": write its value alone, '{path} {value}'"
     known = [known for known, _ in _options(command)]
     close = difflib.get_close_matches(name.replace("_", "-"), known, n=1)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    return f". Did you mean '{close[0]}'?" if close else ""
 
 
 def _stray(command: TyperCommand, args: list[str]) -> tuple[str, list[str]]:
