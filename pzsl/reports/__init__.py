@@ -17,7 +17,8 @@ from pzsl.reports.formats import compare_csv, latex, markdown, plain, runs_csv, 
 from pzsl.reports.groups import Row, rows_of
 from pzsl.reports.provenance import add_commands, missing_runs
 from pzsl.reports.records import Records, Run, read_runs
-from pzsl.reports.tables import LAYOUTS, View, all_tables, compared_tables
+from pzsl.reports.table_parts import View
+from pzsl.reports.tables import LAYOUTS, all_tables, compared_tables
 from pzsl.reports.two_sweeps import compare_sweeps, verdict_text
 from pzsl.reports.wording import EXTRAS, SCORES, sections
 

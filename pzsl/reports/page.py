@@ -20,7 +20,7 @@ from pzsl.reports.groups import Row
 from pzsl.reports.pictures import Pictures
 from pzsl.reports.provenance import facts_of, missing_runs
 from pzsl.reports.records import Records, Run
-from pzsl.reports.tables import Table
+from pzsl.reports.table_parts import Table
 from pzsl.reports.thumbnails import thumbnail
 
 Pairs = Sequence[tuple[Row, list[Run]]]

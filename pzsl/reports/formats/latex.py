@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from pzsl.reports.tables import Cell, Table
+from pzsl.reports.table_parts import Cell, Table
 
 _MARKS = {"best": r"\textbf{{{}}}", "tie": r"\underline{{{}}}"}
 _SPECIAL = {

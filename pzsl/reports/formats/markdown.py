@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Sequence
 
-from pzsl.reports.tables import Cell, Table
+from pzsl.reports.table_parts import Cell, Table
 from pzsl.reports.wording import MEANING
 
 _MARKS = {"best": "**{}**", "tie": "<ins>{}</ins>"}

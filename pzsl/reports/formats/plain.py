@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
-from pzsl.reports.tables import Cell, Table
+from pzsl.reports.table_parts import Cell, Table
 
 _MARKS = {"best": " *", "tie": " ~"}
 LEGEND = "* highest mean, ~ ties with it (paired t-test over the seeds, 5 %), † fewer seeds."
