@@ -1,4 +1,4 @@
-"""What a table is made of: HTML, Markdown, LaTeX and the terminal print these, so that they agree."""
+"""The parts of a table: HTML, Markdown, LaTeX and the terminal print these, so that they agree."""
 
 from __future__ import annotations
 
