@@ -1,4 +1,4 @@
-"""The one place that decides device, precision and threads."""
+"""The one place that chooses device, precision and batch size."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     import torch
 
 CPU_BATCH, GPU_BATCH = 32, 256
-"""Most images in a batch: a processor's caches hold the activations of so many, a GPU is full."""
+"""Most images per batch: 32 images' activations fit a CPU's caches, 256 keep a GPU busy."""
 PER_IMAGE = 64 << 20
-"""Bytes that an encoder needs for an image on a GPU: a high guess for 336 x 336 pixels."""
+"""GPU memory that an encoder needs per image, in bytes: a high estimate for 336 x 336 pixels."""
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """The device to compute on: `auto` takes CUDA, then Apple's MPS, then the CPU.
+    """The device to compute on; `auto` prefers CUDA, then Apple's MPS, then the CPU.
 
     Raises:
-        UsageError: torch doesn't know the device, or this machine has none of that kind or number.
+        UsageError: torch doesn't know the device, or this machine doesn't have it.
     """
     import torch
 
@@ -40,30 +40,30 @@ def resolve_device(name: str = "auto") -> torch.device:
         raise UsageError(f"This machine has no device '{name}': use --device auto or cpu.")
     count = torch.cuda.device_count() if device.type == "cuda" else 1
     if device.index is not None and device.index >= count:
-        known = ", ".join(f"{device.type}:{index}" for index in range(count))
-        raise UsageError(f"This machine has no device '{name}': use --device {known}.")
+        indices = ", ".join(f"{device.type}:{index}" for index in range(count))
+        raise UsageError(f"This machine has no device '{name}': use --device {indices}.")
     return device
 
 
 def resolve_precision(name: str | None, device: torch.device) -> tuple[str, torch.dtype]:
-    """Name and dtype of the encoder's arithmetic; by default fp32 on CPU, fp16 elsewhere.
+    """Name and dtype of the encoder's arithmetic; by default fp32 on the CPU, fp16 elsewhere.
 
     Raises:
-        UsageError: an unknown precision, a half precision on the CPU (far slower there), or
-            integers elsewhere.
+        UsageError: an unknown precision, fp16 or bf16 on the CPU (far slower there), or int8 on
+            another device.
     """
     import torch
 
     name = name or ("fp32" if device.type == "cpu" else "fp16")
     dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-    dtypes["int8"] = torch.float32  # between the products
+    dtypes["int8"] = torch.float32  # only the matrix products are int8
     if name not in dtypes:
         raise UsageError(f"Unknown precision '{name}': use one of {', '.join(PRECISIONS)}.")
     if device.type == "cpu" and name in ("fp16", "bf16"):
         raise UsageError(f"Precision {name} is for GPUs: use --precision fp32 or int8 on the CPU.")
     if device.type != "cpu" and name == "int8":
         raise UsageError("Precision int8 is for the CPU: use --precision fp16 on GPUs.")
-    if name == "fp32" and device.type == "cuda":  # else cuDNN rounds to 10 bits on its own account
+    if name == "fp32" and device.type == "cuda":  # by default cuDNN rounds mantissas to 10 bits
         torch.backends.cudnn.allow_tf32 = False
     return name, dtypes[name]
 
@@ -76,10 +76,10 @@ def cores() -> int:
 
 
 def default_batch(device: torch.device) -> int:
-    """Images per batch: the same on machines of one kind, as it decides the embeddings' last bits.
+    """Images per batch: a fixed rule, because the last bits of embeddings depend on the size.
 
-    On the CPU 32, and each thread has its own; on a GPU the largest power of two, up to 256, that
-    should need at most a quarter of its memory.
+    CPU: 32 for each thread. GPU: the largest power of two up to 256 that should need at most a
+    quarter of its memory.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""The one exception that users are meant to read."""
+"""`UserError`: the exception whose message is written for users."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import re
 from collections.abc import Sequence
 
 LISTED = 30
-"""Names that a message lists at most."""
+"""Most names that a message lists."""
 
 
 class UserError(ValueError):
-    """Something that the user can put right; the message is one line: what, where, what to do."""
+    """An error that the user can fix; the message is one line: what, where, what to do."""
 
     exit_code = 1
 
 
 class SeveralError(UserError):
-    """Several things that the user can put right, found in one go.
+    """Several errors that the user can fix, found at once.
 
     Attributes:
-        lines: one line that counts them, then a line for each.
+        lines: one line with their number, then one line for each.
     """
 
     def __init__(self, lines: Sequence[str]) -> None:
@@ -28,7 +28,7 @@ class SeveralError(UserError):
 
 
 class UsageError(UserError):
-    """The command or the call was wrong in itself (exit code 2)."""
+    """The command or the call itself was wrong (exit code 2)."""
 
     exit_code = 2
 
@@ -39,16 +39,16 @@ _NO_MEMORY = re.compile(
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether memory ran out, in whichever of the many ways that libraries say so."""
+    """Whether an error means that memory ran out; libraries report that in many ways."""
     return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
 
 
-def nearest(name: str, known: list[str]) -> str:
-    """End of a message that offers the nearest known name, and lists them all if they are few."""
+def nearest(name: str, known_names: list[str]) -> str:
+    """The end of an error message: suggests the nearest known name, and lists all if few."""
     import difflib
 
-    folded = {other.casefold(): other for other in known}
+    folded = {known_name.casefold(): known_name for known_name in known_names}
     close = difflib.get_close_matches(name.casefold(), folded, n=1)
     hint = f" Did you mean '{folded[close[0]]}'?" if close else ""
-    listed = f" Known: {', '.join(known)}." if len(known) <= LISTED else ""
-    return f"{hint}{listed}" or f" {len(known)} are known, none is like it."
+    listed = f" Known: {', '.join(known_names)}." if len(known_names) <= LISTED else ""
+    return f"{hint}{listed}" or f" {len(known_names)} are known, none is like it."

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Read files safely, and write them atomically: a file is complete or does not exist."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENDING = ".tmp"
 
 
 def check_regular(path: Path) -> None:
-    """Refuse to open what is there but no file: opening a named pipe waits for ever.
+    """Refuse a path that exists but is no regular file; opening a named pipe would hang.
 
     Raises:
         OSError: it is a pipe, a device, a socket or a folder.
@@ -36,27 +36,27 @@ def check_regular(path: Path) -> None:
 
 
 def read_text(path: Path, encoding: str = "utf-8") -> str:
-    """What a file of text says.
+    """Read a text file.
 
     Raises:
-        OSError: it can't be read, or is no regular file. ValueError: it is no such text.
+        OSError: it can't be read, or is no regular file. ValueError: it isn't in this encoding.
     """
     check_regular(path)
     return path.read_text(encoding)
 
 
 def real_path(path: Path) -> Path:
-    """Where a path leads; unlike `Path.resolve`, links that go in a circle are no error here.
+    """Resolve a path; unlike `Path.resolve`, circular links raise no error here.
 
-    Opening such a file then fails with an `OSError`, as that of any unreadable file.
+    Opening such a file later fails with an `OSError`, like any unreadable file.
     """
     return Path(os.path.realpath(path))
 
 
 def state_of(path: Path) -> tuple[int, int, int, int]:
-    """Device, inode, size and time of change: what tells one file at a path from the next.
+    """Device, inode, size and modification time of a file: they change when it is replaced.
 
-    All are 0 where there is none: who opens it says what is wrong.
+    All are 0 if there is no such file; opening it will then say what is wrong.
     """
     try:
         at = path.stat()
@@ -66,17 +66,17 @@ def state_of(path: Path) -> tuple[int, int, int, int]:
 
 
 def unfit_text(texts: Sequence[str]) -> tuple[int, str] | None:
-    """The first text that no file keeps as UTF-8 which a zero byte ends.
+    """Find the first text that can't be stored as zero-terminated UTF-8.
 
     Args:
         texts: (n,) names or prompts.
 
     Returns:
-        Its row and what is wrong with it; None where all are fit.
+        Its index and what is wrong with it; None if all can be stored.
     """
     joined = "".join(texts)
     if "\0" not in joined and _is_unicode(joined):
-        return None  # a million names one by one would take a second
+        return None  # checking a million names one by one would take a second
     for row, text in enumerate(texts):
         if "\0" in text:
             return row, "a zero byte"
@@ -86,7 +86,7 @@ def unfit_text(texts: Sequence[str]) -> tuple[int, str] | None:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether it can be written as UTF-8: half of a surrogate pair can't."""
+    """Whether a text can be encoded as UTF-8: an unpaired surrogate can't."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -95,11 +95,11 @@ def _is_unicode(text: str) -> bool:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What a JSON text says, of whoever's making.
+    """Parse JSON from an untrusted source.
 
     Raises:
-        ValueError: it is no JSON, nested deeper than Python can follow, or holds half a
-            surrogate pair, which nothing can write again.
+        ValueError: it is no JSON, is nested deeper than Python can follow, or holds an unpaired
+            surrogate, which can't be written again.
     """
     try:
         value = json.loads(text)
@@ -115,10 +115,10 @@ def parse_json(text: str | bytes) -> Any:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file that becomes `path` when the block ends well, and goes where it fails.
+    """A temporary file that replaces `path` if the block succeeds, and is removed if it fails.
 
     Args:
-        path: where to; its folder is made when missing.
+        path: of the final file; a missing folder is created.
 
     Yields:
         The temporary file, beside `path`.
@@ -138,7 +138,7 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # a full disk doesn't say of which file
+            error.filename = str(path)  # the error of a full disk doesn't name the file
         raise
     finally:
         if handle is not None:
@@ -146,27 +146,27 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _temporary_beside(path: Path) -> tuple[int | None, Path]:
-    """A new file, and the handle that holds its lock for as long as its process lives."""
+    """Create a temporary file, with a handle that keeps it locked while this process lives."""
     while True:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=ENDING)
-        if fcntl is None:  # such systems let nobody remove a file in use
+        if fcntl is None:  # Windows: a file in use can't be removed
             os.close(handle)
             return None, Path(name)
         with suppress(OSError):  # a disk without locks
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if Path(name).exists():  # another process may have taken it for a stale one just now
+        if Path(name).exists():  # another process may just have removed it as stale
             return handle, Path(name)
         os.close(handle)
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove what killed processes left of this file: temporaries that nobody has locked."""
+    """Remove temporary files of this path that killed processes left: those without a lock."""
     pattern = re.compile(re.escape(f".{path.name}.") + r"[a-z0-9_]{8}" + re.escape(ENDING))
     with suppress(OSError):
-        for found in path.parent.iterdir():
-            if pattern.fullmatch(found.name):
+        for candidate in path.parent.iterdir():
+            if pattern.fullmatch(candidate.name):
                 with suppress(OSError):
-                    _remove_unlocked(found)
+                    _remove_unlocked(candidate)
 
 
 def _remove_unlocked(path: Path) -> None:
@@ -182,14 +182,14 @@ def _remove_unlocked(path: Path) -> None:
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never half of it.
+    """Write a file atomically: a reader sees the old or the new content, never half of it.
 
     Args:
-        path: where to; its folder is made when missing.
+        path: of the file; a missing folder is created.
         content: text (written as UTF-8) or bytes.
 
     Raises:
-        OSError: the folder can't be written or the disk is full; no partial file stays behind.
+        OSError: the folder can't be written or the disk is full; no partial file is left.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
     with replacing(path) as temporary:
@@ -197,7 +197,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON, atomically. NaN is refused: JSON has none."""
+    """Write a value as indented JSON, atomically. NaN raises ValueError: JSON has none."""
     write_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 

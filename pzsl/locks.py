@@ -1,4 +1,4 @@
-"""Who may write: one process at a time, also on a disk that has no locks."""
+"""File locks: one process writes at a time, even on a disk without locks."""
 
 from __future__ import annotations
 
@@ -21,47 +21,47 @@ except ImportError:  # Windows
     fcntl = None
 
 TAKEN = ".taken"
-"""Ending of the file that stands in for a lock."""
+"""Ending of the marker file that replaces a lock."""
 _NO_LOCKS = {
     getattr(errno, name, errno.ENOSYS) for name in ("ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP")
 }
-"""What network disks answer that have no locks, or whose server for locks is down."""
+"""Errors of network disks without locks, or whose lock server is down."""
 
 
 def lock(path: Path, busy: str, remedy: str = "wait for it") -> BaseFileLock:
-    """Take a lock without waiting; any thread may release it.
+    """Acquire a lock without waiting; any thread may release it.
 
     Args:
-        path: of the lock's file. On a disk without locks another file, which is there while the
-            lock is held, stands in for it, and a line says so.
-        busy: what is the matter where another process holds it. remedy: what to do then.
+        path: of the lock's file. On a disk without locks, a marker file that exists while the lock
+            is held replaces it, and a message says so.
+        busy: the error message if another process holds the lock. remedy: what to do then.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds the lock.
         OSError: the folder can't be written.
     """
-    if _no_locks(path):
-        return _stand_in(path, busy, remedy)
-    held = FileLock(path, timeout=0, thread_local=False)
+    if _lacks_locks(path):
+        return _marker_file_lock(path, busy, remedy)
+    file_lock = FileLock(path, timeout=0, thread_local=False)
     try:
-        held.acquire()
+        file_lock.acquire()
     except Timeout:
         raise UserError(f"{busy} (it holds {path.name}): {remedy}.") from None
-    return held
+    return file_lock
 
 
-def unlock(held: BaseFileLock) -> None:
-    """Give a lock back and remove its file, where the system lets a file in use be removed."""
+def unlock(file_lock: BaseFileLock) -> None:
+    """Release a lock and remove its file, if the system allows removing a file in use."""
     with suppress(OSError):
-        Path(held.lock_file).unlink()
-    held.release()
+        Path(file_lock.lock_file).unlink()
+    file_lock.release()
 
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Wait until no other process is in such a block for the same folder.
 
-    Where the system can't lock folders, nobody waits.
+    On systems that can't lock folders, the block starts at once.
     """
     if fcntl is None:
         yield
@@ -75,8 +75,8 @@ def alone_in(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _no_locks(path: Path) -> bool:
-    """Whether a disk has no locks: versions of `filelock` take that for a held one, or warn."""
+def _lacks_locks(path: Path) -> bool:
+    """Whether a disk has no locks; `filelock` would report a held lock, or only warn."""
     if fcntl is None:
         return False
     with path.open("a") as file:
@@ -87,17 +87,17 @@ def _no_locks(path: Path) -> bool:
     return False
 
 
-def _stand_in(path: Path, busy: str, remedy: str) -> BaseFileLock:
-    """A file that is there while the lock is held; one of a killed process stays."""
-    path.unlink(missing_ok=True)  # the question made it, and it locks nothing
-    taken = path.with_name(path.name + TAKEN)
-    held = SoftFileLock(taken, timeout=0, thread_local=False)
+def _marker_file_lock(path: Path, busy: str, remedy: str) -> BaseFileLock:
+    """Create a marker file that exists while the lock is held; a killed process leaves its own."""
+    path.unlink(missing_ok=True)  # left by `_lacks_locks`; it locks nothing
+    marker = path.with_name(path.name + TAKEN)
+    file_lock = SoftFileLock(marker, timeout=0, thread_local=False)
     try:
-        held.acquire()
+        file_lock.acquire()
     except Timeout:
         raise UserError(
-            f"{busy} (it has made {taken}): {remedy}; if none is at work, a killed one left that "
+            f"{busy} (it has made {marker}): {remedy}; if none is at work, a killed one left that "
             "file: remove it."
         ) from None
-    say(f"The disk of {path.parent} has no locks: the file {taken.name} stands in for one.")
-    return held
+    say(f"The disk of {path.parent} has no locks: the file {marker.name} stands in for one.")
+    return file_lock

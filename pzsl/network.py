@@ -1,4 +1,4 @@
-"""Whether a server can be reached at all, which its clients find out after half a minute."""
+"""Check quickly whether a server can be reached; its clients would try for half a minute."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 SECONDS = 4.0
-"""How long a server, or the proxy before it, may take to be found and to answer."""
+"""Time that a server, or its proxy, gets for name look-up and connection."""
 PORTS = {"http": 80, "https": 443}
 
 
 def is_reachable(url: str, seconds: float = SECONDS) -> bool:
-    """Whether a connection to a server, or to the proxy that leads there, can be opened.
+    """Whether a connection to a server, or to the proxy in front of it, can be opened.
 
     Args:
         url: any address of the server.
-        seconds: to wait for it, the look-up of its name among it.
+        seconds: how long to wait, including the look-up of its name.
     """
     server = urlsplit(url)
     proxy = getproxies().get(server.scheme)
@@ -33,7 +33,7 @@ def is_reachable(url: str, seconds: float = SECONDS) -> bool:
             return
         answered.append(True)
 
-    thread = Thread(target=call, daemon=True)  # a name that no server looks up holds no exit up
+    thread = Thread(target=call, daemon=True)  # a hanging name look-up must not delay the exit
     thread.start()
     thread.join(seconds)
     return bool(answered)

@@ -1,7 +1,7 @@
-"""Methods, noise, data sets and encoders of others: by entry point, by module, or by file.
+"""Plugins: other people's methods, noise models, data sets and encoders.
 
-A name is looked for in the entry points of its group (`pzsl.methods` and so on), then read as
-`package.module:Name` or `path/to/file.py:Name`. Nothing is imported until it is asked for by name.
+A name is looked up among the entry points of its group (`pzsl.methods` and so on); otherwise it is
+read as `package.module:Name` or `path/to/file.py:Name`. A plugin is imported only when it is named.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from pzsl.errors import UsageError, UserError
 GROUPS = ("methods", "candidates", "datasets", "encoders")
 _REFERENCE = re.compile(r"(?P<place>.+\.py|\w+(\.\w+)*):(?P<name>[A-Za-z_]\w*)", re.DOTALL)
 _TRUSTED = Path(".cache") / "pzsl" / "plugins"
-"""Below the user's home: digests of the source files that were named on this machine."""
+"""File in the user's home with the digests of the plugin files that were used on this machine."""
 
 
 class PluginError(UserError):
-    """A plugin failed, or isn't what it should be; the message begins with its name."""
+    """A plugin failed or is not valid; the message begins with its name."""
 
 
 class Plugin(NamedTuple):
-    """What a name stands for.
+    """A loaded plugin.
 
     Attributes:
-        name: how records call it: `mine.py:Mine`, `package.module:Mine`, or the entry point.
+        name: as records write it: `mine.py:Mine`, `package.module:Mine`, or the entry point.
         target: the class or function.
-        at: where it is found again: as `name`, with the whole path of a file.
-        source: SHA-256 of its source file; part of what a run's numbers depend on.
+        at: where to find it again: like `name`, but with the full path of a file.
+        source: SHA-256 of its source file; a run's numbers depend on it.
     """
 
     name: str
@@ -47,64 +47,66 @@ class Plugin(NamedTuple):
     source: str
 
     def record(self) -> dict[str, str]:
-        """What a run's record tells of it."""
+        """The entry for a run's record."""
         return {"at": self.at, "source": self.source}
 
 
 _places: dict[tuple[str, str], tuple[str, str]] = {}
-"""Where the plugins of the records at hand are, and their digests, by group and name."""
+"""(group, name) -> (place, digest) of the plugins that records have named, see `enrol`."""
 _files: dict[str, str] = {}
-"""Source file of each plugin that was loaded -> its name."""
+"""Source file of each loaded plugin -> its name."""
 
 
 def names(group: str) -> list[str]:
-    """Names of the installed plugins of a group; imports none of them."""
+    """Names of a group's installed plugins, without importing them."""
     return sorted(_installed(group))
 
 
 def find(group: str, name: str) -> Plugin | None:
-    """The plugin that a name stands for; None where it is no plugin's name.
+    """Load the plugin with this name; None if no plugin has it.
 
     Args:
         group: one of `GROUPS`.
-        name: an entry point, `package.module:Name`, `path/to/file.py:Name`, or a name that
-            `enrol` was told.
+        name: an entry point, `package.module:Name`, `path/to/file.py:Name`, or a name registered
+            by `enrol`.
 
     Raises:
-        PluginError: it can't be loaded, or isn't the one that a record was made with.
+        PluginError: it can't be loaded, or has changed since the record was made.
     """
-    at, wanted = _places.get((group, name), (name, ""))
+    at, recorded_digest = _places.get((group, name), (name, ""))
     entry = _installed(group).get(at)
-    found = _REFERENCE.fullmatch(at) if entry is None else None
-    if entry is None and found is None:
-        if wanted:
+    reference = _REFERENCE.fullmatch(at) if entry is None else None
+    if entry is None and reference is None:
+        if recorded_digest:
             raise PluginError(
                 f"Plugin '{name}' isn't installed here: install the package it is of."
             )
         return None
-    where = _source(name, entry.module if entry else found["place"])  # type: ignore[index]
+    where = _source_file(name, entry.module if entry else reference["place"])  # type: ignore[index]
     source = hashlib.sha256(where.read_bytes()).hexdigest()
-    if wanted and source != wanted:
+    if recorded_digest and source != recorded_digest:
         raise PluginError(
             f"Plugin '{name}' has changed since the run was made ({where}): put back the source "
-            f"with SHA-256 {wanted[:12]}, or train again."
+            f"with SHA-256 {recorded_digest[:12]}, or train again."
         )
-    target = _load(name, where, source, entry, found)
-    if found and found["place"].endswith(".py"):
-        return Plugin(f"{where.name}:{found['name']}", target, f"{where}:{found['name']}", source)
+    target = _load(name, where, source, entry, reference)
+    if reference and reference["place"].endswith(".py"):
+        return Plugin(
+            f"{where.name}:{reference['name']}", target, f"{where}:{reference['name']}", source
+        )
     return Plugin(name, target, at, source)
 
 
 def enrol(plugins: Mapping[str, Mapping[str, str]], trusted_only: bool = False) -> None:
-    """Let `find` know the plugins that a run's record names.
+    """Register the plugins of a run's record, so that `find` finds them by the record's names.
 
     Args:
-        plugins: group and name, `methods mine.py:Mine`, -> `Plugin.record`.
-        trusted_only: refuse the code of files that were never named on this machine, as a record
-            may come from anybody.
+        plugins: group and name (`methods mine.py:Mine`) -> `Plugin.record()`.
+        trusted_only: refuse files that were never used on this machine, because a record may come
+            from anybody.
 
     Raises:
-        PluginError: such code, or a record that is damaged.
+        PluginError: a file isn't trusted, or the record is damaged.
     """
     for key, record in plugins.items():
         group, _, name = key.partition(" ")
@@ -121,7 +123,7 @@ def enrol(plugins: Mapping[str, Mapping[str, str]], trusted_only: bool = False) 
 
 
 def trust(plugin: Plugin) -> None:
-    """Remember that the user named this source file, so that records may name it."""
+    """Remember that the user chose this source file, so that records may load it, too."""
     if plugin.source in _trusted():
         return
     try:
@@ -130,15 +132,15 @@ def trust(plugin: Plugin) -> None:
         with file.open("a", encoding="ascii") as lines:
             lines.write(f"{plugin.source}\n")
     except (OSError, RuntimeError):
-        return  # without a home nothing is remembered; records then ask for the name again
+        return  # without a home folder nothing is remembered, and records ask again
 
 
 def blame(error: BaseException, suspect: str | None = None) -> PluginError | None:
-    """The line that says which plugin an unexpected error came from; None where from none.
+    """An error that names the plugin in which another one was raised; None if in no plugin.
 
     Args:
         error: with its traceback.
-        suspect: the plugin that was at work, where the traceback doesn't name one.
+        suspect: the plugin in use, blamed if the traceback doesn't pass through one.
     """
     frames = traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
@@ -149,7 +151,7 @@ def blame(error: BaseException, suspect: str | None = None) -> PluginError | Non
             )
     if suspect is None:
         return None
-    return PluginError(f"Plugin '{suspect}' made pzsl fail: {_told(error)}")
+    return PluginError(f"Plugin '{suspect}' made pzsl fail: {_describe_error(error)}")
 
 
 def _trusted() -> set[str]:
@@ -163,8 +165,8 @@ def _installed(group: str) -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=f"pzsl.{group}")}
 
 
-def _source(name: str, place: str) -> Path:
-    """The source file of a plugin, before any of its code runs."""
+def _source_file(name: str, place: str) -> Path:
+    """Find the source file of a plugin without running its code."""
     if place.endswith(".py"):
         file = Path(place).expanduser().absolute()
         if not file.is_file():
@@ -175,7 +177,7 @@ def _source(name: str, place: str) -> Path:
     except (ImportError, ValueError, AttributeError):
         spec = None
     except Exception as error:
-        raise PluginError(f"Plugin '{name}' can't be loaded: {_told(error)}") from error
+        raise PluginError(f"Plugin '{name}' can't be loaded: {_describe_error(error)}") from error
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         raise UsageError(
             f"Plugin '{name}': module '{place}' can't be imported: install its package, or name "
@@ -185,31 +187,31 @@ def _source(name: str, place: str) -> Path:
 
 
 def _load(
-    name: str, where: Path, source: str, entry: EntryPoint | None, found: re.Match[str] | None
+    name: str, where: Path, source: str, entry: EntryPoint | None, reference: re.Match[str] | None
 ) -> Any:
-    """Import a plugin's module and take the class or function out of it."""
+    """Import a plugin's module and return the class or function."""
     _files[str(where)] = name
     try:
         if entry is not None:
             return entry.load()
-        assert found is not None
-        in_file = found["place"].endswith(".py")
-        module = _module(str(where), source) if in_file else import_module(found["place"])
+        assert reference is not None
+        in_file = reference["place"].endswith(".py")
+        module = _module(str(where), source) if in_file else import_module(reference["place"])
     except (Exception, SystemExit) as error:
-        raise PluginError(f"Plugin '{name}' can't be loaded: {_told(error)}") from error
-    if not hasattr(module, found["name"]):
-        raise UsageError(f"Plugin '{name}': {where} has no '{found['name']}'.")
-    return getattr(module, found["name"])
+        raise PluginError(f"Plugin '{name}' can't be loaded: {_describe_error(error)}") from error
+    if not hasattr(module, reference["name"]):
+        raise UsageError(f"Plugin '{name}': {where} has no '{reference['name']}'.")
+    return getattr(module, reference["name"])
 
 
 @cache
 def _module(file: str, source: str) -> ModuleType:
-    """A source file as a module of its own; another state of the file is another module."""
+    """Import a source file as a module; after a change of the file it is another module."""
     name = f"pzsl_plugin_{hashlib.sha256(file.encode()).hexdigest()[:8]}_{source[:8]}"
     spec = spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
+    sys.modules[name] = module  # dataclasses look up their module by name
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -218,7 +220,7 @@ def _module(file: str, source: str) -> ModuleType:
     return module
 
 
-def _told(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     at = f" (line {frames[-1].lineno} of {frames[-1].filename})" if frames else ""
     return f"{type(error).__name__}: {error}{at}."

@@ -1,4 +1,4 @@
-"""What the user sees while a command works: bars and lines on stderr, results on stdout."""
+"""Output for the user: progress bars and messages on stderr, results on stdout."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 
 def progress(total: int, unit: str, done: int = 0, label: str = "") -> Any:
-    """A tqdm bar (a context manager with `update(n)`), silent when stderr is not a terminal."""
+    """A tqdm bar (a context manager with `update(n)`); silent if stderr is not a terminal."""
     from tqdm import tqdm
 
     return tqdm(
@@ -22,16 +22,16 @@ def progress(total: int, unit: str, done: int = 0, label: str = "") -> Any:
 
 
 def say(message: str) -> None:
-    """Print one line for the user's eyes: on stderr, so that stdout stays for results."""
+    """Print a message on stderr; stdout is for results."""
     write_text(printable(message, keep="\n\t"), sys.stderr)
 
 
 def write_text(text: str, stream: TextIO | None) -> None:
-    """Write a text and a line break; characters that the stream can't show come as escapes.
+    """Write a text and a line break; characters that the stream can't encode become escapes.
 
     Args:
-        text: what to write, line breaks as they are.
-        stream: stdout or stderr; None where the process has none, as under some daemons.
+        text: may hold line breaks.
+        stream: stdout or stderr; None if the process has none, as under some daemons.
     """
     if stream is None:
         return
@@ -41,11 +41,11 @@ def write_text(text: str, stream: TextIO | None) -> None:
 
 
 def printable(text: str, keep: str = "") -> str:
-    """A text without control characters, so that no name steers the terminal.
+    """Replace control characters, so that no file name can control the terminal.
 
     Args:
         text: from a file, a folder or an archive.
-        keep: control characters that stay, such as line breaks between lines of our own.
+        keep: control characters to keep, such as the line breaks of pzsl's own text.
     """
     if text.isprintable():
         return text

@@ -12,18 +12,19 @@ from pzsl.errors import UserError
 from pzsl.progress import say
 
 STORE = 256 * 2**20
-"""Bytes of a local cluster's object store: workers pass file names and records, not arrays."""
+"""Bytes of a local cluster's object store; small, as workers pass file names and records only."""
 
 
 @contextmanager
 def connect(processes: int | None = None) -> Iterator[Any]:
-    """Ray itself, connected: `with connect() as ray: ray.remote(...)`; disconnects in the end.
+    """Connect to Ray: `with connect() as ray: ray.remote(...)`; disconnects at the end.
 
-    The cluster is that of RAY_ADDRESS (`auto`: the one this machine belongs to); without it, one is
-    started here, without dashboard, and stopped again. A connection that is there already is used.
+    RAY_ADDRESS names the cluster (`auto`: the one that this machine belongs to). Without it, a
+    local cluster without dashboard is started, and stopped at the end. An existing connection is
+    reused.
 
     Args:
-        processes: of a cluster started here, at a time; by default one per processor.
+        processes: of a local cluster; by default one per processor.
 
     Raises:
         UserError: Ray isn't installed, doesn't run here, or no cluster answers.
@@ -31,7 +32,11 @@ def connect(processes: int | None = None) -> Iterator[Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would call home
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # its default from now on
     address = os.environ.get("RAY_ADDRESS") or "local"
-    here = {"num_cpus": processes, "include_dashboard": False, "object_store_memory": STORE}
+    local_options = {
+        "num_cpus": processes,
+        "include_dashboard": False,
+        "object_store_memory": STORE,
+    }
     remedy = "install it with pip install -U 'pzsl[ray]', or use --engine local."
     try:
         ray = import_module("ray")
@@ -44,7 +49,9 @@ def connect(processes: int | None = None) -> Iterator[Any]:
         yield ray
         return
     try:
-        ray.init(address=address, logging_level="ERROR", **(here if address == "local" else {}))
+        ray.init(
+            address=address, logging_level="ERROR", **(local_options if address == "local" else {})
+        )
     except Exception as error:  # ConnectionError, ValueError, RuntimeError, of many causes
         where = "on this machine" if address == "local" else f"at RAY_ADDRESS={address}"
         raise UserError(f"No Ray cluster {where} ({str(error)[:120]}): {remedy}") from error

@@ -1,4 +1,4 @@
-"""Worker processes: they run pzsl alone, and end when the process that began them does."""
+"""Worker processes: they run only pzsl's code, and end when their parent process ends."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from types import ModuleType
 
 
 def end_with_parent() -> None:
-    """Let this process end with its parent, even if that is killed; call it once, at the start.
+    """End this process when its parent ends, even if the parent is killed; call once, at the start.
 
-    Else the parent's next run finds this one writing, and it would never end.
+    Otherwise a worker would outlive its parent and still be writing when the next run starts.
     """
     threading.Thread(target=_outlive_nobody, daemon=True).start()
 
 
 @contextmanager
 def without_main_module() -> Iterator[None]:
-    """Start processes that don't run the caller's script again, which may lack a main guard.
+    """In this block, new processes don't re-run the caller's script, which may lack a main guard.
 
-    What a process does for pzsl lies in pzsl: it needs nothing of `__main__`.
+    Workers only call functions of pzsl, so they need nothing from `__main__`.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")

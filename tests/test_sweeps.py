@@ -11,7 +11,15 @@ import pytest
 from records import CONFIG, write_run
 
 from pzsl import sweeps
-from pzsl.sweeps import Board, Look, Watch, counts_text, duration, seconds_left, table_text
+from pzsl.sweeps import (
+    ProgressBoard,
+    RunStatus,
+    SweepWatcher,
+    counts_text,
+    duration,
+    seconds_left,
+    table_text,
+)
 
 NOW = 1_800_000_000.0
 
@@ -38,7 +46,7 @@ def sweep(tmp_path):
 
 
 def test_planned_begun_failed_and_finished_runs_are_told_apart(sweep):
-    looks = Watch(sweep).look()
+    looks = SweepWatcher(sweep).run_statuses()
     assert sorted((look.label, look.state) for look in looks) == [
         ("cc", "failed"),
         ("cc", "finished"),
@@ -53,7 +61,7 @@ def test_planned_begun_failed_and_finished_runs_are_told_apart(sweep):
 
 
 def test_a_train_table_holds_its_own_runs_only(sweep):
-    looks = Watch(sweep / "sun", {"cc-0": ("cc", ""), "new": ("able", "")}).look()
+    looks = SweepWatcher(sweep / "sun", {"cc-0": ("cc", ""), "new": ("able", "")}).run_statuses()
     assert [(look.label, look.state) for look in looks] == [("cc", "finished"), ("able", "waiting")]
 
 
@@ -62,11 +70,11 @@ def test_a_train_table_holds_its_own_runs_only(sweep):
 )
 def test_a_damaged_plan_names_no_runs(tmp_path, content):
     (tmp_path / "plan.json").write_text(content)
-    assert Watch(tmp_path).look() == []
+    assert SweepWatcher(tmp_path).run_statuses() == []
 
 
 def looks_of(ends, left):
-    return [Look("cc", "finished", end) for end in ends] + [Look("cc", "waiting")] * left
+    return [RunStatus("cc", "finished", end) for end in ends] + [RunStatus("cc", "waiting")] * left
 
 
 def test_the_estimate_goes_by_the_runs_that_finished_last():
@@ -92,14 +100,14 @@ def test_durations_have_the_units_that_matter():
 
 def test_a_terminal_is_drawn_over_and_a_log_gets_a_line_a_minute(monkeypatch):
     terminal, log = Terminal(), io.StringIO()
-    looks = [Look("cc", "running")]
-    board = Board(terminal, "train")
+    looks = [RunStatus("cc", "running")]
+    board = ProgressBoard(terminal, "train")
     board.show(looks, 0.0)
     first = terminal.getvalue()
     board.show(looks, 0.0)
     assert first.count("\n") == 4 and "\x1b" not in first
     assert terminal.getvalue() == f"{first}\x1b[4F\x1b[J{first}"
-    board = Board(log, "train")
+    board = ProgressBoard(log, "train")
     board.show(looks, 0.0)
     assert log.getvalue() == ""
     monkeypatch.setattr(sweeps, "LOG_EVERY", 0.0)

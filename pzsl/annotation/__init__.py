@@ -1,4 +1,4 @@
-"""Annotate: candidate sets without a manual label, from what frozen encoders answer."""
+"""Annotate: candidate sets without a manual label, from the predictions of frozen encoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From caches of embeddings to candidate sets, into a cache or a table."""
+"""Turn cached embeddings into candidate sets, and write them into a cache or a table."""
 
 from __future__ import annotations
 
@@ -30,18 +30,19 @@ def annotate(
     out: str | Path | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Give each training image the seen classes that its own and other encoders answer.
+    """Give each training image a candidate set: the seen classes that the encoders predict.
 
     Args:
-        cache: of the images; true labels take no part, they are reported on where known.
+        cache: of the images. Its true labels are not used; they only serve to report accuracy.
         rule: a key of `candidates.RULES`.
-        templates: which of the cache's templates, see `choose_templates`; None for all.
-        k: of the rules `topk` and `ratio`; None for 3 and 5.
+        templates: which of the cache's templates to use, see `choose_templates`; None for all.
+        k: size of the sets for the rules `topk` and `ratio`; None for 3 and 5.
         others: caches of the same images by other encoders, each with its weight.
-        weight: of the cache's own encoder beside those.
-        agree: labels join when the weights of those who name them reach this; None for any label.
-        out: another cache to write the annotated copy to, or a `.csv` table; None for `cache`.
-        overwrite: replace candidate sets or a file that are there.
+        weight: weight of the cache's own encoder beside those.
+        agree: keep a label if the weights of the encoders that name it sum up to this; None keeps
+            every label.
+        out: another cache (for an annotated copy) or a `.csv` table; None writes into `cache`.
+        overwrite: replace existing candidate sets or files.
 
     Returns:
         `cache, out, images, classes, rule, k, templates, agree, annotators, mean_candidates,
@@ -51,39 +52,39 @@ def annotate(
 
     Raises:
         UsageError: a rule, template, weight or file name that isn't one.
-        UserError: a cache isn't whole, lacks an image or a class, or would lose candidate sets.
+        UserError: a cache is incomplete, lacks an image or a class, or already has candidate sets.
     """
     source = Path(cache)
     target = source if out is None else Path(out)
-    _check_sets_wanted(agree, weight, others)
-    own = open_annotator(source, weight, templates)
-    _check_target(own.cache, target, overwrite)
-    annotators = [own, *(open_annotator(Path(other), share) for other, share in others)]
-    k = check_rule(rule, k, int(own.cache.seen.sum()))
-    how = {"rule": rule, "k": k or None, "agree": agree}
-    _announce(annotators, how, target)
-    sets, rows = _sets(annotators, rule, k, agree)
+    _check_votes(agree, weight, others)
+    annotator = open_annotator(source, weight, templates)
+    _check_target(annotator.cache, target, overwrite)
+    annotators = [annotator, *(open_annotator(Path(other), share) for other, share in others)]
+    k = check_rule(rule, k, int(annotator.cache.seen.sum()))
+    options = {"rule": rule, "k": k or None, "agree": agree}
+    _announce(annotators, options, target)
+    sets, rows = _candidate_sets(annotators, rule, k, agree)
     result = {
         "cache": str(source),
         "out": str(target),
         "images": len(rows),
-        "classes": int(own.cache.seen.sum()),
-        **how,
-        "templates": len(own.columns),
-        "annotators": [one.record() for one in annotators],
-        **_report(own.cache, sets, rows),
+        "classes": int(annotator.cache.seen.sum()),
+        **options,
+        "templates": len(annotator.columns),
+        "annotators": [annotator.record() for annotator in annotators],
+        **_report(annotator.cache, sets, rows),
     }
     if target.suffix.lower() == ".csv":
-        write_table(target, own.cache, sets, rows)
+        write_table(target, annotator.cache, sets, rows)
         return result
-    record = {**how, "annotators": result["annotators"], "created": utc_now()}
-    offsets = _offsets(sets, rows, len(own.cache.labels))
-    del own, annotators  # not every system replaces a file that is mapped
+    record = {**options, "annotators": result["annotators"], "created": utc_now()}
+    offsets = _offsets(sets, rows, len(annotator.cache.labels))
+    del annotator, annotators  # not every system replaces a file that is mapped
     write_candidates(source, target, offsets, sets.labels, record)
     return result
 
 
-def _check_sets_wanted(agree: float | None, weight: float, others: Sequence[object]) -> None:
+def _check_votes(agree: float | None, weight: float, others: Sequence[object]) -> None:
     if agree is not None and not (math.isfinite(agree) and agree > 0):
         raise UsageError(f"--agree should be a sum of weights above 0, not {agree:g}.")
     if not others and (agree is not None or weight != 1):
@@ -91,7 +92,7 @@ def _check_sets_wanted(agree: float | None, weight: float, others: Sequence[obje
 
 
 def _check_target(cache: Cache, target: Path, overwrite: bool) -> None:
-    """Refuse to lose what is there."""
+    """Refuse to overwrite candidate sets or files unless the user asked for it."""
     if target.suffix.lower() not in (".csv", ".h5", ".hdf5"):
         raise UsageError(f"--out {target}: give a cache (.h5) or a table (.csv).")
     if overwrite or not target.exists():
@@ -106,23 +107,24 @@ def _check_target(cache: Cache, target: Path, overwrite: bool) -> None:
         )
 
 
-def _announce(annotators: Sequence[Annotator], how: dict[str, Any], target: Path) -> None:
-    rule = f"rule {how['rule']}" + (f" with k = {how['k']}" if how["k"] else "")
+def _announce(annotators: Sequence[Annotator], options: dict[str, Any], target: Path) -> None:
+    rule = f"rule {options['rule']}" + (f" with k = {options['k']}" if options["k"] else "")
     say(f"annotate by {rule} -> {target}")
-    for one in annotators:
-        about = one.cache.provenance
+    for annotator in annotators:
+        about = annotator.cache.provenance
         say(
-            f"  {one.cache.path}: {about['model']} ({about['pretrained']}), {len(one.columns)} of "
-            f"{len(one.cache.templates)} templates, weight {one.weight:g}"
+            f"  {annotator.cache.path}: {about['model']} ({about['pretrained']}), "
+            f"{len(annotator.columns)} of {len(annotator.cache.templates)} templates, "
+            f"weight {annotator.weight:g}"
         )
-    if how["rule"] == "union" and all(len(one.columns) == 1 for one in annotators):
+    if options["rule"] == "union" and all(len(annotator.columns) == 1 for annotator in annotators):
         say("  one template gives one answer: sets of more labels need --rule topk or ratio")
 
 
-def _sets(
+def _candidate_sets(
     annotators: Sequence[Annotator], rule: str, k: int, agree: float | None
 ) -> tuple[CandidateSets, NDArray[np.int64]]:
-    """Candidate sets of the training images of the first cache, and their rows."""
+    """Candidate sets of the first cache's training images, and the rows of these images."""
     cache = annotators[0].cache
     rows = np.flatnonzero(cache.splits == "trainval")
     if not len(rows):
@@ -130,37 +132,37 @@ def _sets(
     seen = np.flatnonzero(cache.seen)
     images = tuple(cache.paths[row] for row in rows)
     names = [cache.classes[label] for label in seen]
-    answers = [one.sets(images, names, rule, k) for one in annotators]
+    answers = [annotator.sets(images, names, rule, k) for annotator in annotators]
     sets = answers[0]
     if len(answers) > 1:
-        sets = join(answers, [one.weight for one in annotators], agree)
+        sets = join(answers, [annotator.weight for annotator in annotators], agree)
     return CandidateSets(sets.offsets, seen[sets.labels].astype(np.int32)), rows
 
 
 def _offsets(sets: CandidateSets, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """(count + 1,) offsets over all rows; those that weren't annotated have empty sets."""
+    """(count + 1,) offsets over all rows of the cache; test images have empty sets."""
     sizes = np.zeros(count + 1, dtype=np.int64)
     sizes[rows + 1] = sets.sizes()
     return np.cumsum(sizes)
 
 
 def _report(cache: Cache, sets: CandidateSets, rows: NDArray[np.int64]) -> dict[str, Any]:
-    """How good the sets are, overall and by class."""
+    """Statistics of the candidate sets, overall and by class."""
     truth = cache.labels[rows]
-    known = truth >= 0
+    has_truth = truth >= 0
     named = np.bincount(sets.labels, minlength=len(cache.classes)) > 0
-    found: dict[str, Any] = {
+    report: dict[str, Any] = {
         **statistics(sets, truth),
         "truth_outside_by_class": None,
         "worst_class": None,
         "never_named": int((cache.seen & ~named).sum()),
     }
-    if not known.any():
-        return found
-    images = np.bincount(truth[known], minlength=len(cache.classes))
-    outside = np.bincount(truth[known & ~sets.contains(truth)], minlength=len(cache.classes))
+    if not has_truth.any():
+        return report
+    images = np.bincount(truth[has_truth], minlength=len(cache.classes))
+    outside = np.bincount(truth[has_truth & ~sets.contains(truth)], minlength=len(cache.classes))
     share = 100 * outside / np.maximum(images, 1)
     worst = int(share.argmax())
-    found["truth_outside_by_class"] = float(share[images > 0].mean())
-    found["worst_class"] = {"name": cache.classes[worst], "truth_outside": float(share[worst])}
-    return found
+    report["truth_outside_by_class"] = float(share[images > 0].mean())
+    report["worst_class"] = {"name": cache.classes[worst], "truth_outside": float(share[worst])}
+    return report

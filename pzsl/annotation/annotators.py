@@ -1,4 +1,4 @@
-"""Who annotates: a cache whose texts answer for its images, with a weight."""
+"""Annotators: caches whose text embeddings classify their images, each with a weight."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from pzsl.store import Cache, load_cache
 
 @dataclass(frozen=True, eq=False)
 class Annotator:
-    """An encoder's view of the training images.
+    """An encoder that proposes candidates for the training images.
 
     Attributes:
         cache: its embeddings.
-        weight: of its word among others.
-        columns: (t,) which of the cache's templates are asked.
+        weight: of its vote.
+        columns: (t,) which of the cache's templates it uses.
     """
 
     cache: Cache
@@ -45,14 +45,14 @@ class Annotator:
             UserError: an image or a class is not in the cache.
         """
         cache = self.cache
-        rows = _places(images, cache.paths, f"{cache.path}: image")
-        classes = _places(names, cache.classes, f"{cache.path}: class")
+        rows = _rows_of_names(images, cache.paths, f"{cache.path}: image")
+        classes = _rows_of_names(names, cache.classes, f"{cache.path}: class")
         text = cache.text[classes][:, self.columns]
         columns = np.arange(len(names))
         return annotate_images(cache.images, rows, text, columns, rule, k, cache.logit_scale)
 
     def record(self) -> dict[str, Any]:
-        """What decides its answers, for the annotated cache."""
+        """Everything that its candidates depend on, as the annotated cache stores it."""
         about = self.cache.provenance
         return {
             "model": about["model"],
@@ -69,11 +69,11 @@ def open_annotator(path: Path, weight: float, templates: str | None = None) -> A
     Args:
         path: of the cache.
         weight: above 0.
-        templates: which of its templates, see `choose_templates`; None for all.
+        templates: which of its templates to use, see `choose_templates`; None for all.
 
     Raises:
-        UsageError: a weight that isn't above 0, or templates that the cache doesn't have.
-        UserError: the cache isn't whole, or holds no text embeddings.
+        UsageError: the weight isn't above 0, or the cache lacks one of the templates.
+        UserError: the cache is incomplete, or holds no text embeddings.
     """
     if not (math.isfinite(weight) and weight > 0):
         raise UsageError(f"The weight of {path} should be a number above 0, not {weight:g}.")
@@ -86,36 +86,36 @@ def open_annotator(path: Path, weight: float, templates: str | None = None) -> A
     return Annotator(cache, weight, choose_templates(cache, templates))
 
 
-def choose_templates(cache: Cache, wanted: str | None) -> tuple[int, ...]:
-    """Columns of a cache's text embeddings, ascending.
+def choose_templates(cache: Cache, selection: str | None) -> tuple[int, ...]:
+    """The columns of a cache's text embeddings that belong to some templates, ascending.
 
     Args:
         cache: with T templates.
-        wanted: a file with one template a line, or numbers from 0 to T - 1 such as `0,3-5`; None
-            for all.
+        selection: a file with one template per line, or numbers from 0 to T - 1 such as `0,3-5`;
+            None for all.
 
     Raises:
-        UsageError: one of them isn't in the cache.
+        UsageError: a template isn't in the cache.
     """
-    known = cache.templates
-    if wanted is None:
-        return tuple(range(len(known)))
-    if Path(wanted).is_file():
-        return _from_file(cache, Path(wanted))
+    templates = cache.templates
+    if selection is None:
+        return tuple(range(len(templates)))
+    if Path(selection).is_file():
+        return _from_file(cache, Path(selection))
     chosen: set[int] = set()
-    for word in wanted.split(","):
+    for word in selection.split(","):
         first, dash, last = word.strip().partition("-")
         ends = (first, last) if dash else (first, first)
         if not all(end.strip().isdecimal() for end in ends):
             raise UsageError(
-                f"--templates {wanted}: there is no such file, and '{word}' is no number or range: "
-                f"give a file, or numbers of the {len(known)} templates, such as 0,3-5."
+                f"--templates {selection}: there is no such file, and '{word}' is no number or "
+                f"range: give a file, or numbers of the {len(templates)} templates, such as 0,3-5."
             )
         low, high = int(ends[0]), int(ends[1])
-        if not low <= high < len(known):
+        if not low <= high < len(templates):
             raise UsageError(
-                f"--templates {word}: {cache.path} holds {len(known)} templates, "
-                f"0 to {len(known) - 1}."
+                f"--templates {word}: {cache.path} holds {len(templates)} templates, "
+                f"0 to {len(templates) - 1}."
             )
         chosen |= set(range(low, high + 1))
     return tuple(sorted(chosen))
@@ -141,13 +141,13 @@ def _from_file(cache: Cache, file: Path) -> tuple[int, ...]:
     return tuple(sorted(chosen))
 
 
-def _places(wanted: Sequence[str], there: Sequence[str], what: str) -> NDArray[np.int64]:
-    """(n,) where each of the wanted names stands."""
-    place = {name: row for row, name in enumerate(there)}
-    missing = [name for name in wanted if name not in place]
+def _rows_of_names(names: Sequence[str], available: Sequence[str], label: str) -> NDArray[np.int64]:
+    """(n,) row of each name among those available."""
+    row_of = {name: row for row, name in enumerate(available)}
+    missing = [name for name in names if name not in row_of]
     if missing:
         raise UserError(
-            f"{what} '{missing[0]}' isn't there ({len(missing)} of {len(wanted)} are missing): "
+            f"{label} '{missing[0]}' isn't there ({len(missing)} of {len(names)} are missing): "
             "annotators need the same images and class names."
         )
-    return np.array([place[name] for name in wanted], dtype=np.int64)
+    return np.array([row_of[name] for name in names], dtype=np.int64)

@@ -19,11 +19,11 @@ SEPARATOR = "|"
 
 
 def write_table(out: Path, cache: Cache, sets: CandidateSets, rows: NDArray[np.int64]) -> None:
-    """Write a CSV with all images: candidates, but no label, for those that are trained on.
+    """Write a CSV of all images: training images get candidates and no label.
 
     Args:
-        out: the file; one that exists is replaced.
-        cache: whose images these are. Test images keep their label; those without are left out.
+        out: the file; an existing one is replaced.
+        cache: of the images. Test images keep their label; those without a label are left out.
         sets: of the training images. rows: their rows in the cache, ascending.
 
     Raises:

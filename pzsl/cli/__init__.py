@@ -1,7 +1,7 @@
-"""The `pzsl` command: one file per command; each parses, calls one public function, prints.
+"""The `pzsl` command, one file per command: parse the options, call one public function, print.
 
-A command's file is imported when it is called, and none of them imports torch, numpy or h5py at its
-top: `pzsl --help` has to be quick.
+A command's file is imported only when the command is called, and no file imports torch, numpy or
+h5py at its top, so that `pzsl --help` is quick.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pzsl.cli.options import App, Entry, LazyGroup
 
 
 class Commands(LazyGroup):
-    """All commands, in the order in which one needs them."""
+    """All commands, in the order in which a user needs them."""
 
     entries: ClassVar = {
         "demo": Entry("pzsl.cli.demo:demo", "The whole pipeline on built-in data, offline."),
@@ -27,7 +27,7 @@ class Commands(LazyGroup):
         ),
         **CACHE_COMMANDS,
         "prompts": Entry("pzsl.cli.prompts:app", "Prompt templates of a data set."),
-        "annotate": Entry("pzsl.cli.annotate:annotate", "Candidate sets from what CLIP answers."),
+        "annotate": Entry("pzsl.cli.annotate:annotate", "Candidate sets from CLIP's predictions."),
         "train": Entry("pzsl.cli.train:train", "Stage two: methods, noise rates and seeds."),
         "methods": Entry("pzsl.cli.methods:methods", "What can be trained, with its source."),
         "report": Entry("pzsl.cli.report:report", "Tables and one page with figures."),
@@ -58,8 +58,8 @@ app = App(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(show: bool) -> None:
+    if show:
         from pzsl import __version__
 
         typer.echo(f"pzsl {__version__}")
@@ -79,7 +79,7 @@ def _whole(
 
 
 def main() -> None:
-    """Entry point: exit 0 done, 1 could not (one line), 2 wrong usage."""
+    """Entry point. Exit codes: 0 success, 1 failure (one line on stderr), 2 wrong usage."""
     debug = "--debug" in sys.argv
     sys.argv = [word for word in sys.argv if word != "--debug"]
     try:

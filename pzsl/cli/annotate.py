@@ -1,4 +1,4 @@
-"""`pzsl annotate`: candidate sets from what CLIP itself answers."""
+"""`pzsl annotate`: candidate sets from CLIP's own predictions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pzsl.cli.common import emit, weighted
 def annotate(
     cache: Annotated[Path, typer.Option(help="Cache of stage one, such as cache/sun.h5.")],
     rule: Annotated[
-        str, typer.Option(help="union of the templates' answers, topk, or ratio.")
+        str, typer.Option(help="union (of the templates' top classes), topk or ratio.")
     ] = "union",
     templates: Annotated[
         str | None,
-        typer.Option(help="Of the cache's templates: a file of them, or numbers: 0,3-5. [all]"),
+        typer.Option(help="Which of the cache's templates: a file, or numbers: 0,3-5. [all]"),
     ] = None,
     k: Annotated[
-        int | None, typer.Option("--k", help="How many labels at most. [topk: 3, ratio: 5]")
+        int | None, typer.Option("--k", help="Most labels per image. [topk: 3, ratio: 5]")
     ] = None,
     others: Annotated[
         list[str] | None,
@@ -28,19 +28,20 @@ def annotate(
             "--with", help="Caches of the same images by other encoders: FILE or FILE:WEIGHT."
         ),
     ] = None,
-    weight: Annotated[float, typer.Option(help="Weight of the cache itself beside those.")] = 1.0,
+    weight: Annotated[float, typer.Option(help="Weight of --cache beside those of --with.")] = 1.0,
     agree: Annotated[
-        float | None, typer.Option(help="Least sum of weights for a label to join. [any]")
+        float | None,
+        typer.Option(help="Keep a label if the encoders that name it weigh this much. [any]"),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="An annotated copy (.h5) or a table (.csv). [the cache]")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace candidate sets or a file.")
+        bool, typer.Option("--overwrite", help="Replace existing candidate sets or files.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Make candidate sets of the training images without a label; then train --noise annotated.
+    """Give each training image a candidate set without a manual label; then train on it.
 
     \b
     pzsl annotate --cache cache/sun.h5 --rule ratio

@@ -1,4 +1,4 @@
-"""`pzsl bench`: how fast this machine is, and how right the default is on caches of one's own."""
+"""`pzsl bench`: how fast this machine is, and how accurate the default is on your own caches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def bench(
     ] = None,
     cache: Annotated[
         list[str] | None,
-        typer.Option("--cache", help="accuracy, labels: caches to make problems of."),
+        typer.Option("--cache", help="accuracy, labels: caches to draw problems from."),
     ] = None,
     tables: Annotated[str, typer.Option("--tables", help="accuracy: small, main.")] = "small,main",
     noise: Annotated[
@@ -46,10 +46,11 @@ def bench(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Measure this machine: each side by turns in one run, medians of three, and their ratios.
+    """Measure this machine: both sides alternate in one run; prints medians of three and ratios.
 
-    Accuracy, asked for by name, trains the default on problems made of caches, beside frozen CLIP.
-    Labels makes a fifth of the labels wrong, and lets the default find them, beside cleanlab.
+    `accuracy` trains the default on problems drawn from your caches and compares it with frozen
+    CLIP. `labels` makes a fifth of the labels wrong and compares how well the default and cleanlab
+    find them. Both run only if you name them.
 
     \b
     pzsl bench encode --quick
@@ -59,12 +60,12 @@ def bench(
     from pzsl.bench import bench as measure
     from pzsl.bench import bench_accuracy, bench_labels
 
-    asked = words(parts)
-    alone = next((name for name in ("accuracy", "labels") if name in asked), None)
+    selected = words(parts)
+    alone = next((name for name in ("accuracy", "labels") if name in selected), None)
     if alone is None:
-        emit(measure(asked, quick), as_json, _text)
+        emit(measure(selected, quick), as_json, _text)
         return
-    if len(asked) > 1:
+    if len(selected) > 1:
         raise UsageError(f"It is measured by itself: pzsl bench {alone} --cache CACHE.")
     runs = runs or Path(f"runs/bench-{alone}")
     if alone == "labels":
@@ -80,8 +81,8 @@ def _accuracy_text(results: dict[str, Any]) -> str:
     blocks = []
     for name, result in results.items():
         blocks += [_rows_text(result)]
-        told = [(key, _shown(value)) for key, value in result["summary"].items()]
-        blocks += [table(told, (f"{name}: summary", ""))]
+        summary = [(key, _shown(value)) for key, value in result["summary"].items()]
+        blocks += [table(summary, (f"{name}: summary", ""))]
     return "\n\n".join(blocks)
 
 

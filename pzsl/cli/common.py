@@ -19,7 +19,7 @@ FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 def complain(error: Exception) -> int:
-    """Print an error as one line on stderr, several as one each; returns the exit code."""
+    """Print an error on stderr, one line per fault; return the exit code."""
     if not isinstance(error, UserError | OSError):
         from pzsl.plugins import blame
 
@@ -32,21 +32,21 @@ def complain(error: Exception) -> int:
             "programs, raise its limit, or give less work at once (fewer --workers, small batches)."
         )
     elif isinstance(error, OSError):
-        text = _of_system(error)
+        text = _system_error_text(error)
     else:
         text = (
             f"Unexpected {type(error).__name__}: {error}. This is a fault in pzsl: run the "
             "command again with --debug and report what it prints."
         )
-    first, *more = error.lines if isinstance(error, SeveralError) else (text,)
+    first, *details = error.lines if isinstance(error, SeveralError) else (text,)
     say("pzsl: " + " ".join(first.split()))
-    for line in more:
+    for line in details:
         say("  " + " ".join(line.split()))
     return error.exit_code if isinstance(error, UserError) else 1
 
 
-def _of_system(error: OSError) -> str:
-    """What the operating system says, with the file where it is known."""
+def _system_error_text(error: OSError) -> str:
+    """The operating system's message, with the file if it is known."""
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in FULL:
         return f"The disk is full{where}: free some space and run the same command again."
@@ -62,15 +62,15 @@ def emit(result: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]],
 
 
 def words(values: Sequence[str] | None) -> list[str]:
-    """Values of an option that can be repeated or comma-separated: `a,b` and `c` -> [a, b, c]."""
+    """Split the values of an option that is repeated or comma-separated: a,b and c -> [a, b, c]."""
     return [word.strip() for value in values or () for word in value.split(",") if word.strip()]
 
 
 def numbers(values: Sequence[str] | None, option: str) -> list[float]:
-    """The same for numbers.
+    """Like `words`, but for numbers.
 
     Raises:
-        UsageError: one of them is no number.
+        UsageError: a value is not a number.
     """
     try:
         return [float(word) for word in words(values)]
@@ -79,19 +79,19 @@ def numbers(values: Sequence[str] | None, option: str) -> list[float]:
 
 
 def weighted(values: Sequence[str] | None) -> list[tuple[str, float]]:
-    """Names that may carry a weight: `a:0.5,b` -> [(a, 0.5), (b, 1.0)]."""
-    found = []
+    """Split names with optional weights: `a:0.5,b` -> [(a, 0.5), (b, 1.0)]."""
+    pairs = []
     for word in words(values):
         name, colon, weight = word.rpartition(":")
         try:
-            found.append((name, float(weight)) if colon and name else (word, 1.0))
+            pairs.append((name, float(weight)) if colon and name else (word, 1.0))
         except ValueError:  # the colon belongs to the name, such as C:\other.h5
-            found.append((word, 1.0))
-    return found
+            pairs.append((word, 1.0))
+    return pairs
 
 
-def people(values: Sequence[str] | None, agree: float | None) -> Annotators | None:
-    """The columns of a table that --annotators names; None where it isn't given.
+def annotators_of(values: Sequence[str] | None, agree: float | None) -> Annotators | None:
+    """The annotators' columns from --annotators and --agree; None without --annotators.
 
     Raises:
         UsageError: a column is named twice, a weight isn't above 0, or --agree is given alone.

@@ -1,4 +1,4 @@
-"""`pzsl datasets`: which data sets are known, what each needs, and how to fetch them."""
+"""`pzsl datasets`: the known data sets, what each needs, and how to fetch them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fetch(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Download a published data set and its split files, check and unpack them; resumes.
+    """Download a published data set and its split files, verify and unpack them; resumable.
 
     \b
     pzsl datasets fetch sun
@@ -71,7 +71,7 @@ def _fetched(result: dict[str, Any]) -> str:
 
 
 def _extract(result: dict[str, Any]) -> str:
-    """Options that find what was fetched: its folder only where it isn't the usual one."""
+    """Options for `pzsl extract`: --root only if the folder isn't one of the usual places."""
     from pzsl.datasets.fetching import usual_places
 
     name, root = result["dataset"], Path(result["root"])

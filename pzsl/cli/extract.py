@@ -6,29 +6,30 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit, people, words
+from pzsl.cli.common import annotators_of, emit, words
 from pzsl.cli.common import table as aligned
 from pzsl.cli.options import from_request
 from pzsl.requests import OUTPUT, OWN, ExtractRequest
 
 SHOWN = 20
-"""Failed images that are listed; all are in the JSON."""
+"""Most failed images that are listed; --json has all of them."""
 
 
 @from_request(ExtractRequest)
 def extract(
-    given: dict[str, Any],
+    values: dict[str, Any],
     annotators: Annotated[
         list[str] | None,
         typer.Option(
-            help="Columns of several people, joined: NAME or NAME:WEIGHT (table).",
+            help="One column per annotator, joined: NAME or NAME:WEIGHT (table).",
             rich_help_panel=OWN,
         ),
     ] = None,
     agree: Annotated[
         float | None,
         typer.Option(
-            help="Least sum of their weights for a label to join. [any]", rich_help_panel=OWN
+            help="Keep a label if the annotators who name it weigh this much. [any]",
+            rich_help_panel=OWN,
         ),
     ] = None,
     float16: Annotated[
@@ -40,7 +41,7 @@ def extract(
         typer.Option("--json", help="Print one JSON document.", rich_help_panel=OUTPUT),
     ] = False,
 ) -> None:
-    """Encode the images and class names of a data set once, into a cache; resumes after a kill.
+    """Encode a data set's images and class names once, into a cache; resumes if interrupted.
 
     \b
     pzsl extract --dataset sun
@@ -49,12 +50,12 @@ def extract(
     """
     from pzsl.extraction import extract as run
 
-    given["annotators"] = people(annotators, agree)
+    values["annotators"] = annotators_of(annotators, agree)
     if float16:
-        given["dtype"] = "float16"
-    if "devices" in given:
-        given["devices"] = words(given["devices"])
-    emit(run(**given), as_json, _text)
+        values["dtype"] = "float16"
+    if "devices" in values:
+        values["devices"] = words(values["devices"])
+    emit(run(**values), as_json, _text)
 
 
 def _text(result: dict[str, Any]) -> str:
@@ -81,7 +82,7 @@ def _text(result: dict[str, Any]) -> str:
 
 
 def _times(seconds: dict[str, float]) -> list[str]:
-    """A table of where the time of all threads went, and how long it was by the clock."""
+    """A table of the time that all threads spent in each step, and of the wall-clock time."""
     parts = {name: value for name, value in seconds.items() if name != "all"}
     total = sum(parts.values()) or 1.0
     rows = [(name, f"{value:.1f} s", f"{value / total:.0%}") for name, value in parts.items()]

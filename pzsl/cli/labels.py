@@ -1,4 +1,4 @@
-"""`pzsl labels`: which given labels are wrong, and what they should be."""
+"""`pzsl labels`: find wrong labels and suggest better ones."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def labels(
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(help="Without --run, the cache to train on; else the run's, if it has moved."),
+        typer.Option(help="Without --run: the cache to train on. With it: where its cache moved."),
     ] = None,
     out: Annotated[Path, typer.Option(help="The table: .csv, .parquet, .json or .jsonl.")] = Path(
         "labels.csv"
     ),
     review: Annotated[
         int | None,
-        typer.Option(help="How many images to mark as worth a look. [doubt of one half or more]"),
+        typer.Option(help="How many images to mark for review. [doubt of one half or more]"),
     ] = None,
     runs: Annotated[
         Path, typer.Option(help="Folder of run records, where a run is trained.")
@@ -31,10 +31,10 @@ def labels(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Which given labels are wrong, what they should be, and how sure that is.
+    """Find the labels that are probably wrong, and what they should be, with confidences.
 
-    One row a training image, the most doubtful first. A cache with one label an image needs no
-    option: its labels are what is asked about.
+    Writes one row per training image, the most doubtful first. For a cache with one label per
+    image, --cache is enough: those labels are checked.
 
     \b
     pzsl labels --cache cache/photos.h5
@@ -42,8 +42,8 @@ def labels(
     """
     from pzsl.inference import labels as find_labels
 
-    found = find_labels(run, out, cache=cache, review=review, runs=runs, overwrite=overwrite)
-    emit(found, as_json, text_of)
+    result = find_labels(run, out, cache=cache, review=review, runs=runs, overwrite=overwrite)
+    emit(result, as_json, text_of)
 
 
 def text_of(result: dict[str, Any]) -> str:

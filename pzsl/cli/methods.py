@@ -1,4 +1,4 @@
-"""`pzsl methods`: what can be trained, and where it comes from."""
+"""`pzsl methods`: the methods that can be trained, and their papers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pzsl.cli.common import emit, table
 def methods(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """List the methods: what each does, what it needs, its presets, and its source.
+    """List the methods: what each does, what it needs, its presets, and its paper.
 
     \b
     pzsl methods
@@ -23,8 +23,10 @@ def methods(
 
 
 def _text(result: dict[str, Any]) -> str:
-    found = result["methods"]
-    rows = [(row["name"], row["needs"], ", ".join(row["presets"]), row["about"]) for row in found]
+    descriptions = result["methods"]
+    rows = [
+        (row["name"], row["needs"], ", ".join(row["presets"]), row["about"]) for row in descriptions
+    ]
     lines = [table(rows, ("name", "needs", "presets", "what it does")), ""]
-    sources = [(row["name"], row["year"] or "", row["paper"]) for row in found]
+    sources = [(row["name"], row["year"] or "", row["paper"]) for row in descriptions]
     return "\n".join([*lines, table(sources, ("name", "year", "source"))])

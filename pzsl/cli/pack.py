@@ -1,4 +1,4 @@
-"""`pzsl pack`: a folder that answers without cache and run."""
+"""`pzsl pack`: a folder that predicts without cache and run."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def pack(
         Path | None, typer.Option(help="The run's cache, where it has moved. [as recorded]")
     ] = None,
     onnx: Annotated[
-        bool, typer.Option("--onnx", help="Write the scoring part as scores.onnx, too.")
+        bool, typer.Option("--onnx", help="Also write the scoring part as scores.onnx.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a packed folder that is there.")
+        bool, typer.Option("--overwrite", help="Replace an existing packed folder.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Pack a finished run into a folder that predicts without its cache and its images.
 
-    It can be copied anywhere, and put on the Hugging Face hub as it is.
+    You can copy the folder anywhere, and upload it to the Hugging Face hub as it is.
 
     \b
     pzsl pack --run runs/sun/RUN --out scenes

@@ -14,40 +14,40 @@ from pzsl.errors import UserError
 def predict(
     images: Annotated[
         list[Path],
-        typer.Argument(help="Images, folders or tables of some, or one .npy file of features."),
+        typer.Argument(help="Images, folders, tables that list images, or one .npy of features."),
     ],
     run: Annotated[
         str, typer.Option(help="A finished run or a packed folder, or hf-hub:OWNER/NAME.")
     ],
     classes: Annotated[
         list[str] | None,
-        typer.Option("--class", help="A class by name, never seen in training; repeated."),
+        typer.Option("--class", help="Name of a class never seen in training; repeatable."),
     ] = None,
-    top: Annotated[int, typer.Option(help="Classes to name for each image.")] = 5,
+    top: Annotated[int, typer.Option(help="Classes to list for each image.")] = 5,
     error_rate: Annotated[
         float | None,
         typer.Option(
-            help="Name the set of likely classes that lacks the true one for this share of images, "
-            "and mark images unsure where it holds several."
+            help="Also list a set of likely classes that misses the true one for this share of "
+            "images; images with several are marked unsure."
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="A table of all answers: .csv, .parquet, .json or .jsonl. Written as they come; "
-            "the same command goes on where it was cut off."
+            help="Table of all answers: .csv, .parquet, .json or .jsonl. Written as they come; "
+            "the same command resumes where it was interrupted."
         ),
     ] = None,
     root: Annotated[
         Path | None,
-        typer.Option(help="Folder that the paths of a table start from. [the table's]"),
+        typer.Option(help="Folder that a table's paths are relative to. [the table's]"),
     ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="The run's cache, where it has moved. [as recorded]")
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="The encoder, where the cache was imported and doesn't tell."),
+        typer.Option(help="The encoder, if the cache was imported and doesn't name it."),
     ] = None,
     pretrained: Annotated[
         str | None, typer.Option(help="The encoder's weights: a tag, or a checkpoint that moved.")
@@ -62,9 +62,9 @@ def predict(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """The likeliest classes of new images, also of classes that are only named now.
+    """Predict the classes of new images, including classes that training has never seen.
 
-    An image that can't be read is named in the end, after all answers.
+    Images that can't be read are reported at the end, after all answers.
 
     \b
     pzsl predict --run runs/sun/RUN new-photos/ --class "ice rink"
@@ -108,20 +108,21 @@ def _text(result: dict[str, Any]) -> str:
     rows = [
         [
             image["path"] if place == 0 else "",
-            found["name"],
-            f"{100 * found['probability']:.1f} %",
-            "" if found["seen"] else "unseen",
+            answer["name"],
+            f"{100 * answer['probability']:.1f} %",
+            "" if answer["seen"] else "unseen",
             f"unsure, {len(image['likely'])} are likely" if place == 0 and unsure else "",
         ]
         for image in result["images"]
         for unsure in [image.get("unsure", False)]
-        for place, found in enumerate(image["classes"])
+        for place, answer in enumerate(image["classes"])
     ]
     shown = table(rows, ("image", "class", "probability", "", ""))
-    said = result["calibration"]
-    if said["error_rate"] is None:
+    calibration = result["calibration"]
+    if calibration["error_rate"] is None:
         return shown
     return (
-        f"{shown}\n\nAt an error rate of {100 * said['error_rate']:g} % the sets of likely classes "
-        f"held the right one for {said['coverage']:g} % of {said['held_out']:,} held-out images."
+        f"{shown}\n\nAt an error rate of {100 * calibration['error_rate']:g} % the sets of likely "
+        f"classes held the right one for {calibration['coverage']:g} % of "
+        f"{calibration['held_out']:,} held-out images."
     )

@@ -1,4 +1,4 @@
-"""`pzsl prompts`: what a data set's class names are put into before they are encoded."""
+"""`pzsl prompts`: the templates that turn a data set's class names into prompts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ app = App(no_args_is_help=True, help="Prompt templates.\n\n\b\npzsl prompts show
 
 @app.callback()
 def prompts() -> None:
-    """Look at the prompts that stand for the classes of a data set."""
+    """Show the prompts that stand for the classes of a data set."""
 
 
 @app.command(short_help="Print a data set's templates.")

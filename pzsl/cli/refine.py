@@ -20,7 +20,7 @@ def refine(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """The label that a run settled on for each training image: `labels`, with all candidates.
+    """Write a run's label for each training image: like `labels`, with all candidates.
 
     \b
     pzsl refine --run runs/sun/RUN --out labels.csv

@@ -23,7 +23,7 @@ def report(
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option(help="Compare each row with this method, or with the 'best' of its setting."),
+        typer.Option(help="Compare each row with this method, or with the 'best' per setting."),
     ] = None,
     layout: Annotated[
         str, typer.Option(help="settings, methods-by-rates or methods-by-datasets.")
@@ -36,14 +36,14 @@ def report(
         Path | None, typer.Option(help="Folder of the training images, to show a few of them.")
     ] = None,
     compare: Annotated[
-        Path | None, typer.Option(help="Folder of another sweep, to be compared with this one.")
+        Path | None, typer.Option(help="Folder of another sweep, to compare with this one.")
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Follow a sweep until it ends, then report.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Tables (mean and sample standard deviation over seeds) and one HTML page with figures.
+    """Write tables (mean and sample standard deviation over seeds) and an HTML page with figures.
 
     \b
     pzsl report
@@ -78,9 +78,9 @@ def report(
 
 
 def text_of(result: dict[str, Any]) -> str:
-    """The tables of a report's answer, for people."""
+    """The tables of a report as plain text."""
     others = {"unfinished": result["unfinished"], "failed": len(result["failed"])}
-    told = "".join(f", {count} {name}" for name, count in others.items() if count)
-    counts = f"{result['finished']} finished runs{told}; mean ± sample standard deviation."
+    unfinished = "".join(f", {count} {name}" for name, count in others.items() if count)
+    counts = f"{result['finished']} finished runs{unfinished}; mean ± sample standard deviation."
     files = "\n".join(f"wrote {file}" for file in result["files"])
     return "\n\n".join([result["text"], counts, files])

@@ -1,4 +1,4 @@
-"""`pzsl review`: a page to correct labels by hand, and its corrections into a table."""
+"""`pzsl review`: a page to correct labels by hand; --apply puts the corrections into a table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def review(
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(help="Without --run, the cache to train on; else the run's, if it has moved."),
+        typer.Option(help="Without --run: the cache to train on. With it: where its cache moved."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the page, or the table. [review/, table.csv]")
@@ -26,7 +26,7 @@ def review(
     ] = None,
     count: Annotated[int, typer.Option(help="How many images to show.")] = 200,
     apply: Annotated[
-        Path | None, typer.Option(help="corrections.csv of the page: write a table with them.")
+        Path | None, typer.Option(help="The page's corrections.csv: write a table with them.")
     ] = None,
     runs: Annotated[
         Path, typer.Option(help="Folder of run records, where a run is trained.")
@@ -34,10 +34,10 @@ def review(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """One page of the images whose labels are most in doubt, to be corrected in a browser.
+    """Make a page of the images with the most doubtful labels, to correct them in a browser.
 
-    The page holds its pictures and asks for nothing from a network. It saves corrections.csv,
-    which --apply merges into a table for the next run.
+    The page works offline: its pictures are embedded. It saves corrections.csv, which --apply
+    merges into a table for the next run.
 
     \b
     pzsl review --run runs/photos/RUN
@@ -50,20 +50,20 @@ def review(
     if apply is not None:
         where = out or Path("table.csv")
         merged = apply_corrections(apply, run, where, cache=cache, runs=runs, overwrite=overwrite)
-        emit(merged, as_json, _merged)
+        emit(merged, as_json, _corrections_text)
         return
     where = out or Path("review")
-    found = write_page(
+    result = write_page(
         run, where, cache=cache, images=images, count=count, runs=runs, overwrite=overwrite
     )
-    emit(found, as_json, _written)
+    emit(result, as_json, _page_text)
 
 
-def _written(result: dict[str, Any]) -> str:
+def _page_text(result: dict[str, Any]) -> str:
     return f"{result['page']}: {result['images']:,} images; open it in a browser"
 
 
-def _merged(result: dict[str, Any]) -> str:
+def _corrections_text(result: dict[str, Any]) -> str:
     return (
         f"{result['table']}: {result['images']:,} images, {result['corrected']:,} corrected, "
         f"{result['removed']:,} left out"

@@ -18,21 +18,21 @@ LISTS = ("method", "preset", "noise", *NUMBERS)
 
 @from_request(TrainRequest)
 def train(
-    given: dict[str, Any],
+    values: dict[str, Any],
     set_: Annotated[
-        Words, typer.Option("--set", help="An option of the method, such as rank=32.")
+        Words, typer.Option("--set", help="Set an option of the method, such as rank=32.")
     ] = None,
     off: Annotated[
-        Words, typer.Option(help="Parts to switch off, such as prototypes,calibrate.")
+        Words, typer.Option(help="Switch off parts of the method, such as prototypes,calibrate.")
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file with these options; the command line wins.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Train methods on a cache, at each noise rate and with each seed.
+    """Train methods on a cache, once for each noise rate and seed.
 
-    A run that is finished is skipped; an interrupted one goes on from its last checkpoint.
+    Finished runs are skipped; interrupted runs resume from their last checkpoint.
 
     \b
     pzsl train --cache cache/sun.h5
@@ -43,7 +43,7 @@ def train(
 
     file = read_config(config) if config else {}
     settings = file.pop("set", {}) | dict.fromkeys(words(_list(file.pop("off", []))), False)
-    request = file | given
+    request = file | values
     for name in LISTS:
         if name in request:
             listed = _list(request[name])

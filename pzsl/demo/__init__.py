@@ -1,4 +1,4 @@
-"""The whole street in one call: extract, train, report on what ships with the package."""
+"""The whole pipeline in one call: extract, train and report on the built-in data set."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ RATES = (0.1, 0.3, 0.5)
 def run_demo(out: Path, seeds: int = 3) -> dict[str, Any]:
     """Extract `shapes` with the `tiny` encoder, train `clip` and `clip-pzsl`, write the report.
 
-    What is there already is not done again.
+    Steps that are already done are not repeated.
 
     Args:
         out: folder that gets `cache/`, `runs/` and `report/`.
         seeds: how many.
 
     Returns:
-        The answers of the three steps: `extract` (None where the cache was there), `train`,
-        `report`; and those of train and report again at the top, `runs` and `rows`.
+        The results of the three steps as `extract` (None if the cache existed), `train` and
+        `report`; and, from these, `runs`, `rows` and `files`.
     """
     from pzsl.extraction import extract
     from pzsl.reports import report

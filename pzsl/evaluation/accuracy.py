@@ -10,13 +10,13 @@ def class_weights(labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """Weight of each image in the mean over classes: 1 / (images of its class x classes).
 
     Args:
-        labels: (n,) class ids; classes that don't occur take no part.
+        labels: (n,) class ids; classes that don't occur are not counted.
 
     Returns:
         (n,), summing to 1.
     """
-    _, which, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    return np.asarray(1.0 / (counts[which] * len(counts)), dtype=np.float64)
+    _, class_index, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return np.asarray(1.0 / (counts[class_index] * len(counts)), dtype=np.float64)
 
 
 def per_class_accuracy(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> float | None:
@@ -29,12 +29,12 @@ def per_class_accuracy(predicted: NDArray[np.int64], labels: NDArray[np.int64]) 
     Returns:
         Percent, or None when no label is known.
     """
-    known = labels >= 0
-    if not known.any():
+    labelled = labels >= 0
+    if not labelled.any():
         return None
-    right = predicted[known] == labels[known]
-    _, which, counts = np.unique(labels[known], return_inverse=True, return_counts=True)
-    return float(100 * (np.bincount(which, right) / counts).mean())
+    right = predicted[labelled] == labels[labelled]
+    _, class_index, counts = np.unique(labels[labelled], return_inverse=True, return_counts=True)
+    return float(100 * (np.bincount(class_index, right) / counts).mean())
 
 
 def harmonic_mean(seen: float | None, unseen: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""What lies behind S and U: hits of each class, the pairs most often confused, a thin curve."""
+"""Details behind S and U: hits per class, the most confused pairs of classes, a thinned curve."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Counts = NDArray[np.int64]
 
 
 def class_hits(summary: Summary, gamma: float, classes: int) -> tuple[Counts, Counts]:
-    """Test images of each class, and how many of them are classified rightly.
+    """Test images of each class, and how many of them are classified correctly.
 
     Args:
         summary: of the test images; unknown labels are skipped.
-        gamma: taken off the scores of seen classes.
+        gamma: subtracted from the scores of seen classes.
         classes: how many there are.
 
     Returns:
         (C,) images and (C,) hits.
     """
-    known = summary.label >= 0
-    labels = summary.label[known]
-    right = predict(summary, gamma)[known] == labels
+    labelled = summary.label >= 0
+    labels = summary.label[labelled]
+    right = predict(summary, gamma)[labelled] == labels
     images = np.bincount(labels, minlength=classes)
     return images, np.bincount(labels[right], minlength=classes)
 
@@ -39,16 +39,16 @@ def top_confusions(summary: Summary, gamma: float, count: int) -> list[tuple[int
     predicted = predict(summary, gamma)
     wrong = (summary.label >= 0) & (predicted != summary.label)
     pairs = np.stack([summary.label[wrong], predicted[wrong]], axis=1)
-    found, images = np.unique(pairs, axis=0, return_counts=True)
+    distinct, images = np.unique(pairs, axis=0, return_counts=True)
     order = np.argsort(-images, kind="stable")[:count]
-    return [(int(found[i, 0]), int(found[i, 1]), int(images[i])) for i in order]
+    return [(int(distinct[i, 0]), int(distinct[i, 1]), int(images[i])) for i in order]
 
 
 def thin_curve(summary: Summary, points: int) -> tuple[list[float], list[float]]:
-    """S and U of at most `points` points of the seen-unseen curve, even along its way.
+    """The seen-unseen curve at no more than `points` points, evenly spaced along its length.
 
     Returns:
-        S and U in percent; empty without images of both kinds.
+        S and U in percent; empty unless there are images of both seen and unseen classes.
     """
     curve = seen_unseen_curve(summary)
     if curve is None:

@@ -1,7 +1,8 @@
-"""The seen-unseen curve: how S and U trade as gamma moves the boundary between them.
+"""The seen-unseen curve: the trade-off between S and U as gamma varies.
 
-Chao et al. 2016, 'An empirical study and analysis of generalized zero-shot learning'. Exact: S and
-U only change where gamma passes an image's margin, its best seen less its best unseen score.
+Chao et al. 2016, 'An empirical study and analysis of generalized zero-shot learning'. The curve is
+exact: S and U change only where gamma passes an image's margin, which is its best seen score minus
+its best unseen score.
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ def seen_unseen_curve(summary: Summary) -> Curve | None:
 
     Returns:
         One point between any two neighbouring margins (gamma half-way), and one beyond each end;
-        None without an image of a seen and one of an unseen class.
+        None unless there are images of both seen and unseen classes.
     """
-    known = summary.label >= 0
-    seen, unseen = known & summary.is_seen, known & ~summary.is_seen
+    labelled = summary.label >= 0
+    seen, unseen = labelled & summary.is_seen, labelled & ~summary.is_seen
     if not seen.any() or not unseen.any():
         return None
     right_seen = seen & (summary.seen_class == summary.label)
     right_unseen = unseen & (summary.unseen_class == summary.label)
-    loss, gain = np.zeros(len(known)), np.zeros(len(known))
+    loss, gain = np.zeros(len(labelled)), np.zeros(len(labelled))
     loss[seen] = 100 * class_weights(summary.label[seen])
     gain[unseen] = 100 * class_weights(summary.label[unseen])
     matters = right_seen | right_unseen
@@ -61,7 +62,7 @@ def seen_unseen_curve(summary: Summary) -> Curve | None:
 
 
 def area(curve: Curve | None) -> float | None:
-    """Area under a seen-unseen curve, in percent of the unit square (trapezoids)."""
+    """Area under a seen-unseen curve by the trapezoidal rule, in percent of the unit square."""
     if curve is None:
         return None
     height = (curve["S"][1:] + curve["S"][:-1]) / 2
@@ -71,16 +72,16 @@ def area(curve: Curve | None) -> float | None:
 def ausuc(
     scores: NDArray[np.floating], labels: NDArray[np.int64], seen: NDArray[np.bool_]
 ) -> float | None:
-    """Area under the seen-unseen curve, in percent; arguments as of `evaluate`."""
+    """Area under the seen-unseen curve, in percent; takes the arguments of `evaluate`."""
     return area(seen_unseen_curve(summarise(scores, labels, seen)))
 
 
 def best_gamma(
     scores: NDArray[np.floating], labels: NDArray[np.int64], seen: NDArray[np.bool_]
 ) -> float:
-    """The gamma of the highest H on a labelled set; of several the one nearest 0.
+    """The gamma with the highest H on a labelled set; of equally good ones the one nearest 0.
 
-    It looks at the labels, so it is for validation data only, never for test images.
+    It uses the labels, so call it on validation data only, never on test images.
 
     Args:
         scores: (n, C) score of each class for each validation image.
@@ -88,7 +89,7 @@ def best_gamma(
         seen: (C,) which classes count as seen.
 
     Raises:
-        UserError: there is no image of a seen, or none of an unseen class.
+        UserError: there is no image of a seen class, or none of an unseen class.
     """
     curve = seen_unseen_curve(summarise(scores, labels, seen))
     if curve is None:

@@ -1,4 +1,4 @@
-"""Whether an encoder knows the images at all: how often its first guess is an allowed one."""
+"""Whether an encoder suits the images: how often its top-1 class is a label or a candidate."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 SAMPLE = 4096
-"""Images that are looked at, spread evenly; the share is then known to about one percent."""
+"""Images in the sample, evenly spread; it gives the share to about one percentage point."""
 FEWEST = 20
-"""Images below which a share says nothing."""
+"""With fewer images the share says nothing, and no warning is given."""
 LEAST = 0.05
-"""Share of the way from chance to certainty that an encoder should have come, at least."""
+"""Least (agreement - chance) / (1 - chance) of an encoder that suits the images."""
 
 
 class EncoderFit(NamedTuple):
     """Shares of images, 0 to 1.
 
     Attributes:
-        agreement: the encoder's first guess among seen classes is the label or a candidate.
-        chance: what guesses at random would have.
-        images: that were looked at.
+        agreement: share of images whose top-1 seen class is the label or a candidate.
+        chance: the share that random guesses would reach.
+        images: size of the sample.
     """
 
     agreement: float
@@ -30,7 +30,7 @@ class EncoderFit(NamedTuple):
 
     @property
     def warning(self) -> str | None:
-        """One line where the encoder is hardly better than chance; else None."""
+        """A one-line warning if the encoder is hardly better than chance; else None."""
         if self.images < FEWEST or self.agreement - self.chance >= LEAST * (1 - self.chance):
             return None
         return (
@@ -42,7 +42,7 @@ class EncoderFit(NamedTuple):
 
 
 class Embedded(Protocol):
-    """What is read of a cache."""
+    """The part of a cache that this file reads."""
 
     @property
     def labels(self) -> NDArray[np.int64]: ...  # noqa: D102
@@ -64,28 +64,36 @@ class Embedded(Protocol):
 
 
 def encoder_fit(cache: Embedded) -> EncoderFit:
-    """Compare an encoder's first guesses with labels and, where these are unknown, candidates.
+    """Compare an encoder's top-1 classes with the labels, or with candidates where unlabelled.
 
     Args:
-        cache: its training images are looked at; sets that the encoder itself made say nothing.
+        cache: its training images are used. Candidate sets made by `pzsl annotate` are ignored,
+            because they come from the encoder itself.
     """
     rows = np.flatnonzero(cache.splits == "trainval")
     rows = rows[:: -(-len(rows) // SAMPLE) or 1]
-    allowed = [(row, found) for row in rows.tolist() if len(found := _allowed(row, cache))]
+    allowed = [
+        (row, allowed_classes)
+        for row in rows.tolist()
+        if len(allowed_classes := _allowed_classes(row, cache))
+    ]
     if not (allowed and cache.templates and cache.seen.any()):
         return EncoderFit(1.0, 0.0, 0)
     classes = np.flatnonzero(cache.seen)
     vectors = cache.images[[row for row, _ in allowed]]
     guesses = classes[(vectors @ cache.label_embeddings()[classes].T).argmax(axis=1)]
-    hits = [guess in found for guess, (_, found) in zip(guesses, allowed, strict=True)]
-    shares = [cache.seen[found].sum() / len(classes) for _, found in allowed]
+    hits = [
+        guess in allowed_classes
+        for guess, (_, allowed_classes) in zip(guesses, allowed, strict=True)
+    ]
+    shares = [cache.seen[allowed_classes].sum() / len(classes) for _, allowed_classes in allowed]
     return EncoderFit(float(np.mean(hits)), float(np.mean(shares)), len(allowed))
 
 
-def _allowed(row: int, cache: Embedded) -> NDArray[np.integer]:
+def _allowed_classes(row: int, cache: Embedded) -> NDArray[np.integer]:
     if cache.labels[row] >= 0:
         return cache.labels[row : row + 1]
-    offsets, found = cache.candidate_offsets, cache.candidate_labels
-    if offsets is None or found is None or cache.annotation:
+    offsets, labels = cache.candidate_offsets, cache.candidate_labels
+    if offsets is None or labels is None or cache.annotation:
         return np.empty(0, np.int64)
-    return found[offsets[row] : offsets[row + 1]]
+    return labels[offsets[row] : offsets[row + 1]]

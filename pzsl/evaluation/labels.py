@@ -1,4 +1,4 @@
-"""How well label weights have told the true label from the other candidates."""
+"""How well label weights separate the true label from the other candidates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 1 << 16
-"""Instances that are looked at together: their entries alone are copied."""
+"""Instances per block; only the entries of one block are copied at a time."""
 
 
 def disambiguation_accuracy(
@@ -15,31 +15,31 @@ def disambiguation_accuracy(
     labels: NDArray[np.int32],
     truth: NDArray[np.int64],
 ) -> float | None:
-    """How often the heaviest candidate is the true label. For reporting only.
+    """How often the candidate with the largest weight is the true label. For reporting only.
 
     Args:
-        weights: (M,) weight of each candidate; of equal ones the first counts.
-        offsets: (N + 1,) start of each instance's candidates, and the end; none is empty.
+        weights: (M,) weight of each candidate; ties go to the first.
+        offsets: (N + 1,) start of each instance's candidates, and the end; no set is empty.
         labels: (M,) class ids of the candidates.
         truth: (N,) true class ids; -1 (unknown) is skipped.
 
     Returns:
         Percent of the instances whose truth is known; None if there are none.
     """
-    known = truth >= 0
-    if not known.any():
+    labelled = truth >= 0
+    if not labelled.any():
         return None
     right = 0
     for start in range(0, len(truth), BLOCK):
-        own = truth[start : start + BLOCK]
-        bounds = offsets[start : start + len(own) + 1]
-        some, starts = weights[bounds[0] : bounds[-1]], bounds[:-1] - bounds[0]
-        heaviest = np.repeat(np.maximum.reduceat(some, starts), np.diff(bounds))
-        at = np.flatnonzero(some == heaviest)
-        first = at[np.searchsorted(at, starts)]
+        block_truth = truth[start : start + BLOCK]
+        bounds = offsets[start : start + len(block_truth) + 1]
+        block_weights, starts = weights[bounds[0] : bounds[-1]], bounds[:-1] - bounds[0]
+        heaviest = np.repeat(np.maximum.reduceat(block_weights, starts), np.diff(bounds))
+        heaviest_entries = np.flatnonzero(block_weights == heaviest)
+        first = heaviest_entries[np.searchsorted(heaviest_entries, starts)]
         answer = labels[bounds[0] + first]
-        right += int((answer == own)[own >= 0].sum())
-    return 100 * right / int(known.sum())
+        right += int((answer == block_truth)[block_truth >= 0].sum())
+    return 100 * right / int(labelled.sum())
 
 
 def mean_entropy(weights: NDArray[np.floating], offsets: NDArray[np.int64]) -> float:
@@ -51,7 +51,7 @@ def mean_entropy(weights: NDArray[np.floating], offsets: NDArray[np.int64]) -> f
     """
     total = 0.0
     for start in range(0, len(weights), 16 * BLOCK):
-        some = weights[start : start + 16 * BLOCK]
-        positive = some[some > 0].astype(np.float64)
+        block_weights = weights[start : start + 16 * BLOCK]
+        positive = block_weights[block_weights > 0].astype(np.float64)
         total -= float((positive * np.log(positive)).sum())
     return total / max(len(offsets) - 1, 1)

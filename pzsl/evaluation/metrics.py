@@ -25,14 +25,14 @@ def evaluate(
     Returns:
         Percentages. `S`, `U`: per-class accuracy of images of seen (unseen) classes, predicted
         over all classes together; `H`: their harmonic mean; `T1`: per-class accuracy of unseen
-        images over the unseen classes only; `AUSUC`: area under the seen-unseen curve. None
-        where there is no image of that kind; classes without an image take no part.
+        images over the unseen classes only; `AUSUC`: area under the seen-unseen curve. A metric
+        without images is None; classes without an image are not counted.
     """
     return evaluate_summary(summarise(scores, labels, seen))
 
 
 def evaluate_summary(summary: Summary, gamma: float = 0.0) -> Metrics:
-    """`evaluate` from a summary, after calibrated stacking with `gamma` on the seen classes."""
+    """`evaluate` on a summary, with `gamma` subtracted from the scores of the seen classes."""
     predicted = predict(summary, gamma)
     unseen = ~summary.is_seen
     accuracy = {
@@ -48,7 +48,7 @@ def evaluate_summary(summary: Summary, gamma: float = 0.0) -> Metrics:
 
 
 def predict(summary: Summary, gamma: float = 0.0) -> NDArray[np.int64]:
-    """Predicted class ids (n,) over all classes; of equal scores the lower id wins."""
+    """Predicted class ids (n,) over all classes; ties go to the lower id."""
     lead = summary.seen_score - gamma
     first = (summary.seen_class < summary.unseen_class) | (summary.unseen_class < 0)
     seen_wins = (lead > summary.unseen_score) | ((lead == summary.unseen_score) & first)
@@ -58,5 +58,5 @@ def predict(summary: Summary, gamma: float = 0.0) -> NDArray[np.int64]:
 def stack(
     scores: NDArray[np.floating], seen: NDArray[np.bool_], gamma: float
 ) -> NDArray[np.floating]:
-    """Scores (n, C) less `gamma` for the seen classes: calibrated stacking (Chao et al. 2016)."""
+    """Subtract `gamma` from seen columns of (n, C): calibrated stacking (Chao et al. 2016)."""
     return scores - (np.asarray(seen) * gamma).astype(scores.dtype)

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: temperature, calibration error, conformal sets."""
+"""Calibrated probabilities: temperature scaling, calibration error, conformal prediction sets."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 15
-"""Bins of equal width of the calibration error (Guo et al. 2017)."""
+"""Equal-width bins of the expected calibration error (Guo et al. 2017)."""
 COLDEST, HOTTEST = 0.05, 20.0
-"""Temperatures that are looked at."""
+"""Range in which the temperature is searched."""
 ROUNDS, PRECISION, LEAST_VARIANCE = 60, 1e-9, 1e-12
-"""Most steps to the best temperature, how near is near enough, and what is divided by at least."""
+"""Newton's method: most steps, relative tolerance, and least variance that is divided by."""
 LEVELS = 200
-"""Error rates that a `Calibration` knows, 1/200 apart."""
+"""A `Calibration` stores thresholds for error rates i/200."""
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Scores of images that a model was not trained on, and what is believed of their classes.
+    """Scores of held-out images, and label weights over their candidate classes.
 
     Attributes:
         scores: (n, C).
-        rows: (m,) image of each belief, 0..n-1.
+        rows: (m,) image of each weight, 0..n-1.
         columns: (m,) its class, a column of `scores`.
-        weights: (m,) how likely the image is of that class; those of an image sum to one.
+        weights: (m,) probability that the image is of that class; they sum to one per image.
     """
 
     scores: NDArray[np.floating]
@@ -39,13 +39,13 @@ class HeldOut:
 def expected_calibration_error(
     confidence: NDArray[np.floating], right: NDArray[np.bool_]
 ) -> float | None:
-    """How far confidences are from the share of right answers, on average (Guo et al. 2017).
+    """Mean gap between confidence and accuracy over 15 equal-width bins (Guo et al. 2017).
 
     Args:
-        confidence: (n,) 0 to 1. right: (n,) whether the answer is right.
+        confidence: (n,) 0 to 1. right: (n,) whether the prediction is right.
 
     Returns:
-        0 to 1, over 15 bins of equal width; None of no image.
+        0 to 1; None without images.
     """
     if not len(confidence):
         return None
@@ -55,22 +55,22 @@ def expected_calibration_error(
 
 
 def log_softmax(scores: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
-    """Logarithm of the probabilities of scores (n, C) at a temperature, (n, C)."""
+    """Log-softmax of scores (n, C) divided by a temperature, (n, C)."""
     scaled = scores.astype(np.float64) / temperature
     scaled -= scaled.max(axis=1, keepdims=True)
     return np.asarray(scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True)))
 
 
 def fit_temperature(parts: Sequence[HeldOut]) -> float:
-    """The temperature that makes what is believed of held-out images likeliest.
+    """The temperature that maximises the likelihood of the held-out images' label weights.
 
-    The likelihood is concave in 1/T: Newton's method finds where its slope there, belief less
-    expectation of the score, is zero. Guo et al. (2017) fit it to true labels; here an image counts
-    for each class as much as it is believed to be of it, so that wrong labels don't make the model
-    surer.
+    The log-likelihood is concave in 1/T, and its slope is the weighted score of the labels minus
+    the expected score; Newton's method finds its zero. Guo et al. (2017) fit the temperature to
+    true labels. Here each image counts for its candidate classes by their weights (ours), so that
+    wrong labels don't make the model overconfident.
 
     Returns:
-        0.05 to 20; 1 where nothing is held out.
+        0.05 to 20; 1 if nothing is held out.
     """
     if not parts:
         return 1.0
@@ -95,7 +95,11 @@ def fit_temperature(parts: Sequence[HeldOut]) -> float:
 
 
 def _moments(scores: NDArray[np.float64], inverse: float) -> tuple[float, float]:
-    """Expectation and variance of scores (n, C), none above 0, summed over the images."""
+    """Mean and variance of scores (n, C) under their softmax, summed over the images.
+
+    Args:
+        scores: (n, C), none above 0. inverse: 1 / temperature.
+    """
     powers = np.exp(inverse * scores)
     powers /= powers.sum(axis=1, keepdims=True)
     mean = np.einsum("nc,nc->n", powers, scores)
@@ -106,16 +110,16 @@ def _moments(scores: NDArray[np.float64], inverse: float) -> tuple[float, float]
 
 @dataclass(frozen=True)
 class Calibration:
-    """What makes probabilities of scores.
+    """Turns scores into probabilities and prediction sets.
 
     Attributes:
-        temperature: that scores are divided by before the softmax.
-        thresholds: (201,) at place i, the least probability that a class of a set may have where
-            the true one may be missed by i/200 of the images (split conformal, Sadinle et al.
-            2019); empty where nothing was held out.
-        coverage: (201,) at place i, the share of held-out images whose set held the class at that
-            error rate, by thresholds from the other half of them.
-        images: how many were held out.
+        temperature: scores are divided by it before the softmax.
+        thresholds: (201,) entry i is the least probability of a class in the prediction set at an
+            error rate of i/200 (split conformal, Sadinle et al. 2019); empty if nothing was held
+            out.
+        coverage: (201,) entry i is the share of held-out images whose set contains their class at
+            that error rate, with thresholds from the other half of the held-out images.
+        images: number of held-out images.
     """
 
     temperature: float = 1.0
@@ -124,17 +128,17 @@ class Calibration:
     images: int = 0
 
     def threshold(self, error_rate: float) -> float:
-        """The least probability of a class in a set at an error rate of 0 to below 1."""
+        """The least probability of a class in a prediction set; 0 <= error_rate < 1."""
         return self.thresholds[level_of(error_rate)]
 
 
 class Checked(NamedTuple):
-    """Probabilities of images whose class is known.
+    """Predictions on images whose class is known.
 
     Attributes:
-        confidence: (n,) that of the likeliest class.
-        right: (n,) whether that is the true one.
-        covered: (n,) whether the set at an error rate of 5 % holds the true one.
+        confidence: (n,) probability of the likeliest class.
+        right: (n,) whether the likeliest class is the true one.
+        covered: (n,) whether the prediction set at an error rate of 5 % contains the true class.
     """
 
     confidence: NDArray[np.float64]
@@ -145,32 +149,32 @@ class Checked(NamedTuple):
 def check_probabilities(
     scores: NDArray[np.floating], labels: NDArray[np.int64], calibration: Calibration
 ) -> Checked:
-    """What probabilities say of images.
+    """Compare calibrated probabilities with the true classes.
 
     Args:
-        scores: (n, C). labels: (n,) columns of it, -1 where unknown: such images are left out.
-        calibration: of the scores.
+        scores: (n, C). labels: (n,) columns of `scores`; images with -1 (unknown) are left out.
+        calibration: for these scores.
     """
     scores, labels = scores[labels >= 0], labels[labels >= 0]
     shares = np.exp(log_softmax(scores, calibration.temperature))
-    best, own = shares.max(axis=1), shares[np.arange(len(labels)), labels]
+    best, true_class = shares.max(axis=1), shares[np.arange(len(labels)), labels]
     least = calibration.threshold(0.05) if calibration.thresholds else 1.0
     right = shares.argmax(axis=1) == labels
-    return Checked(best, right, right | (own >= least))
+    return Checked(best, right, right | (true_class >= least))
 
 
 def probability_metrics(parts: Sequence[Checked], calibration: Calibration) -> dict[str, Any]:
-    """`expected_calibration_error`, 0 to 1, and `coverage` at an error rate of 5 %, in percent."""
+    """`expected_calibration_error` (0 to 1) and `coverage` at an error rate of 5 % (percent)."""
     names = "expected_calibration_error", "coverage"
     if not sum(len(part.right) for part in parts):
         return dict.fromkeys(names)
-    confidence, right, covered = (np.concatenate(each) for each in zip(*parts, strict=True))
+    confidence, right, covered = (np.concatenate(column) for column in zip(*parts, strict=True))
     share = 100 * float(covered.mean()) if calibration.thresholds else None
     return dict(zip(names, (expected_calibration_error(confidence, right), share), strict=True))
 
 
 def level_of(error_rate: float) -> int:
-    """The place of the largest level that is no higher than an error rate."""
+    """The largest i with i/200 <= error_rate."""
     return int(error_rate * LEVELS + 1e-9)
 
 
@@ -182,8 +186,8 @@ def calibration_of(parts: Sequence[HeldOut]) -> Calibration:
     temperature = fit_temperature(parts)
     probability, weight, image, count = [], [], [], 0
     for part in parts:
-        found = np.exp(log_softmax(part.scores, temperature))
-        probability.append(found[part.rows, part.columns])
+        probabilities = np.exp(log_softmax(part.scores, temperature))
+        probability.append(probabilities[part.rows, part.columns])
         weight.append(part.weights)
         image.append(part.rows + count)
         count += len(part.scores)
@@ -195,9 +199,9 @@ def calibration_of(parts: Sequence[HeldOut]) -> Calibration:
 def _thresholds(
     probability: NDArray[np.floating], weight: NDArray[np.floating], images: int
 ) -> NDArray[np.float64]:
-    """At each level, the probability below which at most that share of the images lies.
+    """For each error rate, the probability below which at most that share of the images lies.
 
-    Of n images the level loses one place in n + 1, as the image to come counts as well.
+    Split conformal counts the new image as well: of n images, rank i/200 * (n + 1) - 1 is taken.
     """
     order = np.argsort(probability, kind="stable")
     if not len(order):
@@ -205,20 +209,22 @@ def _thresholds(
     below = np.concatenate([[0.0], np.cumsum(weight[order])])[:-1]
     allowed = np.arange(LEVELS + 1) / LEVELS * (images + 1) - 1
     place = np.searchsorted(below, allowed, side="right") - 1
-    found = probability[order][np.maximum(place, 0)]
-    return np.where(place < 0, 0.0, np.floor(found * 1e6) / 1e6)
+    limits = probability[order][np.maximum(place, 0)]
+    return np.where(place < 0, 0.0, np.floor(limits * 1e6) / 1e6)
 
 
 def _coverage(
     probability: NDArray[np.floating], weight: NDArray[np.floating], image: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Share covered at each level: every second image by the others' thresholds, both ways."""
+    """Coverage at each error rate, by two-fold cross-validation over even and odd images."""
     covered = np.zeros(LEVELS + 1)
     for half in (0, 1):
-        own, other = image % 2 == half, image % 2 != half
-        limits = _thresholds(probability[other], weight[other], len(np.unique(image[other])))
-        order = np.argsort(probability[own], kind="stable")
-        below = np.concatenate([[0.0], np.cumsum(weight[own][order])])
-        missed = below[np.searchsorted(probability[own][order], limits, side="left")]
+        tested, calibrating = image % 2 == half, image % 2 != half
+        limits = _thresholds(
+            probability[calibrating], weight[calibrating], len(np.unique(image[calibrating]))
+        )
+        order = np.argsort(probability[tested], kind="stable")
+        below = np.concatenate([[0.0], np.cumsum(weight[tested][order])])
+        missed = below[np.searchsorted(probability[tested][order], limits, side="left")]
         covered += below[-1] - missed
     return np.round(covered / len(np.unique(image)), 4)

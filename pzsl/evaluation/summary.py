@@ -1,4 +1,4 @@
-"""What generalised zero-shot metrics need to know of an image: its best seen and unseen class."""
+"""Each image's best seen and best unseen class: all that generalised zero-shot metrics need."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from pzsl.errors import UserError
 
 _BLOCK = 1 << 22
-"""Scores that are looked at in one go."""
+"""Scores per block."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The best seen and the best unseen class of n images: all that S, U, H, T1, AUSUC need.
+    """The best seen and the best unseen class of n images.
 
     Attributes:
         seen_score: (n,) best score of a seen class, -inf without seen classes.
@@ -36,7 +36,7 @@ class Summary:
 
     @staticmethod
     def join(parts: Sequence[Summary]) -> Summary:
-        """The summary of all images of the parts, in their order."""
+        """Concatenate summaries, in order."""
         names = [field.name for field in fields(Summary)]
         return Summary(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
@@ -44,7 +44,7 @@ class Summary:
 def summarise(
     scores: NDArray[np.floating], labels: NDArray[np.int64], seen: NDArray[np.bool_]
 ) -> Summary:
-    """Reduce a block of scores to what the metrics need; join blocks with `Summary.join`.
+    """Reduce a block of scores to a summary; join the blocks with `Summary.join`.
 
     Args:
         scores: (n, C) score of each class, higher is better.
@@ -52,7 +52,7 @@ def summarise(
         seen: (C,) which classes are seen.
 
     Raises:
-        UserError: shapes don't agree, a label is out of range, or a score is not a number.
+        UserError: shapes don't agree, a label is out of range, or a score is NaN.
     """
     scores, labels, seen = np.asarray(scores), np.asarray(labels), np.asarray(seen, dtype=np.bool_)
     if scores.shape != (len(labels), len(seen)):
@@ -74,12 +74,12 @@ def summarise(
 def _best(
     scores: NDArray[np.floating], columns: NDArray[np.int64]
 ) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
-    """Best score and class id of each row among some columns; the first wins a tie."""
+    """Best score and class id of each row among the given columns; ties go to the first."""
     count = len(scores)
     best = np.full(count, -np.inf, dtype=scores.dtype)
-    which = np.full(count, -1, dtype=np.int64)
+    best_class = np.full(count, -1, dtype=np.int64)
     if not len(columns):
-        return best, which
+        return best, best_class
     step = max(1, _BLOCK // len(columns))
     beside = columns[-1] - columns[0] == len(columns) - 1  # else they have to be copied
     chosen = slice(columns[0], columns[-1] + 1) if beside else columns
@@ -87,5 +87,5 @@ def _best(
         block = scores[start : start + step, chosen]
         at = block.argmax(axis=1)
         best[start : start + step] = np.take_along_axis(block, at[:, None], axis=1)[:, 0]
-        which[start : start + step] = columns[at]
-    return best, which
+        best_class[start : start + step] = columns[at]
+    return best, best_class

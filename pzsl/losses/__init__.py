@@ -1,1 +1,1 @@
-"""Loss functions without state, each a pure function of tensors."""
+"""Loss functions: pure functions of tensors, without state."""

@@ -1,4 +1,4 @@
-"""The class activation value, by which CAVL picks a label."""
+"""The class activation value, by which CAVL selects a label."""
 
 from __future__ import annotations
 

@@ -13,10 +13,10 @@ def classifier_consistent_losses(logits: Tensor, rows: Rows) -> Tensor:
     """`- log sum_{j in S_i} f_j(x_i)`, f the softmax (Feng et al. 2020).
 
     With w the softmax within S, `log sum_{j in S} f_j = sum_{j in S} w_j (log f_j - log w_j)`, and
-    the slope by w vanishes there: so it is the weighted cross-entropy less the entropy of w.
+    the gradient by w vanishes: the loss is the weighted cross-entropy minus the entropy of w.
 
     Args:
-        logits: (B, K). rows: where the candidates lie in them.
+        logits: (B, K). rows: positions of the candidates.
 
     Returns:
         (B,) the loss of each image.

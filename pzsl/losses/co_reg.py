@@ -6,36 +6,37 @@ import torch
 from torch import Tensor
 
 LEAST = 1e-12
-"""Keeps quotients and logarithms of probabilities finite."""
+"""Least value of a denominator or a probability, to keep quotients and logarithms finite."""
 
 
 def warm_up_loss(logits: Tensor, candidates: Tensor, entropy_of_all: bool = False) -> Tensor:
-    """`mean_i [- log sum_{j in S_i} f_j + sum_j f_j log f_j]`: likely sets, and no haste.
+    """`mean_i [- log sum_{j in S_i} f_j + sum_j f_j log f_j]`, with an entropy bonus.
 
-    Images whose candidates are all classes say nothing and are left out.
+    Images whose candidates are all classes carry no information and are left out.
 
     Args:
         logits: (B, K). candidates: (B, K), 1 for a candidate, 0 for any other label.
-        entropy_of_all: whether their entropy counts nevertheless, as in the released code.
+        entropy_of_all: whether the entropy of such images counts all the same, as in the released
+            code.
 
     Returns:
-        Scalar, a mean over the images that count; 0 where there are none.
+        Scalar, the mean over the remaining images; 0 if there are none.
     """
     log_f = logits.log_softmax(dim=1)
     inside = log_f.masked_fill(candidates == 0, -torch.inf).logsumexp(dim=1)
     negative_entropy = (log_f.exp() * log_f).sum(dim=1)
     counts = (candidates.sum(dim=1) < candidates.shape[1]).to(logits.dtype)
-    known = counts.sum().clamp_min(1)
+    image_count = counts.sum().clamp_min(1)
     if entropy_of_all:
-        return negative_entropy.mean() - (inside * counts).sum() / known
-    return ((negative_entropy - inside) * counts).sum() / known
+        return negative_entropy.mean() - (inside * counts).sum() / image_count
+    return ((negative_entropy - inside) * counts).sum() / image_count
 
 
 def align_distribution(f: Tensor, ratio: Tensor) -> Tensor:
-    """`f <- norm(f * prior / mean f)`: predictions (n, K) whose mean comes nearer to the prior.
+    """`f <- norm(f * prior / mean f)`: move the mean of predictions (n, K) towards the prior.
 
     Args:
-        f: (n, K) probabilities. ratio: (K,) prior over mean f.
+        f: (n, K) probabilities. ratio: (K,) prior / mean f.
     """
     weighted = f * ratio
     return weighted / weighted.sum(dim=1, keepdim=True).clamp_min(LEAST)
@@ -53,7 +54,7 @@ def candidate_loss(f: Tensor, candidates: Tensor) -> Tensor:
 
 
 def scale_to_unit(values: Tensor) -> Tensor:
-    """Values (n,) moved and scaled to 0..1; all 0 where they are equal."""
+    """Values (n,) shifted and scaled to 0..1; all 0 if they are equal."""
     low, high = values.min(), values.max()
     return (values - low) / (high - low).clamp_min(LEAST)
 
@@ -68,7 +69,7 @@ def cross_entropy(f: Tensor, targets: Tensor, share: Tensor, by_set: bool = Fals
 
     Args:
         f: (B, K) log-probabilities. targets: (B, K). share: (B,), 1 for the images of P.
-        by_set: divide by the number of images in P in place of B, as in the released code.
+        by_set: divide by the number of images in P instead of B, as in the released code.
     """
     count = share.sum().clamp_min(1) if by_set else len(f)
     return -((f * targets).sum(dim=1) * share).sum() / count
@@ -79,7 +80,7 @@ def squared_error(f: Tensor, targets: Tensor, share: Tensor, by_set: bool = Fals
 
     Args:
         f: (B, K) log-probabilities. targets: (B, K). share: (B,), 1 for the images of U.
-        by_set: divide by the number of images in U times K in place of B, as in the released code.
+        by_set: divide by K times the number of images in U instead of B, as in the released code.
     """
     count = share.sum().clamp_min(1) * f.shape[1] if by_set else len(f)
     return (((f.exp() - targets) ** 2).sum(dim=1) * share).sum() / count
@@ -99,7 +100,7 @@ def prototype_loss(
         features: (B, d) unit vectors z. prototypes: (K, d) unit vectors o.
         targets: (B, K) pseudo-labels p. partial: (B,), 1 for the images of P, 0 for those of U.
         temperature: of the softmax.
-        by_set: take the means as `cross_entropy` and `squared_error` do then.
+        by_set: see `cross_entropy` and `squared_error`.
 
     Returns:
         Scalar, over the batch.
@@ -112,7 +113,7 @@ def prototype_loss(
 
 
 def noisy_positives(labels: Tensor, others: Tensor, sure: Tensor, others_sure: Tensor) -> Tensor:
-    """Which vectors are positives: the same pseudo-label, and both in P.
+    """Positive pairs: two vectors with the same pseudo-label, both in P.
 
     Args:
         labels: (n,) pseudo-labels of the anchors. others: (m,) those of the others.
@@ -121,5 +122,5 @@ def noisy_positives(labels: Tensor, others: Tensor, sure: Tensor, others_sure: T
     Returns:
         (n, m), 1 for a positive, 0 for any other.
     """
-    same = labels[:, None] == others
-    return (same & sure[:, None] & others_sure).to(torch.get_default_dtype())
+    same_label = labels[:, None] == others
+    return (same_label & sure[:, None] & others_sure).to(torch.get_default_dtype())

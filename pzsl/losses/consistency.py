@@ -1,4 +1,4 @@
-"""Losses of several views of an image: no label outside the candidates, and views that agree."""
+"""Losses over several views of an image: suppress non-candidates, and make the views agree."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def outside_losses(logits: Tensor, candidates: Tensor) -> Tensor:
         candidates: (B, K), 1 for a candidate, 0 for any other label.
 
     Returns:
-        (B,), 0 where all labels are candidates.
+        (B,), 0 for an image whose candidates are all labels.
     """
     return -((1 + EDGE - logits.softmax(dim=1)).log() * (1 - candidates)).sum(dim=1)
 
 
 def divergences(logits: Tensor, weights: Tensor, rows: Rows) -> Tensor:
-    """`KL(w, f) = sum_j w_j log(w_j / f_j)` of label weights from predictions.
+    """`KL(w, f) = sum_j w_j log(w_j / f_j)` between label weights and predictions.
 
     Args:
         logits: (B, K) over the seen classes; f is their softmax.

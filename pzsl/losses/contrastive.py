@@ -1,4 +1,4 @@
-"""Contrast with any weighting of the positives: supervised (PiCO), by ambiguity (ABLE)."""
+"""Contrastive loss with weighted positives: supervised (PiCO) or by ambiguity (ABLE)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pzsl.losses.pico import count_labels
 
 
 class _Contrast(torch.autograd.Function):
-    """Its slope by the logits is the softmax, times the sum of the weights, less the weights."""
+    """The gradient by the logits is softmax * (sum of the weights) - weights."""
 
     @staticmethod
     def forward(
@@ -83,15 +83,15 @@ def share_equally(positives: Tensor) -> Tensor:
 def ambiguity_pairs(
     weights: Tensor, predicted: Tensor, views: int, shared: str = "vectors"
 ) -> Tensor:
-    """Positives of ABLE: for each candidate j, those predicted j share the weight of j.
+    """Positives of ABLE: the vectors predicted as candidate j share the weight of j equally.
 
     Args:
         weights: (B, K) label weights p_ij, zero outside the candidates.
         predicted: (B,) the class that each image is predicted to be.
-        views: V, how many vectors an image has; they stand in blocks of B.
-        shared: among the `vectors` of all views but the anchor itself, as the paper has it; or
-            among the `images` of each view, the anchor's own among them, so that an anchor's
-            weights sum up to V less its own share, as the released code has it.
+        views: V, the number of vectors per image; the rows are V blocks of B.
+        shared: `vectors` shares the weight among the vectors of all views without the anchor, as
+            in the paper; `images` shares it among the images of each view including the anchor's,
+            so that an anchor's weights sum to V minus its own share, as in the released code.
 
     Returns:
         (V B, V B): in the column of each a predicted j, 0 at a = i, `p_ij / #{a != i predicted j}`
@@ -99,7 +99,7 @@ def ambiguity_pairs(
     """
     count = count_labels(predicted, weights.shape[1])[predicted]
     if shared == "vectors":
-        own = (predicted[:, None] == predicted).to(weights.dtype)
-        count = (views * count - own).clamp_min(1)
+        is_own_class = (predicted[:, None] == predicted).to(weights.dtype)
+        count = (views * count - is_own_class).clamp_min(1)
     pairs = weights.index_select(1, predicted) / count
     return pairs.repeat(views, views).fill_diagonal_(0.0)

@@ -1,4 +1,4 @@
-"""The leveraged weighted loss of LWS, its label weights, and the binary losses it is made of."""
+"""The leveraged weighted loss of LWS, its label weights, and its binary losses."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 OUTSIDE = 1e9
-"""Taken off the logits of labels that a softmax should leave out."""
+"""Subtracted from the logits of labels that a softmax should ignore."""
 CERTAIN = -1e-6
-"""Log-probabilities are kept below this, so that the odds stay finite."""
+"""Upper bound of log-probabilities, to keep the odds finite."""
 
 
 def leveraged_weighted_loss(
@@ -27,8 +27,8 @@ def leveraged_weighted_loss(
         logits: (B, K) g.
         weights: (B, K) w; they sum to one inside each candidate set, and to one outside it.
         candidates: (B, K), 1 for a candidate, 0 for any other label.
-        beta: leverage of the labels outside, 1 or 2 in the paper.
-        psi: a binary loss, falling from large values for `z < 0` to 0.
+        beta: leverage of the non-candidates, 1 or 2 in the paper.
+        psi: a binary loss that decreases to 0 as z grows.
 
     Returns:
         Scalar, the mean over the batch.
@@ -38,7 +38,7 @@ def leveraged_weighted_loss(
 
 
 def leveraged_weights(inside: Tensor, logits: Tensor, candidates: Tensor) -> Tensor:
-    """Given weights for the candidates; for the others the softmax among themselves.
+    """Add the weights of the non-candidates: the softmax over these alone.
 
     Args:
         inside: (B, K) weights of the candidates, 0 elsewhere.
@@ -52,12 +52,12 @@ def leveraged_weights(inside: Tensor, logits: Tensor, candidates: Tensor) -> Ten
 
 
 def sigmoid_loss(z: Tensor) -> Tensor:
-    """`psi(z) = 1 / (1 + e^z)`, bounded: the paper's first choice."""
+    """`psi(z) = 1 / (1 + e^z)`, which is bounded: the paper's first choice."""
     return torch.sigmoid(-z)
 
 
 def logistic_loss(z: Tensor) -> Tensor:
-    """`psi(z) = log(1 + e^-z)`; of log-odds it is `-log f` and `-log(1 - f)`, its second choice."""
+    """`psi(z) = log(1 + e^-z)`, on log-odds `-log f` and `-log(1 - f)`: the second choice."""
     return F.softplus(-z)
 
 

@@ -1,4 +1,4 @@
-"""How PaPi aligns images with prototypes."""
+"""The prototype alignment loss of PaPi."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def mixed_prototype_losses(
     """`share KL(w_i, s_i) + (1 - share) KL(w_o(i), s_i)` of mixed images (Xia et al. 2023, eq. 5).
 
     Args:
-        features: (B, d) unit vectors z of images, each mixed with another one.
+        features: (B, d) unit vectors z of mixed images: each is mixed with another image.
         prototypes: (K, d) unit vectors mu; s is the softmax of `z . mu / temperature`.
         targets: (B, K) label weights w.
-        order: (B,) which other image is mixed in.
-        share: how much of the image itself there is, in 0..1.
+        order: (B,) index of the image that is mixed in.
+        share: proportion of the image itself, 0 to 1.
         temperature: of the softmax.
 
     Returns:
@@ -29,5 +29,7 @@ def mixed_prototype_losses(
     """
     log_s = (features @ prototypes.T / temperature).log_softmax(dim=1)
     certainty = torch.xlogy(targets, targets).sum(dim=1)
-    own, other = (certainty[at] - (targets[at] * log_s).sum(dim=1) for at in (..., order))
-    return share * own + (1 - share) * other
+    own_divergence, other_divergence = (
+        certainty[at] - (targets[at] * log_s).sum(dim=1) for at in (..., order)
+    )
+    return share * own_divergence + (1 - share) * other_divergence

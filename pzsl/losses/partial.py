@@ -1,4 +1,4 @@
-"""What partial-label methods share: weighted cross-entropy, alignment, the best candidate."""
+"""Shared by the partial-label methods: weighted cross-entropy, alignment, the best candidate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pzsl.losses.ragged import Rows, first_largest, row_sum
 
 
 class _WeightedCrossEntropy(torch.autograd.Function):
-    """Its slope is the softmax less the weights; of the size of the logits, one exp is all."""
+    """The gradient is softmax - weights; a single exp is taken of a (B, K) array."""
 
     @staticmethod
     def forward(context: Any, logits: Tensor, weights: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
@@ -35,13 +35,13 @@ class _WeightedCrossEntropy(torch.autograd.Function):
 
 
 def partial_zero_shot_losses(logits: Tensor, weights: Tensor, rows: Rows) -> Tensor:
-    """`- sum_j w_ij log p_j(x_i)` over ragged label weights (Fan et al. 2026, as public).
+    """`- sum_j w_ij log p_j(x_i)` over ragged label weights (Fan et al. 2026, as published).
 
     RC, PRODEN and the methods built on them use the same loss (Feng et al. 2020, Lv et al. 2020).
 
     Args:
         logits: (B, K) over the seen classes; p is their softmax.
-        weights: (m,) label weights, without gradient; a row's sum to one.
+        weights: (m,) label weights, without gradient; they sum to one per row.
         rows: where they belong in (B, K).
 
     Returns:
@@ -51,7 +51,7 @@ def partial_zero_shot_losses(logits: Tensor, weights: Tensor, rows: Rows) -> Ten
 
 
 def losses_and_answers(logits: Tensor, weights: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
-    """`partial_zero_shot_losses` (B,), and `log p` of each entry, (m,), without gradient."""
+    """`partial_zero_shot_losses` (B,), and `log p` of each entry (m,) without gradient."""
     losses, log_p = _WeightedCrossEntropy.apply(logits, weights, rows)
     return losses, log_p
 
@@ -67,10 +67,10 @@ def alignment(adapted: Tensor, frozen: Tensor) -> Tensor:
 
 
 def best_candidate(scores: Tensor, log_mask: Tensor, rows: Rows) -> Tensor:
-    """The entry with the highest score, the first of equal ones.
+    """The entry with the highest score per row; ties go to the first.
 
-    Only candidates are compared: were the others multiplied by 0, as in the code of some papers, a
-    label that is no candidate would win wherever all candidates score below 0.
+    Only candidates are compared. Some papers' code multiplies the scores of the others by 0, and
+    then a non-candidate wins whenever all candidates score below 0.
 
     Args:
         scores: (B, K).

@@ -1,4 +1,4 @@
-"""How PiCO moves its prototypes."""
+"""The moving-average prototypes of PiCO."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def count_labels(labels: Tensor, classes: int) -> Tensor:
-    """How often each class (K,) is among labels (n,); `bincount` would let a GPU wait."""
+    """How often each class (K,) occurs in labels (n,); `bincount` would synchronise a GPU."""
     return labels.new_zeros(classes).index_add_(0, labels, torch.ones_like(labels))
 
 
@@ -17,14 +17,14 @@ def move_prototypes(
 ) -> Tensor:
     """`mu_c <- unit(m mu_c + (1 - m) q)` for each q of class c, in order (Wang et al. 2022).
 
-    As published, the length is set to one after the batch, not after each vector.
+    As in the paper, prototypes are normalised once per batch, not after each vector.
 
     Args:
         prototypes: (K, d). features: (B, d) unit vectors. labels: (B,) their predicted classes.
         momentum: m.
 
     Returns:
-        (K, d) unit rows; a class that was never met stays zero.
+        (K, d) unit rows; a class that has not occurred yet stays zero.
     """
     order = torch.argsort(labels, stable=True)
     count = count_labels(labels, len(prototypes))

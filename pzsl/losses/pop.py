@@ -1,4 +1,4 @@
-"""How POP purifies candidate sets."""
+"""The purification of candidate sets in POP."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from torch import Tensor
 
 
 def purify(mean: Tensor, rows: Tensor, images: int, theta: float) -> Tensor:
-    """Which candidates stay: those with `p_j >= theta max_k p_k` (Xu et al. 2023).
+    """Which candidates are kept: those with `p_j >= theta max_k p_k` (Xu et al. 2023).
 
     Args:
-        mean: (M,) label weights, averaged over epochs; ragged, zero for a removed candidate.
+        mean: (M,) label weights averaged over epochs, ragged; zero for a removed candidate.
         rows: (M,) the image of each entry.
-        images: how many images there are.
-        theta: below one, so that an image's likeliest label always stays.
+        images: number of images.
+        theta: below one, so that an image's likeliest label is always kept.
 
     Returns:
         (M,) bool.

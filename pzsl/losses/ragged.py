@@ -1,4 +1,4 @@
-"""Row-wise maxima, sums and softmaxes of ragged values: memory and time grow with the entries."""
+"""Row-wise maxima, sums and softmaxes of ragged values, in time and memory of their number."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 FAINT = 1e-25
-"""Sums of powers below this have lost digits."""
+"""Sums of exponentials below this have lost precision."""
 
 
 class Rows(NamedTuple):
-    """How m values lie in the rows of a (B, K) array of which they are some cells.
+    """The positions of m values in a (B, K) array, ordered by row.
 
     Attributes:
         batch_row: (m,) the row of each value, ascending.
-        offsets: (B + 1,) row i has the values `offsets[i]:offsets[i + 1]`, at least one.
+        offsets: (B + 1,) values `offsets[i]:offsets[i + 1]` belong to row i; each row has some.
         cells: (m,) position of each value in the flattened (B, K).
     """
 
@@ -24,16 +24,16 @@ class Rows(NamedTuple):
     offsets: Tensor
     cells: Tensor
 
-    def spread(self, each: Tensor) -> Tensor:
-        """A value per row (B,) to each of the row's entries (m,)."""
-        return each.index_select(0, self.batch_row)
+    def spread(self, per_row: Tensor) -> Tensor:
+        """Repeat one value per row (B,) for each of the row's entries, (m,)."""
+        return per_row.index_select(0, self.batch_row)
 
     def take(self, dense: Tensor) -> Tensor:
         """The values (m,) of an array (B, K)."""
         return dense.flatten().index_select(0, self.cells)
 
     def put(self, values: Tensor, like: Tensor) -> Tensor:
-        """Values (m,) as an array of the shape of `like`, zero elsewhere."""
+        """An array of the shape of `like` with these values (m,), zero elsewhere."""
         flat = values.new_zeros(like.numel())
         return flat.scatter_(0, self.cells, values).view(like.shape)
 
@@ -57,10 +57,10 @@ def row_softmax(values: Tensor, rows: Rows, top: Tensor | float | None = None) -
     """Softmax among the values of each row, (m,).
 
     Args:
-        values: (m,). rows: how they lie.
-        top: (B,), or one number: no value of the row is larger; spares a CPU finding the largest,
-            as long as one is near. A GPU would have to wait to tell whether it is, and finds the
-            largest sooner.
+        values: (m,). rows: their positions.
+        top: upper bound of the values, (B,) or one number. On the CPU it saves finding each row's
+            maximum, provided that the bound is tight enough; a GPU ignores it, because checking
+            that would take longer than finding the maxima.
     """
     if top is not None and values.device.type == "cpu":
         powers = (values - (rows.spread(top) if isinstance(top, Tensor) else top)).exp_()
@@ -72,10 +72,10 @@ def row_softmax(values: Tensor, rows: Rows, top: Tensor | float | None = None) -
 
 
 def first_largest(values: Tensor, rows: Rows) -> Tensor:
-    """Position in `values` of the largest one of each row, the first of equal ones: (B,).
+    """Position in `values` of each row's largest value, (B,); ties go to the first.
 
-    A row without any value, or one that holds a NaN, gets the last position: what a training gets
-    from it is refused by the loop, whose loss is then no number.
+    A row that is empty or holds a NaN gets the last position. Nothing goes wrong silently: the
+    loss is then NaN as well, and the training loop stops.
     """
     last, at = len(values) - 1, torch.arange(len(values), dtype=torch.int32, device=values.device)
     at.masked_fill_(values != rows.spread(row_max(values, rows)), last)

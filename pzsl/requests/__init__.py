@@ -1,8 +1,9 @@
-"""What stage one and stage two are asked for: each option said once, for Python and command line.
+"""The options of `extract` and `train`, defined once for Python and the command line.
 
-A request is a frozen dataclass of plain values. Its fields carry the help, the group and the flag
-from which the command line is built; a test holds the signature and docstring of the Python
-function to the same fields. Nothing here imports torch, numpy or h5py: `pzsl --help` is quick.
+A request is a frozen dataclass of plain values. Each field carries its help, its heading and its
+flag, from which the command line is built; a test checks that signature and docstring of the
+Python function list the same fields. Nothing here imports torch, numpy or h5py, so that
+`pzsl --help` is quick.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fields of a request that say what they mean."""
+"""Fields of a request, each with its help text and command line flag."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Described(NamedTuple):
     Attributes:
         name: of the field, and of the argument in Python.
         kind: its type, as annotated.
-        default: its value where it isn't given. required: whether it has none.
+        default: its value if it isn't given. required: whether it has no default.
         help: one line; `{methods}` and the like stand for the names of a registry.
-        group: the heading under which the command line's help lists it.
-        flags: its names on the command line; none where it is for Python alone.
-        by_hand: the command reads these flags itself, as one value is made of several.
+        group: the heading under which --help lists it.
+        flags: its names on the command line; none if it exists in Python only.
+        by_hand: the command defines these flags itself, because several make up one value.
     """
 
     name: str
@@ -38,7 +38,7 @@ def option(
     flags: tuple[str, ...] | None = None,
     by_hand: bool = False,
 ) -> Any:
-    """A field of a request with its help; see `Described`. The flag is the field's name."""
+    """A field of a request; see `Described`. Without `flags`, the flag is the field's name."""
     about = {"help": help, "group": group, "flags": flags, "by_hand": by_hand}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=about)
@@ -47,13 +47,13 @@ def option(
 
 def described(request: type[Any]) -> list[Described]:
     """The options of a request, in order."""
-    found = []
-    for one in fields(request):
-        required = one.default is MISSING and one.default_factory is MISSING
-        default = None if one.default is MISSING else one.default
-        flags = one.metadata["flags"]
+    options = []
+    for field_ in fields(request):
+        required = field_.default is MISSING and field_.default_factory is MISSING
+        default = None if field_.default is MISSING else field_.default
+        flags = field_.metadata["flags"]
         if flags is None:
-            flags = (f"--{one.name.replace('_', '-')}",)
-        about = one.metadata["help"], one.metadata["group"], flags, one.metadata["by_hand"]
-        found.append(Described(one.name, str(one.type), default, required, *about))
-    return found
+            flags = (f"--{field_.name.replace('_', '-')}",)
+        about = field_.metadata["help"], field_.metadata["group"], flags, field_.metadata["by_hand"]
+        options.append(Described(field_.name, str(field_.type), default, required, *about))
+    return options

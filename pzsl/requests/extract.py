@@ -1,4 +1,4 @@
-"""What a run of stage one is asked for."""
+"""The options of stage one, `pzsl.extract`."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from pzsl.requests.values import check_counts
 ON_ERROR = ("fail", "skip")
 ENGINES = ("local", "ray")
 PUBLISHED = ("sun", "cub", "awa2", "apy", "flo")
-"""Data sets of a publisher that have a name of their own."""
+"""The published benchmark data sets."""
 OWN, VIEWS, PROMPTS = "Images of your own", "Views", "Prompts"
 OF_DATA = (
     *("splits", "names", "table", "unseen_file", "classes"),
     *("annotators", "empty", "seed", "unseen", "test"),
 )
-"""Options that are handed to the data set, which says so where it does not take one."""
+"""Options that are passed on to the data set's loader, which refuses those it does not take."""
 
 MaybePath = str | Path | None
 
 
 @dataclass(frozen=True)
 class ExtractRequest:
-    """What to encode and how; plain values, so that it can be sent to other processes.
+    """What to encode and how; plain values, so that a request can be sent to other processes.
 
     See `pzsl.extract`.
     """
 
     dataset: str = option("{datasets}; see 'pzsl datasets'.", INPUT, "shapes")
-    root: MaybePath = option("Where its images are. [$PZSL_DATA/NAME or data/NAME]", INPUT, None)
+    root: MaybePath = option("Folder of its images. [$PZSL_DATA/NAME or data/NAME]", INPUT, None)
     model: str | None = option(
         "'tiny', a model of open_clip, local-dir:FOLDER or hf-hub:OWNER/NAME. "
         "[shapes: tiny, others: ViT-B-32]",
@@ -41,39 +41,37 @@ class ExtractRequest:
         None,
     )
     pretrained: str | None = option("Tag or checkpoint file of the weights. [openai]", MODEL, None)
-    out: MaybePath = option("The cache. [cache/DATASET.h5]", OUTPUT, None)
+    out: MaybePath = option("The cache to write. [cache/DATASET.h5]", OUTPUT, None)
     batch_size: int | None = option(
-        "Images per batch. [CPU: 32, else what its memory holds]", MACHINE, None
+        "Images per batch. [CPU: 32, GPU: what its memory holds]", MACHINE, None
     )
     workers: int | None = option(
-        "Threads that read, and on the CPU encode. [one per processor]", MACHINE, None
+        "Threads that read images (and encode, on the CPU). [one per processor]", MACHINE, None
     )
-    fetch: bool = option("Download a published data set first, if it isn't there.", INPUT, False)
-    limit: int | None = option("Only so many images, evenly spread.", INPUT, None)
+    fetch: bool = option("Download a published data set first, if it is missing.", INPUT, False)
+    limit: int | None = option("Encode only this many images, evenly spread.", INPUT, None)
     device: str = option("auto, cpu, cuda, cuda:N or mps.", MACHINE, "auto")
     precision: str | None = option(
         "fp32, fp16, bf16, int8. [fp32 on the CPU, else fp16]", MACHINE, None
     )
-    on_error: str = option("What a missing or unreadable image does: fail or skip.", INPUT, "fail")
-    overwrite: bool = option("Begin anew, replace a finished cache.", OUTPUT, False)
+    on_error: str = option("If an image is missing or unreadable: fail or skip.", INPUT, "fail")
+    overwrite: bool = option("Start again and replace a finished cache.", OUTPUT, False)
     templates: MaybePath = option(
         "Prompt templates, one per line, each with one {}.", PROMPTS, None
     )
     descriptions: MaybePath = option("Sentences on each class: JSON as in CuPL.", PROMPTS, None)
-    dtype: str = option("Of the stored embeddings: float32 or float16.", OUTPUT, "float32")
-    views: int = option("Augmented views of each training image, cached beside it.", VIEWS, 0)
-    view_policy: str = option(
-        "weak, strong, or mixed: the first half weak, the rest strong.", VIEWS, "mixed"
-    )
+    dtype: str = option("Type of the stored embeddings: float32 or float16.", OUTPUT, "float32")
+    views: int = option("Augmented views to cache per training image.", VIEWS, 0)
+    view_policy: str = option("weak, strong, or mixed (half weak, half strong).", VIEWS, "mixed")
     view_seed: int = option("Seed of the views.", VIEWS, 0)
     shard: str | None = option(
-        "I/N: only part I (1 to N) of N, for 'pzsl merge' to put together.", MACHINE, None
+        "I/N: encode only part I (1 to N) of N; 'pzsl merge' joins the parts.", MACHINE, None
     )
     devices: str | Sequence[str] | None = option(
-        "One process for each: cuda:0,cuda:1 or cpu,cpu; merged in the end.", MACHINE, None
+        "One process per device: cuda:0,cuda:1 or cpu,cpu; merged at the end.", MACHINE, None
     )
     engine: str = option("local, or ray for the machines of a Ray cluster.", MACHINE, "local")
-    splits: MaybePath = option("File or folder with its split.", INPUT, None)
+    splits: MaybePath = option("File or folder with the data set's split.", INPUT, None)
     names: MaybePath = option("Your own class names: published name <TAB> name.", PROMPTS, None)
     table: Any = option("CSV, Parquet or JSON lines of your own images (table).", OWN, None)
     unseen_file: MaybePath = option("Names of the unseen classes, one a line (table).", OWN, None)
@@ -81,7 +79,7 @@ class ExtractRequest:
         "Names of all classes in order, one a line (table, tar).", OWN, None
     )
     annotators: Any = option(
-        "Columns of several people, joined: NAME or NAME:WEIGHT (table).",
+        "One column per annotator, joined: NAME or NAME:WEIGHT (table).",
         OWN,
         None,
         ("--annotators", "--agree"),
@@ -91,33 +89,33 @@ class ExtractRequest:
         "Images without a label: skip, unlabelled or fail (table). [skip]", OWN, None
     )
     seed: int | None = option(
-        "Seed of a split that is drawn, or of the drawings (shapes).",
+        "Seed of a randomly drawn split, or of the drawings (shapes).",
         INPUT,
         None,
         ("--split-seed",),
     )
     unseen: float | None = option(
-        "Share of the classes that are unseen (folder, table, tar; shapes: 0).", OWN, None
+        "Share of classes to make unseen (folder, table, tar; shapes: 0).", OWN, None
     )
     test: float | None = option(
-        "Share of a seen class's images to test on (folder, table, tar).",
+        "Share of each seen class's images to test on (folder, table, tar).",
         OWN,
         None,
         ("--test-share",),
     )
-    options: dict[str, Any] = option("Of a plugin's data set, by name.", INPUT, {}, flags=())
+    options: dict[str, Any] = option("Options of a plugin's data set.", INPUT, {}, flags=())
 
     @property
     def data_options(self) -> dict[str, Any]:
-        """What the data set is handed beside `root`: options that were given, by name."""
-        own = {name: getattr(self, name) for name in OF_DATA}
-        return {name: value for name, value in own.items() if value is not None} | self.options
+        """The given options of the data set, by name, without `root`."""
+        values = {name: getattr(self, name) for name in OF_DATA}
+        return {name: value for name, value in values.items() if value is not None} | self.options
 
     def check(self) -> None:
-        """Refuse values that make no sense.
+        """Check the values.
 
         Raises:
-            UsageError: the first of them.
+            UsageError: a value is out of range; the first such value is reported.
         """
         check_counts(batch_size=self.batch_size, workers=self.workers, limit=self.limit)
         if self.on_error not in ON_ERROR:

@@ -1,4 +1,4 @@
-"""What a sweep of stage two is asked for."""
+"""The options of stage two, `pzsl.train`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pzsl.requests.described import INPUT, MACHINE, MODEL, OUTPUT, option
 from pzsl.requests.values import as_list, is_number, is_plain_name, is_whole
 
 LABELS = ("text", "attributes", "both")
-"""What label embeddings can be made of."""
+"""Sources of label embeddings."""
 GRID = "Grid"
 MOST_SEEDS = 10_000
 LAST_SEED = 2**32
-"""Seeds stay below it, so that every generator takes them."""
+"""Seeds stay below this, so that every generator accepts them."""
 MOST = 10**9
-"""Of any other number; more is a slip."""
+"""Upper bound of all other numbers; a larger one is a typing error."""
 
 
 @dataclass(frozen=True)
@@ -33,34 +33,38 @@ class TrainRequest:
         "Kinds of ambiguity: {noises}; instance:0.1 sets its rate.", GRID, ("uniform",)
     )
     rate: float | Sequence[float] = option("Noise rates.", GRID, (0.1, 0.3, 0.5))
-    eta: float | Sequence[float] = option("Noisy sets: share without the truth.", GRID, (0.2,))
+    eta: float | Sequence[float] = option(
+        "Share of candidate sets without the true label (noisy sets).", GRID, (0.2,)
+    )
     few_shot: float | Sequence[float] = option(
-        "True labels a class, given by hand: 1,2,4,8.", GRID, (0,)
+        "Images per class whose true label is given: 1,2,4,8.", GRID, (0,)
     )
     imbalance: float | Sequence[float] = option(
-        "Long tails: images of the largest class to one of the smallest: 50,100.", GRID, (1,)
+        "Long tails: size ratio of the largest to the smallest class: 50,100.", GRID, (1,)
     )
     seeds: int = option("How many seeds.", GRID, 5)
-    first_seed: int = option("The first of them.", GRID, 0)
+    first_seed: int = option("The first seed.", GRID, 0)
     labels: str = option("Label embeddings, one of {labels}.", MODEL, "text")
     settings: Mapping[str, Any] | None = option(
-        "An option of the method, such as rank=32.", MODEL, None, ("--set", "--off"), by_hand=True
+        "Options of the method, such as rank=32.", MODEL, None, ("--set", "--off"), by_hand=True
     )
     runs: str | Path = option("Folder of all run records.", OUTPUT, "runs")
     name: str | None = option("Name of the sweep. [the cache's]", OUTPUT, None)
     device: str = option("auto, cpu, cuda or mps.", MACHINE, "auto")
-    workers: int | None = option("Processes. [one per core]", MACHINE, None)
+    workers: int | None = option("Worker processes. [one per core]", MACHINE, None)
     checkpoint_seconds: float = option(
-        "Least time between two checkpoints of a run.", MACHINE, 10.0
+        "Least seconds between two checkpoints of a run.", MACHINE, 10.0
     )
-    memory: float = option("GiB of features to hold; more are read in blocks.", MACHINE, 2.0)
+    memory: float = option(
+        "GiB of features to keep in memory; more are read in blocks.", MACHINE, 2.0
+    )
     engine: str = option("local, or ray: a cluster that sees cache and runs.", MACHINE, "local")
 
     def check(self) -> None:
-        """Refuse values that make no sense.
+        """Check the values.
 
         Raises:
-            UsageError: the first of them.
+            UsageError: a value is out of range; the first such value is reported.
         """
         _check_whole("--seeds", self.seeds, 1, MOST_SEEDS)
         _check_whole("--first-seed", self.first_seed, 0, LAST_SEED - MOST_SEEDS)

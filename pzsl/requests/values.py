@@ -1,4 +1,4 @@
-"""How the values of a call are read."""
+"""Checks of option values."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ def as_list(value: Value | Iterable[Value]) -> list[Value]:
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether a name names a folder right below another one: no path, no step up, printable."""
+    """Whether a name can be that of a subfolder: printable, no path separators, not `..`."""
     plain = not {"/", "\\", ":"} & set(name) and name.isprintable()
     return plain and name.strip() not in ("", ".", "..") and PurePath(name).name == name
 
 
 def is_whole(value: Any) -> bool:
-    """Whether a value is a whole number; true and false are none."""
+    """Whether a value is a whole number; True and False are not."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number; true and false are none."""
+    """Whether a value is a finite number; True and False are not."""
     return is_whole(value) or (isinstance(value, Real) and math.isfinite(value))
 
 
-def check_counts(**given: int | None) -> None:
-    """Refuse counts that are not at least 1; None stands for a choice of our own.
+def check_counts(**counts: int | None) -> None:
+    """Check that counts are at least 1; None (not given) passes.
 
     Args:
-        given: values by the names of their options, with underscores.
+        counts: values by the names of their options, with underscores.
 
     Raises:
-        UsageError: the first that is too small.
+        UsageError: a count is too small; the first one is reported.
     """
-    for name, value in given.items():
+    for name, value in counts.items():
         if value is not None and not (is_whole(value) and value >= 1):
             option = name.replace("_", "-")
             raise UsageError(f"--{option} should be a whole number from 1, not {value}.")

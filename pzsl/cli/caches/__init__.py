@@ -1,4 +1,4 @@
-"""The commands on cache files that exist."""
+"""Commands that work on existing cache files."""
 
 from __future__ import annotations
 

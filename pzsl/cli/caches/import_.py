@@ -1,4 +1,4 @@
-"""`pzsl import`: make a cache of features that are there already."""
+"""`pzsl import`: make a cache from features that another tool computed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit, people
+from pzsl.cli.common import annotators_of, emit
 from pzsl.cli.common import table as columns
 
 
@@ -22,7 +22,7 @@ def import_(
     ] = None,
     table: Annotated[
         Path | None,
-        typer.Option(help="Of .npy, .safetensors, folder: CSV of path, label, split, candidates."),
+        typer.Option(help="For .npy, .safetensors, folder: CSV of path, label, split, candidates."),
     ] = None,
     classes: Annotated[
         Path | None, typer.Option(help="Names of all classes in order, one a line.")
@@ -32,10 +32,11 @@ def import_(
     ] = None,
     annotators: Annotated[
         list[str] | None,
-        typer.Option(help="Columns of several people, joined: NAME or NAME:WEIGHT."),
+        typer.Option(help="One column per annotator, joined: NAME or NAME:WEIGHT."),
     ] = None,
     agree: Annotated[
-        float | None, typer.Option(help="Least sum of their weights for a label to join. [any]")
+        float | None,
+        typer.Option(help="Keep a label if the annotators who name it weigh this much. [any]"),
     ] = None,
     text: Annotated[
         Path | None,
@@ -62,7 +63,7 @@ def import_(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Make a cache of features that another tool computed, and score it without training.
+    """Make a cache from features that another tool computed, and print its zero-shot scores.
 
     \b
     pzsl import features.npz --out cache/mine.h5
@@ -81,7 +82,7 @@ def import_(
             model,
             pretrained,
             templates,
-            people(annotators, agree),
+            annotators_of(annotators, agree),
         ),
         normalise=normalise,
         overwrite=overwrite,

@@ -1,4 +1,4 @@
-"""`pzsl inspect`: what a cache holds, where it comes from, whether it is whole."""
+"""`pzsl inspect`: what a cache holds, where it comes from, and whether it is complete."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def inspect(
     cache: Annotated[Path, typer.Argument(help="The cache, finished or not.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Say what a cache holds, where it comes from, and whether it is whole (else exit 1).
+    """Show what a cache holds and where it comes from; exit 1 if it is incomplete or damaged.
 
     \b
     pzsl inspect cache/sun.h5
@@ -25,7 +25,7 @@ def inspect(
     result = inspect_cache(cache)
     emit(result, as_json, _text)
     if result["problems"]:
-        if as_json:  # people have read it on stdout just now
+        if as_json:  # otherwise stdout has just shown it
             say(f"pzsl: {result['problems'][0]}")
         raise typer.Exit(1)
 

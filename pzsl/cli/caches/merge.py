@@ -17,14 +17,14 @@ def merge(
     ] = None,
     virtual: Annotated[
         bool,
-        typer.Option("--virtual", help="Copy no embeddings: refer to the parts, which stay."),
+        typer.Option("--virtual", help="Copy no embeddings: refer to the parts; keep these files."),
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a cache that exists.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Put shards together, once every row is there exactly once and all are of one origin.
+    """Merge shards into one cache; they must cover every row once and have the same origin.
 
     \b
     pzsl merge --out cache/sun.h5
@@ -35,13 +35,13 @@ def merge(
 
 
 def _text(result: dict[str, Any]) -> str:
-    how = "refers to" if result["virtual"] else "holds the rows of"
+    relation = "refers to" if result["virtual"] else "holds the rows of"
     scores = "  ".join(
         f"{name} {'-' if value is None else f'{value:.2f}'}"
         for name, value in result["zero_shot"].items()
     )
     return (
-        f"cache      {result['cache']}, {how} {len(result['parts'])} parts\n"
+        f"cache      {result['cache']}, {relation} {len(result['parts'])} parts\n"
         f"images     {result['images']:,} of {result['classes']:,} classes\n"
         f"zero-shot  {scores}"
     )

@@ -35,7 +35,7 @@ def pull(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Get a shared cache from the Hugging Face hub, held to its checksum.
+    """Download a shared cache from the Hugging Face hub and verify its checksum.
 
     \b
     pzsl pull USER/sun-vit-b-32

@@ -1,4 +1,4 @@
-"""The commands' own help and errors: names from the registries, and what was probably meant."""
+"""Help and usage errors of the commands: help lists registered names, errors suggest a fix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _WRONG_USAGE: type[Any] = typer.BadParameter.__mro__[1]  # click's UsageError, wherever typer has it
 _HYPHEN = "\u2011"
-"""Stands for a hyphen while lines are broken, which else happens within `clip-pzsl`."""
+"""Replaces hyphens while lines are wrapped, so that `clip-pzsl` is not broken in two."""
 _SHOWN = {
     "<list[str]>": "TEXT...",
     "<list[Path]>": "FILE...",
@@ -25,7 +25,7 @@ _SHOWN = {
     "<int>": "N",
     "<float>": "X",
 }
-"""What stands behind an option's name in place of typer's names of types."""
+"""typer's name of a type -> the word that the help shows after an option's name."""
 _BRACKETS = re.compile(r"\s+\[(?:default: )?([^\[\]]*)\]$")
 """What typer adds to the help of an option: its default, or that it is required."""
 _INPUTS = ("--cache", "--run", "--dataset")
@@ -76,57 +76,59 @@ NAMES: dict[str, Callable[[], str]] = {
     "{labels}": _labels,
     "{datasets}": _datasets,
 }
-"""Words in the help of an option that stand for names of a registry; read when help is shown."""
+"""Placeholders in help texts -> function that lists a registry's names; called for --help only."""
 
 
-def _filled(text: str) -> str:
-    """The help of an option with the names in place of what stands for them."""
+def _fill_in_names(text: str) -> str:
+    """Replace the placeholders of `NAMES` in an option's help."""
     for word, names in NAMES.items():
         if word in text:
             text = text.replace(word, names())
     return text
 
 
-def _groups(params: Sequence[Any]) -> dict[str, list[Any]]:
-    """Options under their headings: arguments first, options that have no heading last."""
-    found: dict[str, list[Any]] = {}
+def _group_options(params: Sequence[Any]) -> dict[str, list[Any]]:
+    """Options by heading: arguments come first, options without a heading last."""
+    groups: dict[str, list[Any]] = {}
     for param in params:
         if param.param_type_name == "argument":
-            found.setdefault("Arguments", []).append(param)
+            groups.setdefault("Arguments", []).append(param)
         elif not param.hidden:
-            found.setdefault(getattr(param, "rich_help_panel", None) or "Options", []).append(param)
-    rest = found.pop("Options", [])
-    first = {"Arguments": found.pop("Arguments")} if "Arguments" in found else {}
-    return first | found | ({"Options": rest} if rest else {})
+            groups.setdefault(getattr(param, "rich_help_panel", None) or "Options", []).append(
+                param
+            )
+    ungrouped = groups.pop("Options", [])
+    first = {"Arguments": groups.pop("Arguments")} if "Arguments" in groups else {}
+    return first | groups | ({"Options": ungrouped} if ungrouped else {})
 
 
-def _line(param: Any, ctx: Any) -> tuple[str, str]:
-    """Flags and help of an option, as the help shows them."""
-    told = param.help
+def _help_row(param: Any, ctx: Any) -> tuple[str, str]:
+    """The flags and the help text of an option, as --help shows them."""
+    help_text = param.help
     try:
-        param.help = _filled(told or "").replace("-", _HYPHEN)
+        param.help = _fill_in_names(help_text or "").replace("-", _HYPHEN)
         flags, text = param.get_help_record(ctx)
     finally:
-        param.help = told
+        param.help = help_text
     for kind, shown in _SHOWN.items():
         flags = flags.replace(kind, shown)
     return flags, _BRACKETS.sub(r" [\1]", text)
 
 
-def _told_and_shown(text: str | None) -> tuple[str, list[str]]:
+def _split_examples(text: str | None) -> tuple[str, list[str]]:
     """A command's description, and its examples: the lines that follow a backspace."""
     about, _, examples = inspect.cleandoc(text or "").partition("\b")
     return about.strip(), [line.strip() for line in examples.splitlines() if line.strip()]
 
 
-class _WithExamples:
+class _HelpWithExamples:
     """A help that ends with examples, each in a line of its own."""
 
     help: str | None
 
     def format_help_text(self, _ctx: Any, formatter: Any) -> None:
         """Write the description."""
-        about, _ = _told_and_shown(self.help)
+        about, _ = _split_examples(self.help)
         if about:
             formatter.write_paragraph()
             with formatter.indentation():
@@ -134,48 +136,45 @@ class _WithExamples:
 
     def format_epilog(self, _ctx: Any, formatter: Any) -> None:
         """Write the examples."""
-        _, examples = _told_and_shown(self.help)
+        _, examples = _split_examples(self.help)
         if examples:
             with formatter.section("Examples"):
                 formatter.write("".join(f"  {line}\n" for line in examples))
 
 
-class Command(_WithExamples, TyperCommand):
-    """A command whose help names what the registries hold, and whose errors are one line."""
+class Command(_HelpWithExamples, TyperCommand):
+    """A command whose help lists the registered names, and whose usage errors are one line."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the options by their groups, with names for what their help stands for.
-
-        No name is cut in two where a line is broken.
-        """
-        for group, params in _groups(self.get_params(ctx)).items():
+        """Write the options under their headings; names are never broken across lines."""
+        for group, params in _group_options(self.get_params(ctx)).items():
             with formatter.section(group):
-                formatter.write_dl([_line(param, ctx) for param in params])
+                formatter.write_dl([_help_row(param, ctx) for param in params])
         formatter.buffer = [line.replace(_HYPHEN, "-") for line in formatter.buffer]
 
     def make_context(
         self, info_name: Any, args: list[str], parent: Any = None, **extra: Any
     ) -> Any:
-        """Read the command line; what is wrong is said in one line."""
-        given = list(args)
+        """Parse the command line; raise a one-line `UsageError` if it is wrong."""
+        words = list(args)
         try:
             return super().make_context(info_name, args, parent, **extra)
         except _WRONG_USAGE as error:
             if type(error).__name__ == "NoArgsIsHelpError":
                 raise
-            raise UsageError(_meant(self, error, given)) from None
+            raise UsageError(_usage_message(self, error, words)) from None
 
 
-class Group(_WithExamples, TyperGroup):
-    """A group of commands; an unknown one is answered in one line."""
+class Group(_HelpWithExamples, TyperGroup):
+    """A group of commands; an unknown command gets a one-line error."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command that is named."""
+        """Find a command by its name."""
         try:
             return super().resolve_command(ctx, args)
         except _WRONG_USAGE:
-            known = nearest(args[0], self.list_commands(ctx))
-            raise UsageError(f"No such command '{args[0]}'.{known}") from None
+            suggestion = nearest(args[0], self.list_commands(ctx))
+            raise UsageError(f"No such command '{args[0]}'.{suggestion}") from None
 
 
 class App(typer.Typer):
@@ -189,19 +188,19 @@ class App(typer.Typer):
         return super().command(name, **{"cls": Command, **options})
 
 
-def _meant(command: TyperCommand, error: Any, args: list[str]) -> str:
-    """What is wrong with a command line, and what was probably meant."""
+def _usage_message(command: TyperCommand, error: Any, args: list[str]) -> str:
+    """The message that says what is wrong with a command line, and suggests a correction."""
     path = error.ctx.command_path if error.ctx else command.name
     message = error.format_message().rstrip(".")
     name = getattr(error, "option_name", None)
     if type(error).__name__ == "NoSuchOption":
         message = f"No such option '{name}'" + _instead(command, str(name), path, args)
     elif "unexpected extra" in message:
-        message = _extra(command, message, args)
+        message = _unexpected_word(command, message, args)
     elif type(error).__name__ == "MissingParameter" and error.param is not None:
-        told = getattr(error.param, "help", None)
-        message += f" ({told.rstrip('.')})" if told else ""
-        message = _extra(command, message, args)
+        help_text = getattr(error.param, "help", None)
+        message += f" ({help_text.rstrip('.')})" if help_text else ""
+        message = _unexpected_word(command, message, args)
     end = "" if message.endswith("?") else "."
     return f"{message}{end} See '{path} --help'."
 
@@ -220,19 +219,20 @@ def _instead(command: TyperCommand, name: str, path: str | None, args: list[str]
 
     if name.lstrip("-") in {param.name for param in command.params if param.opts[0][0] != "-"}:
         bare = name.lstrip("-").upper()
-        given = next((at for at, word in enumerate(args) if word.partition("=")[0] == name), 0)
-        value = args[given].partition("=")[2] or (*args[given + 1 :], bare)[0]
+        place = next((at for at, word in enumerate(args) if word.partition("=")[0] == name), 0)
+        value = args[place].partition("=")[2] or (*args[place + 1 :], bare)[0]
         return f": write its value alone, '{path} {value}'"
-    known = [known for known, _ in _options(command)]
-    close = difflib.get_close_matches(name.replace("_", "-"), known, n=1)
+    names = [option for option, _ in _options(command)]
+    close = difflib.get_close_matches(name.replace("_", "-"), names, n=1)
     return f". Did you mean '{close[0]}'?" if close else ""
 
 
 def _stray(command: TyperCommand, args: list[str]) -> tuple[str, list[str]]:
-    """The first word of a command line that no option takes, with all that stands beside it.
+    """Find the first word that belongs to no option.
 
     Returns:
-        The option before it, empty where that takes no value, and the words from its value on.
+        The option before it ('' if that option takes no value), and all words after that option:
+        its value, then the stray ones. No words where none is stray.
     """
     options = dict(_options(command))
     option, values = "", list[str]()
@@ -249,8 +249,8 @@ def _stray(command: TyperCommand, args: list[str]) -> tuple[str, list[str]]:
     return option, values if len(values) > bool(option) else []
 
 
-def _extra(command: TyperCommand, message: str, args: list[str]) -> str:
-    """What a word may have been meant for that belongs to no option."""
+def _unexpected_word(command: TyperCommand, message: str, args: list[str]) -> str:
+    """The message about a word that belongs to no option, with the option it may belong to."""
     options = dict(_options(command))
     option, values = _stray(command, args)
     if not values:

@@ -1,4 +1,4 @@
-"""Commands that are imported when they are called, so that `pzsl --help` reads none of them."""
+"""Commands that are imported only when they are called, so that `pzsl --help` stays fast."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pzsl.cli.options.command import App, Group
 
 
 class Entry(NamedTuple):
-    """A command that is known by its name alone.
+    """Where a command lives; it is imported by `load`.
 
     Attributes:
         place: `module:name` of its function, or of the typer application of a group.
         about: a line for the list of commands.
-        no_args_is_help: whether it shows its help where nothing is given.
+        no_args_is_help: whether it shows its help when called without arguments.
     """
 
     place: str
@@ -26,21 +26,21 @@ class Entry(NamedTuple):
     no_args_is_help: bool = False
 
     def load(self, name: str) -> Any:
-        """The command itself."""
+        """Import the command."""
         module, _, target = self.place.partition(":")
-        found = getattr(import_module(module), target)
-        if isinstance(found, typer.Typer):
-            group = get_group(found)
+        command = getattr(import_module(module), target)
+        if isinstance(command, typer.Typer):
+            group = get_group(command)
             group.name = name
             return group
         alone = App(add_completion=False)
-        how = {"short_help": self.about, "no_args_is_help": self.no_args_is_help}
-        alone.command(name, **how)(found)
+        settings = {"short_help": self.about, "no_args_is_help": self.no_args_is_help}
+        alone.command(name, **settings)(command)
         return get_command(alone)
 
 
 class Loaded(Mapping[str, Any]):
-    """Commands by name; each is imported when it is first looked at."""
+    """Commands by name; each is imported on first access."""
 
     def __init__(self, entries: Mapping[str, Entry]) -> None:
         self._entries = entries
@@ -59,7 +59,7 @@ class Loaded(Mapping[str, Any]):
 
 
 class LazyGroup(Group):
-    """A group of such commands; subclasses name them."""
+    """A group whose commands are imported on demand; subclasses set `entries`."""
 
     entries: ClassVar[Mapping[str, Entry]] = {}
 
@@ -68,6 +68,6 @@ class LazyGroup(Group):
         self.commands = Loaded(self.entries)  # type: ignore[assignment]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the list of commands, importing none."""
+        """Write the list of commands without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.about) for name, entry in self.entries.items()])

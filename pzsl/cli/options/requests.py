@@ -23,52 +23,55 @@ KINDS: dict[str, Any] = {
     "str | Sequence[str]": list[str],
     "float | Sequence[float]": list[str],  # comma-separated: read as numbers by the command
 }
-"""Type of a field, as annotated, and the type in which the command line reads it."""
+"""Annotated type of a field -> the type as which the command line reads it."""
 
 
 def from_request(request: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for each field of a request that has a flag.
 
-    The command is called with what was given, `{field: value}`, then with its own options. What
-    was not given is left out, so that the request's own defaults hold.
+    The command gets the values that the user gave, `{field: value}`, and then its own options.
+    Fields that the user did not give are left out, so that the request's defaults apply.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        options = [one for one in described(request) if one.flags and not one.by_hand]
-        own = list(inspect.signature(command).parameters.values())[1:]
+        options = [option for option in described(request) if option.flags and not option.by_hand]
+        own_parameters = list(inspect.signature(command).parameters.values())[1:]
 
         @wraps(command)
         def called(**values: Any) -> None:
-            given = {one.name: values.pop(one.name) for one in options}
-            command({key: value for key, value in given.items() if value is not None}, **values)
+            arguments = {option.name: values.pop(option.name) for option in options}
+            command({key: value for key, value in arguments.items() if value is not None}, **values)
 
         hints = get_type_hints(command, include_extras=True)
-        own = [each.replace(annotation=hints[each.name]) for each in own]
-        parameters = [_parameter(one) for one in options] + [
-            each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own
+        own_parameters = [
+            parameter.replace(annotation=hints[parameter.name]) for parameter in own_parameters
+        ]
+        parameters = [_parameter(option) for option in options] + [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own_parameters
         ]
         called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        called.__annotations__ = {each.name: each.annotation for each in parameters}
+        called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return called
 
     return decorate
 
 
-def _parameter(one: Described) -> inspect.Parameter:
-    """One option as typer reads it; its default is told in its help."""
-    kind = KINDS[one.kind.removesuffix(" | None")]
-    help = one.help if one.required or "[" in one.help else one.help + _told(one.default)
-    option = typer.Option(*one.flags, help=help, rich_help_panel=one.group)
+def _parameter(option: Described) -> inspect.Parameter:
+    """An option in the form that typer reads; its help ends with its default."""
+    kind = KINDS[option.kind.removesuffix(" | None")]
+    states_default = option.required or "[" in option.help
+    help = option.help if states_default else option.help + _default_text(option.default)
+    info = typer.Option(*option.flags, help=help, rich_help_panel=option.group)
     return inspect.Parameter(
-        one.name,
+        option.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=inspect.Parameter.empty if one.required else None,
-        annotation=Annotated[kind if one.required else kind | None, option],
+        default=inspect.Parameter.empty if option.required else None,
+        annotation=Annotated[kind if option.required else kind | None, info],
     )
 
 
-def _told(default: Any) -> str:
-    """The default as the help of an option ends with it."""
+def _default_text(default: Any) -> str:
+    """A default as it stands at the end of an option's help."""
     if default is None or default is False:
         return ""
     if isinstance(default, tuple):
