@@ -75,6 +75,17 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that a GPU has left for us; None where nobody tells, and on the CPU."""
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "mps" and hasattr(torch.mps, "recommended_max_memory"):
+        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    return None
+
+
 def default_batch(device: torch.device) -> int:
     """Images per batch: a fixed rule, because the last bits of embeddings depend on the size.
 

@@ -34,7 +34,9 @@ class UsageError(UserError):
 
 
 _NO_MEMORY = re.compile(
-    r"failed to map segment|can(no|')?t allocate memory|can't start new thread|out of memory", re.I
+    r"failed to map segment|can(no|')?t allocate memory|can't start new thread|"
+    r"out of memory|not enough memory",
+    re.I,
 )
 
 

@@ -14,6 +14,7 @@ The dispatch mode sees every operation that is carried out, also those of a back
 from __future__ import annotations
 
 import sys
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -87,10 +88,16 @@ class PretendDevice:
 
     Args:
         kind: `cuda` or `mps`.
+        memory: bytes that it has; what does not fit is refused as CUDA does.
+
+    Attributes:
+        waits: how often the program waited, by reason and line.
+        held, most: bytes that lie on it now, and at most so far.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, memory: int = MEMORY) -> None:
+        self.kind, self.memory = kind, memory
+        self.held = self.most = 0
         self.device = torch.device(kind, 0)
         self.waits: Counter[Wait] = Counter()
         self.moving = False
@@ -102,9 +109,11 @@ class PretendDevice:
         for module, present in there.items():
             self._patch(f"{module}.is_available", lambda present=present: present)
         self._patch("torch.cuda.device_count", lambda: int(self.kind == "cuda"))
-        about = SimpleNamespace(total_memory=MEMORY, name="pretended", major=9, minor=0)
+        about = SimpleNamespace(total_memory=self.memory, name="pretended", major=9, minor=0)
         self._patch("torch.cuda.get_device_properties", lambda _=None: about)
-        self._patch("torch.cuda.mem_get_info", lambda _=None: (MEMORY, MEMORY))
+        self._patch(
+            "torch.cuda.mem_get_info", lambda _=None: (self.memory - self.held, self.memory)
+        )
         self._patch("torch.cuda.empty_cache", lambda: None)
         self._patch("torch.cuda.synchronize", lambda _=None: None)
         self._stack.enter_context(_Dispatch(self))
@@ -127,7 +136,22 @@ class PretendDevice:
         if place.type != "cpu" and self.kind == "mps" and tensor.dtype == torch.float64:
             self.refuse("MPS knows no float64")
         with torch._C.DisableTorchFunction():
-            tensor.untyped_storage().pretended = place
+            storage = tensor.untyped_storage()
+            before, storage.pretended = getattr(storage, "pretended", CPU), place
+            if place.type != "cpu" and before.type == "cpu":
+                self.take(storage.nbytes())
+                weakref.finalize(storage, self.take, -storage.nbytes())
+
+    def take(self, size: int) -> None:
+        """Count bytes that come to lie here, or that are given back.
+
+        Raises:
+            RuntimeError: there is no room for them.
+        """
+        if size > 0 and self.held + size > self.memory:
+            raise RuntimeError(f"CUDA out of memory: {self.held} bytes held, {size} asked for.")
+        self.held += size
+        self.most = max(self.most, self.held)
 
     def resolve(self, place: Any) -> torch.device:
         """What `device=` or `.to` was given; a number means a GPU.

@@ -12,21 +12,27 @@ from pathlib import Path
 
 import pytest
 import torch
+from pretend_device import PretendDevice
 from problems import write_cache
 
 from pzsl.errors import UserError
 from pzsl.store import load_cache
 from pzsl.training.config import RunConfig, expand
-from pzsl.training.engines import job, on_processes
+from pzsl.training.engines import budget, job, on_processes, sweep
+from pzsl.training.engines.budget import fill
 from pzsl.training.engines.sweep import run_sweep
 
 CPU = torch.device("cpu")
 
 
-def grid(cache: Path, rates: list[float], lr: float = 0.001, **budget) -> list[RunConfig]:
+def grid(
+    cache: Path, rates: list[float], lr: float = 0.001, seeds: int = 1, **budget
+) -> list[RunConfig]:
     source = ("made", load_cache(cache).fingerprint, "m")
     settings = {"min_steps": 6, "epochs": 2, "batch_size": 64, "lr": lr, **budget}
-    return expand(source, ["proden"], ["default"], ["uniform"], rates, [0], [0], "text", settings)
+    return expand(
+        source, ["proden"], ["default"], ["uniform"], rates, [0], range(seeds), "text", settings
+    )
 
 
 def finished(folder: Path) -> int:
@@ -48,31 +54,51 @@ def test_a_run_that_fails_leaves_a_word_and_the_others_go_on(workers, tmp_path):
 
 
 def test_runs_in_one_program_go_on_where_one_of_them_diverges(tmp_path):
-    from pzsl.training.engines.job import Job
     from pzsl.training.engines.sweep import _on_gpu
 
     cache = write_cache(tmp_path / "c.h5")
     configs = grid(cache, [0.2, 0.4]) + grid(cache, [0.1, 0.3], lr=1e30)
-    jobs = [Job(str(cache), c, str(tmp_path / c.name), "cpu", 10.0, 2.0) for c in configs]
-    outcomes = list(_on_gpu(jobs))
+    jobs = [job.Job(str(cache), c, str(tmp_path / c.name), "cpu", 10.0, 2.0) for c in configs]
+    outcomes = list(_on_gpu(jobs, CPU))
     assert len(outcomes) == 4 and sum(one.failure is not None for one in outcomes) == 2
     assert finished(tmp_path) == 2 and len(list(tmp_path.rglob("failed.json"))) == 2
 
 
-def test_a_run_out_of_memory_is_told_of_and_the_others_go_on(tmp_path, monkeypatch):
-    cache = write_cache(tmp_path / "c.h5")
-    bad, good = grid(cache, [0.1]), grid(cache, [0.2, 0.4])
-    real = job.execute
+def test_groups_are_filled_up_to_the_budget_and_a_large_run_has_its_own():
+    sizes = [3, 3, 3, 9, 1, 1]
+    found = fill(sizes, 10, lambda _: 2, lambda size: size)
+    assert found == [[3, 3], [3], [9], [1, 1]]
+    assert len(fill([0] * 70, 10, lambda _: 0, lambda _: 0)) == 3
 
-    def short(cache, config, *rest):
-        if config.name == bad[0].name:
-            raise MemoryError
-        return real(cache, config, *rest)
 
-    monkeypatch.setattr(job, "execute", short)
-    with pytest.raises(UserError, match=rf"1 of 3 .*{bad[0].name}: It lacked memory.*the same com"):
-        run_sweep(cache, bad + good, tmp_path / "runs", CPU, 1)
-    assert finished(tmp_path / "runs") == 2
+def gpu_runs(tmp_path: Path, runs: int, memory: int, monkeypatch) -> list[int]:
+    """Runs on a pretended GPU of so many bytes: how many shared each program."""
+    cache = write_cache(tmp_path / "c.h5", each=400, dim=64)  # half a mebibyte of features
+    configs = grid(cache, [0.1], seeds=runs, epochs=1, min_steps=1, batch_size=128)
+    groups, real = [], sweep.run_together
+
+    def counted(group):
+        groups.append(len(group))
+        return real(group)
+
+    monkeypatch.setattr(sweep, "run_together", counted)
+    monkeypatch.setattr(sweep, "_one_by_one", None)  # nothing else may end a program
+    with PretendDevice("cuda", memory) as device:
+        assert run_sweep(cache, configs, tmp_path / "runs", device.device) == runs
+        assert device.most <= memory
+    assert finished(tmp_path / "runs") == runs
+    return groups
+
+
+def test_runs_on_a_gpu_stay_within_its_memory(tmp_path, monkeypatch):
+    assert gpu_runs(tmp_path, 8, 10 << 20, monkeypatch) == [3, 3, 2]
+
+
+def test_fewer_runs_share_a_gpu_when_its_memory_runs_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(budget, "fill", lambda jobs, *_: [list(jobs)])  # a guess that is too low
+    groups = gpu_runs(tmp_path, 4, 4 << 20, monkeypatch)
+    assert groups[0] == 4 and max(groups[1:]) == 2
+    assert "Out of memory with 4 runs in one program: going on with 2." in capsys.readouterr().err
 
 
 def test_a_failure_is_forgotten_when_the_run_succeeds(tmp_path):
@@ -112,8 +138,25 @@ def test_a_run_whose_workers_all_die_is_given_up_in_one_line(tmp_path, monkeypat
         worker.process.kill()
 
     monkeypatch.setattr(on_processes.Crew, "give", give_and_kill)
-    with pytest.raises(UserError, match=r"4 times, often for lack of memory: .*the same command"):
+    with pytest.raises(UserError, match=r"2 of 2 .*4 times, often for lack of .*the same command"):
         run_sweep(cache, grid(cache, [0.1, 0.2]), tmp_path, CPU, 2)
+    assert len(list(tmp_path.rglob("failed.json"))) == 2
+
+
+def test_a_run_out_of_memory_is_told_of_and_the_others_go_on(tmp_path, monkeypatch):
+    cache = write_cache(tmp_path / "c.h5")
+    bad, good = grid(cache, [0.1]), grid(cache, [0.2, 0.4])
+    real = job.execute
+
+    def short(cache, config, *rest):
+        if config.name == bad[0].name:
+            raise MemoryError
+        return real(cache, config, *rest)
+
+    monkeypatch.setattr(job, "execute", short)
+    with pytest.raises(UserError, match=rf"1 of 3 .*{bad[0].name}: It lacked memory.*the same com"):
+        run_sweep(cache, bad + good, tmp_path / "runs", CPU, 1)
+    assert finished(tmp_path / "runs") == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals as on POSIX")

@@ -8,11 +8,8 @@ from threading import Lock
 import torch
 from torch import Tensor
 
-from pzsl.errors import UserError
+from pzsl.errors import UserError, lacks_memory
 from pzsl.progress import say
-
-SIGNS = ("out of memory", "can't allocate memory", "not enough memory")
-"""How CUDA, the CPU's allocator on Unix, and that on Windows put it, all as a RuntimeError."""
 
 
 class Halving:
@@ -41,7 +38,7 @@ class Halving:
             try:
                 return torch.cat([self._encode(part) for part in torch.split(batch, size)])
             except (RuntimeError, MemoryError) as error:
-                if not _lacks_memory(error):
+                if not lacks_memory(error):
                     raise
             self._shrink(size)
 
@@ -57,7 +54,3 @@ class Halving:
                 say(f"Out of memory: going on with batches of {self.size} (was {tried}).")
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def _lacks_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in SIGNS)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pzsl.methods.core import TrainingFeatures
+from pzsl.methods.core import ChosenRows, TrainingFeatures
 from pzsl.store.hdf5 import release
 
 MEMORY = 2.0
@@ -149,7 +149,7 @@ def load_rows(
 
 
 def choose_rows(images: TrainingFeatures, rows: Tensor) -> TrainingFeatures:
-    """Some training rows (n,), ascending, of a tensor or of `StoredRows`."""
+    """Some training rows (n,), ascending, of `StoredRows` or of others: no copy is made."""
     if isinstance(images, StoredRows):
         return images.subset(rows)
-    return images[rows]
+    return ChosenRows(images, rows)

@@ -15,7 +15,7 @@ from pzsl.candidates import statistics
 from pzsl.errors import UserError
 from pzsl.evaluation import Metrics, Summary, evaluate_summary, summarise
 from pzsl.methods import find_method
-from pzsl.methods.core import CandidateEntries, Method, Problem, TrainingFeatures
+from pzsl.methods.core import CandidateEntries, Deferred, Method, Problem, TrainingFeatures
 from pzsl.store import Cache
 from pzsl.store.hdf5 import release
 from pzsl.training.ambiguity import (
@@ -81,7 +81,7 @@ def make_task(
         seen=tensor(text[cache.seen]),
         unseen=tensor(text[~cache.seen]),
         scale=cache.logit_scale,
-        views=None if cache.views is None else load_rows(cache.views, rows, device, memory),
+        views=training_views(cache, device, memory, config.imbalance, config.seed),
         view_kinds=cache.view_kinds,
         truth=tensor(truth) if find_method(config.method).needs == TRUE_LABELS else None,
         labelled=None if labelled is None else tensor(labelled),
@@ -101,6 +101,25 @@ def _training_images(
     cache: Cache, device: torch.device, memory: float, imbalance: float, seed: int
 ) -> TrainingFeatures:
     return load_rows(cache.images, training_rows(cache, imbalance, seed), device, memory)
+
+
+def training_views(
+    cache: Cache, device: torch.device, memory: float, imbalance: float = 1.0, seed: int = 0
+) -> TrainingFeatures | None:
+    """The views of the training images, read when a method asks for one; None without any."""
+    if cache.views is None:
+        return None
+    drawn = imbalance, seed if imbalance != 1 else 0
+    shape = torch.Size((len(training_rows(cache, *drawn)), *cache.views.shape[1:]))
+    return Deferred(lambda: _training_views(cache, device, memory, *drawn), shape, device)
+
+
+@lru_cache(maxsize=1)
+def _training_views(
+    cache: Cache, device: torch.device, memory: float, imbalance: float, seed: int
+) -> TrainingFeatures:
+    assert cache.views is not None
+    return load_rows(cache.views, training_rows(cache, imbalance, seed), device, memory)
 
 
 def _checked(method: Method, scores: torch.Tensor, shape: tuple[int, int]) -> NDArray[Any]:

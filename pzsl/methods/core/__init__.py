@@ -10,7 +10,7 @@ from pzsl.methods.core.adapted import (
     masked_softmax,
 )
 from pzsl.methods.core.candidate_entries import OUTSIDE, BatchEntries, CandidateEntries
-from pzsl.methods.core.features import TrainingFeatures
+from pzsl.methods.core.features import ChosenRows, Deferred, TrainingFeatures
 from pzsl.methods.core.method import KEPT, Blocks, LabelEvidence, Method, Options, Problem
 from pzsl.methods.core.ranges import counting, one_of, within
 from pzsl.methods.core.views import Views, mixing_shares, perturb
@@ -23,6 +23,8 @@ __all__ = [
     "BatchEntries",
     "Blocks",
     "CandidateEntries",
+    "ChosenRows",
+    "Deferred",
     "JointPass",
     "LabelEvidence",
     "Method",

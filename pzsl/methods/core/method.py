@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pzsl.methods.core.candidate_entries import CandidateEntries
-from pzsl.methods.core.features import TrainingFeatures
+from pzsl.methods.core.features import TrainingFeatures, in_memory, take_rows
 from pzsl.methods.core.ranges import check_ranges, counting, within
 
 Blocks = Callable[[], Iterable[Tensor]]
@@ -50,9 +50,7 @@ class Problem:
 
     def embeddings(self, rows: Tensor) -> Tensor:
         """Training images of rows (B,), as a copy: (B, D)."""
-        if isinstance(self.images, Tensor):  # a third of the time of brackets
-            return self.images.index_select(0, rows)
-        return self.images[rows]
+        return take_rows(self.images, rows)
 
     def cosines(self, rows: Tensor) -> Tensor:
         """Frozen cosines of training rows (B,) with the label embeddings of the seen: (B, K)."""
@@ -62,8 +60,13 @@ class Problem:
 
     @cached_property
     def _kept(self) -> Tensor | None:
-        small = len(self.images) * len(self.seen) <= KEPT
-        return self.images @ self.seen.T if small and isinstance(self.images, Tensor) else None
+        if len(self.images) * len(self.seen) > KEPT or not in_memory(self.images):
+            return None
+        if isinstance(self.images, Tensor):
+            return self.images @ self.seen.T
+        return (
+            self.embeddings(torch.arange(len(self.images), device=self.seen.device)) @ self.seen.T
+        )
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,6 @@ from pzsl.training.loop import Fit, batches, epoch_generator, finite_loss, fit, 
 from pzsl.training.optimizer import AdamW
 from pzsl.training.run import Attempt
 
-TOGETHER = 32
-"""Most runs in one program."""
-
-
-def groups_of(jobs: Sequence[Job]) -> list[list[Job]]:
-    """The runs that share a program, like ones side by side."""
-    alike = sorted(jobs, key=lambda job: (job.config.method, job.config.preset, job.config.labels))
-    return [alike[start : start + TOGETHER] for start in range(0, len(alike), TOGETHER)]
-
 
 def run_together(jobs: Sequence[Job]) -> Iterator[None]:
     """Do runs side by side: whenever several have alike networks to train, in one program.
@@ -31,22 +22,21 @@ def run_together(jobs: Sequence[Job]) -> Iterator[None]:
     Advance every run to its next fit, then train equal ones stacked and the rest one by one.
 
     Args:
-        jobs: the runs; 32 at a time share the memory of the device.
+        jobs: the runs; all of them share the memory of the device.
 
     Yields:
         None for each run that has been recorded.
     """
-    for group in groups_of(jobs):
-        attempts = [begin(job, sharing=len(group)) for job in group]
-        while attempts:
-            waiting: list[tuple[Attempt, Fit]] = []
-            for attempt in attempts:
-                with suppress(StopIteration):
-                    waiting.append((attempt, next(attempt)))
-            fit_groups([fitting for _, fitting in waiting])
-            for _ in range(len(attempts) - len(waiting)):
-                yield
-            attempts = [attempt for attempt, _ in waiting]
+    attempts = [begin(job, sharing=len(jobs)) for job in jobs]
+    while attempts:
+        waiting: list[tuple[Attempt, Fit]] = []
+        for attempt in attempts:
+            with suppress(StopIteration):
+                waiting.append((attempt, next(attempt)))
+        fit_groups([fitting for _, fitting in waiting])
+        for _ in range(len(attempts) - len(waiting)):
+            yield
+        attempts = [attempt for attempt, _ in waiting]
 
 
 def fit_groups(fits: Sequence[Fit]) -> None:

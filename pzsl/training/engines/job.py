@@ -76,13 +76,13 @@ def work(job: Job) -> str | None:
     except (UsageError, OSError):
         raise
     except UserError as error:
-        return _fail(Path(job.folder), str(error))
+        return fail(job, str(error))
     except Exception as error:
         if lacks_memory(error):
-            return _fail(Path(job.folder), NO_MEMORY)
+            return fail(job, NO_MEMORY)
         blamed = plugins.blame(error, _plugin_of(job.config))
         line = str(blamed or f"unexpected {type(error).__name__}: {error}; a fault in pzsl.")
-        return _fail(Path(job.folder), line, traceback.format_exc())
+        return fail(job, line, traceback.format_exc())
     return None
 
 
@@ -90,11 +90,11 @@ def _plugin_of(config: RunConfig) -> str | None:
     return config.method if f"methods {config.method}" in config.plugins else None
 
 
-def _fail(folder: Path, reason: str, trace: str | None = None) -> str:
+def fail(job: Job, reason: str, trace: str | None = None) -> str:
     """Record why a run failed; returns the reason as one line."""
     reason = " ".join(reason.split())
     about = {"reason": reason, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-    write_json(folder / FAILED, about | ({"traceback": trace} if trace else {}))
+    write_json(Path(job.folder) / FAILED, about | ({"traceback": trace} if trace else {}))
     return reason
 
 

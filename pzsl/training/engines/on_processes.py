@@ -13,7 +13,7 @@ from typing import Any
 
 from pzsl.errors import UserError
 from pzsl.progress import say
-from pzsl.training.engines.job import Job, Outcome, work
+from pzsl.training.engines.job import Job, Outcome, fail, work
 from pzsl.workers import end_with_parent, without_main_module
 
 LOSSES = 3
@@ -33,7 +33,7 @@ def run_on_processes(jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
     """Do runs on so many processes, in whatever order they finish.
 
     Raises:
-        UserError: a run lost its process too often, or the cache was replaced.
+        UserError: the cache was replaced, or a plugin is missing.
         OSError: a record can't be written.
     """
     crew = Crew(jobs)
@@ -61,7 +61,7 @@ class Crew:
                 try:
                     kind, value = worker.pipe.recv()
                 except (EOFError, OSError):
-                    self.replace(worker)
+                    yield from self.replace(worker)
                     continue
                 if kind == "error":
                     raise value
@@ -88,11 +88,11 @@ class Crew:
         except OSError:
             return  # it has died: its end of the pipe will say so
 
-    def replace(self, worker: Worker) -> None:
+    def replace(self, worker: Worker) -> Iterator[Outcome]:
         """Let go of a process that has ended; if it was at work, another one goes on.
 
-        Raises:
-            UserError: its run has lost too many already.
+        Yields:
+            The failure of its run, where that has lost too many already.
         """
         self.workers.remove(worker)
         worker.pipe.close()
@@ -102,17 +102,20 @@ class Crew:
         name, code = worker.job.config.name, worker.process.exitcode or 0
         self.losses[name] += 1
         how = f"by signal {-code}" if code < 0 else f"with code {code}"
-        if self.losses[name] > LOSSES:
-            raise UserError(
-                f"The process of run {name} was ended {how}, {self.losses[name]} times, often for "
-                "lack of memory: what is finished is kept, and the same command goes on; give "
-                "fewer --workers or a lower --memory."
+        if self.losses[name] <= LOSSES:
+            say(
+                f"The process of run {name} was ended {how}, often for lack of memory: another one "
+                f"goes on with it (loss {self.losses[name]} of at most {LOSSES})."
             )
-        say(
-            f"The process of run {name} was ended {how}, often for lack of memory: another one "
-            f"goes on with it (loss {self.losses[name]} of at most {LOSSES})."
+            self.employ(worker.job)
+            return
+        reason = (
+            f"its process was ended {how}, {self.losses[name]} times, often for lack of memory: "
+            "give fewer --workers or a lower --memory."
         )
-        self.employ(worker.job)
+        yield Outcome(worker.job, fail(worker.job, reason))
+        if self.queue:
+            self.employ(self.queue.popleft())
 
     def dismiss(self) -> None:
         """End all processes; what they have written is whole."""

@@ -6,6 +6,7 @@ The cache and the folder of records have to be on a disk that all machines of th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pzsl.errors import UserError
@@ -38,9 +39,12 @@ def run_on_ray(jobs: Sequence[Job], workers: int | None) -> Iterator[Outcome]:
 
 
 def _attempt(job: Job) -> tuple[str | None, str | None]:
-    """Do a run; why it failed, and the line of an error that ends the sweep."""
+    """Do a run; why it failed, and the line of an error that ends the sweep.
+
+    A task sees the GPU that Ray gave it and no other, whatever its number on the machine.
+    """
     try:
-        return work(job), None
+        return work(replace(job, device=job.device.split(":")[0])), None
     except UserError as error:
         return None, str(error)
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 
 from pzsl.device import cores
-from pzsl.errors import UsageError, UserError
+from pzsl.errors import UsageError, UserError, lacks_memory
 from pzsl.progress import say
 from pzsl.requests import ENGINES
 from pzsl.sweeps import following, write_plan
 from pzsl.training.config import RunConfig
-from pzsl.training.engines.batched import groups_of, run_together
+from pzsl.training.engines.batched import run_together
+from pzsl.training.engines.budget import groups_of
 from pzsl.training.engines.job import Job, Outcome, work
 from pzsl.training.engines.on_processes import run_on_processes
 from pzsl.training.engines.on_ray import run_on_ray
@@ -102,7 +103,7 @@ def _outcomes(
     if jobs and engine == "ray":
         return run_on_ray(jobs, workers)
     if device.type != "cpu" and workers is None:
-        return _on_gpu(jobs)
+        return _on_gpu(jobs, device)
     workers = min(workers or default_workers(device, len(jobs)), len(jobs))
     return run_on_processes(jobs, workers) if workers > 1 else _one_by_one(jobs)
 
@@ -112,17 +113,32 @@ def _one_by_one(jobs: Sequence[Job]) -> Iterator[Outcome]:
         yield Outcome(job, work(job))
 
 
-def _on_gpu(jobs: Sequence[Job]) -> Iterator[Outcome]:
-    """Runs that share a program; where one of them fails, what is left of them goes one by one."""
-    for group in groups_of(jobs):
-        told = 0
-        try:
-            for _ in run_together(group):
-                told += 1
-                yield Outcome(group[0])
-        except OSError:
-            raise
-        except Exception:  # told of once more, and under its name, by the run that it belongs to
-            left = [job for job in group if not is_finished(Path(job.folder))]
-            yield from (Outcome(job) for job in group[: len(group) - len(left) - told])
-            yield from _one_by_one(left)
+def _on_gpu(jobs: Sequence[Job], device: torch.device) -> Iterator[Outcome]:
+    """Runs that share programs, as many in each as the device has memory for."""
+    for group in groups_of(jobs, device) if jobs else []:
+        yield from _together(group)
+
+
+def _together(group: Sequence[Job]) -> Iterator[Outcome]:
+    """Runs in one program; where they lack memory in two, where one fails one by one."""
+    told = 0
+    try:
+        for _ in run_together(group):
+            told += 1
+            yield Outcome(group[0])
+        return
+    except OSError:
+        raise
+    except Exception as error:  # told of under its name by the run that it belongs to
+        left = [job for job in group if not is_finished(Path(job.folder))]
+        split = lacks_memory(error) and len(left) > 1
+    yield from (Outcome(job) for job in group[: len(group) - len(left) - told])
+    if not split:
+        yield from _one_by_one(left)
+        return
+    half = (len(left) + 1) // 2
+    say(f"Out of memory with {len(group)} runs in one program: going on with {half}.")
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    yield from _together(left[:half])
+    yield from _together(left[half:])

@@ -1,0 +1,102 @@
+"""How many runs share a GPU: what each is going to hold, against what is free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from pzsl.candidates import FROM_DATA
+from pzsl.device import free_memory
+from pzsl.methods.core import KEPT
+from pzsl.store import Cache
+from pzsl.training.ambiguity import training_rows
+from pzsl.training.engines.job import Job, open_cache
+
+TOGETHER = 32
+"""Most runs in one program: more save no time."""
+PART = 0.8
+"""Of the free memory that is planned with; the rest is lost between blocks of it."""
+FOLD = 1.6
+"""What a run and its fold hold of what grows with images and classes: 1 + 3/4 x 3/4."""
+ENTRY, OUTSIDERS = 64, 32
+"""Bytes of a candidate entry, indices that are kept included; entries that noise models add."""
+COPIES = 8
+"""Arrays of the size of a batch's logits that a step needs."""
+WEIGHTS = 10
+"""Squares of D numbers that a network takes, with its gradient and two moments."""
+FLOAT = 4
+
+
+def groups_of(jobs: Sequence[Job], device: torch.device) -> list[list[Job]]:
+    """The runs that share a program, like ones side by side, as many as the memory is enough for.
+
+    Where nobody tells how much there is, 32 share one; a run that is too large has its own.
+    """
+    free = free_memory(device)
+    alike = sorted(jobs, key=lambda job: (job.config.method, job.config.preset, job.config.labels))
+    if free is None:
+        return [alike[start : start + TOGETHER] for start in range(0, len(alike), TOGETHER)]
+    return fill(alike, int(PART * free), shared_bytes, own_bytes)
+
+
+def fill(
+    jobs: Sequence[Job], budget: int, shared: Callable[[Job], int], own: Callable[[Job], int]
+) -> list[list[Job]]:
+    """Groups of runs, in their order, each within a budget of bytes if it has more than one run.
+
+    Args:
+        shared: bytes that all runs of a group hold together. own: those that each adds.
+    """
+    groups: list[list[Job]] = []
+    left = 0
+    for job in jobs:
+        need = own(job)
+        if not groups or len(groups[-1]) == TOGETHER or need > left:
+            groups.append([])
+            left = budget - shared(job)
+        groups[-1].append(job)
+        left -= need
+    return groups
+
+
+def shared_bytes(job: Job) -> int:
+    """Bytes of the features, and of what one run at a time needs for its closed-form parts."""
+    cache = _cache(job)
+    (images, dim), classes = _size(job, cache), len(cache.seen)
+    views = 0 if cache.views is None else cache.views.shape[1]
+    held = 0 if job.config.blocks else images * dim * (1 + views)
+    passing = [images * dim, images * dim, images * classes]
+    return FLOAT * (held + sum(min(each, KEPT) for each in passing))
+
+
+def own_bytes(job: Job) -> int:
+    """Bytes that a run holds for itself as long as its group lasts."""
+    cache = _cache(job)
+    (images, dim), classes, seen = _size(job, cache), len(cache.seen), int(cache.seen.sum())
+    cosines = images * seen if images * seen <= KEPT and not job.config.blocks else 0
+    entries = images * min(seen, _candidates(job, cache, seen) + OUTSIDERS)
+    step = COPIES * int(job.config.options.get("batch_size", 512)) * classes
+    grows = FLOAT * cosines + ENTRY * entries
+    drawn = images * dim if job.config.imbalance != 1 and not job.config.blocks else 0
+    return int(FOLD * grows) + FLOAT * (drawn + step + WEIGHTS * dim * dim)
+
+
+def _candidates(job: Job, cache: Cache, seen: int) -> int:
+    """About how many candidates an image has."""
+    if job.config.noise not in FROM_DATA:
+        rate = job.config.rate or 0.0
+        return 1 + int(rate if rate > 1 else rate * seen)
+    if cache.candidate_offsets is None:
+        return 1
+    return 1 + int(np.diff(cache.candidate_offsets).mean())
+
+
+def _size(job: Job, cache: Cache) -> tuple[int, int]:
+    rows = training_rows(cache, job.config.imbalance, job.config.seed)
+    return len(rows), int(cache.images.shape[1])
+
+
+def _cache(job: Job) -> Cache:
+    return open_cache(job.cache, job.config.cache_hash)
