@@ -114,6 +114,8 @@ class PretendDevice:
         self._patch(
             "torch.cuda.mem_get_info", lambda _=None: (self.memory - self.held, self.memory)
         )
+        self._patch("torch.mps.recommended_max_memory", lambda: self.memory)
+        self._patch("torch.mps.driver_allocated_memory", lambda: self.held)
         self._patch("torch.cuda.empty_cache", lambda: None)
         self._patch("torch.cuda.synchronize", lambda _=None: None)
         self._stack.enter_context(_Dispatch(self))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from problems import write_cache
 
+from pzsl.methods.core import Deferred
 from pzsl.store import load_cache
 from pzsl.training import train
 from pzsl.training.features import MIXED, RUN, StoredRows, choose_rows, load_rows
@@ -47,6 +48,21 @@ def test_views_of_stored_rows_are_chosen_one_by_one(tmp_path):
     views = StoredRows(source, np.arange(600), CPU)
     rows, which = torch.tensor([599, 3, 270]), torch.tensor([0, 3, 1])
     assert torch.equal(views[rows, which], torch.from_numpy(array)[rows, which])
+
+
+def test_rows_of_rows_and_views_that_are_read_late_are_the_same_numbers():
+    values, generator = torch.randn(30, 3, 4), torch.Generator().manual_seed(0)
+    asked = []
+    late = Deferred(lambda: asked.append(1) or values, values.shape, CPU)
+    outer, inner = torch.randperm(30, generator=generator)[:20], torch.arange(1, 20, 3)
+    some, views = torch.tensor([6, 0, 3]), torch.tensor([2, 0, 1])
+    for base in (values, late):
+        part = choose_rows(choose_rows(base, outer), inner)
+        assert len(part) == len(inner) and part.shape == values[outer][inner].shape
+        assert not asked
+        assert torch.equal(part[some], values[outer][inner][some])
+        assert torch.equal(part[some, views], values[outer][inner][some, views])
+    assert asked
 
 
 def test_an_epoch_meets_each_row_once_well_mixed_and_reads_it_once(stored, monkeypatch):
