@@ -301,7 +301,7 @@ def test_a_gpu_does_many_runs_in_one_program_and_a_cpu_a_process_each(tmp_path, 
     grid = [job.config for job in jobs_for(tmp_path / "c.h5", tmp_path, ["proden"])]
     for device, workers in (("cuda", None), ("cpu", 3), ("cuda", 1)):
         run_sweep(tmp_path / "c.h5", grid, tmp_path, torch.device(device), workers)
-    assert called == [("one program",), ("processes", 3), ("here",)]
+    assert called == [("one program", torch.device("cuda")), ("processes", 3), ("here",)]
 
 
 # --- pzsl bench train ----------------------------------------------------------------------------

@@ -23,7 +23,10 @@ from pzsl.models.unit import SHORTEST
 
 
 class Matrices(NamedTuple):
-    """A (r, D) and B (D, r) of a low-rank adapter; r = 0 for the identity."""
+    """A (r, D) and B (D, r) of a low-rank adapter; r = 0 for the identity.
+
+    Those of R runs have a leading axis.
+    """
 
     down: Tensor
     up: Tensor
@@ -31,6 +34,8 @@ class Matrices(NamedTuple):
 
 class Side(NamedTuple):
     """The factors of n adapted embeddings, of images or of labels.
+
+    Each may have a leading axis of runs.
 
     Attributes:
         projected: (n, 2 r + r') products of z with A, with the own B, and with the other side's B.
@@ -49,18 +54,22 @@ class Side(NamedTuple):
     @property
     def crossed(self) -> Tensor:
         """(n, r') products of z with the other side's B."""
-        return self.projected[:, 2 * self.hidden.shape[1] :]
+        return self.projected[..., 2 * self.hidden.shape[-1] :]
 
 
 def adapt(z: Tensor, own: Matrices, other: Tensor) -> Side:
-    """Factors of unit embeddings z (n, D); `other` (D, r') is the other side's B."""
-    rank = own.up.shape[1]
-    projected = z @ torch.cat([own.down.T, own.up, other], dim=1)
-    hidden = F.gelu(projected[:, :rank])
-    inner = projected[:, rank : 2 * rank]
-    pull = torch.addmm(inner, hidden, own.up.T @ own.up)
-    along = (inner * hidden).sum(dim=1)
-    square = (pull * hidden).sum(dim=1).add_(along).add_(1).clamp_min_(SHORTEST)
+    """Factors of unit embeddings z (n, D); `other` (D, r') is the other side's B.
+
+    With a leading axis of R runs: z (R, n, D), matrices (R, r, D) and (R, D, r).
+    """
+    rank = own.up.shape[-1]
+    projected = z @ torch.cat([own.down.mT, own.up, other], dim=-1)
+    hidden = F.gelu(projected[..., :rank])
+    inner = projected[..., rank : 2 * rank]
+    add_product = torch.addmm if z.ndim == 2 else torch.baddbmm
+    pull = add_product(inner, hidden, own.up.mT @ own.up)
+    along = (inner * hidden).sum(dim=-1)
+    square = (pull * hidden).sum(dim=-1).add_(along).add_(1).clamp_min_(SHORTEST)
     return Side(projected, hidden, pull, square.rsqrt_(), along.add_(1))
 
 

@@ -12,11 +12,10 @@ from dataclasses import replace
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pzsl.methods.core import AdaptedMethod, CandidateEntries, JointPass, Method
-from pzsl.models.factored import matrices
+from pzsl.models.factored import Matrices, adapt, matrices
 
 
 class Stack(nn.Module):
@@ -91,27 +90,27 @@ class Stack(nn.Module):
         pairs = zip(self.methods, rows, strict=True)
         return torch.stack([method.problem.images[chosen] for method, chosen in pairs])
 
-    def _matrices(self, side: str) -> tuple[Tensor, Tensor]:
+    def _matrices(self, side: str) -> Matrices:
+        """Matrices of all runs, (R, r, D) and (R, D, r), of one side's adapters."""
         found = dict(zip(self.names, self.values, strict=True))
         if f"{side}.up" in found:
-            return found[f"{side}.down"], found[f"{side}.up"]
+            return Matrices(found[f"{side}.down"], found[f"{side}.up"])
         down, up = matrices(nn.Identity(), self.labels[0])
         runs = len(self.methods)
-        return down.expand(runs, -1, -1), up.expand(runs, -1, -1)
+        return Matrices(down.expand(runs, -1, -1), up.expand(runs, -1, -1))
 
     def _seen_logits(self, _: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (R B, K) of the batch of `step_rows`, and the alignment loss of each run (R,)."""
         first, images = self.methods[0], self._images()
         seen, scale = len(first.problem.seen), first.problem.scale
-        (down, up), (label_down, label_up) = map(self._matrices, ("image_adapter", "label_adapter"))
-        x = _factors(images, down, up, label_up)
-        t = _factors(self.labels, label_down, label_up, up)
-        u = torch.cat([x[1] + x[0] @ (up.mT @ label_up), x[0]], dim=2)
-        v = torch.cat([t[0], t[1]], dim=2)[:, :seen]
+        own, other = map(self._matrices, ("image_adapter", "label_adapter"))
+        x, t = adapt(images, own, other.up), adapt(self.labels, other, own.up)
+        u = torch.cat([x.crossed + x.hidden @ (own.up.mT @ other.up), x.hidden], dim=2)
+        v = torch.cat([t.hidden, t.crossed], dim=2)[:, :seen]
         cosines = images @ self.labels[:, :seen].mT + u @ v.mT
-        logits = scale * cosines * x[2][:, :, None] * t[2][:, None, :seen]
-        near = (x[3] * self.mask).sum(1) / self.mask.sum(1)
-        away = 2 - near - t[3].mean(1)
+        logits = scale * cosines * x.inverse[:, :, None] * t.inverse[:, None, :seen]
+        near = (x.lean * x.inverse * self.mask).sum(1) / self.mask.sum(1)
+        away = 2 - near - (t.lean * t.inverse).mean(1)
         return logits.flatten(0, 1), first.options.alignment * scale * away
 
     def _total(self, losses: Tensor, away: Tensor) -> Tensor:
@@ -142,16 +141,3 @@ class Stack(nn.Module):
 
 def _plain(parameter: Tensor) -> Tensor:
     return parameter.detach()
-
-
-def _factors(z: Tensor, down: Tensor, up: Tensor, other: Tensor) -> tuple[Tensor, ...]:
-    """`models/factored.py` with a leading axis: hidden, crossed, inverse length, cosine."""
-    rank = up.shape[2]
-    before, inner, crossed = torch.split(
-        z @ torch.cat([down.mT, up, other], dim=2), [rank, rank, other.shape[2]], dim=2
-    )
-    hidden = F.gelu(before)
-    along = (inner * hidden).sum(2)
-    square = 1 + along + ((inner + hidden @ (up.mT @ up)) * hidden).sum(2)
-    inverse = square.clamp_min(1e-12).rsqrt()
-    return hidden, crossed, inverse, (1 + along) * inverse
