@@ -148,11 +148,11 @@ def test_the_users_templates_are_used_and_stored(photos, tiny, tmp_path):
 
 def test_a_limit_is_spread_evenly_over_the_data_set():
     data = load_dataset("shapes")
-    few = request.evenly(data, 900)
+    few = request.take_evenly(data, 900)
     assert len(few.paths) == len(set(few.paths)) == 900
     assert set(few.splits) == set(data.splits)
     assert len(np.unique(few.labels)) == 400
-    assert request.evenly(data, 10**6) is data
+    assert request.take_evenly(data, 10**6) is data
 
 
 def test_the_default_encoder_is_tiny_for_shapes_and_vit_b_32_for_photographs():

@@ -14,7 +14,7 @@ from pzsl.errors import UsageError, nearest
 
 
 class Source(NamedTuple):
-    """One known data set: where its loader lives and what a user should know of it."""
+    """One known data set: where its loader lives, what it needs, and a line about it."""
 
     loader: str
     needs: str
@@ -71,11 +71,12 @@ SOURCES: dict[str, Source] = {
 
 
 def describe(name: str) -> dict[str, Any]:
-    """What to know of a data set: `name, needs, about`, and where it is published how to get it.
+    """Describe a known data set.
 
     Returns:
-        Beside these `fetch` (the command), `home`, `licence`, `note`, `addresses_checked` and
-        `downloads` (`{file, url, size, checksum}`); `fetch` is None for data sets of one's own.
+        `name, needs, about` and `fetch`, the command that downloads it. For the user's own data
+        `fetch` is None; published data sets also have `home`, `licence`, `note`,
+        `addresses_checked` and `downloads` (`{file, url, size, checksum}`).
     """
     from pzsl.datasets.fetching import CHECKED, PUBLICATIONS
 
@@ -102,33 +103,33 @@ def load_dataset(name: str, **options: Any) -> Dataset:
 
     Args:
         name: a key of `SOURCES`, or a plugin's (see `pzsl.plugins.find`).
-        options: what its loader takes (`root`, `splits`, `seed`, ...); None means not given.
-            `on_error` may be given to all: `skip` leaves missing images out. Without `root` a
+        options: arguments of its loader (`root`, `splits`, `seed`, ...); None means not given.
+            Every data set accepts `on_error`: `skip` leaves missing images out. Without `root`, a
             published data set is looked for in `$PZSL_DATA/<name>`, then in `data/<name>`.
 
     Raises:
-        UsageError: unknown name (the nearest is offered), or an option it doesn't take.
-        UserError: the files are missing or not as they should be.
+        UsageError: the name is unknown (the message suggests the nearest), or an option is.
+        UserError: files are missing or invalid.
     """
     plugin = None if name in SOURCES else plugins.find("datasets", name)
     loader = plugin.target if plugin else _own_loader(name)
     import inspect
 
-    given = {key: value for key, value in options.items() if value is not None}
+    arguments = {key: value for key, value in options.items() if value is not None}
     parameters = inspect.signature(loader).parameters
     if "on_error" not in parameters:
-        given.pop("on_error", None)
-    for key in given:
+        arguments.pop("on_error", None)
+    for key in arguments:
         if key not in parameters:
             raise UsageError(f"Data set '{name}' takes no option --{key.replace('_', '-')}.")
     for key, parameter in parameters.items():
-        if key == "root" and key not in given and _is_published(name):
+        if key == "root" and key not in arguments and _is_published(name):
             from pzsl.datasets.fetching import find_root
 
-            given["root"] = find_root(name)
-        elif parameter.default is parameter.empty and key not in given:
+            arguments["root"] = find_root(name)
+        elif parameter.default is parameter.empty and key not in arguments:
             raise UsageError(f"Data set '{name}' needs --{key.replace('_', '-')}.")
-    data = loader(**given)
+    data = loader(**arguments)
     if not isinstance(data, Dataset):
         raise plugins.PluginError(
             f"Plugin '{name}' is no data set: it should give a pzsl.datasets.Dataset, not "
@@ -142,7 +143,7 @@ def load_dataset(name: str, **options: Any) -> Dataset:
 
 
 def known_datasets() -> list[str]:
-    """Names of all data sets, the installed plugins last."""
+    """Names of all data sets, followed by the installed plugins."""
     return [*dict.fromkeys([*SOURCES, *plugins.names("datasets")])]
 
 

@@ -1,4 +1,4 @@
-"""Several people's columns of a table, joined into one candidate set for each image."""
+"""Join the columns of several annotators into one candidate set per image."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from pzsl.errors import UsageError
 
 ROUNDING = 1e-9
-"""Sums of weights that miss the threshold by less than this reach it."""
+"""Tolerance when sums of weights are compared with the threshold."""
 
 
 @dataclass(frozen=True)
 class Annotators:
-    """Columns that hold people's answers.
+    """The columns of a table that hold annotators' answers.
 
     Attributes:
-        weights: (column, weight of its word) of each person.
-        agree: a label joins when the weights of those who name it sum up to this; None lets every
-            label in that anyone names. Where none reaches it, the heaviest are taken.
+        weights: (column, weight) of each annotator.
+        agree: a label becomes a candidate if the weights of the annotators who name it sum up to
+            this; None accepts every label that anyone names. If no label of an image reaches it,
+            those with the largest sum are taken.
 
     Raises:
         UsageError: a column is named twice, or a weight or `agree` isn't above 0.
@@ -39,7 +40,7 @@ class Annotators:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Their names, in small letters as in a table's header."""
+        """The column names in lower case."""
         return tuple(name.strip().lower() for name, _ in self.weights)
 
     def __str__(self) -> str:
@@ -47,10 +48,10 @@ class Annotators:
         return named + ("" if self.agree is None else f"; agree {self.agree:g}")
 
     def joined(self, answers: Sequence[Sequence[str]]) -> tuple[str, ...]:
-        """The labels that enough of them name, in the order in which they are first named.
+        """The labels with enough votes, in the order in which they are first named.
 
         Args:
-            answers: of each person in turn, empty where they gave none.
+            answers: one per annotator, in order; empty if the annotator gave none.
         """
         total: dict[str, float] = {}
         for (_, weight), names in zip(self.weights, answers, strict=True):

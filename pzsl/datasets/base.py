@@ -1,4 +1,4 @@
-"""What a data set is: images by name, labels, classes, splits. Validated here, trusted behind."""
+"""The data set: image ids, labels, classes and splits; validated here, trusted everywhere else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNKNOWN = -1
 
 @dataclass(frozen=True)
 class Candidates:
-    """Real candidate labels of each image, ragged.
+    """Candidate labels that came with the images, ragged.
 
     Attributes:
         offsets: (N + 1,) int64; image i has `labels[offsets[i]:offsets[i + 1]]`.
@@ -38,16 +38,16 @@ class Dataset:
     """Images with labels, classes and a generalised zero-shot split.
 
     Attributes:
-        name: of the data set; also names its default prompt templates.
-        classes: (C,) class names as prompts get them, no two alike.
+        name: of the data set; also selects its default prompt templates.
+        classes: (C,) unique class names, as used in prompts.
         seen: (C,) bool, False for classes without a training image.
-        paths: (N,) image ids: paths below the root, or names that `reader` understands.
-        labels: (N,) int64 rows of `classes`, `UNKNOWN` (-1) where the truth isn't known.
+        paths: (N,) image ids: paths relative to the root, or other names that `reader` understands.
+        labels: (N,) int64 rows of `classes`, `UNKNOWN` (-1) if the true class is unknown.
         splits: (N,) one of `SPLITS`.
         reader: opens the image of a path; picklable, so that worker processes can use it.
-        attributes: (C, A) float32 class attributes, if the data set has some.
-        candidates: real candidate sets, if the data set has some.
-        origin: where it came from: root, split file and its hash; goes into the cache.
+        attributes: (C, A) float32 class attributes, if any.
+        candidates: candidate sets that came with the images, if any.
+        origin: where the data came from: root, split file and its hash; stored in the cache.
     """
 
     name: str
@@ -68,14 +68,14 @@ class Dataset:
 
     @property
     def split_hash(self) -> str:
-        """Hash of which image is in which split with which label: equal means comparable."""
+        """Hash of all images with their splits and labels; results with equal hashes compare."""
         rows = zip(self.paths, self.splits.tolist(), self.labels.tolist(), strict=True)
         lines = sorted(f"{path}\t{split}\t{label}" for path, split, label in rows)
         marks = (f"{name}\t{seen}" for name, seen in zip(self.classes, self.seen, strict=True))
         return digest("\n".join(lines), "\n".join(marks))
 
     def subset(self, rows: NDArray[np.int64]) -> Dataset:
-        """The data set with only these rows (in this order); the classes stay all."""
+        """The data set with only these rows, in this order; all classes are kept."""
         from dataclasses import replace
 
         candidates = self.candidates
@@ -96,12 +96,12 @@ class Dataset:
 
 
 def _check_text(data: Dataset) -> None:
-    for what, names in (("class name", data.classes), ("image", data.paths)):
+    for kind, names in (("class name", data.classes), ("image", data.paths)):
         unfit = unfit_text(names)
         if unfit:
             row, fault = unfit
             name = printable(repr(names[row]))
-            raise UserError(f"{data.name}: the {what} {name} holds {fault}: rename it.")
+            raise UserError(f"{data.name}: the {kind} {name} holds {fault}: rename it.")
 
 
 def _check_classes(data: Dataset) -> None:
@@ -155,9 +155,9 @@ def _check_images(data: Dataset) -> None:
             f"{data.name}: image '{data.paths[odd[0]]}' is in split '{data.splits[odd[0]]}'; "
             f"known: {', '.join(SPLITS)}."
         )
-    known = data.labels != UNKNOWN
-    seen = data.seen[np.where(known, data.labels, 0)]
-    astray = np.flatnonzero(known & (seen == (data.splits == "test_unseen")))
+    labelled = data.labels != UNKNOWN
+    seen = data.seen[np.where(labelled, data.labels, 0)]
+    astray = np.flatnonzero(labelled & (seen == (data.splits == "test_unseen")))
     if len(astray):
         row = astray[0]
         kind = "a seen" if seen[row] else "an unseen"

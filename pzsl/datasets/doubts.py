@@ -1,4 +1,4 @@
-"""What looks like a slip in a list of classes: one line for each kind, nothing is changed."""
+"""Warnings about class lists that look wrong: one line for each kind; nothing is changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pzsl.datasets.base import UNKNOWN, Dataset
 from pzsl.datasets.names import normal_form
 
 SHOWN = 3
-"""Classes that a line names."""
+"""Most classes that a warning lists."""
 MISSING = (
     "nan",
     "none",
@@ -27,16 +27,16 @@ MISSING = (
     "unlabelled",
     "unlabeled",
 )
-"""Names, in normal form, that programs and people write where they have none."""
+"""Words, in normal form, that stand for a missing value."""
 SHORT = 4
-"""Names of fewer letters are often one edit apart without a slip: cat, bat."""
+"""Shorter names are often one edit apart without a typing error: cat, bat."""
 
 
 def doubts(data: Dataset) -> list[str]:
-    """Lines on classes that may not be meant as they are written.
+    """Warnings about classes that are probably not intended.
 
-    Told are: about as many classes as images, else classes that occur once; names one edit apart;
-    and numbers, or words for a missing value, in place of names.
+    Reported are: almost as many classes as images, or else classes that occur once; names one edit
+    apart; numbers, or words for a missing value, in place of names.
     """
     times = occurrences(data)
     missing = [name for name in data.classes if normal_form(name) in MISSING]
@@ -56,19 +56,19 @@ def doubts(data: Dataset) -> list[str]:
 
 
 def occurrences(data: Dataset) -> NDArray[np.int64]:
-    """How often each class (C,) is a label or a candidate."""
-    known = data.labels[data.labels != UNKNOWN]
-    times = np.bincount(known, minlength=len(data.classes))
+    """How often each class occurs as a label or a candidate, (C,)."""
+    labelled = data.labels[data.labels != UNKNOWN]
+    times = np.bincount(labelled, minlength=len(data.classes))
     if data.candidates is not None:
         times = times + np.bincount(data.candidates.labels, minlength=len(data.classes))
     return times.astype(np.int64)
 
 
 def one_edit_apart(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Pairs of names that one letter more, less, other or two swapped ones make equal.
+    """Pairs of names that differ by one inserted, deleted, replaced or two swapped letters.
 
-    Names that differ in a digit only (`zone 1`, `zone 2`) and very short ones are no such pairs.
-    Time grows with the letters of all names, not with the pairs.
+    Names that differ only in a digit (`zone 1`, `zone 2`) and very short names are ignored. The
+    time grows with the total length of the names, not with the number of pairs.
     """
     near: dict[str, set[str]] = defaultdict(set)
     for name in names:
@@ -80,18 +80,18 @@ def one_edit_apart(names: Iterable[str]) -> list[tuple[str, str]]:
     return sorted(pair for pair in pairs if _is_one_edit(*map(normal_form, pair)))
 
 
-def _is_one_edit(one: str, other: str) -> bool:
-    short, long = sorted((one, other), key=len)
+def _is_one_edit(first: str, second: str) -> bool:
+    short, long = sorted((first, second), key=len)
     start = 0
     while start < len(short) and short[start] == long[start]:
         start += 1
-    left, right = short[start:], long[start:]
-    if any(letter.isdigit() for letter in (left[:1] + right[:1])):
+    short_rest, long_rest = short[start:], long[start:]
+    if any(letter.isdigit() for letter in (short_rest[:1] + long_rest[:1])):
         return False
     if len(short) < len(long):
-        return left == right[1:]
-    swapped = left[:2] == right[:2][::-1] and left[2:] == right[2:]
-    return left[1:] == right[1:] or swapped
+        return short_rest == long_rest[1:]
+    swapped = short_rest[:2] == long_rest[:2][::-1] and short_rest[2:] == long_rest[2:]
+    return short_rest[1:] == long_rest[1:] or swapped
 
 
 def _near_names(classes: Sequence[str], times: NDArray[np.int64]) -> str | None:
@@ -102,8 +102,8 @@ def _near_names(classes: Sequence[str], times: NDArray[np.int64]) -> str | None:
     named = ", ".join(
         f"'{a}' ({count[a]} times) and '{b}' ({count[b]} times)" for a, b in pairs[:SHOWN]
     )
-    more = f", and {len(pairs) - SHOWN} pairs more" if len(pairs) > SHOWN else ""
-    return f"Class names one letter apart are classes of their own: {named}{more}. Misspelt?"
+    remaining = f", and {len(pairs) - SHOWN} pairs more" if len(pairs) > SHOWN else ""
+    return f"Class names one letter apart are classes of their own: {named}{remaining}. Misspelt?"
 
 
 def _number_names(classes: Sequence[str]) -> str | None:
@@ -121,5 +121,5 @@ def _classes(names: Sequence[str]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(f"'{name}'" for name in names[:SHOWN]) + more
+    remaining = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(f"'{name}'" for name in names[:SHOWN]) + remaining

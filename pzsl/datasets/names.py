@@ -1,4 +1,4 @@
-"""When two spellings are one name: the form in which class names are compared, and written."""
+"""Class names: tidy them, compare them, and merge spellings of the same name."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ QUOTES = str.maketrans(
         **dict.fromkeys("‐‑‒–—−", "-"),
     }
 )
-"""Typographic quotes and dashes to those of a keyboard."""
+"""Typographic quotes and dashes -> those on a keyboard."""
 INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad"))
-"""Letters without width that get into names by copying."""
+"""Characters without width, which copying from web pages adds to names."""
 WHOLE_NUMBER = re.compile(r"([+-]?)0*(\d+)(?:[.,]0{1,2})?")
 
 
 def tidy(name: str) -> str:
-    """A class name as prompts and caches get it.
+    """Clean a class name for prompts and caches.
 
-    HTML entities are resolved, letters composed (NFC), blanks single; a whole number written as a
-    decimal, as pandas does where values are missing, loses its zeros: `3.0` is `3`.
+    HTML entities are resolved, letters composed (NFC) and runs of white space replaced by one
+    blank. A whole number written as a decimal loses its zeros (`3.0` -> `3`), because pandas
+    writes such numbers in columns with missing values.
     """
     text = html.unescape(html.unescape(name)).translate(INVISIBLE)
     text = " ".join(unicodedata.normalize("NFC", text).split())
@@ -33,10 +34,10 @@ def tidy(name: str) -> str:
 
 
 def normal_form(name: str) -> str:
-    """The form in which class names are compared: equal means the same class.
+    """The form in which class names are compared: two names with the same form are one class.
 
-    NFKC, without regard to case, entities, kinds of quotes and dashes, and with blanks and
-    underscores alike; numbers as numbers. An encoder's tokenizer sees no difference either.
+    Ignores case, HTML entities, kinds of quotes and dashes, and the difference between blanks and
+    underscores (NFKC); numbers are compared as numbers. A tokenizer sees no difference either.
     """
     text = tidy(name).translate(QUOTES)
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
@@ -48,7 +49,7 @@ def normal_form(name: str) -> str:
 
 
 def first_alike(names: Iterable[str]) -> tuple[str, str] | None:
-    """The first two of some names that are one class, in their order; None where all differ."""
+    """The first two names that are the same class, in their order; None if all differ."""
     first: dict[str, str] = {}
     for name in names:
         form = normal_form(name)
@@ -59,15 +60,15 @@ def first_alike(names: Iterable[str]) -> tuple[str, str] | None:
 
 
 def join_spellings(names: Iterable[str], listed: Iterable[str] = ()) -> dict[str, str]:
-    """One spelling for each class.
+    """Choose one spelling for each class.
 
     Args:
-        names: as they occur, once for each time that they do.
-        listed: spellings that have the last word.
+        names: all occurrences, with repetitions.
+        listed: spellings that take precedence.
 
     Returns:
-        Each spelling that occurs -> the listed one, else the one that occurs most often (of equals
-        the first), tidied.
+        Each spelling -> the listed one, or else the most frequent one (ties go to the first),
+        tidied.
     """
     counts = Counter(names)
     chosen = {normal_form(name): name for name in listed}
@@ -76,15 +77,15 @@ def join_spellings(names: Iterable[str], listed: Iterable[str] = ()) -> dict[str
     return {name: chosen[normal_form(name)] for name in counts}
 
 
-def told_joins(spelling: Mapping[str, str]) -> str | None:
-    """One line on names that occur in several spellings; None where each has one."""
+def joined_spellings_message(spelling: Mapping[str, str]) -> str | None:
+    """A message about names that occur in several spellings; None if each has only one."""
     of_class: dict[str, list[str]] = {}
-    for written, name in spelling.items():
-        of_class.setdefault(name, []).append(written)
-    several = {name: written for name, written in of_class.items() if len(written) > 1}
+    for spelling_, name in spelling.items():
+        of_class.setdefault(name, []).append(spelling_)
+    several = {name: spelling_ for name, spelling_ in of_class.items() if len(spelling_) > 1}
     if not several:
         return None
     name, spellings = next(iter(several.items()))
-    more = f", and {len(several) - 1} classes more" if len(several) > 1 else ""
+    remaining = f", and {len(several) - 1} classes more" if len(several) > 1 else ""
     spelt = ", ".join(map(repr, spellings))
-    return f"Spellings that read alike are one class: {spelt} are '{name}'{more}."
+    return f"Spellings that read alike are one class: {spelt} are '{name}'{remaining}."

@@ -1,4 +1,4 @@
-"""Open image files by id; picklable, so that worker processes can do it."""
+"""Open image files by id; the reader is picklable, so that worker processes can use it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from PIL import Image
 from pzsl.files import check_regular, real_path
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
-"""Kinds of files that are read, told by content. Of Pillow's others, some run other programs."""
+"""Accepted formats, recognised by content; some of Pillow's others run external programs."""
 
-Image.init()  # else Pillow knows but the five commonest when it is given a list
+Image.init()  # otherwise Pillow knows only the five most common formats when given a list
 
 
 def open_image(source: Path | IO[bytes]) -> Image.Image:
-    """Decode an image file, in its own colour mode; the first picture, where it holds several.
+    """Decode an image file in its own colour mode; of an animation, the first frame.
 
     Raises:
-        OSError: it is no regular file, no whole image of a known kind, or larger than Pillow's
-            limit, that of a decompression bomb.
+        OSError: it is no regular file, no complete image of an accepted format, or larger than
+            Pillow's limit for decompression bombs.
     """
     if isinstance(source, Path):
         check_regular(source)
@@ -42,9 +42,9 @@ class FileReader:
     """Opens the image of an id, in the colour mode of its file.
 
     Attributes:
-        root: folder that all images lie in.
-        base: folder below the root that ids are paths from.
-        moved: path below the root of those ids that are found elsewhere.
+        root: folder that holds all images.
+        base: folder below the root that ids are relative to.
+        moved: id -> path below the root, for images that are elsewhere.
     """
 
     root: Path

@@ -27,40 +27,40 @@ def configuration_beside(weights: Path) -> tuple[dict[str, Any], str]:
     """
     folder = weights.parent
     if (folder / OPEN_CLIP).is_file():
-        told = read_configuration(folder / OPEN_CLIP)
-        found = {k: v for k, v in _part(told, "preprocess_cfg").items() if k in TAKEN}
-        quick = _part(told, "model_cfg").get("quick_gelu")
-        return found | ({"quick_gelu": quick} if quick is not None else {}), OPEN_CLIP
+        configuration = read_configuration(folder / OPEN_CLIP)
+        settings = {k: v for k, v in _part(configuration, "preprocess_cfg").items() if k in TAKEN}
+        quick = _part(configuration, "model_cfg").get("quick_gelu")
+        return settings | ({"quick_gelu": quick} if quick is not None else {}), OPEN_CLIP
     if (folder / TRANSFORMERS).is_file():
-        found = _of_transformers(read_configuration(folder / TRANSFORMERS))
+        settings = _of_transformers(read_configuration(folder / TRANSFORMERS))
         names = TRANSFORMERS
         if (folder / MODEL).is_file():
             model = read_configuration(folder / MODEL)
             act = _part(model, "vision_config").get("hidden_act", model.get("hidden_act"))
             if act is not None:
-                found["quick_gelu"] = act == "quick_gelu"
+                settings["quick_gelu"] = act == "quick_gelu"
                 names += f" and {MODEL}"
-        return found, names
+        return settings, names
     return {}, ""
 
 
-def _of_transformers(told: dict[str, Any]) -> dict[str, Any]:
-    size = told.get("crop_size", told.get("size"))
-    squashed = "crop_size" not in told and isinstance(size, dict) and "height" in size
+def _of_transformers(configuration: dict[str, Any]) -> dict[str, Any]:
+    size = configuration.get("crop_size", configuration.get("size"))
+    squashed = "crop_size" not in configuration and isinstance(size, dict) and "height" in size
     if isinstance(size, dict):
         size = size.get("height", size.get("shortest_edge"))
-    found = {
-        "mean": told.get("image_mean"),
-        "std": told.get("image_std"),
-        "interpolation": INTERPOLATION.get(told.get("resample", 3)),
+    settings = {
+        "mean": configuration.get("image_mean"),
+        "std": configuration.get("image_std"),
+        "interpolation": INTERPOLATION.get(configuration.get("resample", 3)),
         "size": size,
         "resize_mode": "squash" if squashed else "shortest",
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in settings.items() if value is not None}
 
 
-def _part(told: dict[str, Any], name: str) -> dict[str, Any]:
-    value = told.get(name)
+def _part(configuration: dict[str, Any], name: str) -> dict[str, Any]:
+    value = configuration.get(name)
     return value if isinstance(value, dict) else {}
 
 
@@ -71,9 +71,9 @@ def read_configuration(file: Path) -> dict[str, Any]:
         UserError: it is none.
     """
     try:
-        told = parse_json(read_text(file))
+        configuration = parse_json(read_text(file))
     except (OSError, ValueError) as error:
         raise UserError(f"{file} can't be read ({error}): correct it, or move it away.") from None
-    if not isinstance(told, dict):
+    if not isinstance(configuration, dict):
         raise UserError(f"{file} should hold a JSON object: correct it, or move it away.")
-    return told
+    return configuration

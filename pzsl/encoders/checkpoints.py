@@ -73,14 +73,14 @@ def _without_prefix(state: State, path: Path) -> State:
                 "state_dict of one, best as .safetensors, and give that file to --pretrained."
             )
         if prefixes:
-            found = {n: value for n, value in state.items() if n.startswith(prefixes[0])}
-            if len(found) < len(state):
-                others = sorted(set(state) - set(found))
+            model_state = {n: value for n, value in state.items() if n.startswith(prefixes[0])}
+            if len(model_state) < len(state):
+                others = sorted(set(state) - set(model_state))
                 say(
                     f"Weights '{path.name}': {len(others)} tensors beside the model "
                     f"'{prefixes[0]}' are left out, such as '{others[0]}'."
                 )
-            return {n.removeprefix(prefixes[0]): value for n, value in found.items()}
+            return {n.removeprefix(prefixes[0]): value for n, value in model_state.items()}
     first = {name.partition(".")[0] for name in state}
     while len(first) == 1 and all("." in name for name in state):
         state = {name.partition(".")[2]: value for name, value in state.items()}

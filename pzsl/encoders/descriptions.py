@@ -99,11 +99,11 @@ def load_descriptions(file: Path, classes: Sequence[str]) -> tuple[tuple[str, ..
     missing = [name for i, name in enumerate(classes) if i not in sentences]
     for names, fault in ((unknown, "are no classes of this data set"), (missing, "are missing")):
         if names:
-            more = ", ..." if len(names) > SHOWN else ""
+            remaining = ", ..." if len(names) > SHOWN else ""
             raise UserError(
                 f"Descriptions '{file}': {len(names)} of the names {fault}: "
-                f"{', '.join(names[:SHOWN])}{more}. Each of the {len(classes)} classes needs its "
-                "sentences."
+                f"{', '.join(names[:SHOWN])}{remaining}. Each of the {len(classes)} classes needs "
+                "its sentences."
             )
     return tuple(sentences[i] for i in range(len(classes)))
 

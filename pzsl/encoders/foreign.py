@@ -27,9 +27,9 @@ class ForeignEncoder:
     @property
     def identity(self) -> Identity:
         """The plugin's own, under the name that finds it again."""
-        own: Identity = self._encoder.identity
-        preprocessing = {**own.preprocessing, "plugin": self._plugin.record()}
-        return replace(own, model=self._plugin.name, preprocessing=preprocessing)
+        identity: Identity = self._encoder.identity
+        preprocessing = {**identity.preprocessing, "plugin": self._plugin.record()}
+        return replace(identity, model=self._plugin.name, preprocessing=preprocessing)
 
     @property
     def device(self) -> torch.device:
@@ -70,10 +70,10 @@ class ForeignEncoder:
         return list(check(texts)) if check else []
 
     def _checked(self, vectors: Tensor, count: int) -> Tensor:
-        wanted = (count, self._encoder.identity.dim)
-        if tuple(vectors.shape) != wanted:
+        expected = (count, self._encoder.identity.dim)
+        if tuple(vectors.shape) != expected:
             raise plugins.PluginError(
-                f"Plugin '{self._plugin.name}' should give embeddings {wanted}, but gave "
+                f"Plugin '{self._plugin.name}' should give embeddings {expected}, but gave "
                 f"{tuple(vectors.shape)}."
             )
         import torch

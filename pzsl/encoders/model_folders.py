@@ -76,13 +76,13 @@ def _weights(folder: Path, usual: tuple[str, ...], pretrained: str | None) -> Pa
                 "away, or name one of its files."
             )
         return file
-    found = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
-    known = [folder / name for name in usual if (folder / name).is_file()]
-    if known or len(found) == 1:
-        return (known or found)[0]
-    if not found:
+    weight_files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    usual_files = [folder / name for name in usual if (folder / name).is_file()]
+    if usual_files or len(weight_files) == 1:
+        return (usual_files or weight_files)[0]
+    if not weight_files:
         raise UserError(f"{folder} holds no weights ({', '.join(usual)}): fetch the model again.")
-    names = ", ".join(file.name for file in found[:4])
+    names = ", ".join(file.name for file in weight_files[:4])
     raise UsageError(f"{folder} holds several weights: name one with --pretrained ({names}).")
 
 

@@ -73,13 +73,13 @@ class OpenClipEncoder:
         tokenizer: Any,
         identity: Identity,
         device: torch.device,
-        known: Tensor | None = None,
+        known_tokens: Tensor | None = None,
     ) -> None:
         self.identity = identity
         self.device = device
         self._model: Any = model.eval().requires_grad_(False)
         self._tokenizer = tokenizer
-        self._known = known
+        self._known = known_tokens
         self.preprocess = Preparation(identity.preprocessing)
         mean, std = (identity.preprocessing[name] for name in ("mean", "std"))
         self._mean, self._std = (
@@ -119,10 +119,10 @@ class OpenClipEncoder:
             )
         unknown = self._unknown_words(texts)
         if unknown:
-            more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+            remaining = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
             lines.append(
                 f"{self.identity.model} was not trained on {len(unknown)} words and can't tell "
-                f"them apart: {', '.join(unknown[:SHOWN])}{more}."
+                f"them apart: {', '.join(unknown[:SHOWN])}{remaining}."
             )
         return lines
 
@@ -176,7 +176,7 @@ def _load(
     precision, _ = resolve_precision(precision, place)
     state = read_weights(source.path)
     network = _build(model, _quick_gelu(model, source, state), precision, place)
-    state, known = expand_token_rows(state, getattr(network, "vocab_size", 0), source.path)
+    state, known_tokens = expand_token_rows(state, getattr(network, "vocab_size", 0), source.path)
     state = adapt(state, network)
     load_into(network, state, model, source.path)
     identity = Identity(
@@ -194,21 +194,23 @@ def _load(
             f"{model} sees with no transformer of open_clip's, and --precision int8 is for these "
             "alone: use fp32."
         )
-    return OpenClipEncoder(network, _tokenizer(model), identity, place, known)
+    return OpenClipEncoder(network, _tokenizer(model), identity, place, known_tokens)
 
 
 def as_json(preprocessing: Mapping[str, Any]) -> dict[str, Any]:
     """How images are prepared, complete, in values that JSON has."""
-    told: dict[str, Any] = json.loads(json.dumps(asdict(PreprocessCfg(**preprocessing))))
-    return told
+    values: dict[str, Any] = json.loads(json.dumps(asdict(PreprocessCfg(**preprocessing))))
+    return values
 
 
 def _preprocessing(network: Any, source: Source, model: str) -> dict[str, Any]:
     """How images are prepared: the weights' own way, else the model's; of a file it is said."""
-    own, preset = network.visual.preprocess_cfg, PRESETS.get(model)
-    merged: dict[str, Any] = merge_preprocess_dict(own, source.config)
+    model_config, preset = network.visual.preprocess_cfg, PRESETS.get(model)
+    merged: dict[str, Any] = merge_preprocess_dict(model_config, source.config)
     merged = merge_preprocess_dict(merged, preset.preprocessing if preset else {})
-    sizes = [(s, s) if isinstance(s, int) else tuple(s) for s in (own["size"], merged["size"])]
+    sizes = [
+        (s, s) if isinstance(s, int) else tuple(s) for s in (model_config["size"], merged["size"])
+    ]
     if sizes[0] != sizes[1]:
         raise UserError(
             f"{source.origin} beside '{source.path}' asks for images of {sizes[1]} pixels, but "

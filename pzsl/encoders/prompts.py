@@ -22,8 +22,10 @@ BATCH = 256
 
 def templates_file(dataset: str, file: Path | None = None) -> Path:
     """Where a data set's templates come from: the user's file, else its own, else the default."""
-    own = FOLDER / f"{dataset}.txt"
-    return Path(file) if file else own if own.is_file() else FOLDER / "default.txt"
+    dataset_file = FOLDER / f"{dataset}.txt"
+    return (
+        Path(file) if file else dataset_file if dataset_file.is_file() else FOLDER / "default.txt"
+    )
 
 
 def load_templates(dataset: str, file: Path | None = None) -> tuple[str, ...]:

@@ -49,8 +49,8 @@ def find_weights(model: str, pretrained: str | None) -> Source:
     """
     tags = list_pretrained_tags_by_model(model)
     if pretrained is None and "openai" not in tags:
-        known = f"one of {', '.join(tags)}, or " if tags else ""
-        raise UsageError(f"Model {model} needs weights: give --pretrained {known}a FILE.")
+        choices = f"one of {', '.join(tags)}, or " if tags else ""
+        raise UsageError(f"Model {model} needs weights: give --pretrained {choices}a FILE.")
     pretrained = pretrained or "openai"
     config = get_pretrained_cfg(model, pretrained)
     if config:
@@ -69,9 +69,9 @@ def find_weights(model: str, pretrained: str | None) -> Source:
 def _of_file(model: str, path: Path) -> Source:
     """Weights in a file: a configuration beside it has the last word, then a tag in its name."""
     beside, files = configuration_beside(path)
-    known = known_origin(model, path)
-    origin = " and ".join(filter(None, [files, "the published tag" if known else ""]))
-    return Source(path.name, path, known | beside, origin)
+    published_config = known_origin(model, path)
+    origin = " and ".join(filter(None, [files, "the published tag" if published_config else ""]))
+    return Source(path.name, path, published_config | beside, origin)
 
 
 def known_origin(model: str, path: Path) -> dict[str, Any]:

@@ -44,8 +44,8 @@ def draw_class(job: tuple[int, int]) -> NDArray[np.uint8]:
 def draw_pictures(classes: Sequence[int], count: int, workers: int) -> Tensor:
     """Training pictures, (classes, count, 3, 64, 64) uint8."""
     with ProcessPoolExecutor(workers) as pool:
-        drawn = list(pool.map(draw_class, [(index, count) for index in classes]))
-    return torch.from_numpy(np.stack(drawn))
+        pictures = list(pool.map(draw_class, [(index, count) for index in classes]))
+    return torch.from_numpy(np.stack(pictures))
 
 
 def augment(pictures: Tensor, generator: torch.Generator) -> Tensor:
@@ -80,9 +80,9 @@ def train(args: argparse.Namespace) -> dict[str, Tensor]:
     started = time.time()
     for step in range(args.steps):
         rows = torch.randperm(len(classes), generator=generator)[: args.batch]
-        which = torch.randint(args.pictures, (len(rows),), generator=generator)
+        picture = torch.randint(args.pictures, (len(rows),), generator=generator)
         form = torch.randint(len(templates), (len(rows),), generator=generator)
-        image, text, scale = model(augment(pictures[rows, which], generator), tokens[rows, form])
+        image, text, scale = model(augment(pictures[rows, picture], generator), tokens[rows, form])
         logits = scale * image @ text.T
         target = torch.arange(len(rows))
         loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

@@ -50,11 +50,11 @@ def from_transformers(state: State) -> State:
         elif layer is None:
             renamed[_replaced(name, TOPS)] = value
         else:
-            tower, number, rest = layer.groups()
+            tower, number, weight = layer.groups()
             block = f"{'visual.' if tower == 'vision' else ''}transformer.resblocks.{number}"
-            joint = INPUT.fullmatch(rest)
+            joint = INPUT.fullmatch(weight)
             if joint is None:
-                renamed[f"{block}.{_replaced(rest, IN_A_LAYER)}"] = value
+                renamed[f"{block}.{_replaced(weight, IN_A_LAYER)}"] = value
             else:
                 renamed[f"{block}.attn.in_proj_{joint[1]}"] = _joined(state, name)
     return renamed

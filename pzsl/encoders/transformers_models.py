@@ -29,13 +29,13 @@ class TwoTowers(nn.Module):
 
     def encode_image(self, images: Tensor, normalize: bool = True) -> Tensor:
         """Embeddings (n, D) of prepared images (n, 3, h, w)."""
-        seen = self.model.vision_model(pixel_values=images).pooler_output
-        return self._projected("visual_projection", seen, normalize)
+        pooled = self.model.vision_model(pixel_values=images).pooler_output
+        return self._projected("visual_projection", pooled, normalize)
 
     def encode_text(self, tokens: Tensor, normalize: bool = True) -> Tensor:
         """Embeddings (n, D) of tokens (n, L), padded; no padding reaches what is read out."""
-        read = self.model.text_model(input_ids=tokens).pooler_output
-        return self._projected("text_projection", read, normalize)
+        pooled = self.model.text_model(input_ids=tokens).pooler_output
+        return self._projected("text_projection", pooled, normalize)
 
     def _projected(self, name: str, pooled: Tensor, normalize: bool) -> Tensor:
         """CLIP projects both towers; SigLIP's own heads have done so."""
@@ -70,15 +70,15 @@ def load_transformers(
         raise UsageError("--precision int8 is for open_clip's vision transformers: use fp32.")
     model, tokenizer = _opened(folder, weights)
     state = {key: value.float() for key, value in model.state_dict().items()}
-    told, _ = configuration_beside(weights)
-    told.pop("quick_gelu", None)  # its own library builds the model
+    preprocessing, _ = configuration_beside(weights)
+    preprocessing.pop("quick_gelu", None)  # its own library builds the model
     vision, text = model.config.vision_config, model.config.text_config
-    told.setdefault("size", vision.image_size)
+    preprocessing.setdefault("size", vision.image_size)
     identity = Identity(
         model=name,
         pretrained=weights.name,
         weights_hash=weights_hash(state),
-        preprocessing=as_json(told),
+        preprocessing=as_json(preprocessing),
         precision=precision,
         dim=int(getattr(model.config, "projection_dim", None) or vision.hidden_size),
         logit_scale=float(state["logit_scale"].exp()),

@@ -74,12 +74,12 @@ def adapt(state: State, model: nn.Module) -> State:
     state = convert_state_dict(model, state)
     if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
-    wanted = model.state_dict()
+    model_state = model.state_dict()
     for name in ("logit_scale", "logit_bias"):
-        if name in state and name in wanted and state[name].numel() == 1:
-            state[name] = state[name].reshape(wanted[name].shape)
+        if name in state and name in model_state and state[name].numel() == 1:
+            state[name] = state[name].reshape(model_state[name].shape)
     ids = "text.transformer.embeddings.position_ids"
-    return {name: value for name, value in state.items() if name != ids or ids in wanted}
+    return {name: value for name, value in state.items() if name != ids or ids in model_state}
 
 
 def expand_token_rows(state: State, vocabulary: int, path: Path) -> tuple[State, Tensor | None]:
@@ -96,18 +96,20 @@ def expand_token_rows(state: State, vocabulary: int, path: Path) -> tuple[State,
     if TOKEN_ROWS not in state:
         return state, None
     state = dict(state)
-    rows, kept = state.pop(TOKEN_ROWS), state.get(TOKEN_TABLE, torch.empty(0, 0))
-    whole = rows.ndim == 1 and kept.ndim == 2 and len(rows) == len(kept) and len(rows) > 0
+    rows, token_table = state.pop(TOKEN_ROWS), state.get(TOKEN_TABLE, torch.empty(0, 0))
+    whole = (
+        rows.ndim == 1 and token_table.ndim == 2 and len(rows) == len(token_table) and len(rows) > 0
+    )
     if not whole or rows.is_floating_point() or not 0 <= rows.min() <= rows.max() < vocabulary:
         raise UserError(
             f"Weights '{path}': '{TOKEN_ROWS}' {tuple(rows.shape)} should number the rows of "
-            f"'{TOKEN_TABLE}' {tuple(kept.shape)} within a vocabulary of {vocabulary}."
+            f"'{TOKEN_TABLE}' {tuple(token_table.shape)} within a vocabulary of {vocabulary}."
         )
-    table = kept.new_zeros(vocabulary, kept.shape[1])
-    table[rows] = kept
-    known = torch.zeros(vocabulary, dtype=torch.bool)
-    known[rows] = True
-    return {**state, TOKEN_TABLE: table}, known
+    table = token_table.new_zeros(vocabulary, token_table.shape[1])
+    table[rows] = token_table
+    known_tokens = torch.zeros(vocabulary, dtype=torch.bool)
+    known_tokens[rows] = True
+    return {**state, TOKEN_TABLE: table}, known_tokens
 
 
 def load_into(model: nn.Module, state: State, name: str, path: Path) -> None:
@@ -122,19 +124,19 @@ def load_into(model: nn.Module, state: State, name: str, path: Path) -> None:
     Raises:
         UserError: a weight is missing, one too many, or of another shape.
     """
-    wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in state.items()}
-    wrong = [key for key in sorted(wanted | found) if wanted.get(key) != found.get(key)]
+    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    actual = {key: tuple(value.shape) for key, value in state.items()}
+    wrong = [key for key in sorted(expected | actual) if expected.get(key) != actual.get(key)]
     if wrong:
-        first, missing = wrong[0], sorted(set(wanted) - set(found))
+        first, missing = wrong[0], sorted(set(expected) - set(actual))
         remedy = "give the --model that they belong to"
-        if len(missing) > len(wanted) / 2:
+        if len(missing) > len(expected) / 2:
             remedy += f"; {len(missing)} are missing, so the file may hold a part of a model only: "
             remedy += "save its whole state_dict"
         raise UserError(
             f"Weights '{path}' do not fit the model {name}: '{first}' is "
-            f"{found.get(first, 'missing')} in the file and {wanted.get(first, 'unknown')} in the "
-            f"model ({len(wrong)} of {len(wanted)} differ): {remedy}."
+            f"{actual.get(first, 'missing')} in the file and {expected.get(first, 'unknown')} in "
+            f"the model ({len(wrong)} of {len(expected)} differ): {remedy}."
         )
     model.load_state_dict(state)
 

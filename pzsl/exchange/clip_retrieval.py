@@ -86,7 +86,7 @@ def _image_paths(file: Path) -> list[str]:
     return [str(path).replace("\\", "/") for path in table.column("image_path").to_pylist()]
 
 
-def find_rows(wanted: Sequence[str], paths: Sequence[str], where: str) -> NDArray[np.int64]:
+def find_rows(names: Sequence[str], paths: Sequence[str], where: str) -> NDArray[np.int64]:
     """The row of each wanted image: its path, or the one path that ends in it.
 
     Args:
@@ -104,7 +104,7 @@ def find_rows(wanted: Sequence[str], paths: Sequence[str], where: str) -> NDArra
     for row, path in enumerate(paths):
         by_name[path.rpartition("/")[2]].append(row)
     rows, missing = [], []
-    for path in wanted:
+    for path in names:
         near = by_name.get(path.rpartition("/")[2], [])
         hits = [row for row in near if f"/{paths[row]}".endswith(f"/{path}")]
         hits = [row for row in hits if paths[row] == path] or hits
@@ -118,7 +118,7 @@ def find_rows(wanted: Sequence[str], paths: Sequence[str], where: str) -> NDArra
     if missing:
         example = f"'{paths[0]}'" if paths else "none"
         raise UserError(
-            f"{where}: {len(missing)} of {len(wanted)} images of the table have no embedding "
+            f"{where}: {len(missing)} of {len(names)} images of the table have no embedding "
             f"('{missing[0]}'; paths there are like {example}): take them out of the table, or "
             "write them alike."
         )

@@ -83,8 +83,8 @@ def import_features(
         raise UsageError(
             f"{source} holds features only: give --table FILE.csv with path, label, split."
         )
-    people = labelling.annotators or CANDIDATES
-    data = load_rows(labelling.table, labelling.unseen_file, labelling.classes, people)
+    annotators = labelling.annotators or CANDIDATES
+    data = load_rows(labelling.table, labelling.unseen_file, labelling.classes, annotators)
     if source.is_dir():
         vectors, files = _of_folder(source, data)
     else:
@@ -110,40 +110,43 @@ def import_features(
 
 def _of_folder(source: Path, data: Dataset) -> tuple[NDArray[Any], tuple[Path, ...]]:
     """The embeddings of the table's images, in its order."""
-    found = read_clip_retrieval(source)
-    rows = find_rows(data.paths, found.paths, str(source))
-    left = len(found.paths) - len(np.unique(rows))
-    if left:
-        say(f"{source}: {left} of {len(found.paths)} embeddings are not in the table: left out.")
-    return found.vectors[rows], found.files
+    embedded = read_clip_retrieval(source)
+    rows = find_rows(data.paths, embedded.paths, str(source))
+    unused = len(embedded.paths) - len(np.unique(rows))
+    if unused:
+        say(
+            f"{source}: {unused} of {len(embedded.paths)} embeddings are not in the table: left "
+            "out."
+        )
+    return embedded.vectors[rows], embedded.files
 
 
-def _texts(data: Dataset, images: NDArray[Any], given: Labelling, normalise: bool) -> Texts:
+def _texts(data: Dataset, images: NDArray[Any], labelling: Labelling, normalise: bool) -> Texts:
     """Vectors of the classes: from a file, or by the encoder that made the features."""
-    if (given.text is None) == (given.model is None):
+    if (labelling.text is None) == (labelling.model is None):
         raise UsageError(
             "Classes need vectors: give either --text FILE (with --classes FILE), or --model NAME, "
             "the encoder that made the features."
         )
-    if given.text is None:
-        return _encoded(data, images, given)
-    if given.classes is None:
+    if labelling.text is None:
+        return _encoded(data, images, labelling)
+    if labelling.classes is None:
         raise UsageError("--text needs --classes FILE: the class names in the order of its rows.")
-    vectors = read_vectors(given.text)
+    vectors = read_vectors(labelling.text)
     expected = (len(data.classes), images.shape[1])
     if vectors.shape != expected:
         raise UserError(
-            f"{given.text} should have shape {expected}, classes by dimensions of the images, but "
-            f"has {vectors.shape}."
+            f"{labelling.text} should have shape {expected}, classes by dimensions of the images, "
+            f"but has {vectors.shape}."
         )
-    check_vectors(str(given.text), vectors, normalise)
+    check_vectors(str(labelling.text), vectors, normalise)
     identity = Identity(IMPORTED, "", "", {}, str(images.dtype), expected[1], LOGIT_SCALE)
     return Texts(identity, (IMPORTED,), vectors[:, None])
 
 
-def _encoded(data: Dataset, images: NDArray[Any], given: Labelling) -> Texts:
-    prompts = choose_prompts(data.name, data.classes, given.templates)
-    encoder = load_encoder(given.model or "", given.pretrained)
+def _encoded(data: Dataset, images: NDArray[Any], labelling: Labelling) -> Texts:
+    prompts = choose_prompts(data.name, data.classes, labelling.templates)
+    encoder = load_encoder(labelling.model or "", labelling.pretrained)
     identity = encoder.identity
     if identity.dim != images.shape[1]:
         raise UserError(

@@ -47,15 +47,15 @@ def import_any(
     """
     if (source is None) == (xlsa17 is None):
         raise UsageError("Give one source: a FILE or folder of features, or --xlsa17 DIR.")
-    given = labelling or Labelling()
+    labelling_ = labelling or Labelling()
     target = None if out is None else Path(out)
     if xlsa17 is not None:
-        _take_none(given, "--xlsa17")
+        _refuse_labelling(labelling_, "--xlsa17")
         return _summary(import_xlsa17(Path(xlsa17), target, overwrite))
     source = Path(str(source))
     target = target or Path("cache") / f"{source.resolve().stem}.h5"
     if source.suffix == ".npz":
-        _take_none(given, "a .npz file")
+        _refuse_labelling(labelling_, "a .npz file")
         return _summary(import_npz(source, target, overwrite, normalise))
     if not source.exists():
         raise UserError(f"{source}: no such file.")
@@ -64,13 +64,13 @@ def import_any(
             f"{source}: features come as .npz, .npy or .safetensors, or as a folder of "
             "clip-retrieval."
         )
-    return _summary(import_features(source, target, given, normalise, overwrite))
+    return _summary(import_features(source, target, labelling_, normalise, overwrite))
 
 
-def _take_none(given: Labelling, kind: str) -> None:
+def _refuse_labelling(labelling: Labelling, kind: str) -> None:
     """Refuse options that mean nothing to a kind of source."""
-    for field in fields(given):
-        if getattr(given, field.name) is not None:
+    for field in fields(labelling):
+        if getattr(labelling, field.name) is not None:
             option = field.name.replace("_", "-")
             raise UsageError(f"--{option} means nothing to {kind}, which brings its own.")
 

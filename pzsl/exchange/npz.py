@@ -18,7 +18,7 @@ from pzsl.exchange.vectors import LOGIT_SCALE, UNREADABLE, check_vectors, write_
 from pzsl.files import digest, parse_json, sha256_of
 from pzsl.progress import say
 from pzsl.store.cache import Cache
-from pzsl.store.hdf5 import TOLD, CacheHeader
+from pzsl.store.hdf5 import OPTIONAL_JSON, CacheHeader
 from pzsl.store.validation import content_problems
 from pzsl.store.whole_numbers import as_whole
 
@@ -93,7 +93,7 @@ def import_npz(source: Path, out: Path, overwrite: bool = False, normalise: bool
     header = _header(source, arrays)
     for problem in content_problems(header):
         raise UserError(f"{source}: {problem}: correct the arrays and import again.")
-    _look_twice(source, header)
+    _check_suspicious(source, header)
     for name in ("image_features", "text_features", "views"):
         if name in arrays:
             check_vectors(f"{source}: '{name}'", arrays[name], normalise)
@@ -103,7 +103,7 @@ def import_npz(source: Path, out: Path, overwrite: bool = False, normalise: bool
     return write_vectors(out, header, images, text, views, overwrite)
 
 
-def _look_twice(source: Path, header: CacheHeader) -> None:
+def _check_suspicious(source: Path, header: CacheHeader) -> None:
     """Say what an import may have meant otherwise, and refuse images on both sides of the split."""
     images = list(zip(header.paths, header.splits.tolist(), strict=True))
     check_once(str(source), images, {path: PurePath(normpath(path)) for path in header.paths})
@@ -135,14 +135,18 @@ def npz_arrays(cache: Cache) -> Arrays:
     }
     arrays |= {name: np.array(about[name]) for name in _PLAIN}
     arrays |= {name: np.array(json.dumps(about[name])) for name in _JSON}
-    more = {
+    optional = {
         "attributes": cache.attributes,
         "views": cache.views,
         "candidate_offsets": cache.candidate_offsets,
         "candidate_labels": cache.candidate_labels,
     }
-    told = {name: np.array(json.dumps(about[name])) for name in TOLD if about.get(name)}
-    return arrays | told | {name: array for name, array in more.items() if array is not None}
+    metadata = {
+        name: np.array(json.dumps(about[name])) for name in OPTIONAL_JSON if about.get(name)
+    }
+    return (
+        arrays | metadata | {name: array for name, array in optional.items() if array is not None}
+    )
 
 
 _PLAIN = ("model", "pretrained", "weights_hash", "precision")
@@ -166,9 +170,9 @@ def _read(source: Path) -> Arrays:
 
 
 def _check_arrays(source: Path, arrays: Arrays) -> None:
-    known = SHAPES | OPTIONAL
+    shapes = SHAPES | OPTIONAL
     if "templates" in arrays:
-        known["text_features"] = "CTD"
+        shapes["text_features"] = "CTD"
     for name, letters in SHAPES.items():
         if name not in arrays:
             raise UserError(
@@ -176,14 +180,14 @@ def _check_arrays(source: Path, arrays: Arrays) -> None:
                 f"{', '.join(f'{key} {array.shape}' for key, array in arrays.items())}."
             )
     for name, array in arrays.items():
-        if name not in known:
+        if name not in shapes:
             raise UserError(
                 f"{source}: unknown array '{name}' {array.shape}: leave it out; known: "
-                f"{', '.join(f'{key} {_shape(letters)}' for key, letters in known.items())}."
+                f"{', '.join(f'{key} {_shape(letters)}' for key, letters in shapes.items())}."
             )
     sizes: dict[str, int] = {}
-    for name in [name for name in known if name in arrays]:
-        array, letters = arrays[name], known[name]
+    for name in [name for name in shapes if name in arrays]:
+        array, letters = arrays[name], shapes[name]
         expected = tuple(sizes.get(letter, letter) for letter in letters)
         if array.ndim != len(letters) or any(
             sizes.setdefault(letter, size) != size
@@ -214,11 +218,13 @@ def _header(source: Path, arrays: Arrays) -> CacheHeader:
     splits = arrays["split"].astype(np.str_)
     rows = zip(paths, splits.tolist(), labels.tolist(), strict=True)
     split_hash = digest(repr(sorted(rows)), repr(classes), arrays["unseen"].tobytes())
-    said = {name: arrays[name].item() for name in OPTIONAL if name in arrays and not OPTIONAL[name]}
-    origin = {**_json(source, said, "origin"), "file": source.name, "sha256": sha256_of(source)}
+    scalars = {
+        name: arrays[name].item() for name in OPTIONAL if name in arrays and not OPTIONAL[name]
+    }
+    origin = {**_json(source, scalars, "origin"), "file": source.name, "sha256": sha256_of(source)}
     return CacheHeader(
-        dataset=said.get("dataset", source.stem),
-        split_hash=said.get("split_hash", split_hash),
+        dataset=scalars.get("dataset", source.stem),
+        split_hash=scalars.get("split_hash", split_hash),
         origin=origin,
         classes=_distinct(source, classes),
         seen=~arrays["unseen"],
@@ -229,15 +235,15 @@ def _header(source: Path, arrays: Arrays) -> CacheHeader:
         dim=dim,
         model=str(arrays["model"]),
         pretrained=str(arrays["pretrained"]),
-        weights_hash=said.get("weights_hash", ""),
-        preprocessing=_json(source, said, "preprocessing"),
-        logit_scale=float(said.get("logit_scale", LOGIT_SCALE)),
-        precision=said.get("precision", str(arrays["image_features"].dtype)),
+        weights_hash=scalars.get("weights_hash", ""),
+        preprocessing=_json(source, scalars, "preprocessing"),
+        logit_scale=float(scalars.get("logit_scale", LOGIT_SCALE)),
+        precision=scalars.get("precision", str(arrays["image_features"].dtype)),
         attributes=_typed(arrays, "attributes", np.float32),
         candidate_offsets=_whole(source, arrays, "candidate_offsets", np.int64),
         candidate_labels=_whole(source, arrays, "candidate_labels", np.int32),
-        annotation=_json(source, said, "annotation"),
-        augmentation=_json(source, said, "augmentation"),
+        annotation=_json(source, scalars, "annotation"),
+        augmentation=_json(source, scalars, "augmentation"),
     )
 
 
@@ -245,9 +251,9 @@ def _whole(source: Path, arrays: Arrays, name: str, dtype: type) -> NDArray[Any]
     return as_whole(arrays[name], dtype, f"{source}: '{name}'") if name in arrays else None
 
 
-def _json(source: Path, said: dict[str, Any], name: str) -> dict[str, Any]:
+def _json(source: Path, scalars: dict[str, Any], name: str) -> dict[str, Any]:
     try:
-        value = parse_json(said.get(name, "{}"))
+        value = parse_json(scalars.get(name, "{}"))
     except ValueError:
         value = None
     if not isinstance(value, dict):
@@ -265,11 +271,11 @@ def _numbered(count: int) -> list[str]:
 
 def _distinct(source: Path, names: list[str]) -> tuple[str, ...]:
     """Number equal class names: their text vectors come with the file, so no prompt suffers."""
-    taken = set(names)
+    given_names = set(names)
     distinct: dict[str, None] = {}
     for name in names:
         fresh, number = name, 1
-        while fresh in distinct or (number > 1 and fresh in taken):
+        while fresh in distinct or (number > 1 and fresh in given_names):
             number += 1
             fresh = f"{name} ({number})"
         distinct[fresh] = None

@@ -55,7 +55,7 @@ def push(cache: str | Path, to: str) -> dict[str, Any]:
         ABOUT: json.dumps(about, indent=2).encode(),
         "README.md": card(about).encode(),
     }
-    with _told(to):
+    with _explained(to):
         api = HfApi(endpoint=_endpoint())
         api.create_repo(to, repo_type=KIND, exist_ok=True)
         added = [CommitOperationAdd(name, content) for name, content in files.items()]
@@ -92,13 +92,13 @@ def pull(source: str, out: str | Path | None = None, overwrite: bool = False) ->
     target = Path(out) if out else Path("cache") / about["file"]
     if target.exists() and not overwrite:
         raise UsageError(f"{target} exists: give --overwrite to replace it, or another --out.")
-    found = _download(source, about["file"])
-    if _sha256(found) != about["sha256"]:
+    downloaded = _download(source, about["file"])
+    if _sha256(downloaded) != about["sha256"]:
         raise UserError(
             f"'{about['file']}' of {source} has not the checksum that {ABOUT} tells: it is damaged "
-            f"or was replaced. Delete {found} and pull again, or ask its owner."
+            f"or was replaced. Delete {downloaded} and pull again, or ask its owner."
         )
-    _copy(found, target)
+    _copy(downloaded, target)
     load_cache(target)
     facts = {name: about.get(name) for name in ("dataset", "encoder")}
     size = target.stat().st_size
@@ -125,11 +125,11 @@ def card(about: dict[str, Any]) -> str:
 
 def _facts(cache: Cache) -> dict[str, Any]:
     """What a stranger wants to know of a cache before using it."""
-    told, published = cache.provenance, PUBLICATIONS.get(cache.dataset)
-    origin = told.get("origin") or {}
+    provenance, published = cache.provenance, PUBLICATIONS.get(cache.dataset)
+    origin = provenance.get("origin") or {}
     return {
         "dataset": cache.dataset,
-        "encoder": f"{told.get('model')} ({told.get('pretrained')})",
+        "encoder": f"{provenance.get('model')} ({provenance.get('pretrained')})",
         "images": len(cache.labels),
         "classes": len(cache.classes),
         "seen classes": int(cache.seen.sum()),
@@ -159,41 +159,45 @@ def _download(source: str, name: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     address, local = _endpoint(), not _online()
-    with _told(source, name):
+    with _explained(source, name):
         return Path(
             hf_hub_download(source, name, repo_type=KIND, endpoint=address, local_files_only=local)
         )
 
 
 @contextmanager
-def _told(repository: str, name: str = "") -> Iterator[None]:
+def _explained(repository: str, name: str = "") -> Iterator[None]:
     """Say in one line what the hub's client raises."""
     from huggingface_hub import errors
 
-    what = f"'{name}' of {repository}" if name else repository
+    subject = f"'{name}' of {repository}" if name else repository
     try:
         yield
     except errors.LocalEntryNotFoundError as error:  # raised of refusals, too
         if isinstance(error.__cause__, errors.HfHubHTTPError):
             status = error.__cause__.response.status_code
-            raise UserError(f"{_endpoint()}: {_reason(what, status)}") from None
+            raise UserError(f"{_endpoint()}: {_reason(subject, status)}") from None
         raise UserError(
-            f"{what} is not on this machine, and {_endpoint()} can't be reached."
+            f"{subject} is not on this machine, and {_endpoint()} can't be reached."
         ) from None
     except errors.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
-        raise UserError(f"{_endpoint()}: {_reason(what, status)}") from None
+        raise UserError(f"{_endpoint()}: {_reason(subject, status)}") from None
     except (OSError, ValueError) as error:
         first = " ".join(str(error).split())[:160]
-        raise UserError(f"{what}: {type(error).__name__}: {first}") from error
+        raise UserError(f"{subject}: {type(error).__name__}: {first}") from error
 
 
-def _reason(what: str, status: int) -> str:
+def _reason(subject: str, status: int) -> str:
     if status in (401, 403):
-        return f"no leave for {what} (HTTP {status}): log in with 'hf auth login', or set HF_TOKEN."
+        return (
+            f"no leave for {subject} (HTTP {status}): log in with 'hf auth login', or set HF_TOKEN."
+        )
     if status == 404:
-        return f"there is no {what} (HTTP 404): look at its spelling, or log in if it is private."
-    return f"{what} failed (HTTP {status}): try again later."
+        return (
+            f"there is no {subject} (HTTP 404): look at its spelling, or log in if it is private."
+        )
+    return f"{subject} failed (HTTP {status}): try again later."
 
 
 def _online() -> bool:

@@ -160,6 +160,6 @@ def write_vectors(
         pending = writer.pending
         for start in range(0, len(pending), CHUNK):
             rows = pending[start : start + CHUNK]
-            more = None if views is None else as_unit(views[rows])
-            writer.write(rows, as_unit(images[rows]), more)
+            view_block = None if views is None else as_unit(views[rows])
+            writer.write(rows, as_unit(images[rows]), view_block)
         return writer.finish()

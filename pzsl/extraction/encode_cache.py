@@ -87,7 +87,7 @@ def fill(
     with CacheWriter(
         target, header, dtype=request.dtype, overwrite=overwrite, views=request.views
     ) as writer:
-        _say_what_is_there(writer, len(data.paths), request.on_error, quiet=after is not None)
+        _report_existing(writer, len(data.paths), request.on_error, quiet=after is not None)
         if writer.text_pending:
             writer.write_text(_texts(job, header))
         resumed = writer.resumed
@@ -116,7 +116,7 @@ def _texts(job: Job, header: CacheHeader) -> np.ndarray[tuple[int, ...], np.dtyp
     return np.asarray(vectors.numpy(), np.float32)
 
 
-def _say_what_is_there(writer: CacheWriter, images: int, on_error: str, quiet: bool) -> None:
+def _report_existing(writer: CacheWriter, images: int, on_error: str, quiet: bool) -> None:
     """Tell of images that are encoded already.
 
     Raises:
@@ -166,14 +166,14 @@ def _encode(
             else:
                 writer.write(rows, features[:, 0], features[:, 1:])
 
-        def written(block: Block) -> None:
+        def report_written(block: Block) -> None:
             tell(len(block.rows) + len(block.failures))
 
         try:
-            return run(blocks, write, written)
+            return run(blocks, write, report_written)
         except KeyboardInterrupt:
-            kept = total - len(writer.pending)
-            say(f"Stopped; {kept} of {total} images are kept: the same command goes on.")
+            encoded = total - len(writer.pending)
+            say(f"Stopped; {encoded} of {total} images are kept: the same command goes on.")
             raise
 
 
@@ -181,10 +181,10 @@ def unreadable(name: str, outcomes: Sequence[Outcome]) -> UserError:
     """The one line for images that can't be read, once all others are encoded."""
     failed = [failure for outcome in outcomes for failure in outcome.report.failures]
     total = sum(outcome.images for outcome in outcomes)
-    named = ", ".join(f"'{one.path}' ({one.reason})" for one in failed[:SHOWN])
-    more = f" and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
+    named = ", ".join(f"'{failure.path}' ({failure.reason})" for failure in failed[:SHOWN])
+    remaining = f" and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
     return UserError(
-        f"{name}: {len(failed)} of {total} images can't be read: {named}{more}. The other "
+        f"{name}: {len(failed)} of {total} images can't be read: {named}{remaining}. The other "
         f"{total - len(failed)} are encoded and kept: leave these out with --on-error skip, or "
         "repair them and run again: it goes on from here."
     )

@@ -82,11 +82,11 @@ class Views(NamedTuple):
     """Which images come with views.
 
     Attributes:
-        each: K, how many each of them has.
+        per_image: K, views per image.
         rows: (N,) bool; what they are is the data set's, so that it is the same for every run.
     """
 
-    each: int
+    per_image: int
     rows: NDArray[np.bool_]
 
 
@@ -142,10 +142,10 @@ def encode_blocks(
 
     def work(span: Span) -> Block:
         start = time.perf_counter()
-        found = [attempt(row) for row in span.rows.tolist()]
+        results = [attempt(row) for row in span.rows.tolist()]
         middle = time.perf_counter()
         with lane:
-            return _encoded(span, found, encode, middle - start, views)
+            return _encoded(span, results, encode, middle - start, views)
 
     queue: deque[Future[Block]] = deque()
     pool = ThreadPoolExecutor(workers, NAME, initializer=torch.set_num_threads, initargs=(1,))
@@ -163,15 +163,15 @@ def encode_blocks(
 
 def _encoded(
     span: Span,
-    found: list[Tensor | Failure],
+    results: list[Tensor | Failure],
     encode: Callable[[Tensor], Tensor],
     read: float,
     views: Views | None,
 ) -> Block:
     """Encode what was read of a block."""
     clock = time.perf_counter()
-    failures = tuple(one for one in found if isinstance(one, Failure))
-    images = [one for one in found if isinstance(one, Tensor)]
+    failures = tuple(result for result in results if isinstance(result, Failure))
+    images = [result for result in results if isinstance(result, Tensor)]
     rows = np.setdiff1d(span.rows, [failure.row for failure in failures])
     if not images:
         return Block(rows, np.empty((0, 0), np.float32), failures, read, 0.0)
@@ -181,7 +181,7 @@ def _encoded(
     else:
         clean = _embedded([image[0] for image in images], places, size, encode)
         inside = torch.from_numpy(views.rows[span.start : span.end])
-        features = _with_views(clean, images, places, inside, views.each, encode)
+        features = _with_views(clean, images, places, inside, views.per_image, encode)
     return Block(rows, features.numpy(), failures, read, time.perf_counter() - clock)
 
 

@@ -59,15 +59,15 @@ def run_shards(
     Raises:
         UserError: a shard lost its process too often, or a process met an error.
     """
-    crew = Crew(request, target, deque(shards), tell)
+    pool = WorkerPool(request, target, deque(shards), tell)
     try:
-        crew.work(devices)
+        pool.run_all(devices)
     finally:
-        crew.dismiss()
-    return [crew.outcomes[shard] for shard in shards]
+        pool.stop_all()
+    return [pool.outcomes[shard] for shard in shards]
 
 
-class Crew:
+class WorkerPool:
     """The processes and what is still to be done.
 
     Args:
@@ -86,13 +86,13 @@ class Crew:
         self.outcomes: dict[Shard, Outcome] = {}
         self.losses: Counter[Shard] = Counter()
         self.workers: list[Worker] = []
-        self.told = False
+        self.described = False
 
-    def work(self, devices: Sequence[str]) -> None:
+    def run_all(self, devices: Sequence[str]) -> None:
         """Have all shards done."""
         total = len(self.queue)
         for device in devices[:total]:
-            self.employ(device, self.queue.popleft())
+            self.start_worker(device, self.queue.popleft())
         while len(self.outcomes) < total:
             ready = wait([worker.pipe for worker in self.workers])
             for worker in [worker for worker in self.workers if worker.pipe in ready]:
@@ -101,9 +101,9 @@ class Crew:
                 except (EOFError, OSError):
                     self.replace(worker)
                 else:
-                    self.hear(worker, kind, value)
+                    self.handle_message(worker, kind, value)
 
-    def employ(self, device: str, shard: Shard) -> None:
+    def start_worker(self, device: str, shard: Shard) -> None:
         """Start a process and give it its first shard."""
         context = get_context("spawn")  # the same everywhere, and safe with threads and GPUs
         ours, theirs = context.Pipe()
@@ -114,9 +114,9 @@ class Crew:
         theirs.close()
         worker = Worker(device, process, ours)
         self.workers.append(worker)
-        self.give(worker, shard)
+        self.assign(worker, shard)
 
-    def give(self, worker: Worker, shard: Shard | None) -> None:
+    def assign(self, worker: Worker, shard: Shard | None) -> None:
         """Send a process its next shard; None ends it."""
         worker.shard = shard
         try:
@@ -124,18 +124,18 @@ class Crew:
         except OSError:
             return  # it has died: its end of the pipe will say so
 
-    def hear(self, worker: Worker, kind: str, value: Any) -> None:
+    def handle_message(self, worker: Worker, kind: str, value: Any) -> None:
         """Take a message of a process."""
         if kind == "images":
             self.tell(value)
-        elif kind == "about" and not self.told:
-            self.told = True
+        elif kind == "about" and not self.described:
+            self.described = True
             for line in value:
                 say(line)
         elif kind == "outcome" and worker.shard is not None:
             self.outcomes[worker.shard] = value
             self.tell(value.resumed)
-            self.give(worker, self.queue.popleft() if self.queue else None)
+            self.assign(worker, self.queue.popleft() if self.queue else None)
         elif kind == "error":
             raise UserError(f"Shard {worker.shard}: {value}")
         elif kind == "fault":
@@ -154,21 +154,21 @@ class Crew:
         if shard is None:
             return
         self.losses[shard] += 1
-        how = f"by signal {-code}" if code < 0 else f"with code {code}"
+        ending = f"by signal {-code}" if code < 0 else f"with code {code}"
         if self.losses[shard] > LOSSES:
             raise UserError(
                 f"Shard {shard} was lost {self.losses[shard]} times: its process on "
-                f"{worker.device} was ended {how}, often for lack of memory. What is encoded is "
+                f"{worker.device} was ended {ending}, often for lack of memory. What is encoded is "
                 "kept: run again with fewer --devices or a smaller model, or look at it alone "
                 f"with --shard {shard}."
             )
         say(
-            f"The process on {worker.device} was ended {how}: another one goes on with shard "
+            f"The process on {worker.device} was ended {ending}: another one goes on with shard "
             f"{shard} (loss {self.losses[shard]} of at most {LOSSES})."
         )
-        self.employ(worker.device, shard)
+        self.start_worker(worker.device, shard)
 
-    def dismiss(self) -> None:
+    def stop_all(self) -> None:
         """End all processes; what they have written is safe."""
         for worker in self.workers:
             if worker.shard is not None:

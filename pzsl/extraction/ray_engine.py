@@ -108,8 +108,10 @@ def _actor(ray: Any, request: ExtractRequest, target: Path, device: str) -> Any:
     needs = {"num_gpus": 1}
     if request.device == "cpu":
         needs, request = {"num_cpus": 1}, replace(request, workers=request.workers or 1)
-    kept = {"max_restarts": -1, "max_task_retries": RETRIES}
-    return ray.remote(Encoding).options(**kept, **needs).remote(request, target, str(Path.cwd()))
+    restarts = {"max_restarts": -1, "max_task_retries": RETRIES}
+    return (
+        ray.remote(Encoding).options(**restarts, **needs).remote(request, target, str(Path.cwd()))
+    )
 
 
 def _answer(ray: Any, reference: Any, shard: Shard) -> tuple[Outcome, list[str]]:

@@ -102,7 +102,7 @@ def load_images(request: ExtractRequest) -> Dataset:
     data = load_dataset(
         request.dataset, root=request.root, on_error=request.on_error, **request.data_options
     )
-    return evenly(data, request.limit)
+    return take_evenly(data, request.limit)
 
 
 def prepare(request: ExtractRequest) -> Job:
@@ -112,8 +112,8 @@ def prepare(request: ExtractRequest) -> Job:
         UserError: the data set, the prompts or the encoder are not as they should be.
     """
     data = load_images(request)
-    own = [Path(file) if file else None for file in (request.templates, request.descriptions)]
-    prompts = choose_prompts(request.dataset, data.classes, *own)
+    files = [Path(file) if file else None for file in (request.templates, request.descriptions)]
+    prompts = choose_prompts(request.dataset, data.classes, *files)
     model = request.model or default_model(request.dataset)
     encoder = load_encoder(model, request.pretrained, request.device, request.precision)
     if not encoder.reads_texts:
@@ -131,7 +131,7 @@ def default_model(dataset: str) -> str:
     return "tiny" if dataset == "shapes" else "ViT-B-32"
 
 
-def evenly(data: Dataset, limit: int | None) -> Dataset:
+def take_evenly(data: Dataset, limit: int | None) -> Dataset:
     """At most `limit` images, spread evenly, so that all splits and most classes keep some."""
     count = len(data.paths)
     if limit is None or limit >= count:

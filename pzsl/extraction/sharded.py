@@ -106,15 +106,15 @@ def _extract(
 
 def _divide(target: Path, images: int, batch_size: int, devices: int) -> list[Shard]:
     """All shards; as many as there were when the work was begun."""
-    found = find_parts(target)
-    if len(found) > 1:
-        sizes = " and of ".join(map(str, found))
+    divisions = find_parts(target)
+    if len(divisions) > 1:
+        sizes = " and of ".join(map(str, divisions))
         raise UserError(
             f"{target.parent} holds parts of {target.name} of {sizes} shards: remove those of one "
             "division, or begin anew with --overwrite."
         )
     batches = -(-images // batch_size)
-    of = next(iter(found), min(batches, PER_DEVICE * devices))
+    of = next(iter(divisions), min(batches, PER_DEVICE * devices))
     for shard in range(1, of + 1):
         shard_rows(shard, of, images, batch_size)  # there are enough batches
     return [Shard(shard, of) for shard in range(1, of + 1)]

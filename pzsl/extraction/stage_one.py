@@ -110,8 +110,10 @@ def extract(
     Raises:
         UserError: with one line that says what is wrong and what to do; nothing encoded is lost.
     """
-    given = dict(locals())  # before any other name: the arguments, which are the request's fields
-    return _extract(ExtractRequest(**given))
+    arguments = dict(
+        locals()
+    )  # before any other name: the arguments, which are the request's fields
+    return _extract(ExtractRequest(**arguments))
 
 
 def _extract(request: ExtractRequest) -> dict[str, Any]:
@@ -160,7 +162,7 @@ def _result(target: Path, outcomes: Sequence[Outcome], seconds: float) -> dict[s
     cache = load_cache(target, part=True)
     reports = [outcome.report for outcome in outcomes]
     encoded = sum(report.encoded for report in reports)
-    reasons = {failure.path: failure.reason for one in reports for failure in one.failures}
+    reasons = {failure.path: failure.reason for report in reports for failure in report.failures}
     warning = None if cache.part else encoder_fit(cache).warning
     if warning:
         say(warning)

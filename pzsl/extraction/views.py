@@ -88,11 +88,11 @@ class Augmentation:
             K images in RGB. A view depends on seed, id, its number and kind, on nothing else.
         """
         image = image.convert("RGB")
-        found = []
+        views = []
         for number, kind in enumerate(self.kinds):
             random = np.random.default_rng(int(digest(str(self.seed), name, str(number)), 16))
-            found.append(_view(image, size, KINDS[kind], random))
-        return found
+            views.append(_view(image, size, KINDS[kind], random))
+        return views
 
 
 class ImageReader:

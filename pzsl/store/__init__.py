@@ -1,4 +1,4 @@
-"""The feature cache: the one gate between stage one, which writes it, and stage two."""
+"""The feature cache, the only interface between stage one, which writes it, and stage two."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Put candidate sets into a cache that is whole, without touching its embeddings."""
+"""Put candidate sets into a finished cache without changing its embeddings."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def write_candidates(
     labels: NDArray[np.int32],
     annotation: dict[str, Any],
 ) -> Path:
-    """Copy a cache, with other candidate sets; the two may be the same file.
+    """Copy a cache with new candidate sets; source and target may be the same file.
 
-    The copy gets its name when it is whole: a kill at any moment leaves the old file as it was.
-    Close what maps `target` before: not every system replaces a mapped file.
+    The copy is renamed when it is complete, so a kill at any moment leaves the old file unchanged.
+    Close all maps of `target` before: not every system can replace a mapped file.
 
     Args:
-        source: a whole cache.
-        target: the annotated one; one that exists is replaced.
+        source: a finished cache.
+        target: the annotated cache; an existing one is replaced.
         offsets: (N + 1,); labels: (M,) of the sets; see `CacheHeader`.
-        annotation: how they were made; anything JSON can hold.
+        annotation: how the sets were made; anything JSON can hold.
 
     Returns:
         `target`.
@@ -58,7 +58,7 @@ def write_candidates(
     """
     with explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    held = locked(target)
+    file_lock = locked(target)
     sets = dict(zip(OF_CANDIDATES, (offsets.astype("<i8"), labels.astype("<i4")), strict=True))
     scratch = target.with_name(target.name + ".annotating")
     try:
@@ -66,26 +66,26 @@ def write_candidates(
             stored = read_stored(source)
             for problem in checksum_problems(stored):
                 raise UserError(f"{source}: {problem}: {AGAIN}.")
-            more = sum(array.nbytes for array in sets.values())
-            check_room(target, source.stat().st_size + more)
+            added_bytes = sum(array.nbytes for array in sets.values())
+            check_room(target, source.stat().st_size + added_bytes)
             arrays = {name: array for name, array in stored.arrays.items() if name != CHECKSUMS}
             _copy(source, scratch, annotation, arrays | sets)
-            write_checksums(scratch)  # a virtual cache doesn't find its parts from everywhere
+            write_checksums(scratch)  # in the same folder, as a virtual cache names its parts by it
             with scratch.open("rb+") as whole:
                 os.fsync(whole.fileno())
-            del stored, arrays  # some systems don't replace a file that is mapped
+            del stored, arrays  # some systems can't replace a mapped file
             scratch.replace(target)
             sync_folder(target.parent)
     finally:
         scratch.unlink(missing_ok=True)
-        unlock(held)
+        unlock(file_lock)
     return target
 
 
 def _copy(
     source: Path, scratch: Path, annotation: dict[str, Any], arrays: dict[str, NDArray[Any]]
 ) -> None:
-    """Copy a cache into a new file: HDF5 never gives back the room of data sets it deletes."""
+    """Copy a cache into a new file, as HDF5 does not free the space of deleted data sets."""
     sizes = {name: array.nbytes for name, array in arrays.items()}
     with opened(source, "r") as old, opened(scratch, "w") as new:
         for name, value in read_attributes(old).items():
@@ -101,7 +101,7 @@ def _copy(
 
 
 def _data_sets(file: h5py.File) -> list[str]:
-    """Names of all that stay as they are."""
+    """Names of the data sets that are copied unchanged."""
     names: list[str] = []
     file.visititems(
         lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None

@@ -1,4 +1,4 @@
-"""What an open feature cache holds."""
+"""An open feature cache."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class Cache:
         split_hash: equal hashes mean comparable results.
         classes: (C,) class names.
         seen: (C,) bool.
-        templates: (T,) prompt templates; none where attributes stand for the classes.
+        templates: (T,) prompt templates; empty if attributes describe the classes.
         paths: (N,) image ids.
         labels: (N,) int64 rows of `classes`, -1 where unknown.
         splits: (N,) `trainval`, `test_seen` or `test_unseen`.
-        images: (N, D) float32 unit image embeddings; a read-only map into the file, or an array
-            in memory where the file holds half floats.
+        images: (N, D) float32 unit image embeddings; a read-only map into the file, or an array in
+            memory if the file holds half floats.
         text: (C, T, D) float32 unit text embeddings, one per class and template.
         attributes: (C, A) float32, or None.
         candidate_offsets: (N + 1,) int64, or None; see `CacheHeader`.
         candidate_labels: (M,) int32, or None.
         views: (N, K, D) float32 unit embeddings of augmented views, or None.
-        logit_scale: s, what cosines are multiplied with.
+        logit_scale: s, the factor of cosines.
         provenance: the file's attributes: model, weights, preprocessing, versions, time.
     """
 
@@ -63,20 +63,20 @@ class Cache:
 
     @property
     def view_kinds(self) -> tuple[str, ...]:
-        """(K,) `weak` or `strong` for each view; empty where nobody said."""
+        """(K,) `weak` or `strong` for each view; empty if unknown."""
         return tuple(self.provenance.get("augmentation", {}).get("kinds", ()))
 
     @property
     def part(self) -> dict[str, Any]:
-        """Which part of a cache it is, see `Part`; empty where it is whole by itself."""
-        found: dict[str, Any] = self.provenance.get("part", {})
-        return found
+        """Which part of a cache this is, see `Part`; {} for a complete cache."""
+        part: dict[str, Any] = self.provenance.get("part", {})
+        return part
 
     @property
     def annotation(self) -> dict[str, Any]:
-        """How `pzsl annotate` made the candidate sets; empty where it didn't."""
-        found: dict[str, Any] = self.provenance.get("annotation", {})
-        return found
+        """How `pzsl annotate` made the candidate sets; {} if it didn't."""
+        annotation: dict[str, Any] = self.provenance.get("annotation", {})
+        return annotation
 
     def label_embeddings(self) -> NDArray[np.float32]:
         """Label embeddings: the mean over the templates, renormalised (Radford et al. 2021).
@@ -85,7 +85,7 @@ class Cache:
             (C, D) float32 unit vectors.
 
         Raises:
-            UserError: the cache holds attributes in place of text embeddings.
+            UserError: the cache holds attributes instead of text embeddings.
         """
         if not self.templates:
             raise UserError(f"{self.path} holds no text embeddings: use --labels attributes.")
@@ -94,7 +94,7 @@ class Cache:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of all that results depend on; not of file name, time or package versions."""
+        """Hash of everything that results depend on, without file name, time and versions."""
         parts: list[str | bytes] = []
         for field in fields(self):
             value = getattr(self, field.name)
@@ -107,17 +107,23 @@ class Cache:
                 words = value.tolist() if isinstance(value, np.ndarray) else value
                 parts.append(f"{field.name} {words!r}")
         parts += [f"view kinds {self.view_kinds}"] if self.view_kinds else []
-        how = {name: value for name, value in self.annotation.items() if name != "created"}
-        parts += [f"annotation {json.dumps(how, sort_keys=True)}"] if how else []
+        annotation_settings = {
+            name: value for name, value in self.annotation.items() if name != "created"
+        }
+        parts += (
+            [f"annotation {json.dumps(annotation_settings, sort_keys=True)}"]
+            if annotation_settings
+            else []
+        )
         return digest(*parts)
 
     def check_unchanged(self) -> None:
-        """Make sure that nobody has written into the file since it was opened.
+        """Check that the file was not changed since it was opened.
 
-        A file that was put in its place does no harm: the old one is read on.
+        A file that was moved to its place does no harm: the open one is still the old file.
 
         Raises:
-            UserError: what was read since may be of two files.
+            UserError: the file was changed, so data read since then may be inconsistent.
         """
         opened, now = self.__dict__.get("_state"), state_of(self.path)
         if opened and now[:2] == opened[:2] and now != opened:
@@ -129,7 +135,7 @@ class Cache:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Read labels, paths and splits on first use: a million outlast all the rest."""
+            """Decode labels, paths and splits on first use: for a million images it takes long."""
             encoded = self.__dict__.get("_encoded", {})
             if name not in encoded:
                 raise AttributeError(f"'Cache' has no attribute '{name}'")
@@ -143,7 +149,7 @@ def _paths(encoded: NDArray[Any], path: Path) -> tuple[str, ...]:
 
 
 def _splits(encoded: NDArray[Any], path: Path) -> NDArray[np.str_]:
-    """Decode the few names that there are by comparison: four times faster than one by one."""
+    """Decode by comparing with the few known names: four times faster than one by one."""
     splits = np.zeros(len(encoded), dtype=f"U{max(map(len, SPLITS))}")
     for name in SPLITS:
         splits[encoded == name.encode()] = name
@@ -155,4 +161,4 @@ def _labels(stored: NDArray[Any], path: Path) -> NDArray[np.int64]:
 
 
 LAZY = {"labels": _labels, "paths": _paths, "splits": _splits}
-"""What is read on first use, and how."""
+"""Attributes that are decoded on first use -> the function that decodes them."""

@@ -1,4 +1,4 @@
-"""Say what a cache file holds, where it comes from, and whether it is whole."""
+"""Describe a cache file: what it holds, where it comes from, whether it is complete."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from pzsl.store.reader import GO_ON, as_cache, cache_problems, missing_rows, par
 
 
 def inspect_cache(path: str | Path) -> dict[str, Any]:
-    """Look at a cache, finished or not; a damaged one is described as far as it can be read.
+    """Describe a cache, finished or not; a damaged one as far as it can be read.
 
     Args:
-        path: of the file; where only `path.partial` exists, that is looked at.
+        path: of the file; if only `path.partial` exists, that file is described.
 
     Returns:
         `cache` (the file), `schema`, `bytes`, `counts`, `provenance`, `fingerprint` (None unless
-        whole), `checksums` (whether it has some; older caches don't) and `problems`, a list of
-        lines that is empty for a whole cache.
+        complete), `checksums` (whether it has any; older caches don't) and `problems`, a list of
+        lines that is empty for a complete cache.
 
     Raises:
         UserError: there is no such file.
@@ -31,7 +31,7 @@ def inspect_cache(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.exists() and partial_path(path).exists():
         path = partial_path(path)
-    found: dict[str, Any] = {
+    report: dict[str, Any] = {
         "cache": str(path),
         "schema": None,
         "bytes": path.stat().st_size if path.is_file() else None,
@@ -43,26 +43,26 @@ def inspect_cache(path: str | Path) -> dict[str, Any]:
     }
     try:
         stored = read_stored(path)
-        found["schema"] = stored.attributes["schema"]
-        found["provenance"] = stored.attributes
-        found["checksums"] = CHECKSUMS in stored.arrays
+        report["schema"] = stored.attributes["schema"]
+        report["provenance"] = stored.attributes
+        report["checksums"] = CHECKSUMS in stored.arrays
         cache = as_cache(path, stored)
-        found["counts"] = _counts(cache, stored)
-        found["problems"] = _problems(cache, stored)
-        if not found["problems"]:
-            found["fingerprint"] = cache.fingerprint
+        report["counts"] = _counts(cache, stored)
+        report["problems"] = _problems(cache, stored)
+        if not report["problems"]:
+            report["fingerprint"] = cache.fingerprint
     except UserError as error:
         if not path.is_file():
             raise
-        found["problems"] = [str(error)]
-    return found
+        report["problems"] = [str(error)]
+    return report
 
 
 def _counts(cache: Cache, stored: Stored) -> dict[str, Any]:
     done = stored.arrays.get("/image/done")
     seen = int(cache.seen.sum())
     offsets, labels = cache.candidate_offsets, cache.candidate_labels
-    held = 0 if offsets is None else int((np.diff(offsets) > 0).sum())
+    with_candidates = 0 if offsets is None else int((np.diff(offsets) > 0).sum())
     splits = Counter(cache.splits.tolist())
     return {
         "images": len(cache.images),
@@ -77,7 +77,7 @@ def _counts(cache: Cache, stored: Stored) -> dict[str, Any]:
         "templates": len(cache.templates),
         "views": 0 if cache.views is None else cache.views.shape[1],
         "attributes": 0 if cache.attributes is None else cache.attributes.shape[1],
-        "mean_candidates": None if labels is None else len(labels) / max(1, held),
+        "mean_candidates": None if labels is None else len(labels) / max(1, with_candidates),
     }
 
 

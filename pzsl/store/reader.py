@@ -1,4 +1,4 @@
-"""Read a feature cache: validated once here, trusted everywhere behind."""
+"""Read a feature cache; it is validated here, and trusted everywhere else."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from pzsl.store.validation import content_problems, feature_problems
 from pzsl.store.whole_numbers import as_whole
 
 PARTIAL = ".partial"
-"""Ending of a cache in the making; the file without it is whole."""
+"""Ending of an unfinished cache; a file without it is complete."""
 GO_ON = "run the command that began it again, it goes on where it stopped"
 
 
 def partial_path(path: Path) -> Path:
-    """Where the cache `path` is kept until it is whole."""
+    """The file that holds the cache `path` until it is complete."""
     return path if path.name.endswith(PARTIAL) else path.with_name(path.name + PARTIAL)
 
 
 def load_cache(path: str | Path, check: bool = True, part: bool = False) -> Cache:
-    """Open a whole cache.
+    """Open a finished cache.
 
     Args:
         path: of the file.
-        check: look at all contents once, in chunks: embeddings finite and of length one, labels
-            in range, names unique, candidates usable, all as their checksums say. Without it only
-            schema, shapes and missing rows are checked, which takes milliseconds at any size.
-        part: take a part of a cache, too.
+        check: check all contents once, in chunks: embeddings finite and of unit length, labels in
+            range, names unique, candidates valid, checksums correct. Without it only schema,
+            shapes and missing rows are checked, which takes milliseconds at any size.
+        part: accept a part of a cache as well.
 
     Returns:
-        The cache, its image embeddings mapped rather than read where they are float32.
+        The cache; float32 image embeddings are mapped rather than read.
 
     Raises:
-        UserError: no such file, or it isn't whole; the message names the row and the remedy.
+        UserError: no such file, or it is incomplete or damaged; the message names row and remedy.
     """
     path = Path(path)
     if not path.exists() and partial_path(path).exists():
@@ -63,7 +63,7 @@ def load_cache(path: str | Path, check: bool = True, part: bool = False) -> Cach
 
 
 def as_cache(path: Path, stored: Stored) -> Cache:
-    """A cache from what a file holds; half floats become float32, nothing else is touched."""
+    """Make a `Cache` of a file's contents; half floats become float32, all else stays as stored."""
     arrays, attributes = stored.arrays, stored.attributes
     cache = Cache(
         path=path,
@@ -102,7 +102,7 @@ def _copy(array: NDArray[Any] | None, dtype: type) -> NDArray[Any] | None:
 
 
 def _single(array: NDArray[Any]) -> NDArray[np.float32]:
-    """The array itself where it is float32, else a float32 copy, made in chunks."""
+    """The array itself if it is float32, else a float32 copy, made in chunks."""
     if array.dtype == np.float32:
         return array
     whole = np.empty(array.shape, np.float32)
@@ -112,7 +112,7 @@ def _single(array: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def missing_rows(stored: Stored) -> Iterator[str]:
-    """Say how many rows were never filled, of images and of class prompts."""
+    """Report how many rows of images and of class prompts are not filled yet."""
     done = stored.arrays.get("/image/done")
     if done is not None and not done.all():
         missing = int((done == 0).sum())
@@ -125,12 +125,12 @@ def missing_rows(stored: Stored) -> Iterator[str]:
 
 
 def cache_problems(cache: Cache) -> Iterator[str]:
-    """Say what is wrong with a cache's contents, one line each; empty for a good one."""
+    """Report what is wrong with a cache's contents, one line each."""
     yield from content_problems(cache)
     yield from feature_problems("/text/features", cache.text, cache.classes)
     yield from feature_problems("/image/features", cache.images, cache.paths)
-    held = 0 if cache.views is None else cache.views.shape[1]
-    if cache.view_kinds and len(cache.view_kinds) != held:
-        yield f"{held} views of each image, but kinds of {len(cache.view_kinds)}"
+    view_count = 0 if cache.views is None else cache.views.shape[1]
+    if cache.view_kinds and len(cache.view_kinds) != view_count:
+        yield f"{view_count} views of each image, but kinds of {len(cache.view_kinds)}"
     if cache.views is not None:
         yield from feature_problems("/image/views", cache.views, cache.paths)

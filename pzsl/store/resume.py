@@ -1,4 +1,4 @@
-"""Caches that are there already: whether they fit a header, and headers without some rows."""
+"""Resume an existing cache: compare it with the header of a run, and leave out skipped images."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from pzsl.store.hdf5 import (
 from pzsl.store.reader import missing_rows
 
 SKIPPED = "skipped"
-"""Where `origin` lists the images that a cache was finished without."""
+"""Key of `origin` that lists the images which a finished cache lacks."""
 
 
 def unfinished(partial: Path, header: CacheHeader, dtype: str, views: int) -> Stored | None:
-    """The unfinished cache on disk, None where there is none that can be gone on with.
+    """The unfinished cache on disk; None if there is none that can be resumed.
 
     Args:
-        partial: its file; one that doesn't open is set aside.
-        header, dtype, views: of the run that wants to go on, see `differences`.
+        partial: its file; one that can't be opened is renamed.
+        header, dtype, views: of the run that wants to resume it, see `differences`.
 
     Raises:
-        UserError: it was begun with something else.
+        UserError: it was created with other settings.
     """
     if not partial.exists():
         return None
@@ -61,20 +61,20 @@ def unfinished(partial: Path, header: CacheHeader, dtype: str, views: int) -> St
 
 
 def finished(path: Path, header: CacheHeader, dtype: str, views: int) -> Stored:
-    """The finished cache on disk, of all images or of those that could be read.
+    """The finished cache on disk, with all images or with those that could be read.
 
     Args:
         path: its file.
         header, dtype, views: of the run that wants this cache, see `differences`.
 
     Raises:
-        UserError: it is damaged, or was made with something else.
+        UserError: it is damaged, or was created with other settings.
     """
     stored = read_stored(path)
     left_out = set(json.loads(stored.attributes["origin"].get(SKIPPED, "[]")))
     rows = np.array([row for row, name in enumerate(header.paths) if name in left_out], np.int64)
-    same = without_rows(header, rows) if 0 < len(rows) < len(header.paths) else header
-    others = [*missing_rows(stored), *differences(same, dtype, views, stored)]
+    expected = without_rows(header, rows) if 0 < len(rows) < len(header.paths) else header
+    others = [*missing_rows(stored), *differences(expected, dtype, views, stored)]
     if others:
         raise UserError(
             f"{path} exists already, and it is another one ({'; '.join(others)}): see 'pzsl "
@@ -84,58 +84,58 @@ def finished(path: Path, header: CacheHeader, dtype: str, views: int) -> Stored:
 
 
 def differences(header: CacheHeader, dtype: str, views: int, stored: Stored) -> list[str]:
-    """What differs between a header and the one that a cache on disk was begun with.
+    """Compare a run's header with the cache on disk.
 
     Args:
-        header: of the run that wants to go on.
+        header: of the run that wants to resume the cache.
         dtype: of its image embeddings.
         views: K, its augmented views per image.
         stored: the cache on disk.
 
     Returns:
-        One phrase for each difference; empty where there is none. Candidate sets that `pzsl
-        annotate` has put into the cache since then are none.
+        One phrase for each difference. Candidate sets that `pzsl annotate` has put into the cache
+        don't count as a difference.
     """
-    found = []
+    phrases = []
     for name, value in ({"augmentation": {}, "part": {}} | provenance(header)).items():
         old, new = stored.attributes.get(name), json.loads(json.dumps(value))
         if old != new:
-            found.append(f"{name} {_brief(old, new)}, now {_brief(new, old)}")
-    known, still_open = known_arrays(header), open_arrays(header, dtype, views)
+            phrases.append(f"{name} {_brief(old, new)}, now {_brief(new, old)}")
+    header_arrays, still_open = known_arrays(header), open_arrays(header, dtype, views)
     replaced = OF_CANDIDATES if stored.attributes["annotation"] and not header.annotation else ()
-    known = {name: values for name, values in known.items() if name not in replaced}
+    header_arrays = {name: values for name, values in header_arrays.items() if name not in replaced}
     still_open.pop(CHECKSUMS)  # caches of older versions have none
     for name in [name for name in OPTIONAL if name not in (*replaced, CHECKSUMS)]:
-        if (name in stored.arrays) != (name in known or name in still_open):
-            found.append(f"{name} then or now only")
+        if (name in stored.arrays) != (name in header_arrays or name in still_open):
+            phrases.append(f"{name} then or now only")
     for name, (shape, kind) in still_open.items():
         array = stored.arrays.get(name)
         if array is not None and (array.shape, array.dtype.str) != (shape, np.dtype(kind).str):
             new = f"{shape} {np.dtype(kind)}"
-            found.append(f"{name} {array.shape} {array.dtype}, now {new}")
-    for name, values in known.items():
+            phrases.append(f"{name} {array.shape} {array.dtype}, now {new}")
+    for name, values in header_arrays.items():
         array = stored.arrays.get(name, values)
         if not np.array_equal(array, values):
-            found.append(f"other {name}")
-    return found
+            phrases.append(f"other {name}")
+    return phrases
 
 
-def _brief(value: Any, other: Any) -> str:
-    """A value in few words, from shortly before where it differs from another one."""
-    text, there = repr(value), repr(other)
+def _brief(value: Any, other_value: Any) -> str:
+    """An excerpt of a value that starts shortly before its first difference from another one."""
+    text, other_text = repr(value), repr(other_value)
     if len(text) <= 60:
         return text
-    alike = takewhile(lambda pair: pair[0] == pair[1], zip(text, there, strict=False))
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(text, other_text, strict=False))
     start = max(0, sum(1 for _ in alike) - 20)
     end = "..." if len(text) > start + 57 else ""
     return ("..." if start else "") + text[start : start + 57] + end
 
 
 def without_rows(header: CacheHeader, skipped: NDArray[np.int64]) -> CacheHeader:
-    """The header of a cache that lacks some images, and says so in `origin` and `split_hash`.
+    """The header without some images; `origin` and `split_hash` record which.
 
     Args:
-        header: of all images.
+        header: with all images.
         skipped: (n,) the rows to leave out.
 
     Raises:
@@ -161,7 +161,7 @@ def without_rows(header: CacheHeader, skipped: NDArray[np.int64]) -> CacheHeader
 
 
 def naming_skipped(header: CacheHeader, names: Sequence[str]) -> CacheHeader:
-    """The header of a cache without these images, but for its rows: others aren't comparable."""
+    """Record skipped images in a header's `origin` and `split_hash`; its rows stay as they are."""
     return replace(
         header,
         split_hash=digest(header.split_hash, *names),

@@ -1,4 +1,4 @@
-"""Lengths of embeddings, looked at in chunks: is each a unit vector?"""
+"""Check in chunks whether embeddings are unit vectors."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from pzsl.store.hdf5 import release
 
 TOLERANCE = 1e-2
-"""How far the length of an embedding may be from one: half floats reach 3e-4."""
+"""Largest deviation of an embedding's length from one; rounding to half floats causes 3e-4."""
 CHUNK = 4096
-"""Rows looked at together: a few megabytes, so that no pass needs memory for the whole array."""
+"""Rows per chunk: a few megabytes, so that no pass needs memory for the whole array."""
 
 
 def lengths(vectors: NDArray[Any]) -> NDArray[np.float32]:
-    """Euclidean lengths over the last axis, in float32; NaN and infinite numbers come through.
+    """Euclidean lengths over the last axis, in float32; NaN and infinite values propagate.
 
     Args:
         vectors: (..., D).
@@ -29,13 +29,13 @@ def lengths(vectors: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def not_unit(features: NDArray[Any]) -> NDArray[np.int64]:
-    """Rows with a vector that isn't of length one (within `TOLERANCE`) or not finite; chunked.
+    """Rows with a vector that is not finite or not of length one (within `TOLERANCE`).
 
     Args:
-        features: (N, D) or (N, K, D).
+        features: (N, D) or (N, K, D); read in chunks.
 
     Returns:
-        (n,) the rows at fault, ascending.
+        (n,) these rows, ascending.
     """
     wrong = []
     for start in range(0, len(features), CHUNK):

@@ -1,4 +1,4 @@
-"""What can be wrong with a cache's contents, one line each, with row and name."""
+"""Check a cache's contents; each problem is one line with row and name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def fault_of(vectors: NDArray[Any]) -> str:
-    """What is wrong with one row of embeddings, (D,) or (K, D), in words."""
+    """What is wrong with a row of embeddings, (D,) or (K, D), in words."""
     vectors = np.asarray(vectors, dtype=np.float32)
     if not np.isfinite(vectors).all():
         return "holds NaN or an infinite number"
@@ -30,7 +30,7 @@ def fault_of(vectors: NDArray[Any]) -> str:
 
 
 def feature_problems(name: str, features: NDArray[Any], rows: tuple[str, ...]) -> Iterator[str]:
-    """Say which embeddings are not finite or not of length one.
+    """Report embeddings that are not finite or not of length one.
 
     Args:
         name: of the array, for the message.
@@ -40,12 +40,12 @@ def feature_problems(name: str, features: NDArray[Any], rows: tuple[str, ...]) -
     wrong = not_unit(features)
     if len(wrong):
         first = wrong[0]
-        more = f" (and {len(wrong) - 1:,} more rows)" if len(wrong) > 1 else ""
-        yield f"{name}, row {first} ('{rows[first]}') {fault_of(features[first])}{more}"
+        others = f" (and {len(wrong) - 1:,} more rows)" if len(wrong) > 1 else ""
+        yield f"{name}, row {first} ('{rows[first]}') {fault_of(features[first])}{others}"
 
 
 def content_problems(cache: CacheHeader | Cache) -> Iterator[str]:
-    """Say what is wrong with classes, images, splits and candidates of a header or a cache."""
+    """Report problems with classes, images, splits and candidates of a header or a cache."""
     yield from text_problems("class", "class name", cache.classes)
     yield from text_problems("row", "image", cache.paths)
     yield from text_problems("template", "prompt template", cache.templates)
@@ -57,23 +57,23 @@ def content_problems(cache: CacheHeader | Cache) -> Iterator[str]:
         yield from _candidate_problems(cache, cache.candidate_offsets, cache.candidate_labels)
 
 
-def text_problems(place: str, what: str, names: Sequence[str]) -> Iterator[str]:
-    """Say which name can't be kept as UTF-8 that a zero byte ends.
+def text_problems(place: str, kind: str, names: Sequence[str]) -> Iterator[str]:
+    """Report the first name that can't be stored as zero-terminated UTF-8.
 
     Args:
-        place: what its number counts, such as `row`.
-        what: what the names are of.
+        place: what the position counts, such as `row`.
+        kind: what the names stand for, such as `image`.
         names: (n,).
     """
     unfit = unfit_text(names)
     if unfit:
         row, fault = unfit
         name = printable(repr(names[row]))
-        yield f"{place} {row}: the {what} {name} holds {fault}: rename it"
+        yield f"{place} {row}: the {kind} {name} holds {fault}: rename it"
 
 
 def alike_in_text(text: NDArray[Any], classes: Sequence[str]) -> str | None:
-    """One line on classes with equal text vectors, which no image can tell apart; None if none.
+    """A warning about classes with equal text vectors, which no method can separate; else None.
 
     Args:
         text: (C, T, D) text embeddings.
@@ -82,9 +82,9 @@ def alike_in_text(text: NDArray[Any], classes: Sequence[str]) -> str | None:
     first: dict[bytes, int] = {}
     pairs = []
     for row, vectors in enumerate(text):
-        other = first.setdefault(vectors.tobytes(), row)
-        if other != row:
-            pairs.append((classes[other], classes[row]))
+        first_row = first.setdefault(vectors.tobytes(), row)
+        if first_row != row:
+            pairs.append((classes[first_row], classes[row]))
     if not pairs or not text.shape[1]:
         return None
     return (
@@ -108,7 +108,7 @@ def _class_problems(cache: CacheHeader | Cache) -> Iterator[str]:
     if blank is not None:
         yield f"class {blank} has no name"
     if (name := _twice(cache.classes)) is not None:
-        rows = [row for row, other in enumerate(cache.classes) if other == name]
+        rows = [row for row, class_name in enumerate(cache.classes) if class_name == name]
         yield f"class name '{name}' occurs more than once (classes {rows[0]} and {rows[1]})"
     if cache.seen.shape != (count,):
         yield f"'seen' should be ({count},) for {count} classes, but is {cache.seen.shape}"
@@ -137,12 +137,12 @@ def _image_problems(cache: CacheHeader | Cache) -> Iterator[str]:
             yield f"'{field}' should be ({count},) for {count} images, but is {values.shape}"
             return
     if (name := _twice(cache.paths)) is not None:
-        rows = [row for row, other in enumerate(cache.paths) if other == name]
+        rows = [row for row, path in enumerate(cache.paths) if path == name]
         yield f"image '{name}' occurs more than once (rows {rows[0]} and {rows[1]})"
     odd = np.flatnonzero(~np.isin(cache.splits, SPLITS))
     if len(odd):
-        split, known = cache.splits[odd[0]], ", ".join(SPLITS)
-        yield f"row {odd[0]} ('{cache.paths[odd[0]]}') is in split '{split}'; known: {known}"
+        split, allowed = cache.splits[odd[0]], ", ".join(SPLITS)
+        yield f"row {odd[0]} ('{cache.paths[odd[0]]}') is in split '{split}'; known: {allowed}"
     wrong = np.flatnonzero((cache.labels < UNKNOWN) | (cache.labels >= classes))
     if len(wrong):
         row = wrong[0]
@@ -155,10 +155,10 @@ def _image_problems(cache: CacheHeader | Cache) -> Iterator[str]:
 
 
 def _split_problems(cache: CacheHeader | Cache) -> Iterator[str]:
-    """Unseen classes belong into `test_unseen`, seen ones into the other two."""
-    known = cache.labels != UNKNOWN
-    seen = cache.seen[np.where(known, cache.labels, 0)]
-    astray = np.flatnonzero(known & (seen == (cache.splits == "test_unseen")))
+    """Images of unseen classes belong to `test_unseen`, those of seen ones to the other splits."""
+    labelled = cache.labels != UNKNOWN
+    seen = cache.seen[np.where(labelled, cache.labels, 0)]
+    astray = np.flatnonzero(labelled & (seen == (cache.splits == "test_unseen")))
     if len(astray):
         row = astray[0]
         kind = "seen" if seen[row] else "unseen"

@@ -1,4 +1,4 @@
-"""Whole numbers of other tools in the types of a cache; none wraps round to another one."""
+"""Convert integers of other tools to the types of a cache, without overflow."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pzsl.errors import UserError
 
 
 def as_whole(values: NDArray[Any], dtype: type, where: str) -> NDArray[Any]:
-    """A copy of whole numbers in another type.
+    """Copy integers into another integer type.
 
     Args:
-        values: of any shape and any type of integers.
-        dtype: to have.
+        values: of any shape and any integer type.
+        dtype: the target type.
         where: file and array, for the message.
 
     Raises:
-        UserError: the type can't hold one of them.
+        UserError: a value doesn't fit into the type.
     """
     limits = np.iinfo(dtype)
     if values.size and (int(values.min()) < limits.min or int(values.max()) > limits.max):

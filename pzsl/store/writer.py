@@ -1,4 +1,4 @@
-"""Write a feature cache so that a kill at any moment loses at most the block being written."""
+"""Write a feature cache so that a kill at any moment loses at most the current block."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from pzsl.store.validation import content_problems, fault_of, feature_problems
 
 
 class CacheWriter:
-    """Fills a cache row by row; `NAME.partial` becomes `NAME` when no row is missing.
+    """Fills a cache in blocks of rows; `NAME.partial` becomes `NAME` when no row is missing.
 
-    A context manager: it holds a lock on the file while it is open, and leaving it without
-    `finish` keeps what was written for the next writer to go on with. Ours.
+    A context manager that holds a lock on the file while it is open. If the block ends without
+    `finish`, the rows written so far are kept, and the next writer resumes there. Ours.
 
     Attributes:
-        whole: the cache was finished before, with the same header: nothing is left to do.
-        resumed: images that were written before.
+        whole: the cache was already finished with the same header; nothing is left to do.
+        resumed: number of images that were written before.
     """
 
     whole: bool
@@ -53,20 +53,20 @@ class CacheWriter:
         overwrite: bool = False,
         views: int = 0,
     ) -> None:
-        """Begin a cache, or go on with the one of the same header that is there.
+        """Create a cache, or resume an existing one with the same header.
 
-        One that is whole already has nothing pending; `finish` returns its path.
+        If it is already finished, nothing is pending, and `finish` returns its path.
 
         Args:
-            path: of the finished file; its folder is made when missing.
-            header: what is known before the first image is encoded.
+            path: of the finished file; a missing folder is created.
+            header: all that is known before the first image is encoded.
             dtype: of the stored image embeddings: `float32` or `float16`.
-            overwrite: begin anew; a finished cache stays until the new one replaces it.
+            overwrite: start again; a finished cache is kept until the new one replaces it.
             views: K, augmented views of each image; 0 for none.
 
         Raises:
-            UserError: the header is not valid, the cache was made or begun with something else,
-                is being written by another process, or can't be written there.
+            UserError: the header is invalid, an existing cache has other settings, another process
+                is writing the cache, or the folder can't be written.
         """
         self.path = Path(path)
         self.partial = partial_path(self.path)
@@ -92,8 +92,8 @@ class CacheWriter:
         self.whole = self.path.exists() and not self.partial.exists() and not overwrite
         if self.whole:
             stored = finished(self.path, *fit)
-        elif (begun := unfinished(self.partial, *fit)) is not None:
-            stored = begun
+        elif (unfinished_cache := unfinished(self.partial, *fit)) is not None:
+            stored = unfinished_cache
         else:
             lay_out(self._scratch, *fit)
             self._scratch.replace(self.partial)
@@ -109,7 +109,7 @@ class CacheWriter:
         self.resumed = int(self._done.sum())
 
     def _recheck(self) -> None:
-        """Trust nothing that is marked as done: a power cut can lose what came before the mark."""
+        """Check all rows that are marked as done: a power cut can lose data written before that."""
         if self._done.any():
             lost = np.zeros_like(self._done)
             for name in self._blocks:
@@ -157,10 +157,10 @@ class CacheWriter:
         features: NDArray[np.float32],
         views: NDArray[np.float32] | None = None,
     ) -> None:
-        """Write the embeddings of some images; once it returns, a kill can't lose them.
+        """Write the embeddings of some images; once this returns, a kill can't lose them.
 
         Args:
-            rows: (n,) which images, in any order.
+            rows: (n,) of the images, in any order.
             features: (n, D) float32 unit vectors.
             views: (n, K, D) float32 unit vectors, if the cache has views.
 
@@ -168,13 +168,13 @@ class CacheWriter:
             UserError: wrong shapes or rows, not finite or not of length one; or the disk is full.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        given = [features] if views is None else [features, views]
-        if len(given) != len(self._blocks):
+        arrays = [features] if views is None else [features, views]
+        if len(arrays) != len(self._blocks):
             raise UserError(f"{self.path}: it holds {self._views} views per image: write as many.")
         outside = rows[(rows < 0) | (rows >= len(self._done))]
         if len(outside):
             raise UserError(f"{self.path}: row {outside[0]} is outside 0..{len(self._done) - 1}.")
-        blocks = dict(zip(self._blocks, map(np.asarray, given), strict=True))
+        blocks = dict(zip(self._blocks, map(np.asarray, arrays), strict=True))
         for name, block in blocks.items():
             self._expect(name, block, (len(rows), *self._arrays[name].shape[1:]))
             if len(wrong := not_unit(block)):
@@ -188,26 +188,26 @@ class CacheWriter:
         self._put("/image/done", rows, np.ones(len(rows), np.uint8))
         self._done[rows] = True
 
-    def _expect(self, what: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+    def _expect(self, label: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
         if array.shape != shape:
-            raise UserError(f"{self.path}: {what} should be {shape}, but are {array.shape}.")
+            raise UserError(f"{self.path}: {label} should be {shape}, but are {array.shape}.")
 
     def _put(self, name: str, rows: NDArray[np.int64], block: NDArray[Any]) -> None:
         with explained(self.path):
             put_rows(self._file, self._arrays[name], rows, block)
 
     def finish(self, skip: Sequence[int] = ()) -> Path:
-        """Validate the cache and give it its name.
+        """Validate the cache, rename it to its final name, and close the writer.
 
         Args:
-            skip: rows to leave out, for images that couldn't be read.
+            skip: rows to leave out, because their images couldn't be read.
 
         Returns:
-            The path of the finished cache; the writer is closed.
+            The path of the finished cache.
 
         Raises:
-            UserError: a row that isn't skipped is missing, or the disk is full. What was written
-                is kept.
+            UserError: a row that isn't skipped is missing, or the disk is full; the rows written
+                so far are kept.
         """
         if self.whole:
             self._leave()
@@ -247,7 +247,7 @@ class CacheWriter:
                 )
 
     def _without(self, skipped: NDArray[np.int64]) -> Path:
-        """A second file without these rows; the first stays until the second has its name."""
+        """Write a second file without these rows; the first is kept until the second is renamed."""
         keep = np.setdiff1d(np.arange(len(self._done)), skipped)
         lay_out(self._scratch, without_rows(self._header, skipped), self._dtype, self._views)
         arrays = read_stored(self._scratch).arrays
@@ -265,15 +265,15 @@ class CacheWriter:
 
     def _close_file(self) -> None:
         self._file.close()
-        self._arrays = {}  # some systems don't rename a file that is mapped
+        self._arrays = {}  # some systems can't rename a mapped file
 
     def _leave(self) -> None:
-        """Close, and remove the lock's file: nobody has to wait for a whole cache."""
+        """Close the file and remove the lock's file, which a finished cache doesn't need."""
         self._close_file()
         unlock(self._lock)
 
     def close(self) -> None:
-        """Let go of the file and its lock; what was written stays."""
+        """Close the file and release its lock; the rows written so far are kept."""
         self._close_file()
         self._lock.release()
 

@@ -1,4 +1,4 @@
-"""Data sets as their publishers offer them: where, how large, downloading, unpacking."""
+"""Download and unpack published data sets: addresses, sizes, licences, usual folders."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Unpack archives from strangers: nothing outside the target, no links, all or nothing.
+"""Unpack untrusted archives safely: nothing outside the target, no links, all or nothing.
 
-Members are written into a folder beside their place, and moved there when the last of them has
-arrived whole; a damaged or hostile archive leaves nothing behind.
+Members are unpacked into a temporary folder and moved to their places only when all of them are
+complete; a damaged or hostile archive leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import IO, NamedTuple
 from pzsl.errors import UserError
 
 Damage = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
-"""What damaged or encrypted archives raise, beside OSError without a number."""
+"""Raised for damaged or encrypted archives, beside OSError without an errno."""
 
 
 class Member(NamedTuple):
@@ -34,15 +34,15 @@ def unpack(archive: Path, root: Path, only: str = "") -> int:
 
     Args:
         archive: the file.
-        root: where to.
-        only: just the members whose path begins so.
+        root: the target folder.
+        only: unpack only members whose path starts with this.
 
     Returns:
-        How many files were unpacked.
+        Number of files that were unpacked.
 
     Raises:
-        UserError: the archive is damaged, holds a path or link that leads out of `root`, or no
-            member that begins with `only`. Nothing of it is left in `root` then.
+        UserError: the archive is damaged, holds a path or link that leads out of `root`, or has no
+            member that starts with `only`; then nothing is left in `root`.
     """
     stage = root / f".{archive.name}.unpacking"
     shutil.rmtree(stage, ignore_errors=True)
@@ -73,7 +73,7 @@ def unpack(archive: Path, root: Path, only: str = "") -> int:
 
 def _members(archive: Path, only: str) -> Iterator[Member]:
     with archive.open("rb") as start:
-        is_zip = start.read(2) == b"PK"  # also where the end, which `is_zipfile` looks at, is lost
+        is_zip = start.read(2) == b"PK"  # `is_zipfile` looks at the end, which may be cut off
     if is_zip:
         with zipfile.ZipFile(archive) as file:
             yield from _zip_members(archive, file, only)
@@ -93,7 +93,7 @@ def _zip_members(archive: Path, file: zipfile.ZipFile, only: str) -> Iterator[Me
 
 
 def _tar_members(archive: Path, file: tarfile.TarFile, only: str) -> Iterator[Member]:
-    """Plain files, and links to files of the same archive as copies of these."""
+    """Regular files; links to files of the same archive are unpacked as copies."""
     for info in file:
         name = info.name.removeprefix("./")
         _safe_parts(archive, name)
@@ -114,7 +114,7 @@ def _tar_members(archive: Path, file: tarfile.TarFile, only: str) -> Iterator[Me
 
 
 def _safe_parts(archive: Path, name: str) -> tuple[str, ...]:
-    """The parts of a member's path, if it stays inside."""
+    """The parts of a member's path; raises if it leads out of the target folder."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]) or "\0" in name:
         raise UserError(
@@ -125,7 +125,7 @@ def _safe_parts(archive: Path, name: str) -> tuple[str, ...]:
 
 
 def _move(stage: Path, root: Path) -> None:
-    """Move every file of a folder to the same place below another."""
+    """Move every file of a folder to the same relative path below another folder."""
     for source in sorted(path for path in stage.rglob("*") if path.is_file()):
         target = root / source.relative_to(stage)
         target.parent.mkdir(parents=True, exist_ok=True)

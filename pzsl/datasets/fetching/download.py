@@ -1,11 +1,11 @@
-"""Fetch one file over HTTP so that a dropped connection costs little and a half file is no file.
+"""Download a file over HTTP, resuming after dropped connections.
 
-Written here because pooch does not resume: it loads into a temporary file that is deleted when a
-connection drops, and begins again, which 13 GB over a weak line don't survive.
+Written here because pooch does not resume: after a dropped connection it starts again, which is
+hopeless for 13 GB over a slow line.
 
-What has arrived is in `NAME.part`, and in `NAME.part.json` what the server said of the file. The
-rest is asked for by a Range, on condition (If-Range) that the file is still the same. Only when the
-length announced has arrived is the file renamed.
+`NAME.part` holds the bytes that have arrived, `NAME.part.json` what the server said of the file.
+The rest is requested with Range and If-Range, so only if the file on the server is still the same.
+The file gets its final name once all announced bytes have arrived.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pzsl.progress import progress, say
 CHUNK = 1 << 18
 MEGABYTE = 1 << 20
 PASSING = {408, 425, 429, 500, 502, 503, 504}
-"""HTTP answers that may be better next time."""
+"""HTTP status codes after which another attempt makes sense."""
 
 
 class _DroppedError(Exception):
@@ -36,18 +36,18 @@ class _DroppedError(Exception):
 def download(
     url: str, target: Path, tries: int = 5, pause: float = 1.0, timeout: float = 30.0
 ) -> None:
-    """Fetch a file; what an earlier attempt left is gone on with.
+    """Download a file, resuming an earlier attempt.
 
     Args:
         url: its address, http or https.
-        target: where to; appears only when the file is whole.
-        tries: attempts in a row that bring nothing new before it gives up.
-        pause: seconds before the second attempt, doubled for each further one.
-        timeout: seconds of silence that count as a dropped connection.
+        target: the file to write; it appears only when complete.
+        tries: give up after this many consecutive attempts without new bytes.
+        pause: seconds before the second attempt; doubled for each further one.
+        timeout: seconds without data after which the connection counts as dropped.
 
     Raises:
-        UserError: the server refuses, can't be reached, or keeps dropping the connection; what
-            has arrived is kept for the next time.
+        UserError: the server refuses, can't be reached, or keeps dropping the connection; the
+            bytes that have arrived are kept for the next time.
     """
     part, furthest, failed = target.with_name(f"{target.name}.part"), 0, 0
     while True:
@@ -55,32 +55,32 @@ def download(
             _receive(url, part, timeout)
             break
         except _DroppedError as error:
-            here = _size(part)
-            failed = 0 if here > furthest else failed + 1
-            furthest = max(furthest, here)
+            received = _size(part)
+            failed = 0 if received > furthest else failed + 1
+            furthest = max(furthest, received)
             if failed >= tries:
                 raise UserError(
-                    f"{url}: {error} ({tries} tries without progress). {here} bytes are kept in "
-                    f"{part}: run the same command again to go on."
+                    f"{url}: {error} ({tries} tries without progress). {received} bytes are kept "
+                    f"in {part}: run the same command again to go on."
                 ) from None
-            say(f"{url}: {error}; going on at byte {here}.")
+            say(f"{url}: {error}; going on at byte {received}.")
             time.sleep(pause * 2**failed)
     part.replace(target)
     _notes(part).unlink(missing_ok=True)
 
 
 def _receive(url: str, part: Path, timeout: float) -> None:
-    """One attempt: ask for what is missing and append it.
+    """One attempt: request the missing bytes and append them.
 
     Raises:
-        _DroppedError: less has arrived than was announced.
+        _DroppedError: fewer bytes have arrived than were announced.
     """
-    have, known = _size(part), _read_notes(part)
+    have, notes_before = _size(part), _read_notes(part)
     try:
-        answer = _ask(url, have, known, timeout)
+        answer = _ask(url, have, notes_before, timeout)
     except urllib.error.HTTPError as error:
         if error.code == 416 and have:
-            if have == known.get("length"):
+            if have == notes_before.get("length"):
                 return
             part.unlink()
             raise _DroppedError("the file has another length than before") from None
@@ -94,7 +94,7 @@ def _receive(url: str, part: Path, timeout: float) -> None:
         if answer.headers.get_content_type() == "text/html":
             raise UserError(f"{url} answers with a web page instead of the file.")
         start, length = _extent(answer)
-        if start not in (0, have) or (start and length != known.get("length")):
+        if start not in (0, have) or (start and length != notes_before.get("length")):
             part.unlink()
             raise _DroppedError("the file is another one than before")
         if not start:
@@ -105,34 +105,36 @@ def _receive(url: str, part: Path, timeout: float) -> None:
         raise _DroppedError(f"the connection dropped at byte {_size(part)} of {length}")
 
 
-def _ask(url: str, have: int, known: dict[str, Any], timeout: float) -> http.client.HTTPResponse:
+def _ask(url: str, have: int, notes: dict[str, Any], timeout: float) -> http.client.HTTPResponse:
     headers = {"User-Agent": "pzsl", "Accept-Encoding": "identity"}
-    if have and known.get("url") == url and known.get("length"):
+    if have and notes.get("url") == url and notes.get("length"):
         headers["Range"] = f"bytes={have}-"
-        if known.get("validator"):
-            headers["If-Range"] = known["validator"]
+        if notes.get("validator"):
+            headers["If-Range"] = notes["validator"]
     request = urllib.request.Request(url, headers=headers)
     answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=timeout)
     return answer
 
 
 def _extent(answer: http.client.HTTPResponse) -> tuple[int, int | None]:
-    """Where the answer's bytes begin in the file, and the file's whole length if it is told."""
+    """Position in the file at which the answer's bytes begin, and the file's length if known."""
     if answer.status == 206:
-        told = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
-        return (int(told[1]), int(told[2])) if told else (-1, None)
+        content_range = re.fullmatch(
+            r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", "")
+        )
+        return (int(content_range[1]), int(content_range[2])) if content_range else (-1, None)
     length = answer.headers.get("Content-Length", "")
     return 0, int(length) if length.isdecimal() else None
 
 
 def _validator(answer: http.client.HTTPResponse) -> str:
-    """What tells this state of the file from others: a strong ETag, or its date."""
+    """Identifies this version of the file on the server: a strong ETag, else its date."""
     tag = answer.headers.get("ETag", "")
     return tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
 
 
 def _append(answer: http.client.HTTPResponse, part: Path, start: int, length: int | None) -> None:
-    """Write the answer's bytes at their place; bytes that arrived stay, whatever comes after."""
+    """Write the answer's bytes to their position; after an error, the bytes so far are kept."""
     label, total = part.name.removesuffix(".part"), (length or 0) // MEGABYTE
     done = start
     with (
@@ -167,9 +169,9 @@ def _notes(part: Path) -> Path:
 
 
 def _read_notes(part: Path) -> dict[str, Any]:
-    """What is known of a half file; nothing where the notes are missing or damaged."""
+    """What the server said of a partial file; {} if the notes are missing or damaged."""
     try:
-        known = parse_json(_notes(part).read_text("utf-8"))
+        notes = parse_json(_notes(part).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    return notes if isinstance(notes, dict) else {}

@@ -1,7 +1,7 @@
-"""Fetch a published data set: download, hold to a checksum, unpack.
+"""Fetch a published data set: download, verify the checksum, unpack.
 
-`pzsl-downloads.json` in the root remembers the SHA-256 of each archive that was unpacked. Where its
-publisher states no checksum, that of the first download is trusted and held to later.
+`pzsl-downloads.json` in the root records the SHA-256 of each unpacked archive. If the publisher
+states no checksum, the first download is trusted, and later ones are compared with it.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ RECORD = "pzsl-downloads.json"
 def fetch(
     name: str, root: Path | None = None, receive: Callable[[str, Path], None] = download
 ) -> dict[str, Any]:
-    """Get the images and split files of a published data set; what is there already stays.
+    """Download the images and split files of a published data set; existing files are kept.
 
     Args:
         name: `sun`, `cub`, `awa2`, `apy` or `flo`.
-        root: folder to put them in; by default `$PZSL_DATA/<name>`, or `data/<name>`, where
-            `pzsl extract` finds them.
-        receive: gets a file from an address to a place.
+        root: target folder; by default `$PZSL_DATA/<name>`, or `data/<name>`, where `pzsl extract`
+            finds the data set.
+        receive: downloads an address to a file.
 
     Returns:
         `dataset, root, licence, home` and `files`, a list of `{file, url, sha256, bytes, checked,
-        unpacked}`; `checked` says what the archive was held to, `unpacked` counts files (0 where
-        that was done before).
+        unpacked}`; `checked` says what the archive was compared with, `unpacked` counts its files
+        (0 if they were unpacked before).
 
     Raises:
         UsageError: the data set isn't a published one.
-        UserError: a download or an archive failed; the message ends with what to do by hand.
+        UserError: a download or an archive failed; the message says how to do it by hand.
     """
     if name not in PUBLICATIONS:
         raise UsageError(f"'{name}' is no published data set.{nearest(name, list(PUBLICATIONS))}")
     publication, root = PUBLICATIONS[name], Path(root or usual_places(name)[0])
     root.mkdir(parents=True, exist_ok=True)
     say(f"{name}: {publication.home}; licence: {publication.licence}. {publication.note}".rstrip())
-    held = lock(root / f".{RECORD}.lock", f"Another fetch into {root} is under way")
+    file_lock = lock(root / f".{RECORD}.lock", f"Another fetch into {root} is under way")
     try:
         files = [_get(name, publication, item, root, receive) for item in publication.downloads]
     finally:
-        unlock(held)
+        unlock(file_lock)
     return {
         "dataset": name,
         "root": str(root),
@@ -69,33 +69,33 @@ def _get(
     root: Path,
     receive: Callable[[str, Path], None],
 ) -> dict[str, Any]:
-    """One archive: downloaded, checked, unpacked and recorded, as far as that isn't done."""
+    """Download, verify, unpack and record one archive, skipping steps that are done."""
     record, archive = _read_record(root), root / item.file
-    known = record.get(item.file, {})
-    if name in known.get("unpacked", []):
+    entry = record.get(item.file, {})
+    if name in entry.get("unpacked", []):
         say(f"{item.file} is there already.")
-        return _answer(item, known, "the record", 0)
+        return _answer(item, entry, "the record", 0)
     if not archive.is_file():
         say(f"Fetching {item.url} (size: {item.size}).")
         try:
             receive(item.url, archive)
         except UserError as error:
             raise UserError(f"{error} {by_hand(name, publication, item, root)}") from None
-    checked = _check(archive, item, known.get("sha256"))
-    known = {
+    checked = _check(archive, item, entry.get("sha256"))
+    entry = {
         "url": item.url,
         "bytes": archive.stat().st_size,
         "sha256": _hash(archive, "sha256"),
-        "unpacked": [*known.get("unpacked", []), name],
+        "unpacked": [*entry.get("unpacked", []), name],
     }
     say(f"Unpacking {item.file} into {root}.")
     count = unpack(archive, root, item.only)
-    write_json(root / RECORD, {**record, item.file: known})
-    return _answer(item, known, checked, count)
+    write_json(root / RECORD, {**record, item.file: entry})
+    return _answer(item, entry, checked, count)
 
 
 def by_hand(name: str, publication: Publication, item: Download, root: Path) -> str:
-    """What to do where an address is dead or asks for a form."""
+    """How to get an archive by hand, if its address is dead or asks for a form."""
     return (
         f"By hand: get {item.file} as {publication.home} says, put it into {root}, and run "
         f"'pzsl datasets fetch {name} --root {root}' again to check and unpack it."
@@ -103,16 +103,16 @@ def by_hand(name: str, publication: Publication, item: Download, root: Path) -> 
 
 
 def _check(archive: Path, item: Download, recorded: str | None) -> str:
-    """Hold an archive to its published checksum, or else to the recorded one, if any.
+    """Compare an archive with its published checksum, or else with the recorded one, if any.
 
-    A wrong archive is set aside, so that it's never taken for the right one.
+    A wrong archive is renamed, so that it is never used.
     """
     for checksum, source in ((item.checksum, "published"), (recorded, "recorded")):
         if not checksum:
             continue
         algorithm, _, expected = checksum.rpartition(":")
-        found = _hash(archive, algorithm or "sha256")
-        if found != expected:
+        actual = _hash(archive, algorithm or "sha256")
+        if actual != expected:
             aside = archive.with_name(f"{archive.name}.wrong")
             archive.replace(aside)
             hint = (
@@ -121,7 +121,7 @@ def _check(archive: Path, item: Download, recorded: str | None) -> str:
                 else ""
             )
             raise UserError(
-                f"{archive} has the {algorithm or 'sha256'} {found}, but the {source} one is "
+                f"{archive} has the {algorithm or 'sha256'} {actual}, but the {source} one is "
                 f"{expected}: it was set aside as {aside.name}, fetch it again.{hint}"
             )
         return f"the {source} checksum"
@@ -141,11 +141,13 @@ def _read_record(root: Path) -> dict[str, Any]:
         record = parse_json(file.read_text("utf-8"))
     except ValueError:
         record = None
-    if not isinstance(record, dict) or not all(isinstance(one, dict) for one in record.values()):
+    if not isinstance(record, dict) or not all(
+        isinstance(entry, dict) for entry in record.values()
+    ):
         raise UserError(f"{file} is damaged: remove it, the archives will be checked anew.")
     return record
 
 
-def _answer(item: Download, known: dict[str, Any], checked: str, count: int) -> dict[str, Any]:
-    facts = {key: known.get(key) for key in ("sha256", "bytes")}
+def _answer(item: Download, entry: dict[str, Any], checked: str, count: int) -> dict[str, Any]:
+    facts = {key: entry.get(key) for key in ("sha256", "bytes")}
     return {"file": item.file, "url": item.url, **facts, "checked": checked, "unpacked": count}

@@ -1,4 +1,4 @@
-"""Where a published data set lies unless the user says: `$PZSL_DATA/NAME`, then `data/NAME`."""
+"""Default folders of a published data set: `$PZSL_DATA/NAME`, then `data/NAME`."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ VARIABLE = "PZSL_DATA"
 
 
 def usual_places(name: str) -> list[Path]:
-    """Folders in which a data set is looked for; the first is the one that it is fetched into."""
-    own = os.environ.get(VARIABLE)
-    first = [Path(own).expanduser() / name] if own else []
+    """Folders in which a data set is looked for; it is fetched into the first."""
+    data_folder = os.environ.get(VARIABLE)
+    first = [Path(data_folder).expanduser() / name] if data_folder else []
     return [*first, Path("data") / name]
 
 
 def find_root(name: str) -> Path:
-    """The first of these folders that holds anything.
+    """The first of the usual folders that isn't empty.
 
     Args:
         name: of a published data set.
 
     Raises:
-        UserError: none does; told are size, terms, and the one command that fetches it.
+        UserError: all are empty or missing; the message gives size, terms and the fetch command.
     """
     for folder in usual_places(name):
         if folder.is_dir() and any(folder.iterdir()):
@@ -43,9 +43,11 @@ def find_root(name: str) -> Path:
 
 
 def is_by_hand(name: str, root: Path) -> bool:
-    """Whether a folder holds files that no fetch has put there: these are taken as they are."""
+    """Whether a folder was filled by the user rather than by `fetch`; it is then used as it is."""
     if not root.is_dir() or not any(root.iterdir()):
         return False
     archives = [item.file for item in PUBLICATIONS[name].downloads]
-    begun = [file for file in root.iterdir() if file.name.startswith((*archives, "pzsl-downloads"))]
-    return not begun
+    fetched_files = [
+        file for file in root.iterdir() if file.name.startswith((*archives, "pzsl-downloads"))
+    ]
+    return not fetched_files

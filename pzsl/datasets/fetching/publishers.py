@@ -1,8 +1,8 @@
-"""Where the published data sets are to be had: addresses, sizes and licences.
+"""Addresses, sizes and licences of the published data sets.
 
-What stands here is what publishers say, to our knowledge; it has not been checked against their
-servers, and addresses die. A size or checksum that isn't known is left out rather than guessed: the
-checksum of the first download is recorded instead, and later ones are held to it.
+This is what the publishers state, to our knowledge; it has not been checked against their servers,
+and addresses die. An unknown size or checksum is left out rather than guessed: the checksum of the
+first download is recorded instead, and later downloads are compared with it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CHECKED = "unknown"
-"""When the addresses were last seen to work."""
+"""When the addresses were last checked."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Download:
         url: its address; the last part names the file.
         size: as its publisher states it, or 'unknown'.
         checksum: `md5:...` or `sha256:...` where one is published.
-        only: unpack just the members that begin so; empty means all.
+        only: unpack only members whose path starts with this; empty means all.
     """
 
     url: str

@@ -1,4 +1,4 @@
-"""Cells of a table: texts, numbers, and lists as people and programs write them."""
+"""Parse the cells of a table: texts, numbers and lists, as people and programs write them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ EMPTY = ("<NA>", "NaT")
 """How pandas prints a missing value."""
 BRACKETS = {"[": "]", "(": ")", "{": "}"}
 LONGEST = 1 << 20
-"""Letters of a list in brackets that are looked at."""
+"""Longer cells are not parsed as a list in brackets."""
 
 
 def text_of(value: Any) -> str:
-    """A cell as text without blanks around it; '' where it is empty. A number 3.0 is `3`."""
+    """A cell as stripped text; '' if it is empty. The number 3.0 becomes `3`."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float) and value.is_integer():
@@ -26,7 +26,7 @@ def text_of(value: Any) -> str:
 
 
 def names_of(value: Any, separator: str) -> tuple[str, ...]:
-    """The names in a cell, each once: a list, a list as Python or JSON prints it, or separated."""
+    """The unique names in a cell: a list, a printed list (Python, JSON), or separated text."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     names = value if isinstance(value, list | tuple | set) else printed_list(text_of(value))
@@ -36,10 +36,10 @@ def names_of(value: Any, separator: str) -> tuple[str, ...]:
 
 
 def printed_list(text: str) -> Sequence[Any] | None:
-    """The entries of a list such as `['a', 'b']`, `["a", "b"]` or `['a' 'b']` (numpy's).
+    """The entries of a printed list: `['a', 'b']`, `["a", "b"]` or `['a' 'b']` (numpy's).
 
     Returns:
-        None where the text is no list in brackets.
+        None if the text is no list in brackets.
     """
     if not 1 < len(text) < LONGEST or BRACKETS.get(text[0]) != text[-1]:
         return None
@@ -56,10 +56,10 @@ def printed_list(text: str) -> Sequence[Any] | None:
 
 
 def list_separator(cells: Iterable[str], labels: Iterable[str] = ()) -> str:
-    """What separates the names in a column of candidates: `|`, else `;` or `,` where that fits.
+    """The separator of the names in a column of candidates: `|`, or else `;` or `,` if plausible.
 
-    A comma may belong to a name. It separates where the pieces recur: they are fewer different
-    ones than the cells are, and the labels, where there are some, are among them.
+    A comma may also belong to a name. It is taken for a separator if the pieces are among the
+    labels, or recur, so that there are fewer different pieces than cells.
 
     Args:
         cells: of the column.
@@ -68,14 +68,16 @@ def list_separator(cells: Iterable[str], labels: Iterable[str] = ()) -> str:
     whole = {cell for cell in cells if cell and printed_list(cell) is None}
     if any("|" in cell for cell in whole):
         return "|"
-    known = {label for label in labels if label}
+    label_names = {label for label in labels if label}
     for separator in (";", ","):
-        if not any(separator in cell for cell in whole) or known & {
+        if not any(separator in cell for cell in whole) or label_names & {
             cell for cell in whole if separator in cell
         }:
             continue
         pieces = {piece.strip() for cell in whole for piece in cell.split(separator)} - {""}
-        covered = len(known & pieces) > len(known & whole) or (known and known <= pieces)
+        covered = len(label_names & pieces) > len(label_names & whole) or (
+            label_names and label_names <= pieces
+        )
         if covered or len(pieces) < len(whole):
             return separator
     return "|"

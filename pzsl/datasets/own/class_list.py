@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pzsl.datasets.names import join_spellings, normal_form, tidy, told_joins
+from pzsl.datasets.names import join_spellings, joined_spellings_message, normal_form, tidy
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.row_checks import Classes
 from pzsl.datasets.own.rows import Row
@@ -15,12 +15,12 @@ from pzsl.progress import say
 
 
 def join_rows(rows: Sequence[Row], listed: Sequence[str]) -> list[Row]:
-    """The rows with one spelling for each class: that of a list, else the commonest."""
-    written = [name for row in rows for name in (row.label, *row.candidates) if name]
-    spelling = join_spellings(written, listed)
-    told = told_joins(spelling)
-    if told:
-        say(told)
+    """Give each class one spelling in all rows: the listed one, or else the most frequent."""
+    names = [name for row in rows for name in (row.label, *row.candidates) if name]
+    spelling = join_spellings(names, listed)
+    message = joined_spellings_message(spelling)
+    if message:
+        say(message)
     return [
         row._replace(
             label=spelling.get(row.label, ""),
@@ -33,19 +33,22 @@ def join_rows(rows: Sequence[Row], listed: Sequence[str]) -> list[Row]:
 def find_classes(
     rows: Sequence[Row], listed: Sequence[str], unseen_listed: Sequence[str], faults: Faults
 ) -> Classes:
-    """All classes, and the unseen ones: marked or listed, or else those of test_unseen only.
+    """Collect all classes of a table and find the unseen ones.
+
+    Unseen are the classes that are marked or listed as unseen; without any, those that occur only
+    as labels of test_unseen.
 
     Args:
         rows: of the table.
-        listed: all classes in their order; none where they are those that occur.
-        unseen_listed: the unseen ones; none where the table tells them.
-        faults: gets unseen classes that aren't in the list.
+        listed: all classes in their order; empty to take those that occur, sorted.
+        unseen_listed: the unseen classes; empty if only the table tells them.
+        faults: collects unseen classes that aren't in the list.
     """
     trained = {name for row in rows for name in row.candidates if row.split != "test_unseen"}
     trained |= {row.label for row in rows if row.label and row.split != "test_unseen"}
     marked = {row.label for row in rows if row.unseen and row.label}
-    own = {normal_form(name): name for name in listed}
-    marked |= {own.get(normal_form(name), name) for name in unseen_listed}
+    listed_spelling = {normal_form(name): name for name in listed}
+    marked |= {listed_spelling.get(normal_form(name), name) for name in unseen_listed}
     unseen = marked or {row.label for row in rows if row.label} - trained
     occurring = {row.label for row in rows if row.label} | trained | unseen
     if not listed:
@@ -57,10 +60,10 @@ def find_classes(
 
 
 def read_class_list(file: Path) -> tuple[str, ...]:
-    """Class names from a file, one a line.
+    """Read class names from a file, one per line.
 
     Raises:
-        UserError: it can't be read, or lists none.
+        UserError: the file can't be read, or is empty.
     """
     try:
         lines = read_text(Path(file), "utf-8-sig").splitlines()

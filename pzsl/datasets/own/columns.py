@@ -1,4 +1,4 @@
-"""Which column of a table holds what, by its header: any case, and the usual synonyms."""
+"""Recognise the columns of a table by their headers, in any case and with common synonyms."""
 
 from __future__ import annotations
 
@@ -24,41 +24,44 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "split": ("split", "subset", "partition", "set", "fold", "aufteilung"),
     "unseen": ("unseen", "is unseen"),
 }
-"""Headers of each kind of column in normal form, the one of our own first, then by likelihood."""
+"""Kind of column -> its headers in normal form: pzsl's own first, then the likelier ones."""
 
 
 def kind_of(header: str) -> str | None:
-    """What a column of this header holds, a key of `SYNONYMS`; None where that isn't known."""
+    """The kind of column that has this header, a key of `SYNONYMS`; None if it is unknown."""
     form = normal_form(header)
     return next((kind for kind, names in SYNONYMS.items() if form in names), None)
 
 
 def find_columns(headers: Sequence[str], people: Sequence[str], faults: Faults) -> dict[str, int]:
-    """The number of the column for each kind that there is, and for each of these people.
+    """Find the column of each kind, and of each annotator.
 
     Args:
         headers: as written.
-        people: further columns that have to be there.
-        faults: gets what is missing, or there twice.
+        people: headers of the annotators' columns, which have to exist.
+        faults: collects missing and duplicate columns.
+
+    Returns:
+        Kind, or annotator's header -> number of the column.
     """
     forms = [normal_form(header) for header in headers]
-    found: dict[str, int] = {}
+    column_of: dict[str, int] = {}
     for kind, names in SYNONYMS.items():
         first = next((name for name in names if name in forms), None)
         if first is not None:
-            found[kind] = forms.index(first)
+            column_of[kind] = forms.index(first)
     for name in people:
         if normal_form(name) in forms:
-            found[name] = forms.index(normal_form(name))
-    for kind, column in found.items():
+            column_of[name] = forms.index(normal_form(name))
+    for kind, column in column_of.items():
         if forms.count(forms[column]) > 1:
             faults.note("", f"two columns are called '{headers[column]}': rename one.")
         elif kind in SYNONYMS and kind in people and kind != "candidates":
             faults.note("", f"the column '{kind}' can't hold a person's answers.")
-    missing = [name for name in people if name not in found]
-    if "path" not in found:
+    missing = [name for name in people if name not in column_of]
+    if "path" not in column_of:
         missing.insert(0, "path")
-    if not missing and not {"label", "candidates", *people} & set(found):
+    if not missing and not {"label", "candidates", *people} & set(column_of):
         missing = ["label"]
     for name in missing:
         listed = ", ".join(filter(None, headers)) or "none"
@@ -67,4 +70,4 @@ def find_columns(headers: Sequence[str], people: Sequence[str], faults: Faults) 
             f"no column '{name}': its columns are {listed}; they should be path, label, "
             "candidates, split.",
         )
-    return found
+    return column_of

@@ -1,4 +1,4 @@
-"""The split of a table: as it is written, or drawn where the table tells none."""
+"""The split of a table: as written, or drawn at random if the table has none."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ TRAIN = ("train", "training", "val", "valid", "validation", "dev")
 TEST = ("test", "testing", "eval", "evaluation")
 
 
-def written_splits(rows: Sequence[Row], unseen: Collection[str]) -> list[Row]:
-    """The rows with splits in our own words; what isn't known stays as it is.
+def translate_splits(rows: Sequence[Row], unseen: Collection[str]) -> list[Row]:
+    """Translate the splits of the rows into `SPLITS`; unknown words are left as they are.
 
-    `train` and `val` are trainval; `test` is test_unseen for classes that no other row is trained
-    on, or that are among the unseen ones, and test_seen for the rest.
+    `train` and `val` become trainval. `test` becomes test_unseen for unseen classes and for those
+    without a training image, and test_seen for all others.
     """
-    own = {normal_form(name): name for name in SPLITS} | dict.fromkeys(TRAIN, "trainval")
-    words = [own.get(normal_form(row.split), row.split) for row in rows]
+    split_of_word = {normal_form(name): name for name in SPLITS} | dict.fromkeys(TRAIN, "trainval")
+    words = [split_of_word.get(normal_form(row.split), row.split) for row in rows]
     trained = {
         name
         for row, word in zip(rows, words, strict=True)
@@ -38,18 +38,18 @@ def written_splits(rows: Sequence[Row], unseen: Collection[str]) -> list[Row]:
     ]
 
 
-def drawn_splits(
+def draw_splits(
     rows: Sequence[Row], unseen: Collection[str], share: float, test: float, seed: int
 ) -> list[Row]:
-    """The rows with a split that follows from the seed, names and paths alone, as for folders.
+    """Draw a split, which depends only on the seed, class names and paths, as for folders.
 
     Args:
         rows: labels and candidates of images.
-        unseen: names of the unseen classes; where none is given they are drawn among the classes
-            that are no candidate of another class's image, or of one without a label.
-        share: of the classes, that becomes unseen.
-        test: share of each other class's labelled images that is tested on.
-        seed: of both.
+        unseen: names of the unseen classes; if empty, they are drawn among the classes that are
+            candidates only of images labelled with them.
+        share: share of the classes to make unseen.
+        test: share of each seen class's labelled images to test on.
+        seed: of both draws.
     """
     hidden = {*unseen} or _draw_unseen(rows, share, seed)
     of_class: dict[str, list[str]] = {}

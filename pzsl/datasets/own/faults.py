@@ -1,4 +1,4 @@
-"""All faults of a table at once, each with its place."""
+"""Collect all faults of a table, each with its place, and report them together."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from dataclasses import dataclass, field
 from pzsl.errors import SeveralError, UserError
 
 SHOWN = 20
-"""Faults that a message lists."""
+"""Most faults that a message lists."""
 
 
 @dataclass
 class Faults:
-    """Faults of a file, in the order in which they were noted.
+    """The faults of a file, in the order in which they were found.
 
     Attributes:
         where: the file, for the message.
-        noted: (place, what is wrong) of each; the place is '' where it is the file as a whole.
+        noted: (place, what is wrong) of each fault; the place is '' for the file as a whole.
     """
 
     where: str
     noted: list[tuple[str, str]] = field(default_factory=list)
 
     def note(self, place: str, text: str) -> None:
-        """Take a fault down."""
+        """Add a fault."""
         self.noted.append((place, text))
 
     @property
     def places(self) -> set[str]:
-        """The places that have a fault."""
+        """The places with a fault."""
         return {place for place, _ in self.noted}
 
     def check(self) -> None:
-        """Raise what was noted: one line of one fault, else a line for each, at most twenty.
+        """Raise an error if there are faults: with one line each, at most twenty.
 
         Raises:
-            UserError: something was noted.
+            UserError: there is a fault.
         """
         if not self.noted:
             return
@@ -43,6 +43,6 @@ class Faults:
         if len(lines) == 1:
             place, text = self.noted[0]
             raise UserError(f"{self.where}, {place}: {text}" if place else f"{self.where}: {text}")
-        more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-        listed = (f"  {' '.join(line.split())}" for line in [*lines[:SHOWN], *more])
+        remaining = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+        listed = (f"  {' '.join(line.split())}" for line in [*lines[:SHOWN], *remaining])
         raise SeveralError([f"{self.where}: {len(lines)} faults:", *listed])

@@ -1,12 +1,12 @@
-"""`folder`: a user's own images, one folder per class; the split is seeded or given in a file.
+"""`folder`: your own images, one folder per class; the split is drawn by seed or read from a file.
 
     root/red_fox/001.jpg        class 'red fox'
     root/snow_leopard/a.png     class 'snow leopard'
 
-A split file is JSON. Both entries may be left out; what isn't given is seeded:
+A split file is JSON. Both entries are optional; a missing one is drawn by seed:
 
     {"unseen": ["snow leopard"],              names of classes (or of their folders)
-     "test_seen": ["red_fox/001.jpg"]}        images of seen classes that are tested on
+     "test_seen": ["red_fox/001.jpg"]}        images of seen classes to test on
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".png", ".bmp", ".gif", ".webp"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
 }
-"""Endings of image files, in small letters; other files are left alone."""
+"""Endings of image files, in lower case; other files are ignored."""
 
 
 def load_folder(
@@ -40,22 +40,22 @@ def load_folder(
     unseen: float = 0.25,
     test: float = 0.2,
 ) -> Dataset:
-    """A folder of class folders.
+    """Load a folder of class folders.
 
     Args:
-        root: holds one folder per class, which holds its images, some of them perhaps in folders
-            within it; hidden files are left alone, files of other types too, but these are
-            counted. Class names are the folders', with spaces for underscores.
+        root: holds one folder per class with its images, which may lie in subfolders. Hidden files
+            are ignored; files of other types are counted and ignored. A class has the name of its
+            folder, with spaces for underscores.
         splits: a split file, see above.
-        seed: of what the split file doesn't say. The split follows from (seed, name) of each
-            class and image, so that adding some leaves nearly all others where they are.
-        unseen: share of the classes that have no training image; at least one unless it is 0.
-        test: share of the images of each seen class that are tested on; at least one of several
+        seed: of the parts of the split that the file doesn't give. Whether a class is unseen, or an
+            image tested on, depends on (seed, name), so adding some moves few others.
+        unseen: share of the classes without training images; at least one class unless it is 0.
+        test: share of each seen class's images to test on; at least one image (if it has several)
             unless it is 0, and never all.
 
     Raises:
-        UserError: no such folder, less than two classes, a class without images, two classes of
-            one name, an image that lies outside of the root, or a split that doesn't fit.
+        UserError: no such folder, fewer than two classes, a class without images, two classes with
+            the same name, an image outside the root, or a split that doesn't fit.
     """
     root = Path(root)
     for option, share in (("--unseen", unseen), ("--test-share", test)):
@@ -64,9 +64,9 @@ def load_folder(
     images = _find_images(root)
     names = {folder: _class_name(folder) for folder in images}
     _check_names(root, names)
-    given = _read_splits(Path(splits), names) if splits else {}
-    hidden = given.get("unseen", draw_share(names, unseen, seed))
-    tested = given.get("test_seen")
+    split_file = _read_splits(Path(splits), names) if splits else {}
+    hidden = split_file.get("unseen", draw_share(names, unseen, seed))
+    tested = split_file.get("test_seen")
     if tested is None:
         seen = [folder for folder in images if folder not in hidden]
         tested = {path for folder in seen for path in draw_share(images[folder], test, seed)}
@@ -114,12 +114,12 @@ def _find_images(root: Path) -> dict[str, list[str]]:
         direct, within = _files_of(folder, root.resolve())
         if not any(entry.suffix.lower() in SUFFIXES for entry in direct):
             raise UserError(_no_image(folder, within))
-        found = [entry for entry in direct + within if entry.suffix.lower() in SUFFIXES]
+        image_files = [entry for entry in direct + within if entry.suffix.lower() in SUFFIXES]
         others.update(e.suffix.lower() for e in direct + within if e.suffix.lower() not in SUFFIXES)
-        nested = len([entry for entry in found if entry.parent != folder])
+        nested = len([entry for entry in image_files if entry.parent != folder])
         if nested:
             say(f"Folder '{folder}': {nested} images in folders within it are of its class, too.")
-        images[folder.name] = [entry.relative_to(root).as_posix() for entry in found]
+        images[folder.name] = [entry.relative_to(root).as_posix() for entry in image_files]
     if others:
         kinds = ", ".join(f"{n} {kind or 'without an ending'}" for kind, n in others.most_common())
         say(f"Folder '{root}': {others.total()} files of other kinds are left out ({kinds}).")
@@ -131,15 +131,15 @@ def _find_images(root: Path) -> dict[str, list[str]]:
 
 
 def _linked(root: Path, images: dict[str, list[str]]) -> dict[str, Path]:
-    """The real file of each image, where the root has links at all."""
-    paths = [path for found in images.values() for path in found]
+    """The real file of each image; {} if the root holds no links."""
+    paths = [path for class_images in images.values() for path in class_images]
     links = any((root / folder).is_symlink() for folder in images)
     links = links or any((root / path).is_symlink() for path in paths)
     return {path: real_path(root / path) for path in paths} if links else {}
 
 
 def _files_of(folder: Path, root: Path) -> tuple[list[Path], list[Path]]:
-    """The files in a class folder, and those in folders within it, at any depth."""
+    """The files directly in a class folder, and those in its subfolders at any depth."""
     _check_inside(folder, root)
     direct, within = [], []
     for entry in _entries(folder):
@@ -148,7 +148,7 @@ def _files_of(folder: Path, root: Path) -> tuple[list[Path], list[Path]]:
         if not entry.is_dir() or looks_like_image:
             direct.append(entry)
         elif entry.is_symlink():
-            within.append(entry)  # counted: a link may lead round in a circle
+            within.append(entry)  # not followed: links can be circular
         else:
             within += [file for part in _files_of(entry, root) for file in part]
     return direct, within
@@ -160,7 +160,7 @@ def _check_inside(entry: Path, root: Path) -> None:
 
 
 def _no_image(folder: Path, within: list[Path]) -> str:
-    """The message on a class folder without images, some of which may lie deeper."""
+    """The error message for a class folder without images of its own."""
     deep = [entry for entry in within if entry.suffix.lower() in SUFFIXES]
     if deep:
         return (
@@ -174,7 +174,7 @@ def _no_image(folder: Path, within: list[Path]) -> str:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What a folder holds, sorted without regard to case, without hidden files."""
+    """The visible entries of a folder, sorted case-insensitively."""
     visible = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     for entry in visible:
         if any("\ud800" <= letter <= "\udfff" for letter in entry.name):
@@ -190,53 +190,53 @@ def _class_name(folder: str) -> str:
 
 
 def _check_names(root: Path, names: dict[str, str]) -> None:
-    """No two folders may give names that are one class to an encoder."""
+    """Refuse two folders whose class names an encoder can't tell apart."""
     first: dict[str, str] = {}
     for folder, name in names.items():
-        other = first.setdefault(normal_form(name), folder)
-        if other != folder:
+        first_folder = first.setdefault(normal_form(name), folder)
+        if first_folder != folder:
             raise UserError(
-                f"Folder '{root}': '{other}' and '{folder}' both give the class name '{name}': "
-                "rename one, or put their images together."
+                f"Folder '{root}': '{first_folder}' and '{folder}' both give the class name "
+                f"'{name}': rename one, or put their images together."
             )
 
 
 def draw_share(names: Iterable[str], share: float, seed: int) -> set[str]:
-    """A share of some names: at least one of several unless it is 0, and never all."""
+    """Draw a share of the names: at least one (of several) unless it is 0, and never all."""
     ranked = sorted(names, key=lambda name: digest(str(seed), name))
     count = min(max(1, round(share * len(ranked))), len(ranked) - 1) if share else 0
     return set(ranked[:count])
 
 
 def _read_splits(file: Path, names: dict[str, str]) -> dict[str, set[str]]:
-    """The folders of the unseen classes and the test images that a split file names."""
+    """Read a split file: folders of the unseen classes, and paths of the test images."""
     try:
-        given = parse_json(read_text(file))
+        entries = parse_json(read_text(file))
     except OSError as error:
         raise UserError(f"Split file '{file}' can't be read: {error.strerror}.") from None
     except ValueError as error:
         raise UserError(f"Split file '{file}' is not JSON: {error}.") from None
-    if not isinstance(given, dict) or not set(given) <= {"unseen", "test_seen"}:
+    if not isinstance(entries, dict) or not set(entries) <= {"unseen", "test_seen"}:
         raise UserError(f'Split file \'{file}\' should be {{"unseen": [..], "test_seen": [..]}}.')
-    for key, values in given.items():
+    for key, values in entries.items():
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise UserError(f"Split file '{file}': '{key}' should be a list of names.")
-    if "unseen" in given:
+    if "unseen" in entries:
         folders = {normal_form(name): folder for folder, name in names.items()}
-        strange = [name for name in given["unseen"] if normal_form(name) not in folders]
+        strange = [name for name in entries["unseen"] if normal_form(name) not in folders]
         if strange:
             raise UserError(
                 f"Split file '{file}': there is no class '{strange[0]}'."
                 f"{nearest(strange[0], list(names.values()))}"
             )
-        given["unseen"] = [folders[normal_form(name)] for name in given["unseen"]]
-    return {key: set(values) for key, values in given.items()}
+        entries["unseen"] = [folders[normal_form(name)] for name in entries["unseen"]]
+    return {key: set(values) for key, values in entries.items()}
 
 
 def _check_tested(
     file: Path, images: dict[str, list[str]], hidden: set[str], tested: set[str]
 ) -> None:
-    """The test images of a split file are images of seen classes, and never all of a class."""
+    """Check that the test images exist, are of seen classes, and are not all of a class."""
     strange = sorted(tested - {path for paths in images.values() for path in paths})
     if strange:
         raise UserError(f"Split file '{file}': there is no image '{strange[0]}' in the root.")

@@ -1,4 +1,4 @@
-"""What is wrong with the rows of a table, in themselves and against the class list."""
+"""Check the rows of a table: each by itself, against the class list, and for missing images."""
 
 from __future__ import annotations
 
@@ -25,12 +25,19 @@ class Classes:
     unseen: frozenset[str]
 
 
-def check_rows(rows: Sequence[Row], known: Classes, faults: Faults, empty: str) -> None:
-    """Note each row that is wrong in itself, contradicts the class list, or comes twice."""
-    listed = frozenset(known.names)
+def check_rows(rows: Sequence[Row], class_list: Classes, faults: Faults, empty: str) -> None:
+    """Note each row that is invalid, contradicts the class list, or repeats an image.
+
+    Args:
+        rows: of the table.
+        class_list: names of the classes, and the unseen ones.
+        faults: collects what is wrong.
+        empty: see `load_table`.
+    """
+    listed = frozenset(class_list.names)
     before: dict[str, str] = {}
     for row in rows:
-        fault = _fault_of_place(row) or _fault_of_labels(row, known, listed, empty)
+        fault = _fault_of_place(row) or _fault_of_labels(row, class_list, listed, empty)
         if not fault and row.path in before:
             fault = f"'{row.path}' is listed in {before[row.path]} already: keep one of them."
         if fault:
@@ -49,7 +56,9 @@ def _fault_of_place(row: Row) -> str | None:
     return None
 
 
-def _fault_of_labels(row: Row, known: Classes, listed: frozenset[str], empty: str) -> str | None:
+def _fault_of_labels(
+    row: Row, class_list: Classes, listed: frozenset[str], empty: str
+) -> str | None:
     named = (row.label, *row.candidates) if row.split == "trainval" else (row.label,)
     for name in named:
         if name and name not in listed:
@@ -59,22 +68,25 @@ def _fault_of_labels(row: Row, known: Classes, listed: frozenset[str], empty: st
     if row.split != "trainval" and not row.label:
         return f"an image of {row.split} needs a label."
     for name in named[1:]:
-        if name in known.unseen:
+        if name in class_list.unseen:
             return f"the candidate '{name}' is an unseen class: candidates are seen classes."
-    if row.label and (row.label in known.unseen) != (row.split == "test_unseen"):
-        kind = "an unseen" if row.label in known.unseen else "a seen"
+    if row.label and (row.label in class_list.unseen) != (row.split == "test_unseen"):
+        kind = "an unseen" if row.label in class_list.unseen else "a seen"
         return f"'{row.label}' is {kind} class, so its image can't be in {row.split}."
     return None
 
 
 def note_missing(rows: Sequence[Row], base: Path, faults: Faults, on_error: str) -> set[str]:
-    """The places of rows whose image isn't there; noted as one fault, or said (`skip`).
+    """Find rows whose image is missing: one fault (`fail`), or a message (`skip`).
 
     Args:
-        rows: those that have a fault already are not looked at.
-        base: folder that the paths start from.
-        faults: get them, and links that lead out of the folder.
+        rows: of the table; those that already have a fault are not checked.
+        base: folder that the paths are relative to.
+        faults: collects missing images, and links that lead out of the folder.
         on_error: `fail` or `skip`.
+
+    Returns:
+        The places of the rows whose image is missing.
     """
     if not base.is_dir():
         faults.note("", f"--root {base} is no folder: give the folder that the paths start from.")
@@ -90,8 +102,8 @@ def note_missing(rows: Sequence[Row], base: Path, faults: Faults, on_error: str)
             faults.note(row.place, f"'{row.path}' is a link out of {base}.")
     if missing:
         named = ", ".join(f"{row.path} ({row.place})" for row in missing[:SHOWN])
-        more = ", ..." if len(missing) > SHOWN else ""
-        text = f"{len(missing)} of {len(rows)} images are not below {base}: {named}{more}."
+        remaining = ", ..." if len(missing) > SHOWN else ""
+        text = f"{len(missing)} of {len(rows)} images are not below {base}: {named}{remaining}."
         if on_error == "fail" or len(missing) == len(rows):
             way = "Give their folder as --root, or leave them out: --on-error skip."
             faults.note("", f"{text} {way}")

@@ -1,4 +1,4 @@
-"""The rows of a table as plain values; each knows its place in the file."""
+"""Read the rows of a table as plain values, each with its place in the file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CANDIDATES = Annotators((("candidates", 1.0),))
-"""The column that is read unless others are named."""
+"""The column of candidates that is read by default."""
 YES, NO = ("1", "true", "yes", "y", "x", "ja"), ("", "0", "false", "no", "n", "nein")
 KINDS = ("path", "label", "candidates", "split", "unseen")
 SEPARATOR = "|"
-SAID = {";": "semicolons", ",": "commas"}
+SEPARATOR_WORDS = {";": "semicolons", ",": "commas"}
 
 
 class Row(NamedTuple):
@@ -29,10 +29,10 @@ class Row(NamedTuple):
 
     Attributes:
         place: `line 7` of a text file, `row 6` of others; for messages.
-        path: in forward slashes.
-        label: '' where unknown.
-        candidates: without repetitions.
-        split: as written; '' where the table has none.
+        path: with forward slashes.
+        label: '' if unknown.
+        candidates: unique.
+        split: as written; '' if the table has none.
         unseen: whether the label is marked as an unseen class.
     """
 
@@ -49,7 +49,7 @@ def read_rows(table: Path | pd.DataFrame, annotators: Annotators = CANDIDATES) -
 
     Args:
         table: a file, or a frame.
-        annotators: the columns that candidates are joined from.
+        annotators: the columns whose answers are joined into candidates.
 
     Raises:
         UserError: the file can't be read, a column is missing, or rows are malformed.
@@ -61,7 +61,7 @@ def read_rows(table: Path | pd.DataFrame, annotators: Annotators = CANDIDATES) -
 
 
 def read_paths(table: Path | pd.DataFrame) -> tuple[str, ...]:
-    """The images that a table names, whatever else it holds; each once, in forward slashes.
+    """The unique image paths of a table, with forward slashes; other columns are ignored.
 
     Raises:
         UserError: the file can't be read, or has no column of images.
@@ -78,25 +78,25 @@ def read_paths(table: Path | pd.DataFrame) -> tuple[str, ...]:
 
 
 def rows_of(table: Table, annotators: Annotators = CANDIDATES) -> list[Row]:
-    """The rows of a table; what is wrong is noted in its faults, what was found out in its notes.
+    """The rows of a table.
 
     Args:
-        table: its cells.
-        annotators: the columns that candidates are joined from.
+        table: its cells; errors are added to its `faults`, guesses about its format to its `notes`.
+        annotators: the columns whose answers are joined into candidates.
     """
     people = () if annotators is CANDIDATES else annotators.columns
     headers = list(table.frame.columns)
-    found = find_columns(headers, people, table.faults)
-    if table.faults.noted and "path" not in found:
+    column_of = find_columns(headers, people, table.faults)
+    if table.faults.noted and "path" not in column_of:
         return []
     table.notes += [
         f"'{headers[column]}' is the {kind}"
-        for kind, column in found.items()
+        for kind, column in column_of.items()
         if kind in KINDS and headers[column].strip().lower() != kind
     ]
-    if "label" not in found and not people:
-        _labels_of_candidates(table, found)
-    cells = {kind: table.frame.iloc[:, column].tolist() for kind, column in found.items()}
+    if "label" not in column_of and not people:
+        _labels_of_candidates(table, column_of)
+    cells = {kind: table.frame.iloc[:, column].tolist() for kind, column in column_of.items()}
     none: list[Any] = [None] * len(table.frame)
     labels = _labels(table, cells.get("label", none))
     separators = [
@@ -124,7 +124,7 @@ def rows_of(table: Table, annotators: Annotators = CANDIDATES) -> list[Row]:
 
 
 def _labels(table: Table, values: Sequence[Any]) -> list[str]:
-    """Cells with one class name each; a list of one, as Python prints it, is that one."""
+    """The class name in each cell; a printed list with one name counts as that name."""
     labels = []
     for place, value in zip(table.frame.index, values, strict=True):
         names = (
@@ -139,25 +139,25 @@ def _labels(table: Table, values: Sequence[Any]) -> list[str]:
 
 
 def _path(text: str) -> str:
-    """A path in one form: forward slashes, without `./` and doubled slashes."""
+    """Normalise a path: forward slashes, no `./` and no double slashes."""
     return str(PurePosixPath(text.replace("\\", "/"))) if text else ""
 
 
 def _separator(table: Table, name: str, values: Sequence[Any], labels: Sequence[str]) -> str:
     separator = list_separator((text_of(v) for v in values if isinstance(v, str)), labels)
-    if separator in SAID:
-        table.notes.append(f"the names in '{name}' are separated by {SAID[separator]}")
+    if separator in SEPARATOR_WORDS:
+        table.notes.append(f"the names in '{name}' are separated by {SEPARATOR_WORDS[separator]}")
     return separator
 
 
-def _labels_of_candidates(table: Table, found: dict[str, int]) -> None:
-    """Where a column called `labels` or the like holds one name a row, it is the label."""
-    column = found.get("candidates")
+def _labels_of_candidates(table: Table, column_of: dict[str, int]) -> None:
+    """Take a column called `labels` or the like for the label if it has one name per row."""
+    column = column_of.get("candidates")
     if column is None or re.match("candidate", table.frame.columns[column], re.I):
         return
     values = table.frame.iloc[:, column].tolist()
     texts = [text_of(value) for value in values if isinstance(value, str)]
     separator = list_separator(texts)
     if all(len(names_of(value, separator)) <= 1 for value in values):
-        found["label"] = found.pop("candidates")
+        column_of["label"] = column_of.pop("candidates")
         table.notes.append(f"'{table.frame.columns[column]}' holds one name a row: the label")

@@ -1,4 +1,4 @@
-"""One image under two paths: an image that is trained on must not be tested on."""
+"""Find images that occur under two paths: a training image must not be a test image as well."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from pzsl.progress import say
 
 
 def check_once(where: str, images: Iterable[tuple[str, str]], real: Mapping[str, PurePath]) -> None:
-    """Refuse an image that lies under two paths in two splits; say where one split has it twice.
+    """Refuse a file that is in two splits under two paths; warn if it is twice in one split.
 
     Args:
         where: the table or folder, for messages.
-        images: path and split of each.
-        real: the file that each path means, links followed; paths that aren't here are one file.
+        images: path and split of each image.
+        real: path -> file, with links resolved; paths without an entry are not checked.
 
     Raises:
-        UserError: one file is in two splits.
+        UserError: a file is in two splits.
     """
     first: dict[PurePath, tuple[str, str]] = {}
     again = []
     for path, split in images:
         if path not in real:
             continue
-        other, where_other = first.setdefault(real[path], (path, split))
-        if where_other != split:
+        first_path, first_split = first.setdefault(real[path], (path, split))
+        if first_split != split:
             raise UserError(
-                f"{where}: '{other}' ({where_other}) and '{path}' ({split}) are the same file: "
-                "an image that is trained on can't be tested on, keep one of them."
+                f"{where}: '{first_path}' ({first_split}) and '{path}' ({split}) are the same "
+                "file: an image that is trained on can't be tested on, keep one of them."
             )
-        if other != path:
-            again.append((other, path))
+        if first_path != path:
+            again.append((first_path, path))
     if again:
-        other, path = again[0]
-        say(f"{where}: {len(again)} images are there twice, such as '{other}' and '{path}'.")
+        first_path, path = again[0]
+        say(f"{where}: {len(again)} images are there twice, such as '{first_path}' and '{path}'.")

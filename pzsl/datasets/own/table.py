@@ -1,16 +1,16 @@
-"""`table`: one's own images as a table with `path, label, candidates, split`.
+"""`table`: your own images as a table with `path, label, candidates, split`.
 
 | column | what |
 |---|---|
-| `path` | of the image, below the table's folder or `root` |
-| `label` | its class; empty where unknown (training images with candidates only) |
+| `path` | of the image, relative to the table's folder or `root` |
+| `label` | its class; empty if unknown (training images with candidates only) |
 | `candidates` | its candidate labels, separated by `|`; empty means the label alone |
 | `split` | `trainval`, `test_seen` or `test_unseen`; without the column it is drawn |
-| `unseen` | optional: `1`, `true` or `yes` where the label is an unseen class |
+| `unseen` | optional: `1`, `true` or `yes` if the label is an unseen class |
 
-Unseen are the classes marked in `unseen` or listed in a file; where neither is given, those that
-occur as labels of test_unseen only. A candidate set need not hold the label (annotators err), but
-it holds seen classes only.
+Unseen are the classes marked in `unseen` or listed in a file; without either, those that occur
+only as labels of test_unseen. A candidate set may lack the label (annotators make mistakes), but it
+must hold seen classes only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pzsl.datasets.annotators import Annotators
 from pzsl.datasets.base import UNKNOWN, Candidates, Dataset
 from pzsl.datasets.names import normal_form
 from pzsl.datasets.own.class_list import find_classes, join_rows, read_class_list
-from pzsl.datasets.own.drawn_split import drawn_splits, written_splits
+from pzsl.datasets.own.drawn_split import draw_splits, translate_splits
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.row_checks import Classes, check_rows, note_missing
 from pzsl.datasets.own.rows import CANDIDATES, Row, rows_of
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 UNSEEN, TEST = 0.25, 0.2
-"""Shares of a split that is drawn, as for folders."""
+"""Default shares of a drawn split, as for folders."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Rows(NamedTuple):
     """What a table says: its rows, their class list, and where they come from."""
 
     rows: list[Row]
-    known: Classes
+    class_list: Classes
     origin: tuple[tuple[str, str], ...]
 
 
@@ -88,23 +88,23 @@ def load_table(
 
     Args:
         table: a text file with separators, `.parquet`, `.jsonl`, `.json`, or a pandas frame.
-        root: folder that the paths start from; by default the table's own.
-        unseen_file: names of the unseen classes, one a line.
-        classes: names of all classes in their order, one a line; by default all that occur, sorted.
-        on_error: what to do about missing images: `fail`, or `skip` to leave them out.
-        annotators: the columns of several people, whose answers are joined into `candidates`.
-        empty: what to do with images without label and candidates: `skip`, `unlabelled` (every
-            seen class is a candidate), or `fail`.
-        seed, unseen, test: of the split where the table tells none: its seed, the share of the
-            classes that are unseen, and of the other classes' labelled images that are tested on.
+        root: folder that the paths are relative to; by default the table's own.
+        unseen_file: names of the unseen classes, one per line.
+        classes: names of all classes in order, one per line; by default all that occur, sorted.
+        on_error: missing images: `fail`, or `skip` to leave them out.
+        annotators: the annotators' columns, whose answers are joined into `candidates`.
+        empty: images without label and candidates: `skip`, `unlabelled` (every seen class becomes
+            a candidate), or `fail`.
+        seed, unseen, test: of a drawn split, if the table has none: its seed, the share of unseen
+            classes, and the share of each seen class's labelled images to test on.
 
     Returns:
-        The data set; `candidates` is None where the column is missing or empty throughout.
+        The data set; `candidates` is None if the column is missing or empty throughout.
 
     Raises:
-        UsageError: an option is none of those named.
-        UserError: a file is missing, or rows aren't as they should be: all are named, each with
-            its line, at most twenty.
+        UsageError: an option has an unknown value.
+        UserError: a file is missing, or rows are invalid: up to twenty are listed, each with its
+            line.
     """
     if on_error not in ("fail", "skip"):
         raise UsageError(f"Unknown way to treat errors '{on_error}': use fail or skip.")
@@ -121,7 +121,9 @@ def load_table(
     real = {row.path: real_path(base / row.path) for row in rows}
     check_once(faults.where, [(row.path, row.split) for row in rows], real)
     data = _dataset(base, rows, content, empty)
-    return replace(data, origin=(*data.origin, ("root", str(base.resolve())), *_told(annotators)))
+    return replace(
+        data, origin=(*data.origin, ("root", str(base.resolve())), *_annotator_origin(annotators))
+    )
 
 
 def load_rows(
@@ -131,33 +133,33 @@ def load_rows(
     annotators: Annotators = CANDIDATES,
     empty: str = "fail",
 ) -> Dataset:
-    """Load what a table says of images that need not be here: their features are.
+    """Load a table about images that need not exist, because their features do.
 
     Args:
         table, unseen_file, classes, annotators, empty: as for `load_table`.
 
     Raises:
-        UserError: a file is missing, or rows aren't as they should be.
+        UserError: a file is missing, or rows are invalid.
     """
     source = Path(table) if isinstance(table, str | Path) else table
     reading = Reading(unseen_file, classes, annotators, empty)
     content = _read(source, reading, Faults(""), None)
     data = _dataset(Path(), content.rows, content, empty)
-    return replace(data, origin=(*data.origin, *_told(annotators)))
+    return replace(data, origin=(*data.origin, *_annotator_origin(annotators)))
 
 
-def _told(annotators: Annotators) -> tuple[tuple[str, str], ...]:
+def _annotator_origin(annotators: Annotators) -> tuple[tuple[str, str], ...]:
     return () if annotators is CANDIDATES else (("annotators", str(annotators)),)
 
 
 def _read(source: Path | pd.DataFrame, reading: Reading, faults: Faults, base: Path | None) -> Rows:
-    """Rows and classes of a table, checked; faults get its name.
+    """Read and check the rows and classes of a table.
 
     Args:
         source: the table.
-        reading: how.
-        faults: gets all that is wrong, and raises it.
-        base: folder in which the images have to be; None where that isn't looked at.
+        reading: how to read it.
+        faults: collects all that is wrong, and raises it; gets the table's name.
+        base: folder in which the images have to exist; None to skip that check.
     """
     table = read_table(source)
     faults.where, faults.noted = table.name, table.faults.noted
@@ -171,24 +173,24 @@ def _read(source: Path | pd.DataFrame, reading: Reading, faults: Faults, base: P
     listed = read_class_list(reading.classes) if reading.classes else ()
     unseen_listed = read_class_list(reading.unseen_file) if reading.unseen_file else ()
     rows = join_rows(rows, [*listed, *unseen_listed])
-    rows, how = _with_splits(table.name, rows, reading, unseen_listed)
-    known = find_classes(rows, listed, unseen_listed, faults)
-    check_rows(rows, known, faults, reading.empty)
+    rows, split_origin = _with_splits(table.name, rows, reading, unseen_listed)
+    class_list = find_classes(rows, listed, unseen_listed, faults)
+    check_rows(rows, class_list, faults, reading.empty)
     if base is not None:
         note_missing(rows, base, faults, "fail")
     faults.check()
-    return Rows(rows, known, (*identity_of(source), *how))
+    return Rows(rows, class_list, (*identity_of(source), *split_origin))
 
 
 def _without_empty(name: str, rows: list[Row], empty: str) -> list[Row]:
-    """Tell of images without label and candidates, and leave them out where that is wanted."""
+    """Report images without label and candidates, and leave them out if `empty` is `skip`."""
     without = [row for row in rows if not row.label and not row.candidates and row.path]
     if not without or empty == "fail" or len(without) == len(rows):
         return rows
-    what = "left out" if empty == "skip" else "kept, with every seen class as a candidate"
+    treatment = "left out" if empty == "skip" else "kept, with every seen class as a candidate"
     say(
         f"{name}: {len(without)} of {len(rows)} images have neither label nor candidates "
-        f"({without[0].place} is the first): they are {what}"
+        f"({without[0].place} is the first): they are {treatment}"
         + (" (--empty unlabelled keeps them)." if empty == "skip" else ".")
     )
     gone = {row.place for row in without} if empty == "skip" else set()
@@ -198,13 +200,13 @@ def _without_empty(name: str, rows: list[Row], empty: str) -> list[Row]:
 def _with_splits(
     name: str, rows: list[Row], reading: Reading, listed: Sequence[str]
 ) -> tuple[list[Row], tuple[tuple[str, str], ...]]:
-    """The rows with their splits, and what a drawn split is drawn from, for the origin."""
+    """The rows with their splits, and the settings of a drawn split for the data set's origin."""
     forms = {normal_form(name) for name in listed}
     marked = {row.label for row in rows if row.unseen or normal_form(row.label) in forms}
     marked = (marked | {*listed}) - {""}
     if any(row.split for row in rows):
-        return written_splits(rows, marked), ()
-    rows = drawn_splits(rows, marked, reading.unseen, reading.test, reading.seed)
+        return translate_splits(rows, marked), ()
+    rows = draw_splits(rows, marked, reading.unseen, reading.test, reading.seed)
     hidden = sorted({row.label for row in rows if row.split == "test_unseen"})
     tested = sum(row.split == "test_seen" for row in rows)
     say(
@@ -217,13 +219,13 @@ def _with_splits(
 
 
 def _dataset(base: Path, rows: Sequence[Row], content: Rows, empty: str) -> Dataset:
-    known = content.known
-    number = {name: i for i, name in enumerate(known.names)}
-    seen = np.array([name not in known.unseen for name in known.names])
+    class_list = content.class_list
+    number = {name: i for i, name in enumerate(class_list.names)}
+    seen = np.array([name not in class_list.unseen for name in class_list.names])
     every = np.flatnonzero(seen).tolist() if empty == "unlabelled" else []
     return Dataset(
         name="table",
-        classes=known.names,
+        classes=class_list.names,
         seen=seen,
         paths=tuple(row.path for row in rows),
         labels=np.array([number.get(row.label, UNKNOWN) for row in rows], dtype=np.int64),
@@ -237,12 +239,12 @@ def _dataset(base: Path, rows: Sequence[Row], content: Rows, empty: str) -> Data
 def _candidates(
     rows: Sequence[Row], number: dict[str, int], every: Sequence[int]
 ) -> Candidates | None:
-    """The candidate sets; a training image without one has its label alone, others have none.
+    """The candidate sets: without candidates a training image has its label; test images have none.
 
     Args:
         rows: of the table.
-        number: of each class.
-        every: the candidates of an image without a label.
+        number: class name -> id.
+        every: the candidates of a training image without label and candidates.
     """
     training = [row for row in rows if row.split == "trainval"]
     if not any(row.candidates or not row.label for row in training):
@@ -254,5 +256,7 @@ def _candidates(
         for row in rows
     ]
     offsets = np.cumsum([0, *map(len, sets)], dtype=np.int64)
-    labels = np.array([label for one in sets for label in one], dtype=np.int32)
+    labels = np.array(
+        [label for labels_of_image in sets for label in labels_of_image], dtype=np.int32
+    )
     return Candidates(offsets, labels)

@@ -1,4 +1,4 @@
-"""Any table as a pandas frame of its cells: CSV, Parquet, JSON lines, or a frame itself."""
+"""Read any table into a pandas frame of its cells: CSV, Parquet, JSON lines, or a frame."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Table:
 
     Attributes:
         name: of the file, for messages.
-        frame: columns as they are called; the index holds the place of each row, `line 7`.
+        frame: the cells; the index holds the place of each row, such as `line 7`.
         faults: what is wrong with it so far.
-        notes: what was found out of the way it is written.
+        notes: guesses about the file's format, to tell the user.
     """
 
     name: str
@@ -45,7 +45,7 @@ def read_table(source: Path | pd.DataFrame) -> Table:
             or a text file with separators.
 
     Raises:
-        UserError: it can't be read at all; faults of rows are noted.
+        UserError: it can't be read at all; faulty rows are noted in the table's `faults`.
     """
     if not isinstance(source, Path):
         return _of_frame(source)
@@ -57,7 +57,7 @@ def read_table(source: Path | pd.DataFrame) -> Table:
 
 
 def identity_of(source: Path | pd.DataFrame) -> tuple[tuple[str, str], ...]:
-    """What tells a table from others: its path and hash, as a data set's origin."""
+    """The path and the hash of a table, for a data set's origin."""
     if isinstance(source, Path):
         return (("table", str(source.resolve())), ("table_sha256", sha256_of(source)))
     return (("table", FRAME), ("table_sha256", digest(source.to_csv())))
@@ -92,7 +92,7 @@ def _of_text(file: Path) -> Table:
                 faults.note(
                     f"line {line}",
                     f"{len(fields)} fields, but the header has {len(header)}: put quotes round a "
-                    f"field that holds a {_one(dialect.separator)}.",
+                    f"field that holds a {_singular(dialect.separator)}.",
                 )
     except csv.Error as error:
         faults.note(f"line {line + 1}", f"{error}: close the quotes that are opened.")
@@ -109,7 +109,7 @@ def _of_text(file: Path) -> Table:
     return Table(str(file), _frame(rows, header, places), faults, notes)
 
 
-def _one(separator: str) -> str:
+def _singular(separator: str) -> str:
     return SEPARATORS[separator].removesuffix("s")
 
 
@@ -137,29 +137,31 @@ def _of_parquet(file: Path) -> Table:
 def _of_json(file: Path) -> Table:
     text, _ = decode(read_bytes(file), str(file))
     faults = Faults(str(file))
-    found: list[tuple[str, Any]] = []
+    placed_entries: list[tuple[str, Any]] = []
     if text.lstrip().startswith("["):
         try:
-            found = [(f"entry {n}", entry) for n, entry in enumerate(parse_json(text), start=1)]
+            placed_entries = [
+                (f"entry {n}", entry) for n, entry in enumerate(parse_json(text), start=1)
+            ]
         except ValueError as error:
             faults.note("", f"not JSON ({error}).")
     else:
         for number, line in enumerate(text.splitlines(), start=1):
             try:
-                found += [(f"line {number}", parse_json(line))] if line.strip() else []
+                placed_entries += [(f"line {number}", parse_json(line))] if line.strip() else []
             except ValueError as error:
                 faults.note(f"line {number}", f"not JSON ({error}).")
-    for place, entry in found:
+    for place, entry in placed_entries:
         if not isinstance(entry, dict):
             faults.note(place, 'expected an object such as {"path": .., "label": ..}.')
-    entries = [(place, entry) for place, entry in found if isinstance(entry, dict)]
+    entries = [(place, entry) for place, entry in placed_entries if isinstance(entry, dict)]
     columns = list(dict.fromkeys(key for _, entry in entries for key in entry))
     rows = [[entry.get(column) for column in columns] for _, entry in entries]
     return Table(str(file), _frame(rows, columns, [place for place, _ in entries]), faults)
 
 
 def read_parquet(file: Path, columns: list[str] | None = None) -> Any:
-    """A Parquet file as a `pyarrow.Table`; only these columns, where they are named.
+    """Read a Parquet file as a `pyarrow.Table`; only the given columns, if any.
 
     Raises:
         UserError: pyarrow isn't installed, or the file can't be read.

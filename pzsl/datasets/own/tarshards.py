@@ -1,10 +1,10 @@
-"""`tar`: images in tar files, laid out as webdataset does; read in place, nothing is unpacked.
+"""`tar`: images in tar files with the webdataset layout; read in place, nothing is unpacked.
 
     data-000.tar: 0001.jpg  0001.cls      the class's name, or its number in the list of classes
                   0002.jpg  0002.json     {"label": "red fox", "split": "test_seen"}
 
-What belongs to one image has its name up to the first dot. Either every image tells its split, or
-none does and classes and images are drawn as for folders of class folders.
+The files of one image share their name up to the first dot. Either every image gives its split, or
+none does, and the split is drawn as for folders of class folders.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from pzsl.datasets.base import Dataset
-from pzsl.datasets.names import join_spellings, normal_form, tidy, told_joins
+from pzsl.datasets.names import join_spellings, joined_spellings_message, normal_form, tidy
 from pzsl.datasets.own.folder import SUFFIXES, draw_share
 from pzsl.datasets.reading import open_image
 from pzsl.errors import UserError
@@ -30,11 +30,11 @@ from pzsl.progress import say
 
 NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")
 SMALL = 1 << 20
-"""Largest file of a label that is read, in bytes."""
+"""Largest label file that is read, in bytes."""
 
 
 class Place(NamedTuple):
-    """Where an image lies: number of its tar file, offset and length of its bytes there."""
+    """Position of an image: number of its tar file, offset and length of its bytes."""
 
     tar: int
     offset: int
@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class TarReader:
-    """Opens images inside of tar files, by id; picklable."""
+    """Opens images inside tar files by id; picklable."""
 
     tars: tuple[Path, ...]
     places: Mapping[str, Place]
@@ -65,11 +65,11 @@ class TarReader:
 
 @dataclass
 class Sample:
-    """One image, and what lies beside it: the text of a `.cls` file, the object of a `.json`."""
+    """One image and its annotation: the text of a `.cls` file, the object of a `.json` file."""
 
     path: str = ""
     place: Place = field(default_factory=lambda: Place(0, 0, 0))
-    told: dict[str, Any] = field(default_factory=dict)
+    annotation: dict[str, Any] = field(default_factory=dict)
 
 
 def load_tar(
@@ -83,9 +83,9 @@ def load_tar(
 
     Args:
         root: a tar file, a folder of them, or several as `data-{000..009}.tar`.
-        classes: names of all classes in order, one a line; needed where labels are numbers, and
-            found by itself as `classnames.txt` beside the tar files.
-        seed, unseen, test: of the split where images don't tell it; see `load_folder`.
+        classes: names of all classes in order, one per line; needed if labels are numbers. By
+            default `classnames.txt` beside the tar files, if it exists.
+        seed, unseen, test: of a drawn split, if the images give none; see `load_folder`.
 
     Raises:
         UserError: a tar file is missing or damaged, an image has no label, or a label no name.
@@ -98,7 +98,7 @@ def load_tar(
     file = classes or (beside if beside.is_file() else None)
     labels = [_label(sample) for sample in samples]
     names, rows = _number(labels, samples, _lines(file) if file else None)
-    splits = _told_splits(samples)
+    splits = _annotated_splits(samples)
     origin = {"root": str(root), "tar_files": str(len(tars))}
     if splits is None:
         splits = _drawn_splits(samples, rows, names, seed, unseen, test)
@@ -118,27 +118,27 @@ def load_tar(
 
 
 def _tars(root: Path) -> tuple[Path, ...]:
-    """The tar files that a root means, absolute."""
+    """The absolute paths of the tar files that a root stands for."""
     numbers = NUMBERS.search(root.name)
     if numbers:
         first, last = numbers.groups()
         texts = (f"{n:0{len(first)}d}" for n in range(int(first), int(last) + 1))
         start, end = numbers.span()
-        found = [root.with_name(root.name[:start] + text + root.name[end:]) for text in texts]
+        tars = [root.with_name(root.name[:start] + text + root.name[end:]) for text in texts]
     else:
-        found = sorted(root.glob("*.tar")) if root.is_dir() else [root]
-    missing = [tar for tar in found if not tar.is_file()]
-    if missing or not found:
-        what = missing[0] if missing else f"{root}/*.tar"
+        tars = sorted(root.glob("*.tar")) if root.is_dir() else [root]
+    missing = [tar for tar in tars if not tar.is_file()]
+    if missing or not tars:
+        absent = missing[0] if missing else f"{root}/*.tar"
         raise UserError(
-            f"--root {root}: {what} is not there: give a tar file, a folder of them, or several "
+            f"--root {root}: {absent} is not there: give a tar file, a folder of them, or several "
             "as 'data-{000..009}.tar'."
         )
-    return tuple(tar.resolve() for tar in found)
+    return tuple(tar.resolve() for tar in tars)
 
 
 def _samples(tar: Path, number: int) -> Iterator[Sample]:
-    """The images of a tar file in order, with what is told of each; bodies of images are passed."""
+    """The images of a tar file in order, with their annotations; image data are skipped."""
     samples: dict[str, Sample] = {}
     try:
         with tarfile.open(tar, "r:", encoding="utf-8") as archive:
@@ -159,7 +159,7 @@ def _note(
     tar: Path,
     number: int,
 ) -> None:
-    """Take down one file of a tar: an image's place, or what is told of it."""
+    """Record one file of a tar: the position of an image, or an annotation."""
     folder, slash, name = member.name.rpartition("/")
     stem, _, kind = name.partition(".")
     ending = f".{kind.rpartition('.')[2].lower()}"
@@ -177,16 +177,16 @@ def _note(
     content = archive.extractfile(member) if member.size <= SMALL else None
     try:
         text = content.read().decode("utf-8") if content else ""
-        told = {"label": text.strip()} if ending == ".cls" else parse_json(text)
-        if not isinstance(told, dict):
+        annotation = {"label": text.strip()} if ending == ".cls" else parse_json(text)
+        if not isinstance(annotation, dict):
             raise ValueError("not a JSON object")
     except ValueError as error:
         raise UserError(f"{tar}: '{member.name}' can't be read: {error}.") from None
-    sample.told = {**sample.told, **told}
+    sample.annotation = {**sample.annotation, **annotation}
 
 
 def _label(sample: Sample) -> str:
-    label = sample.told.get("label", sample.told.get("cls"))
+    label = sample.annotation.get("label", sample.annotation.get("cls"))
     if isinstance(label, bool) or not isinstance(label, int | float | str) or not tidy(str(label)):
         raise UserError(
             f"'{sample.path}' has no label: put its class into a .cls file beside it, or as "
@@ -198,9 +198,9 @@ def _label(sample: Sample) -> str:
 def _number(
     labels: list[str], samples: list[Sample], listed: list[str] | None
 ) -> tuple[tuple[str, ...], list[int]]:
-    """Class names, and the row of each image's label: by name, else by number."""
+    """Class names, and the class id of each image, whose label is a name or a number."""
     spelling = join_spellings(labels, listed or ())
-    joined = told_joins(spelling)
+    joined = joined_spellings_message(spelling)
     if joined:
         say(joined)
     names = listed or sorted(set(spelling.values()))
@@ -230,15 +230,15 @@ def _lines(file: Path) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def _told_splits(samples: list[Sample]) -> list[str] | None:
-    """The splits that the images tell; None where none tells one."""
-    told = [sample.told.get("split") for sample in samples]
-    if not any(told):
+def _annotated_splits(samples: list[Sample]) -> list[str] | None:
+    """The splits that the annotations give; None if none gives one."""
+    splits = [sample.annotation.get("split") for sample in samples]
+    if not any(splits):
         return None
-    if not all(isinstance(split, str) for split in told):
-        silent = next(s.path for s in samples if not isinstance(s.told.get("split"), str))
+    if not all(isinstance(split, str) for split in splits):
+        silent = next(s.path for s in samples if not isinstance(s.annotation.get("split"), str))
         raise UserError(f"'{silent}' tells no split, but others do: give all of them one, or none.")
-    return [str(split) for split in told]
+    return [str(split) for split in splits]
 
 
 def _drawn_splits(
@@ -249,7 +249,7 @@ def _drawn_splits(
     unseen: float,
     test: float,
 ) -> list[str]:
-    """Unseen classes and test images drawn by seed and name alone, as for folders."""
+    """Draw unseen classes and test images by seed and name, as for folders."""
     hidden = draw_share(names, unseen, seed)
     of_class: dict[int, list[str]] = {}
     for sample, row in zip(samples, rows, strict=True):

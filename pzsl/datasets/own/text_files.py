@@ -1,4 +1,4 @@
-"""Comma-separated files as programs write them: encoding, separator and quotes are found out."""
+"""Read comma-separated files of any program: detect encoding, separator and quotes."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 """First bytes of Excel's files, new and old."""
 BLANKS = "\t\r\n\f\v"
 ABOVE = 10
-"""Lines that may stand above the header."""
+"""Most lines above the header."""
 LARGEST_FIELD = 2**31 - 1
-"""Letters of a field: as many as the csv module can be told on every system."""
+"""Longest field: the largest limit that the csv module accepts on every system."""
 
 
 class Dialect(NamedTuple):
-    """How a file is written.
+    """The format of a file.
 
     Attributes:
         separator, quote: of its fields.
-        wrapped: whether each line is one quoted field, which holds the line.
-        above: records above the header.
+        wrapped: whether each whole line is one quoted field.
+        above: number of records above the header.
     """
 
     separator: str
@@ -54,7 +54,7 @@ class Record(NamedTuple):
 
 
 def decode(content: bytes, where: str) -> tuple[str, str]:
-    """Text, and the encoding that it was in: UTF-8, UTF-16, UTF-32 or Windows-1252.
+    """Decode bytes; return the text and its encoding: UTF-8, UTF-16, UTF-32 or Windows-1252.
 
     Raises:
         UserError: it is an Excel workbook, or no text.
@@ -84,10 +84,10 @@ def decode(content: bytes, where: str) -> tuple[str, str]:
 
 
 def find_dialect(text: str) -> Dialect:
-    """The dialect in which most headers are known ones, in the first lines; else the commonest."""
-    given = text[:4].lower() == "sep="  # Excel's own first line
-    separators = [text[4:5]] if given and text[4:5] in SEPARATORS else list(SEPARATORS)
-    skipped = 1 if given else 0
+    """The dialect that yields the most known headers in the first lines; by default `,` and `"`."""
+    has_sep_line = text[:4].lower() == "sep="  # Excel's own first line
+    separators = [text[4:5]] if has_sep_line and text[4:5] in SEPARATORS else list(SEPARATORS)
+    skipped = 1 if has_sep_line else 0
     best, most = Dialect(separators[0], '"', above=skipped), (0, 0)
     for separator in separators:
         for quote, wrapped in (('"', False), ("'", False), ('"', True)):
@@ -101,7 +101,7 @@ def find_dialect(text: str) -> Dialect:
 
 
 def _first_fields(text: str, dialect: Dialect, skipped: int) -> list[list[str]]:
-    """Fields of the first lines; none where they can't be of that dialect."""
+    """Fields of the first lines; [] if they can't be of that dialect."""
     try:
         records = islice(_parsed(text, dialect, strict=False), skipped, skipped + ABOVE)
         return [record.fields for record in records]
@@ -110,7 +110,7 @@ def _first_fields(text: str, dialect: Dialect, skipped: int) -> list[list[str]]:
 
 
 def records_of(text: str, dialect: Dialect) -> Iterator[Record]:
-    """The header and the records below it, without those that hold nothing at all.
+    """The header and the records below it.
 
     Raises:
         csv.Error: a quote isn't closed, or closes within a field.

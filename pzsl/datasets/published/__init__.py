@@ -1,4 +1,4 @@
-"""The published benchmarks: split files, class names, and where their images lie."""
+"""The published benchmarks: split files, class names, and matching of their image files."""
 
 from __future__ import annotations
 

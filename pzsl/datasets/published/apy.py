@@ -1,12 +1,12 @@
-"""What is special about aPY: its items are boxes within images.
+"""aPY, whose items are boxes within images rather than whole images.
 
 aPY (Farhadi et al. 2009) joins objects of PASCAL VOC 2008 with images from Yahoo. Its `res101.mat`
 lists the image of each object, so that one image occurs up to a dozen times, with several labels,
-and it has no boxes. The boxes are in the publisher's `attribute_data` (`apascal_train.txt`,
-`apascal_test.txt`, `ayahoo_test.txt`: image, class, x1 y1 x2 y2, attributes). Where these files lie
-below the root, the n-th object of a class in an image takes the n-th box of that class in that
-image, and only the box is encoded, as Xian et al. did; where they don't, whole images are encoded.
-An image's id is its path, with `#2`, `#3`, ... for its further objects.
+but no boxes. The boxes are in the publisher's `attribute_data` (`apascal_train.txt`,
+`apascal_test.txt`, `ayahoo_test.txt`: image, class, x1 y1 x2 y2, attributes). If these files are
+below the root, the n-th object of a class in an image gets the n-th box of that class in that
+image, and only the box is encoded, as Xian et al. did; without them, whole images are encoded.
+An object's id is the path of its image, with `#2`, `#3`, ... for the image's further objects.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class ObjectReader:
-    """Opens the image of an object and cuts out its box, if one is known.
+    """Opens the image of an object and cuts out its box, if known.
 
     Attributes:
         files: opens the images.
-        boxes: left, upper, right, lower edge in pixels, from 0, of each object's id.
+        boxes: object id -> left, upper, right, lower edge in pixels from 0.
     """
 
     files: FileReader
@@ -57,13 +57,15 @@ def object_ids(paths: Sequence[str]) -> tuple[str, ...]:
 
 
 def read_boxes(root: Path) -> dict[tuple[str, str], list[Box]] | None:
-    """The publisher's boxes by (image name, class), in file order; None where there are no files.
+    """The publisher's boxes by (image name, class), in file order; None if there are no files.
 
     Raises:
         UserError: a line isn't `image class x1 y1 x2 y2 ...` (its number is named).
     """
-    found = [parts for parts in walk(root) if parts[-1] in BOX_FILES]
-    files = [root.joinpath(*parts) for parts in sorted(found, key=lambda p: BOX_FILES.index(p[-1]))]
+    box_files = [parts for parts in walk(root) if parts[-1] in BOX_FILES]
+    files = [
+        root.joinpath(*parts) for parts in sorted(box_files, key=lambda p: BOX_FILES.index(p[-1]))
+    ]
     if not files:
         return None
     boxes: dict[tuple[str, str], list[Box]] = defaultdict(list)
@@ -91,14 +93,14 @@ def assign_boxes(
         classes: (N,) the publisher's class name of each object.
         boxes: see `read_boxes`.
     """
-    taken: Counter[tuple[str, str]] = Counter()
+    boxes_used: Counter[tuple[str, str]] = Counter()
     assigned = {}
     for key, name in zip(ids, classes, strict=True):
         place = (key.partition("#")[0].rpartition("/")[2], name)
-        known = boxes.get(place, ())
-        if taken[place] < len(known):
-            left, upper, right, lower = known[taken[place]]
+        object_boxes = boxes.get(place, ())
+        if boxes_used[place] < len(object_boxes):
+            left, upper, right, lower = object_boxes[boxes_used[place]]
             if left < right and upper < lower:
                 assigned[key] = (left, upper, right, lower)
-        taken[place] += 1
+        boxes_used[place] += 1
     return assigned

@@ -1,11 +1,11 @@
-"""Class names as prompts get them: a cleaning rule, a few exceptions, the user's own file last.
+"""Class names for prompts: a cleaning rule, then a few exceptions, then the user's own file.
 
 Publishers write `002.Laysan_Albatross`, `grizzly+bear` or `church_indoor`. `clean_name` turns these
 into English by rule, so no list of a data set's classes has to be shipped. What the rule gets wrong
-(misspellings, possessives, `arena_hockey`) stands in `names/<data set>.tsv`, one exception a line.
+(misspellings, possessives, `arena_hockey`) is in `names/<data set>.tsv`, one exception per line.
 FLO is published without names: `names/flo.txt` has the 102 names of its publisher (Nilsback and
-Zisserman 2008) in the order of its labels. A file of the user's own, given with --names or named
-`names.tsv` beside the split file, has the last word.
+Zisserman 2008) in the order of its labels. The user's own file, given with --names or named
+`names.tsv` beside the split file, takes precedence.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NAMES = Path(__file__).parent / "names"
 
 
 def clean_name(published: str) -> str:
-    """English for a publisher's class name, by rule alone.
+    """Turn a publisher's class name into English by rule.
 
     A leading number goes; `_`, `+` and `/` become spaces; in a capitalised name an underscore
     before a small letter is a hyphen (`Red_winged_Blackbird` -> `Red-winged Blackbird`); a last
@@ -38,7 +38,7 @@ def clean_name(published: str) -> str:
 
 
 def published_names(dataset: str) -> tuple[str, ...] | None:
-    """The publisher's class names in label order, where the project ships them (flo), else None."""
+    """The publisher's class names in label order, if pzsl ships them (flo); else None."""
     file = NAMES / f"{dataset}.txt"
     return tuple(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else None
 
@@ -78,7 +78,7 @@ def exceptions(dataset: str) -> dict[str, str]:
 def prompt_names(
     dataset: str, published: Sequence[str], file: Path | None = None
 ) -> tuple[str, ...]:
-    """Name of each class as prompts get it: the user's over the exceptions over the rule.
+    """Name of each class for prompts: the user's, or else the exception, or else by rule.
 
     Args:
         dataset: key of the data set.
@@ -88,28 +88,29 @@ def prompt_names(
     Raises:
         UserError: the user's file names a class that isn't there, or two classes get one name.
     """
-    own = read_names(file) if file else {}
-    for name in own:
+    user_names = read_names(file) if file else {}
+    for name in user_names:
         if name not in published:
             raise UserError(
                 f"{file}: {dataset} has no class '{name}'; its names are written as published, "
                 f"like '{_nearest(name, published)}'."
             )
-    known = {**exceptions(dataset), **own}
-    names = tuple(known.get(name) or clean_name(name) for name in published)
+    overrides = {**exceptions(dataset), **user_names}
+    names = tuple(overrides.get(name) or clean_name(name) for name in published)
     first: dict[str, str] = {}
     for name, source in zip(names, published, strict=True):
-        other = first.setdefault(normal_form(name), source)
-        if other != source:
+        first_source = first.setdefault(normal_form(name), source)
+        if first_source != source:
             raise UserError(
-                f"{dataset}: the classes '{other}' and '{source}' would both be called '{name}': "
-                "give one another name in a file (published name <TAB> name) with --names FILE."
+                f"{dataset}: the classes '{first_source}' and '{source}' would both be called "
+                f"'{name}': give one another name in a file (published name <TAB> name) with "
+                "--names FILE."
             )
     return names
 
 
 def known_names(dataset: str) -> tuple[str, ...]:
-    """Class names that are known without the data set's files, for show; often just some."""
+    """The class names that are known without the data set's files, as examples; often only some."""
     if dataset == "shapes":
         from pzsl.datasets.shapes import COMPOSITIONS
 
@@ -118,7 +119,9 @@ def known_names(dataset: str) -> tuple[str, ...]:
     return prompt_names(dataset, published) if published else tuple(exceptions(dataset).values())
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
+def _nearest(name: str, candidates: Sequence[str]) -> str:
     import difflib
 
-    return max(known, key=lambda other: difflib.SequenceMatcher(None, name, other).ratio())
+    return max(
+        candidates, key=lambda candidate: difflib.SequenceMatcher(None, name, candidate).ratio()
+    )

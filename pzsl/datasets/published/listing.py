@@ -1,4 +1,4 @@
-"""What the two files of an xlsa17 data set say together: classes, images, splits; no image yet."""
+"""Read classes, image list and split of an xlsa17 data set from its two files, without images."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ PROPOSED = {
 
 
 class Listing(NamedTuple):
-    """A published data set before its images are looked for.
+    """A published data set whose image files have not been located yet.
 
     Attributes:
-        data: ids, labels, splits, classes and attributes; its reader finds no image but those that
-            lie in the folder of the two files.
+        data: ids, labels, splits, classes and attributes; its reader opens only images in the
+            folder of the two files.
         files: (N,) path of each image on the publisher's disk.
         published: (C,) the publisher's class names.
     """
@@ -55,7 +55,7 @@ def read_listing(name: str, folder: Path, names: Path | None = None) -> Listing:
     """Read `att_splits.mat` and `res101.mat`.
 
     Args:
-        name: of the data set; one that isn't among the five gets its class names by rule alone.
+        name: of the data set; for others than the five, class names follow the rule alone.
         folder: that holds the two files.
         names: the user's class names; by default `names.tsv` in the folder, if there is one.
 
@@ -65,12 +65,12 @@ def read_listing(name: str, folder: Path, names: Path | None = None) -> Listing:
     split, images = read_split_file(folder / "att_splits.mat"), read_image_file(_images_of(folder))
     of_row = _splits_of_rows(folder, split, images)
     published = _published(name, folder, split)
-    own = names or (folder / "names.tsv" if (folder / "names.tsv").is_file() else None)
+    names_file = names or (folder / "names.tsv" if (folder / "names.tsv").is_file() else None)
     ids = ids_of(images.files)
     seen = np.isin(np.arange(len(published)), images.labels[split.rows["trainval"]])
     data = Dataset(
         name=name,
-        classes=prompt_names(name, published, Path(own) if own else None),
+        classes=prompt_names(name, published, Path(names_file) if names_file else None),
         seen=seen,
         paths=object_ids(ids) if name == "apy" else ids,
         labels=images.labels,
@@ -81,17 +81,17 @@ def read_listing(name: str, folder: Path, names: Path | None = None) -> Listing:
             ("split", _kind_of_split(name, split, seen)),
             ("split_file", str((folder / "att_splits.mat").resolve())),
             ("split_file_sha256", split.sha256),
-            ("class_names", str(own) if own else "shipped"),
+            ("class_names", str(names_file) if names_file else "shipped"),
         ),
     )
     return Listing(data, images.files, published)
 
 
 def find_splits(name: str, root: Path, splits: Path | None = None) -> Path:
-    """The folder that holds `att_splits.mat` of a data set.
+    """Find the folder that holds a data set's `att_splits.mat`.
 
     Raises:
-        UserError: it's in none of the usual places.
+        UserError: it is in none of the usual folders.
     """
     upper = name.upper()
     if not root.is_dir():
@@ -122,7 +122,7 @@ def _images_of(folder: Path) -> Path:
 
 
 def _published(name: str, folder: Path, split: SplitFile) -> tuple[str, ...]:
-    """The publisher's class names: of the split file, or those that the project ships."""
+    """The publisher's class names: from the split file, or those that pzsl ships."""
     names = split.names or published_names(name) or ()
     if len(names) != len(split.attributes):
         raise UserError(
@@ -133,7 +133,7 @@ def _published(name: str, folder: Path, split: SplitFile) -> tuple[str, ...]:
 
 
 def _splits_of_rows(folder: Path, split: SplitFile, images: ImageFile) -> NDArray[np.str_]:
-    """The split of each image; each has to be in exactly one, each label has to have a class."""
+    """The split of each image; checks that each image is in one split, and each label valid."""
     file, count = folder / "att_splits.mat", len(images.files)
     of_row = np.full(count, "", dtype="<U11")
     for name in SPLITS:
@@ -146,9 +146,11 @@ def _splits_of_rows(folder: Path, split: SplitFile, images: ImageFile) -> NDArra
         if len(np.unique(rows)) != len(rows) or (of_row[rows] != "").any():
             raise UserError(f"{file}: {name}_loc lists an image that is listed before.")
         of_row[rows] = name
-    left = int((of_row == "").sum())
-    if left:
-        raise UserError(f"{file}: {left} of {count} images are in no split: fetch the file again.")
+    unassigned = int((of_row == "").sum())
+    if unassigned:
+        raise UserError(
+            f"{file}: {unassigned} of {count} images are in no split: fetch the file again."
+        )
     if images.labels.max() >= len(split.attributes):
         raise UserError(
             f"{folder / 'res101.mat'}: label {images.labels.max() + 1} is beyond the "
@@ -158,9 +160,9 @@ def _splits_of_rows(folder: Path, split: SplitFile, images: ImageFile) -> NDArra
 
 
 def _kind_of_split(name: str, split: SplitFile, seen: NDArray[np.bool_]) -> str:
-    """`proposed split` where the counts are those printed, and the date of the file.
+    """`xlsa17 proposed split` if the counts are the published ones, with the date of the file.
 
-    The versions of the proposed split have the same counts; date and hash of the file, both stored,
+    All versions of the proposed split have the same counts; the stored date and hash of the file
     tell them apart.
     """
     counts = Counts(int(seen.sum()), int((~seen).sum()), *(len(split.rows[s]) for s in SPLITS))

@@ -1,4 +1,4 @@
-"""Read MATLAB files in a process of their own: SciPy's reader crashes on some damaged ones."""
+"""Read MATLAB files in a separate process, because SciPy's reader crashes on some damaged files."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from pzsl.files import check_regular
 from pzsl.workers import end_with_parent, without_main_module
 
 LARGEST = 2**34
-"""Bytes that the fields of a file may unpack to; the largest published one has 0.6 GB."""
+"""Most bytes that the fields of a file may unpack to; the largest published file has 0.6 GB."""
 TOO_NEW = "it is in MATLAB's HDF5 format: save it again as version 7 (save -v7)"
 
 
 def load_apart(path: Path, fields: Sequence[str]) -> dict[str, Any]:
-    """Fields of a MATLAB file, whatever is in it.
+    """Read fields of a MATLAB file that may be damaged.
 
     Args:
         path: of the file.
-        fields: the names of those to read; one that the file lacks is left out.
+        fields: names of the fields to read; missing ones are left out.
 
     Returns:
-        Each as an array of numbers, or of text where it is a cell array or characters; and
-        `__header__`, the text in the file's head.
+        Each field as an array of numbers, or of text (cell arrays and characters); and
+        `__header__`, the text in the file's header.
 
     Raises:
         OSError: the file can't be opened.
@@ -47,10 +47,10 @@ def load_apart(path: Path, fields: Sequence[str]) -> dict[str, Any]:
 
 @cache
 def _process() -> ProcessPoolExecutor:
-    """One process for all files: starting it takes most of the time."""
+    """One process for all files, as starting it takes most of the time."""
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(1, context, initializer=end_with_parent)
-    with without_main_module():  # it is started by its first task
+    with without_main_module():  # the first task starts the process
         executor.submit(abs, 0).result()
     return executor
 
@@ -62,9 +62,9 @@ def _load(path: str, fields: list[str]) -> dict[str, Any]:
         sizes = [prod(map(int, shape)) * 8 for name, shape, _ in whosmat(path) if name in fields]
         if sum(sizes) > LARGEST:
             raise ValueError(f"it declares {sum(sizes) / 1e9:,.0f} GB")
-        found = loadmat(path, variable_names=fields, appendmat=False, chars_as_strings=True)
-        values = {name: _plain(found[name]) for name in fields if name in found}
-        header = found["__header__"].decode("latin-1")
+        contents = loadmat(path, variable_names=fields, appendmat=False, chars_as_strings=True)
+        values = {name: _plain(contents[name]) for name in fields if name in contents}
+        header = contents["__header__"].decode("latin-1")
     except NotImplementedError:
         raise ValueError(TOO_NEW) from None
     except Exception as error:  # SciPy answers damaged files with half a dozen kinds
@@ -73,7 +73,7 @@ def _load(path: str, fields: list[str]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> np.ndarray[Any, Any]:
-    """Numbers as they are; of cells (each an array that holds a text) and characters the text."""
+    """Numbers as they are; cell arrays (each cell an array of a text) and characters as text."""
     array = np.asarray(value)
     if array.dtype.kind in "OU":
         return np.array([_text(cell) for cell in array.ravel()], dtype=np.str_)

@@ -1,7 +1,7 @@
-"""Find published image paths in a tree on this disk, whatever folder the tree lies in.
+"""Find published image paths in a local folder tree.
 
-Publishers' lists hold paths of their own disks (`/BS/.../SUN/images/a/abbey/x.jpg`, AWA2 with a
-double slash). A path is found by its longest suffix that occurs in the tree.
+Publishers list paths on their own disks (`/BS/.../SUN/images/a/abbey/x.jpg`, AWA2 with a double
+slash). A path is matched by its longest suffix that occurs in the tree.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class Matches:
     """Where the published images are.
 
     Attributes:
-        ids: (N,) published path without what all of them share: the same on every disk.
-        found: (N,) path below the root, None where the tree has no such file.
-        other_case: published id -> path of a file whose name differs in capitals only.
+        ids: (N,) published path without the folders that all share; the same on every machine.
+        found: (N,) path relative to the root, None if the tree has no such file.
+        other_case: published id -> path of a file whose name differs only in case.
         files: number of files in the tree.
     """
 
@@ -33,13 +33,13 @@ class Matches:
 def match_files(root: Path, published: Sequence[str]) -> Matches:
     """Match published paths with the files below a folder.
 
-    Of several files with the right name, the one that shares most folders with the published path
-    is taken; of equals, the one closest to the root. Where published paths share a file name, the
-    folder has to be right too. A name that differs in capitals does not count as found (file
-    systems disagree on it), but is told.
+    Among files with the right name, the one that shares the most parent folders with the published
+    path is taken; ties go to the one closest to the root. If several published paths share a file
+    name, the parent folder has to match too. A name that differs only in case is not a match (file
+    systems disagree on it), but it is reported.
 
     Args:
-        root: folder that is searched through and through; links to folders are followed.
+        root: folder that is searched recursively; links to folders are followed.
         published: (N,) paths with forward slashes.
     """
     parts = [_parts(path) for path in published]
@@ -50,16 +50,16 @@ def match_files(root: Path, published: Sequence[str]) -> Matches:
     for file in files:
         by_name[file[-1]].append(file)
     times = Counter(path[-1] for path in set(parts))
-    found = [_best(p, by_name.get(p[-1], []), 2 if times[p[-1]] > 1 else 1) for p in parts]
-    if None in found:
+    matched = [_best(p, by_name.get(p[-1], []), 2 if times[p[-1]] > 1 else 1) for p in parts]
+    if None in matched:
         for file in files:
             by_small[file[-1].lower()].append(file)
-    other = {
+    other_case = {
         key: "/".join(hit)
-        for key, path, match in zip(ids, parts, found, strict=True)
+        for key, path, match in zip(ids, parts, matched, strict=True)
         if match is None and (hit := _best(path, by_small.get(path[-1].lower(), [])))
     }
-    return Matches(ids, tuple("/".join(f) if f else None for f in found), other, len(files))
+    return Matches(ids, tuple("/".join(f) if f else None for f in matched), other_case, len(files))
 
 
 def ids_of(published: Sequence[str]) -> tuple[str, ...]:
@@ -94,21 +94,21 @@ def _parts(path: str) -> tuple[str, ...]:
 def _best(
     path: tuple[str, ...], files: list[tuple[str, ...]], least: int = 0
 ) -> tuple[str, ...] | None:
-    """The file with the longest common suffix (at least so many parts), nearest to the root."""
+    """The file with the longest common suffix (at least `least` parts), nearest to the root."""
     if not files:
         return None
     file = min(files, key=lambda file: (-_common_suffix(path, file), len(file), file))
     return file if _common_suffix(path, file) >= least else None
 
 
-def _common_suffix(one: tuple[str, ...], other: tuple[str, ...]) -> int:
-    return _alike(one[::-1], other[::-1])
+def _common_suffix(first: tuple[str, ...], second: tuple[str, ...]) -> int:
+    return _alike(first[::-1], second[::-1])
 
 
-def _alike(one: tuple[str, ...], other: tuple[str, ...]) -> int:
-    """How many parts two paths share from their start."""
+def _alike(first: tuple[str, ...], second: tuple[str, ...]) -> int:
+    """Length of the common prefix of two paths, in parts."""
     length = 0
-    for a, b in zip(one, other, strict=False):
+    for a, b in zip(first, second, strict=False):
         if a != b:
             break
         length += 1

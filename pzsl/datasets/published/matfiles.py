@@ -1,8 +1,8 @@
 """The two MATLAB files of an xlsa17 data set: `att_splits.mat` (classes, split) and `res101.mat`.
 
 Field names and conventions are those of Xian et al. (TPAMI 2019): locations and labels count from
-1, `att` is (attributes x classes), strings sit in nested cells. What leaves this file counts from 0
-and is plain NumPy.
+1, `att` is (attributes x classes), strings are in nested cells. The functions of this file return
+plain NumPy arrays that count from 0.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def read_split_file(path: Path) -> SplitFile:
     """Read an `att_splits.mat`.
 
     Raises:
-        UserError: the file isn't readable, a field is missing or not as it should be.
+        UserError: the file isn't readable, or a field is missing or invalid.
     """
-    wanted = [f"{split}_loc" for split in SPLITS]
-    fields = _load(path, ["att", *wanted], optional=["allclasses_names"])
+    location_fields = [f"{split}_loc" for split in SPLITS]
+    fields = _load(path, ["att", *location_fields], optional=["allclasses_names"])
     names = _strings(fields["allclasses_names"]) if "allclasses_names" in fields else None
     attributes = np.asarray(fields["att"])
     if attributes.ndim != 2 or attributes.dtype.kind not in "fiu":
@@ -85,7 +85,7 @@ def read_split_file(path: Path) -> SplitFile:
 
 
 def read_image_file(path: Path) -> ImageFile:
-    """Read image paths and labels of a `res101.mat` (its features stay on disk).
+    """Read image paths and labels of a `res101.mat`, without its features.
 
     Raises:
         UserError: the file isn't readable, a field is missing, or the two differ in length.
@@ -101,7 +101,7 @@ def read_image_file(path: Path) -> ImageFile:
 
 
 def read_features(path: Path) -> NDArray[np.floating] | None:
-    """The ResNet-101 features of a `res101.mat`, (N, 2048), not normalised; None without them.
+    """The ResNet-101 features of a `res101.mat`, (N, 2048), not normalised; None if it has none.
 
     Raises:
         UserError: the file isn't readable, or the field isn't a matrix of numbers.
@@ -120,19 +120,19 @@ def read_features(path: Path) -> NDArray[np.floating] | None:
 
 def _load(path: Path, fields: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Any]:
     try:
-        found = load_apart(path, [*fields, *optional])
+        contents = load_apart(path, [*fields, *optional])
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror or error}.") from None
     except ValueError as error:
         if str(error) == TOO_NEW:
             raise UserError(f"{path}: {error}.") from None
         raise UserError(f"{path} is no whole MATLAB file ({error}): fetch it again.") from None
-    missing = [field for field in fields if field not in found]
+    missing = [field for field in fields if field not in contents]
     if missing:
         raise UserError(
             f"{path} lacks {', '.join(missing)}: is it the file of that name from xlsa17?"
         )
-    return found
+    return contents
 
 
 def _strings(texts: Any) -> tuple[str, ...]:
@@ -140,7 +140,7 @@ def _strings(texts: Any) -> tuple[str, ...]:
 
 
 def _zero_based(path: Path, field: str, fields: dict[str, Any]) -> NDArray[np.int64]:
-    """A field that counts from 1, as int64 from 0."""
+    """Convert a field that counts from 1 to int64 counting from 0."""
     values = np.asarray(fields[field])
     if values.dtype.kind not in "iuf" or not np.array_equal(values, np.round(values)):
         raise UserError(f"{path}: '{field}' should hold whole numbers: fetch the file again.")

@@ -1,9 +1,9 @@
 """SUN, CUB, AWA2, aPY and FLO with the proposed splits of Xian et al. (TPAMI 2019).
 
-Needed are the publisher's image tree (`root`) and the two files `att_splits.mat` and `res101.mat`,
-which are looked for in `root/xlsa17/<NAME>/` or in the folder given as `splits`. 'SUN' is the SUN
-Attribute data set (717 classes, 20 images each), not SUN397. FLO's files have no class names: they
-come from `names/flo.txt`. aPY's items are boxes within images: see `apy.py`.
+A data set needs the publisher's image tree (`root`) and the two files `att_splits.mat` and
+`res101.mat`, which are looked for in `root/xlsa17/<NAME>/` or in the folder given as `splits`.
+'SUN' is the SUN Attribute data set (717 classes, 20 images each), not SUN397. FLO's files have no
+class names; they come from `names/flo.txt`. aPY's items are boxes within images: see `apy.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pzsl.errors import UsageError, UserError
 from pzsl.progress import say
 
 SHOWN = 3
-"""How many missing images a message names."""
+"""Most missing images that a message lists."""
 
 
 def load_sun(
@@ -75,13 +75,13 @@ def load(
         splits: folder of `att_splits.mat` and `res101.mat`, or the folder above it.
         names: file of class names that replace the shipped ones, see `class_names.py`; by default
             `names.tsv` beside the split file, if there is one.
-        on_error: what to do about missing images: `fail`, or `skip` to leave them out.
+        on_error: missing images: `fail`, or `skip` to leave them out.
 
     Returns:
         The data set; seen classes are those of trainval, `attributes` are the published ones.
 
     Raises:
-        UsageError: `on_error` is neither of the two.
+        UsageError: `on_error` is neither `fail` nor `skip`.
         UserError: a file is missing, damaged or of another data set; images are missing.
     """
     if on_error not in ("fail", "skip"):
@@ -98,7 +98,7 @@ def load(
 def _reader(
     name: str, root: Path, matches: Matches, listing: Listing
 ) -> tuple[FileReader | ObjectReader, tuple[tuple[str, str], ...]]:
-    """What opens the images, and what to note of it in the cache."""
+    """The reader of the images, and a note about boxes for the cache's origin."""
     base = _common_base(matches)
     start = f"{base}/" if base else ""
     moved = {
@@ -122,7 +122,7 @@ def _reader(
 
 
 def _common_base(matches: Matches) -> str:
-    """The folder below the root that holds the first found image under its id, '' if none does."""
+    """The folder below the root that ids are relative to, by the first matching image; else ''."""
     for key, path in zip(matches.ids, matches.found, strict=True):
         if path and f"/{path}".endswith(f"/{key}"):
             return path.removesuffix(key).rstrip("/")
@@ -130,9 +130,9 @@ def _common_base(matches: Matches) -> str:
 
 
 def _without_missing(data: Dataset, matches: Matches, root: Path, on_error: str) -> Dataset:
-    """The data set without its missing images (`skip`), or a message that tells of them (`fail`).
+    """Leave missing images out (`skip`), or raise an error about them (`fail`).
 
-    The classes stay all, and stay seen or unseen as published.
+    All classes are kept, and remain seen or unseen as published.
     """
     rows = np.flatnonzero([path is not None for path in matches.found])
     missing = [key for key, path in zip(matches.ids, matches.found, strict=True) if path is None]
@@ -143,10 +143,10 @@ def _without_missing(data: Dataset, matches: Matches, root: Path, on_error: str)
         f"({', '.join(missing[:SHOWN])}{', ...' if len(missing) > SHOWN else ''})."
     )
     if matches.other_case:
-        wanted, there = next(iter(matches.other_case.items()))
+        expected_name, actual_name = next(iter(matches.other_case.items()))
         text += (
             f" {len(matches.other_case)} of them are there under names with other capitals "
-            f"('{there}' should end in '{wanted}'): rename them."
+            f"('{actual_name}' should end in '{expected_name}'): rename them."
         )
     if data.name == "sun" and _looks_like_sun397(root, matches):
         text += " This tree looks like SUN397; 'sun' is another one, the SUN Attribute data set."
@@ -155,8 +155,8 @@ def _without_missing(data: Dataset, matches: Matches, root: Path, on_error: str)
     if on_error == "fail":
         raise UserError(f"{text} Fetch the rest, or leave them out with --on-error skip.")
     say(f"{text} They are left out.")
-    kept = data.subset(rows)
-    return replace(kept, origin=(*kept.origin, ("missing", str(len(missing)))))
+    remaining = data.subset(rows)
+    return replace(remaining, origin=(*remaining.origin, ("missing", str(len(missing)))))
 
 
 def _looks_like_sun397(root: Path, matches: Matches) -> bool:

@@ -1,7 +1,7 @@
-"""`shapes`: the built-in data set, coloured textured shapes that the project draws itself.
+"""`shapes`: the built-in data set of coloured, textured shapes, drawn by pzsl itself.
 
-Its images are slightly out of focus, which the built-in encoder never met in training: as on real
-data, the encoder's answers are off where its embeddings still tell the classes apart.
+Its images are slightly out of focus, and the built-in encoder was trained on sharp ones. So, as on
+real data, its zero-shot predictions are often wrong although its embeddings separate the classes.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ COMPOSITIONS: tuple[Composition, ...] = tuple(
 
 
 def seen_mask() -> NDArray[np.bool_]:
-    """Which of the compositions are seen, (C,): the same for the data set and its encoder.
+    """Which compositions are seen, (C,); the same for the data set and its encoder.
 
-    The unseen ones are spread evenly: each colour, texture and shape loses a quarter of its
-    compositions, so every word of an unseen name occurs among the seen names.
+    The unseen ones are spread evenly: a quarter of the compositions of each colour, texture and
+    shape, so that every word of an unseen name occurs among the seen names.
     """
     grid = np.arange(len(COMPOSITIONS)).reshape(len(COLOURS), len(TEXTURES), len(SHAPES))
     colour, texture, shape = np.unravel_index(grid, grid.shape)
@@ -58,35 +58,35 @@ class ShapesReader:
 
 
 def load_shapes(seed: int = SEED, unseen: float | None = None) -> Dataset:
-    """The data set: 400 compositions, 100 of them unseen, 7,800 images of 64 x 64 pixels.
+    """Load `shapes`: 400 compositions, 100 of them unseen, 7,800 images of 64 x 64 pixels.
 
     Args:
         seed: of the drawings; the encoder was trained on drawings of another seed.
-        unseen: 0 leaves the unseen compositions out, for a closed set of 300 classes and 6,600
-            images, the same ones.
+        unseen: 0 leaves the unseen compositions out: a closed set of 300 classes, with the same
+            6,600 images of theirs.
 
     Raises:
-        UsageError: another share of unseen classes than none.
+        UsageError: `unseen` is neither None nor 0.
     """
     if unseen not in (None, 0):
         raise UsageError(f"--unseen {unseen:g}: shapes has its own 100 unseen classes, or 0.")
     mask = seen_mask()
-    kept = np.flatnonzero(mask) if unseen == 0 else np.arange(len(mask))
+    numbers = np.flatnonzero(mask) if unseen == 0 else np.arange(len(mask))
     paths, labels, splits = [], [], []
-    for label, number in enumerate(kept.tolist()):
-        name, drawn = "_".join(COMPOSITIONS[number]), 0
+    for label, number in enumerate(numbers.tolist()):
+        name, count_drawn = "_".join(COMPOSITIONS[number]), 0
         for split, count in IMAGES.items():
             if (split == "test_unseen") == bool(mask[number]):
                 continue
             for _ in range(count):
-                paths.append(f"{name}/{number * 1000 + drawn:06d}")
+                paths.append(f"{name}/{number * 1000 + count_drawn:06d}")
                 labels.append(label)
                 splits.append(split)
-                drawn += 1
+                count_drawn += 1
     return Dataset(
         name="shapes",
-        classes=tuple(str(COMPOSITIONS[number]) for number in kept),
-        seen=mask[kept],
+        classes=tuple(str(COMPOSITIONS[number]) for number in numbers),
+        seen=mask[numbers],
         paths=tuple(paths),
         labels=np.array(labels, dtype=np.int64),
         splits=np.array(splits),

@@ -1,7 +1,8 @@
-"""Draw one image of a coloured, textured shape: pure functions of (composition, generator).
+"""Draw an image of a coloured, textured shape: pure functions of (composition, generator).
 
-Everything is computed from signed distances on a pixel grid, so the pictures do not depend on a
-rasteriser's version. Coordinates are (x right, y down); a shape fills about the unit circle.
+Everything is computed from signed distances on a pixel grid, so the images do not depend on the
+version of a graphics library. Coordinates are (x right, y down); a shape about fills the unit
+circle.
 """
 
 from __future__ import annotations
@@ -170,9 +171,9 @@ def draw(composition: Composition, rng: np.random.Generator) -> NDArray[np.uint8
 
 
 def out_of_focus(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Smooth an image (H, W, 3) by 1 2 1 in both directions, as a lens slightly out of focus does.
+    """Blur an image (H, W, 3) with the filter 1 2 1 in both directions, like a lens out of focus.
 
-    Whole numbers only, so that every machine gets the same bits; the border is repeated.
+    Integer arithmetic, so that every machine gets the same bits; edge pixels are repeated.
     """
     padded = np.pad(image.astype(np.uint16), ((1, 1), (1, 1), (0, 0)), mode="edge")
     rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]

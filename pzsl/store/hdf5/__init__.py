@@ -1,4 +1,4 @@
-"""The cache as an HDF5 file: its layout, raw reading and writing, virtual caches, disk faults."""
+"""The cache as an HDF5 file: layout, raw reading and writing, virtual caches, disk errors."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from pzsl.store.hdf5.raw_file import (
     AGAIN,
     OF_CANDIDATES,
     OPTIONAL,
-    TOLD,
+    OPTIONAL_JSON,
     Stored,
     decoded,
     read_stored,
 )
-from pzsl.store.hdf5.virtual import VIRTUAL, layouts, read_attributes, relative_part, told_of
+from pzsl.store.hdf5.virtual import VIRTUAL, layouts, read_attributes, relative_part, sources_json
 
 __all__ = [
     "AGAIN",
@@ -40,10 +40,10 @@ __all__ = [
     "DTYPES",
     "OF_CANDIDATES",
     "OPTIONAL",
+    "OPTIONAL_JSON",
     "SCHEMA",
     "SPLITS",
     "SUMMED",
-    "TOLD",
     "UNKNOWN",
     "VIRTUAL",
     "CacheHeader",
@@ -67,9 +67,9 @@ __all__ = [
     "read_stored",
     "relative_part",
     "release",
+    "sources_json",
     "sums_needed",
     "sync_folder",
-    "told_of",
     "utc_now",
     "write_checksums",
 ]

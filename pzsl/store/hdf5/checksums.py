@@ -1,4 +1,4 @@
-"""Checksums of a whole cache: of what it says of itself, and of each megabyte of each data set."""
+"""Checksums of a finished cache: of its attributes, and of each megabyte of each data set."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ DAMAGED = "not what was written (their checksum differs): a disk or a copy has c
 
 
 def block_sums(array: NDArray[Any]) -> NDArray[np.uint32]:
-    """CRC-32 of each megabyte: eight times faster than SHA-256, and enough against accidents.
+    """CRC-32 of each megabyte: eight times faster than SHA-256, and enough to detect accidents.
 
     Args:
-        array: of any shape and type; read a megabyte at a time where it is mapped.
+        array: of any shape and type; a mapped array is read one megabyte at a time.
 
     Returns:
         (B,) one for each `BLOCK` bytes.
     """
-    if array.dtype.hasobject:  # text of other tools, each with its own length
+    if array.dtype.hasobject:  # text of variable length, written by other tools
         array = np.frombuffer(json.dumps([str(word) for word in array]).encode(), np.uint8)
     data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     sums = []
@@ -38,9 +38,9 @@ def block_sums(array: NDArray[Any]) -> NDArray[np.uint32]:
 
 
 def write_checksums(path: Path) -> None:
-    """Put the checksums of a complete cache into the place that was laid out for them.
+    """Compute the checksums of a complete cache and write them into its data set for them.
 
-    A file that an older version began has no such place: it stays without.
+    A file that an older version created has no such data set, and gets no checksums.
 
     Raises:
         OSError: the file can't be written.
@@ -48,25 +48,25 @@ def write_checksums(path: Path) -> None:
     """
     stored = read_stored(path)
     if (target := stored.arrays.get(CHECKSUMS)) is not None:
-        sums = np.concatenate([[_told_sum(stored)], *_sums(stored).values()]).astype("<u4")
+        sums = np.concatenate([[_attributes_sum(stored)], *_sums(stored).values()]).astype("<u4")
         with path.open("r+b", buffering=0) as file:
             put_rows(file, target, np.arange(len(sums)), sums)
 
 
 def checksum_problems(stored: Stored) -> Iterator[str]:
-    """Say which rows are no longer what was written; nothing where a cache has no checksums."""
-    kept = stored.arrays.get(CHECKSUMS)
-    if kept is None:
+    """Report rows that differ from what was written; nothing if the cache has no checksums."""
+    stored_sums = stored.arrays.get(CHECKSUMS)
+    if stored_sums is None:
         return
     sums = _sums(stored)
-    if len(kept) != sums_needed({name: stored.arrays[name].nbytes for name in sums}):
+    if len(stored_sums) != sums_needed({name: stored.arrays[name].nbytes for name in sums}):
         yield f"its checksums are of other data sets than it holds: they are {DAMAGED}"
         return
-    if kept[0] != _told_sum(stored):
+    if stored_sums[0] != _attributes_sum(stored):
         yield f"its attributes, or the shapes of its data sets, are {DAMAGED}"
     start = 1
     for name, values in sums.items():
-        wrong = np.flatnonzero(kept[start : start + len(values)] != values)
+        wrong = np.flatnonzero(stored_sums[start : start + len(values)] != values)
         start += len(values)
         if len(wrong):
             array = stored.arrays[name]
@@ -77,13 +77,13 @@ def checksum_problems(stored: Stored) -> Iterator[str]:
 
 
 def _sums(stored: Stored) -> dict[str, NDArray[np.uint32]]:
-    """Those of each data set, by name, in the order in which they are kept."""
+    """The checksums of each data set, by name, in the order in which they are stored."""
     names = sorted(name for name in stored.arrays if name != CHECKSUMS)
     return {name: block_sums(stored.arrays[name]) for name in names}
 
 
-def _told_sum(stored: Stored) -> int:
-    """CRC-32 of types, shapes and attributes but the time, on which nothing depends."""
+def _attributes_sum(stored: Stored) -> int:
+    """CRC-32 of types, shapes and attributes, without the time of creation."""
     shapes = {name: f"{array.dtype.str} {array.shape}" for name, array in stored.arrays.items()}
-    told = {name: value for name, value in stored.attributes.items() if name != "created"}
-    return zlib.crc32(json.dumps([told, shapes], sort_keys=True).encode())
+    attributes = {name: value for name, value in stored.attributes.items() if name != "created"}
+    return zlib.crc32(json.dumps([attributes, shapes], sort_keys=True).encode())

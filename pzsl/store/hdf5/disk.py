@@ -1,4 +1,4 @@
-"""What the writer does to the disk: lock a file, put rows into their places, sync a folder."""
+"""Disk operations of the writer: lock a file, check free space, write rows, sync a folder."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from pzsl.locks import lock
 from pzsl.store.hdf5.io_errors import explained
 
 MARGIN = 2**18
-"""Bytes of a file beside its data sets, and of what stands beside it: more than is ever needed."""
+"""Generous bound of a file's bytes beside its data sets, and of its lock files."""
 UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, getattr(errno, "EOPNOTSUPP", errno.ENOSYS)}
-"""What a disk answers that allocates nothing on trial."""
+"""Errors of disks that can't allocate space in advance."""
 TRIED = 2**26
-"""Bytes that are really allocated on trial: some network disks write a byte of each block."""
+"""Most bytes to allocate for the test; some network disks write a byte of each block for it."""
 
 
 def locked(path: Path) -> BaseFileLock:
-    """Take the lock of a cache, `path.lock`; any thread may release it.
+    """Acquire the lock of a cache, `path.lock`; any thread may release it.
 
     Raises:
         UserError: another process holds it, or the folder can't be written.
@@ -43,12 +43,13 @@ def locked(path: Path) -> BaseFileLock:
 def put_rows(
     file: BinaryIO, target: NDArray[Any], rows: NDArray[np.int64], block: NDArray[Any]
 ) -> None:
-    """Write rows of a mapped array through the file, so that a full disk is an error, not a crash.
+    """Write rows of a mapped array with file operations: writing to the map would crash on a full
+    disk, this raises an OSError.
 
     Args:
         file: unbuffered and writable.
-        target: the map (N, ...) into the same file, which says where and in which type.
-        rows: (n,) which rows, in any order; runs of neighbours become one write.
+        target: the map (N, ...) into the same file; gives position and type of the rows.
+        rows: (n,) which rows, in any order; consecutive rows become one write.
         block: (n, ...) their values.
     """
     assert isinstance(target, np.memmap)
@@ -58,20 +59,20 @@ def put_rows(
     for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
         if len(part):
             file.seek(target.offset + int(rows[part[0]]) * stride)
-            left = data[part[0] : part[-1] + 1].data.cast("B")
-            while left:
-                left = left[file.write(left) :]
+            remaining = data[part[0] : part[-1] + 1].data.cast("B")
+            while remaining:
+                remaining = remaining[file.write(remaining) :]
 
 
 def check_room(path: Path, needed: int) -> None:
-    """Find out now that the disk is too small: HDF5 itself can crash where it fills up.
+    """Check free disk space in advance, because HDF5 itself can crash when the disk fills up.
 
     Args:
-        path: of the file to be written.
-        needed: bytes of its data sets; room for what else it holds is added.
+        path: of the file to write.
+        needed: bytes of its data sets; a margin for the rest is added.
 
     Raises:
-        UserError: less is free.
+        UserError: less space is free.
     """
     needed, free = needed + MARGIN, shutil.disk_usage(path.parent).free
     if needed > free:
@@ -84,10 +85,10 @@ def check_room(path: Path, needed: int) -> None:
 
 
 def _try_room(path: Path, needed: int) -> None:
-    """Write as much for a moment: a quota and a limit for files are not told of as free room.
+    """Create a file of this size for a moment, as quotas and size limits don't show as free space.
 
     Raises:
-        OSError: there is no such room.
+        OSError: there is not enough space.
     """
     trial = path.with_name(path.name + ".room")
     try:
@@ -103,14 +104,14 @@ def _try_room(path: Path, needed: int) -> None:
 
 
 def release(array: NDArray[Any]) -> None:
-    """Let go of what was read of a mapped array: its pages count as memory of the process."""
-    held = getattr(array, "_mmap", None)
-    if held is not None and hasattr(mmap, "MADV_DONTNEED"):
-        held.madvise(mmap.MADV_DONTNEED)
+    """Free the pages of a mapped array that were read; they count as memory of the process."""
+    mapping = getattr(array, "_mmap", None)
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make sure that a rename outlives a power cut, where the system lets folders be synced."""
+    """Make sure that a rename survives a power cut, if the system can sync folders."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -1,7 +1,7 @@
-"""Look at HDF5's heaps of text before HDF5 does: it walks a damaged one for ever.
+"""Check HDF5's global heaps before HDF5 reads them: on a damaged heap it loops for ever.
 
-Files of older versions keep their attributes there, those of other tools perhaps their names.
-Format: HDF5 File Format Specification 3.0, section III.E, 'Disk Format: Level 1E - Global Heap'.
+Older versions of pzsl store attributes there, other tools perhaps their texts. Format: HDF5 File
+Format Specification 3.0, section III.E, 'Disk Format: Level 1E - Global Heap'.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import h5py
 
 MARK = b"GCOL"
 HEAD = 16
-"""Bytes of the head of a heap, and of each object in it."""
+"""Bytes of the header of a heap, and of each object in it."""
 
 
-def check_heaps(file: h5py.File, found: Iterable[h5py.Dataset], path: Path) -> None:
-    """Refuse a file with a heap that HDF5 could not walk to its end.
+def check_heaps(file: h5py.File, datasets: Iterable[h5py.Dataset], path: Path) -> None:
+    """Refuse a file with a heap that HDF5 could not read to its end.
 
     Args:
-        file: just opened, none of its text of variable length read yet.
-        found: its data sets; their contents hold no heaps.
+        file: just opened; no text of variable length has been read from it yet.
+        datasets: of the file; their contents are not searched for heaps.
         path: of the file.
 
     Raises:
         ValueError: a heap is damaged.
     """
-    data = list(found)
-    if not (any(one.dtype.hasobject for one in data) or _has_text_in_heap(file)):
+    data = list(datasets)
+    if not (any(dataset.dtype.hasobject for dataset in data) or _has_text_in_heap(file)):
         return
     with path.open("rb") as content:
         size = path.stat().st_size
@@ -48,8 +48,8 @@ def _has_text_in_heap(file: h5py.File) -> bool:
 
 
 def _between(data: list[h5py.Dataset], size: int) -> Iterator[tuple[int, int]]:
-    """The stretches of a file that no data set fills."""
-    places = [(one.id.get_offset(), one.id.get_storage_size()) for one in data]
+    """The byte ranges of a file that belong to no data set."""
+    places = [(dataset.id.get_offset(), dataset.id.get_storage_size()) for dataset in data]
     start = 0
     for place, length in sorted((at, length) for at, length in places if at is not None):
         if place > start:
@@ -60,7 +60,7 @@ def _between(data: list[h5py.Dataset], size: int) -> Iterator[tuple[int, int]]:
 
 
 def _walk(whole: mmap.mmap, place: int) -> None:
-    """Go from object to object as HDF5 would: each has to lie further on, inside the heap."""
+    """Visit the objects of a heap as HDF5 would; each has to end inside the heap."""
     end = place + _number(whole, place + 8)
     at = place + HEAD
     while at + HEAD <= end:

@@ -1,4 +1,4 @@
-"""What the operating system or HDF5 says of a file, in one line that a user can act on."""
+"""Turn errors of the operating system and of HDF5 into one line that a user can act on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def explained(path: Path) -> Iterator[None]:
     """Turn an OSError about `path` into a UserError that says what to do.
 
     Raises:
-        UserError: in place of any OSError raised inside.
+        UserError: instead of any OSError in the block.
     """
     try:
         yield
@@ -30,8 +30,8 @@ def explained(path: Path) -> Iterator[None]:
 
 def _explain(error: OSError, path: Path) -> str:
     number = error.errno
-    if number is None and (found := re.search(r"errno = (\d+)", str(error))):
-        number = int(found[1])  # HDF5 says it only in its text
+    if number is None and (match := re.search(r"errno = (\d+)", str(error))):
+        number = int(match[1])  # HDF5 says it only in its text
     if number in _FULL:
         return (
             f"{path}: the disk is full. Rows already written are kept: free some space and "
@@ -49,7 +49,7 @@ def _explain(error: OSError, path: Path) -> str:
 
 
 def unreadable(error: Exception, path: Path) -> UserError:
-    """The one line for a file that HDF5 can't open or that breaks off while it is read."""
+    """The error for a file that HDF5 can't open or can't read to its end."""
     text = " ".join(str(error).split())
     if isinstance(error, PermissionError):
         return UserError(f"{path}: no permission to read it.")

@@ -1,8 +1,8 @@
-"""Schema version 1: what lies where in a cache file, and how an empty one is laid out.
+"""Schema version 1: the layout of a cache file, and how an empty one is created.
 
-HDF5 lays the file out once, contiguous and preallocated; from then on nothing but the contents of
-`/image/{features,views,done}`, `/text/{features,done}` and `/checksum` changes, each at its place.
-So a killed writer can't leave HDF5 structures half-written, and readers can map the arrays.
+HDF5 lays the file out once, contiguous and preallocated. From then on only the contents of
+`/image/{features,views,done}`, `/text/{features,done}` and `/checksum` are overwritten in place. So
+a killed writer can't leave HDF5 structures half-written, and readers can map the arrays.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ UNKNOWN = -1
 """The label of an image whose class isn't known."""
 DTYPES = ("float32", "float16")
 ALIGNMENT = 64
-"""Data sets start at a multiple of this many bytes, so that their maps are aligned arrays."""
+"""Data sets start at multiples of this many bytes, so that mapped arrays are aligned."""
 CHECKSUMS = "/checksum"
 """CRC-32 of the attributes, then of each `BLOCK` of each data set, by name; written at the end."""
 SUMMED = "checksums"
-"""Attribute of a cache that has them: one that lost them is not taken for an older one."""
+"""Attribute of a cache with checksums, so that one that lost them isn't taken for an older one."""
 BLOCK = 2**20
 LONGEST = 60_000
-"""Bytes of an attribute: HDF5 holds no more than 64 KB of one length."""
+"""Most bytes of an attribute of fixed length: HDF5 allows 64 KB."""
 PACKAGES = ("numpy", "h5py", "torch", "open_clip_torch")
 
 
@@ -52,28 +52,28 @@ class CacheHeader:
         dataset: name of the data set.
         split_hash: hash of which image is in which split with which label.
         origin: where the images came from, in words.
-        classes: (C,) class names, no two alike.
+        classes: (C,) unique class names.
         seen: (C,) bool.
-        templates: (T,) prompt templates; none where attributes stand for the classes.
-        paths: (N,) image ids, no two alike.
+        templates: (T,) prompt templates; empty if attributes describe the classes.
+        paths: (N,) unique image ids.
         labels: (N,) int64 rows of `classes`, -1 where unknown.
         splits: (N,) one of `SPLITS`.
         dim: D, of the embeddings.
         model: name of the encoder.
         pretrained: tag or file name of its weights.
-        weights_hash: of its weights; empty where unknown.
+        weights_hash: of its weights; '' if unknown.
         preprocessing: how images were prepared; anything JSON can hold.
-        logit_scale: s, what cosines are multiplied with.
+        logit_scale: s, the factor of cosines.
         precision: of the encoder's arithmetic.
         attributes: (C, A) float32 class attributes.
         candidate_offsets: (N + 1,) int64; image i has candidates
             `candidate_labels[candidate_offsets[i]:candidate_offsets[i + 1]]`.
         candidate_labels: (M,) int32 rows of `classes`.
-        annotation: how the candidate sets were made, where it was by `pzsl annotate`.
+        annotation: how `pzsl annotate` made the candidate sets; {} if it didn't.
         augmentation: `kinds` of the K views (each `weak` or `strong`), `seed`, and how each kind is
-            made; where the views are of images.
-        part: what it is a part of, see `Part`.
-        versions: of the packages that made the embeddings, where it wasn't those here.
+            made; {} if the views weren't made by `pzsl extract`.
+        part: which part of a cache this is, see `Part`; {} for a complete cache.
+        versions: of the packages that made the embeddings, if not those installed here.
     """
 
     dataset: str
@@ -102,8 +102,8 @@ class CacheHeader:
 
 
 def provenance(header: CacheHeader) -> dict[str, Any]:
-    """The file attributes that say where a cache comes from, all but versions and time."""
-    told = {
+    """The file attributes that say where a cache comes from, except versions and time."""
+    optional = {
         "annotation": header.annotation,
         "augmentation": header.augmentation,
         "part": header.part,
@@ -120,7 +120,7 @@ def provenance(header: CacheHeader) -> dict[str, Any]:
         "logit_scale": float(header.logit_scale),
         "normalised": True,
         "precision": header.precision,
-        **{name: value for name, value in told.items() if value},
+        **{name: value for name, value in optional.items() if value},
     }
 
 
@@ -131,28 +131,32 @@ def lay_out(
     views: int,
     virtual: Mapping[str, h5py.VirtualLayout] | None = None,
 ) -> None:
-    """Write a cache whose embeddings are still to come (zero, and not `done`).
+    """Create a cache without embeddings (zero, and not marked as `done`).
 
     Args:
         path: of the new file; an old one is replaced.
-        header: what is known; valid.
+        header: already validated.
         dtype: of the image embeddings: `float32` or `float16`.
         views: K, augmented views of each image; 0 for none.
-        virtual: data sets that lie in other files.
+        virtual: data sets whose contents are in other files.
 
     Raises:
-        UserError: the disk has less room than the whole cache needs; no file stays behind.
+        UserError: the disk has too little space for the whole cache; no file is left behind.
     """
-    known, still_open = known_arrays(header), open_arrays(header, dtype, views)
-    here = {name: one for name, one in still_open.items() if name not in (virtual or {})}
-    check_room(path, sum(array.nbytes for array in known.values()) + sum(bytes_of(here).values()))
+    header_arrays, still_open = known_arrays(header), open_arrays(header, dtype, views)
+    local_arrays = {name: form for name, form in still_open.items() if name not in (virtual or {})}
+    check_room(
+        path,
+        sum(array.nbytes for array in header_arrays.values())
+        + sum(bytes_of(local_arrays).values()),
+    )
     try:
         with explained(path), opened(path, "w") as file:
-            made = _circumstances()
-            made["versions"] = header.versions or made["versions"]
-            for name, value in {**provenance(header), **made}.items():
+            circumstances = _circumstances()
+            circumstances["versions"] = header.versions or circumstances["versions"]
+            for name, value in {**provenance(header), **circumstances}.items():
                 put_attribute(file, name, value)
-            for name, array in known.items():
+            for name, array in header_arrays.items():
                 file.create_dataset(name, data=array)
             for name, (shape, kind) in still_open.items():
                 if virtual and name in virtual:
@@ -165,9 +169,9 @@ def lay_out(
 
 
 def put_attribute(file: h5py.File, name: str, value: Any) -> None:
-    """Set a file attribute; a dictionary as JSON, text as UTF-8 of one length.
+    """Set a file attribute: a dictionary as JSON, text as UTF-8 of fixed length.
 
-    HDF5 keeps text of any length in a heap, and can loop for ever where that is damaged.
+    HDF5 stores text of variable length in a heap, and can loop for ever on a damaged heap.
     """
     value = json.dumps(value) if isinstance(value, dict) else value
     data = value.encode("utf-8") if isinstance(value, str) else None
@@ -179,16 +183,16 @@ def put_attribute(file: h5py.File, name: str, value: Any) -> None:
 
 
 def sums_needed(sizes: Mapping[str, int]) -> int:
-    """Numbers in `/checksum`: one for the attributes, and one for each block of each data set.
+    """Length of `/checksum`: one for the attributes, and one for each block of each data set.
 
     Args:
-        sizes: bytes of each data set that is read.
+        sizes: bytes of each data set.
     """
     return 1 + sum(-(-size // BLOCK) for size in sizes.values())
 
 
 def opened(path: Path, mode: str) -> h5py.File:
-    """The file, so opened that new data sets in it start where maps want them."""
+    """Open a file so that new data sets are aligned for mapping."""
     return h5py.File(path, mode, locking=False, alignment_threshold=1, alignment_interval=ALIGNMENT)
 
 
@@ -204,14 +208,14 @@ def _circumstances() -> dict[str, Any]:
 
 
 def utc_now() -> str:
-    """UTC time as ISO 8601; that of SOURCE_DATE_EPOCH where it is set."""
+    """UTC time as ISO 8601; SOURCE_DATE_EPOCH overrides the clock."""
     now = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
     return datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
 
 
 def known_arrays(header: CacheHeader) -> dict[str, NDArray[Any]]:
-    """The data sets that are whole from the start."""
-    known: dict[str, NDArray[Any]] = {
+    """The data sets that follow from the header, complete from the start."""
+    arrays: dict[str, NDArray[Any]] = {
         "/image/label": header.labels.astype("<i8"),
         "/image/path": _encoded(header.paths),
         "/image/split": _encoded(header.splits.tolist()),
@@ -221,17 +225,17 @@ def known_arrays(header: CacheHeader) -> dict[str, NDArray[Any]]:
         "/text/template": _encoded(header.templates),
     }
     if header.attributes is not None:
-        known["/class/attributes"] = header.attributes.astype("<f4")
+        arrays["/class/attributes"] = header.attributes.astype("<f4")
     if header.candidate_offsets is not None and header.candidate_labels is not None:
-        known["/image/candidates/offsets"] = header.candidate_offsets.astype("<i8")
-        known["/image/candidates/labels"] = header.candidate_labels.astype("<i4")
-    return known
+        arrays["/image/candidates/offsets"] = header.candidate_offsets.astype("<i8")
+        arrays["/image/candidates/labels"] = header.candidate_labels.astype("<i4")
+    return arrays
 
 
 def open_arrays(
     header: CacheHeader, dtype: str, views: int
 ) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and type of the data sets that are filled as encoding goes on."""
+    """Shape and type of the data sets that are filled during encoding."""
     rows, dim = len(header.paths), header.dim
     kind = np.dtype(dtype).newbyteorder("<").str
     arrays: dict[str, tuple[tuple[int, ...], str]] = {
@@ -241,8 +245,8 @@ def open_arrays(
         "/image/features": ((rows, dim), kind),
     }
     arrays |= {"/image/views": ((rows, views, dim), kind)} if views else {}
-    known = known_arrays(header)
-    sizes = {name: array.nbytes for name, array in known.items() if name != "/class/id"}
+    header_arrays = known_arrays(header)
+    sizes = {name: array.nbytes for name, array in header_arrays.items() if name != "/class/id"}
     sizes |= bytes_of(arrays)
     return arrays | {CHECKSUMS: ((sums_needed(sizes),), "<u4")}
 
@@ -253,16 +257,16 @@ def bytes_of(arrays: Mapping[str, tuple[tuple[int, ...], str]]) -> dict[str, int
 
 
 def _encoded(strings: Sequence[str]) -> NDArray[np.bytes_]:
-    """Strings as UTF-8 of one length: lies in one piece, reads faster than HDF5's heap."""
+    """Strings as UTF-8 of fixed length: contiguous, and faster to read than HDF5's heap."""
     data = [text.encode("utf-8") for text in strings]
     longest = max([1, *map(len, data)])
     return np.array(data, dtype=h5py.string_dtype("utf-8", longest))
 
 
 def allocate(file: h5py.File, name: str, shape: tuple[int, ...], dtype: str) -> None:
-    """A data set that has its place in the file at once, and no bytes written to it yet."""
+    """Create a data set whose space is allocated at once, without writing to it."""
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    plan.set_obj_track_times(False)  # equal contents shall be equal bytes
+    plan.set_obj_track_times(False)  # equal contents give equal bytes
     file.create_dataset(name, shape=shape, dtype=dtype, dcpl=plan)

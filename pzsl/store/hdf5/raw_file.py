@@ -1,4 +1,4 @@
-"""A cache file as it lies on disk: its attributes and its data sets, with their shapes checked."""
+"""Open a cache file: its attributes and data sets, with types and shapes checked."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REQUIRED = {
     "/text/features": "CTD",
     "/text/template": "T",
 }
-"""The data sets of every cache, each with the letters of its shape."""
+"""The data sets of every cache, each with one letter per dimension of its shape."""
 OPTIONAL = {
     "/image/done": "N",
     "/text/done": "C",
@@ -57,7 +57,7 @@ KINDS = {
     "/text/done": "u",
     CHECKSUMS: "u",
 }
-"""Numpy's letters for the allowed types; what isn't here is text."""
+"""Data set -> NumPy's letters of the allowed types; all others are text."""
 ATTRIBUTES = (
     "dataset",
     "split_hash",
@@ -75,26 +75,26 @@ ATTRIBUTES = (
 NUMBERS = {"normalised", "logit_scale"}
 STRUCTURED = ("origin", "preprocessing", "versions")
 """The attributes that are JSON objects."""
-TOLD = ("annotation", "augmentation")
-"""JSON objects that a cache may have; empty where it doesn't."""
+OPTIONAL_JSON = ("annotation", "augmentation")
+"""Attributes with JSON objects that a cache may have; {} if it doesn't."""
 PIECES = ("part", "sources")
-"""The same for what it is a part of (`Part`), and for the parts that a virtual cache reads."""
+"""The same: which part of a cache it is (`Part`), and the parts that a virtual cache reads."""
 AGAIN = "extract or import it again with --overwrite"
 
 
 class Stored(NamedTuple):
-    """Attributes, and the data sets by name; arrays are maps into the file where they can be."""
+    """Attributes and data sets of a cache file; arrays are maps into the file where possible."""
 
     attributes: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
 
 
 def read_stored(path: Path) -> Stored:
-    """Open a cache and check its schema, its data sets and their shapes, but no contents.
+    """Open a cache and check its schema and the shapes of its data sets, but not their contents.
 
     Raises:
-        UserError: missing, cut off, not HDF5, of another schema, or a data set is missing or has
-            a wrong shape or type.
+        UserError: the file is missing, cut off, not HDF5 or of another schema, or a data set is
+            missing or has a wrong shape or type.
     """
     if path.is_dir():
         raise UserError(f"{path}: this is a folder: give the .h5 file in it.")
@@ -108,17 +108,17 @@ def read_stored(path: Path) -> Stored:
     try:
         with h5py.File(path, "r", locking=False) as file:
             schema = _schema(file, path)
-            found = _datasets(file, path)
-            check_heaps(file, found.values(), path)
+            datasets = _datasets(file, path)
+            check_heaps(file, datasets.values(), path)
             attributes = {"schema": schema, **_attributes(file, path)}
-            _check_shapes(found, path)
-            check_sizes(found, path)
+            _check_shapes(datasets, path)
+            check_sizes(datasets, path)
             sources = attributes["sources"]
             arrays = {
                 name: gathered(data, path, sources)
                 if name in VIRTUAL and data.is_virtual
                 else mapped(data, path)
-                for name, data in found.items()
+                for name, data in datasets.items()
             }
             return Stored(attributes, arrays)
     except UserError:
@@ -154,45 +154,47 @@ def _attributes(file: h5py.File, path: Path) -> dict[str, Any]:
             raise UserError(f"{path}: the attribute '{name}' is missing: {AGAIN}.")
         values[name] = raw[name]
     values["logit_scale"] = float(values["logit_scale"])
-    values |= {name: raw.get(name, "{}") for name in (*TOLD, *PIECES)}
+    values |= {name: raw.get(name, "{}") for name in (*OPTIONAL_JSON, *PIECES)}
     for name in values.keys() - NUMBERS:
         if not isinstance(values[name], str):
             raise UserError(f"{path}: the attribute '{name}' should be text: {AGAIN}.")
-    for name in (*STRUCTURED, *TOLD, *PIECES):
+    for name in (*STRUCTURED, *OPTIONAL_JSON, *PIECES):
         values[name] = parse_json(values[name])
         if not isinstance(values[name], dict):
             raise UserError(f"{path}: the attribute '{name}' should be a JSON object: {AGAIN}.")
     lists = (values["augmentation"].get("kinds", []), [*values["origin"].values()])
-    if not all(isinstance(one, list) and all(isinstance(w, str) for w in one) for one in lists):
+    if not all(
+        isinstance(entries, list) and all(isinstance(w, str) for w in entries) for entries in lists
+    ):
         raise UserError(f"{path}: its 'origin' or 'augmentation' should hold text: {AGAIN}.")
     return values
 
 
 def _datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
-    found, here = {}, h5py.h5o.get_info(file.id).fileno
+    datasets, file_number = {}, h5py.h5o.get_info(file.id).fileno
     for name in [*REQUIRED, *OPTIONAL]:
         data = open_local(file, name, path)
         if isinstance(data, h5py.Dataset):
             plan = data.id.get_create_plist()
             virtual = name not in VIRTUAL and plan.get_layout() == h5py.h5d.VIRTUAL
-            elsewhere = h5py.h5o.get_info(data.id).fileno != here
+            elsewhere = h5py.h5o.get_info(data.id).fileno != file_number
             if plan.get_external_count() or virtual or elsewhere:
                 raise UserError(f"{path}: {name} lies in another file, which isn't read: {AGAIN}.")
-            found[name] = data
+            datasets[name] = data
         elif name in REQUIRED or (name == CHECKSUMS and SUMMED in file.attrs):
             raise UserError(f"{path}: the data set {name} is missing: {AGAIN}.")
         elif name in file:
             raise UserError(f"{path}: the data set {name} is damaged: {AGAIN}.")
-    parts = [name for name in found if name.startswith("/image/candidates/")]
+    parts = [name for name in datasets if name.startswith("/image/candidates/")]
     if len(parts) == 1:
         raise UserError(f"{path}: {parts[0]} is there without its other half: {AGAIN}.")
-    return found
+    return datasets
 
 
-def _check_shapes(found: dict[str, h5py.Dataset], path: Path) -> None:
-    """Check that letters of the same name stand for the same size everywhere."""
+def _check_shapes(datasets: dict[str, h5py.Dataset], path: Path) -> None:
+    """Check that the same letter stands for the same size in all shapes."""
     sizes: dict[str, int] = {}
-    for name, data in found.items():
+    for name, data in datasets.items():
         letters = (REQUIRED | OPTIONAL)[name]
         if name == "/image/features" and len(data.shape) == 2:
             sizes["P"] = data.shape[0] + 1
@@ -213,14 +215,14 @@ def _check_shapes(found: dict[str, h5py.Dataset], path: Path) -> None:
 
 
 def decoded(array: NDArray[Any], path: Path) -> list[str]:
-    """Strings of a data set, whether stored with one length or each with its own.
+    """Decode the strings of a data set, whether of fixed or variable length.
 
     Raises:
-        UserError: one of them is not valid UTF-8 or holds a zero byte.
+        UserError: a string is not valid UTF-8 or holds a zero byte.
     """
     if not len(array):
         return []
-    try:  # all at once: a million names one by one take longer than their embeddings
+    try:  # all at once: decoding a million names one by one takes longer than their embeddings
         words = b"\0".join(array.tolist()).decode("utf-8").split("\0")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: a name in it is not valid UTF-8 ({error}): {AGAIN}.") from error
@@ -230,5 +232,5 @@ def decoded(array: NDArray[Any], path: Path) -> list[str]:
 
 
 def _dataset(path: Path) -> str:
-    """The published data set that a cache is named after; a word to be filled in else."""
+    """The published data set that a cache is named after; else the placeholder NAME."""
     return path.stem if path.stem in PUBLISHED else "NAME"

@@ -1,7 +1,8 @@
-"""Arrays of a cache: a map into its file, or, in a virtual cache, read from the parts it names.
+"""Arrays of a cache: mapped from its file or, for a virtual cache, read from its parts.
 
-HDF5 would follow a virtual data set to any file, and answer zeros where that is gone. So it is not
-asked: only what `pzsl merge --virtual` writes is accepted, and the parts are opened here.
+HDF5 would follow a virtual data set to any file, and return zeros if that file is gone. So its
+mechanism isn't used: only what `pzsl merge --virtual` writes is accepted, and the parts are opened
+here.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from pzsl.errors import UserError
 from pzsl.store.hdf5.heap import check_heaps
 
 VIRTUAL = ("/image/features", "/image/views")
-"""The data sets that may lie in parts."""
+"""The data sets that may be in parts."""
 DENSEST = 1100
-"""Times that HDF5's compression makes data smaller at most (zeros, by deflate)."""
+"""Largest ratio by which HDF5's compression can shrink data (zeros, by deflate)."""
 MERGE = "merge the parts again with --overwrite"
 
 
@@ -35,10 +36,10 @@ def read_attributes(file: h5py.File) -> dict[str, Any]:
 
 
 def open_local(file: h5py.File, name: str, path: Path) -> Any:
-    """What lies under a name in a file, None where nothing does; links are not followed.
+    """The object of a name in a file, None if there is none; links are not followed.
 
     Raises:
-        UserError: the name, or a folder of it, is a link, which may lead into another file.
+        UserError: the name, or a group above it, is a link, which may lead into another file.
     """
     words = name.strip("/").split("/")
     for depth in range(1, len(words) + 1):
@@ -50,14 +51,14 @@ def open_local(file: h5py.File, name: str, path: Path) -> Any:
     return file.get(name)
 
 
-def check_sizes(found: Mapping[str, h5py.Dataset], path: Path) -> None:
-    """Refuse data sets that declare more than the file can hold, before memory is taken for them.
+def check_sizes(datasets: Mapping[str, h5py.Dataset], path: Path) -> None:
+    """Refuse data sets that declare more bytes than the file can hold, before allocating memory.
 
     Raises:
-        UserError: one does.
+        UserError: a data set does so.
     """
     end = path.stat().st_size
-    for name, data in found.items():
+    for name, data in datasets.items():
         declared, stored = data.size * data.dtype.itemsize, data.id.get_storage_size()
         plain = data.chunks is None and not data.is_virtual
         place = data.id.get_offset() or 0
@@ -70,7 +71,7 @@ def check_sizes(found: Mapping[str, h5py.Dataset], path: Path) -> None:
 
 
 def mapped(data: h5py.Dataset, path: Path) -> NDArray[Any]:
-    """A read-only map into the file; a copy where the data don't lie there in one piece."""
+    """A read-only map into the file; a copy if the data aren't contiguous there."""
     offset = data.id.get_offset()
     aligned = offset is not None and (data.dtype.kind == "S" or offset % data.dtype.itemsize == 0)
     if not aligned or data.dtype.hasobject:
@@ -79,10 +80,10 @@ def mapped(data: h5py.Dataset, path: Path) -> NDArray[Any]:
 
 
 def relative_part(part: Path, cache: Path) -> str:
-    """How a virtual cache names a part: relative to its folder, with forward slashes.
+    """The name of a part in a virtual cache: relative to its folder, with forward slashes.
 
     Raises:
-        UserError: it lies elsewhere, or HDF5 can't use its name.
+        UserError: the part is outside that folder, or HDF5 can't use its name.
     """
     folder = cache.parent.resolve()
     if not part.resolve().is_relative_to(folder):
@@ -91,7 +92,7 @@ def relative_part(part: Path, cache: Path) -> str:
             "folder or below: choose another --out, or leave out --virtual."
         )
     name = part.resolve().relative_to(folder).as_posix()
-    if "%" in name:  # HDF5 puts numbers there
+    if "%" in name:  # HDF5 replaces it by numbers
         raise UserError(f"{part}: a virtual cache can't name files with '%': rename it.")
     return name
 
@@ -102,16 +103,18 @@ def gathered(data: h5py.Dataset, path: Path, sources: Any) -> NDArray[Any]:
     Args:
         data: the data set.
         path: of the cache.
-        sources: what the cache says of its parts: of each, by its name, `rows` and `created`.
+        sources: the cache's attribute: name of each part -> `rows` and `created`.
 
     Returns:
         Its values, in memory.
 
     Raises:
-        UserError: it isn't what `pzsl merge` wrote, or a part is gone or has changed.
+        UserError: it isn't what `pzsl merge` wrote, or a part is missing or has changed.
     """
-    told = sources if isinstance(sources, dict) else {}
-    rows = [one.get("rows") if isinstance(one, dict) else None for one in told.values()]
+    part_records = sources if isinstance(sources, dict) else {}
+    rows = [
+        record.get("rows") if isinstance(record, dict) else None for record in part_records.values()
+    ]
     if not rows or any(type(count) is not int for count in rows):
         raise _not_ours(data, path)
     ends = np.cumsum([0, *rows]).tolist()
@@ -120,11 +123,11 @@ def gathered(data: h5py.Dataset, path: Path, sources: Any) -> NDArray[Any]:
         for name, start, stop in zip(sources, ends[:-1], ends[1:], strict=True)
         if stop > start
     ]
-    found = [
+    actual = [
         (source.file_name, source.dset_name, source.vspace.get_select_bounds())
         for source in data.virtual_sources()
     ]
-    if found != planned or ends[-1] != len(data):
+    if actual != planned or ends[-1] != len(data):
         raise _not_ours(data, path)
     whole = np.empty(data.shape, data.dtype)
     for name, start, stop in zip(sources, ends[:-1], ends[1:], strict=True):
@@ -147,7 +150,7 @@ def _last(data: h5py.Dataset) -> list[int]:
 def _read_part(
     name: str, cache: Path, data: h5py.Dataset, source: dict[str, Any], into: NDArray[Any]
 ) -> None:
-    """Copy the values of one part, which has to be the one that was merged."""
+    """Copy the values of one part, after checking that it is the one that was merged."""
     pure = PurePosixPath(name)
     part, folder = cache.parent / pure, cache.parent.resolve()
     if pure.is_absolute() or ".." in pure.parts or not part.resolve().is_relative_to(folder):
@@ -160,11 +163,15 @@ def _read_part(
     with h5py.File(part, "r", locking=False) as file:
         values = open_local(file, data.name, part)
         check_heaps(file, [], part)
-        told = read_attributes(file)
+        attributes = read_attributes(file)
         plain = isinstance(values, h5py.Dataset) and values.file == file
         plain = plain and not (values.external or values.is_virtual)
         fits = plain and (values.shape, values.dtype) == (into.shape, into.dtype)
-        if not fits or told.get("created") != source.get("created") or "part" not in told:
+        if (
+            not fits
+            or attributes.get("created") != source.get("created")
+            or "part" not in attributes
+        ):
             raise UserError(f"{cache}: its part {part} is another than was merged: {MERGE}.")
         check_sizes({data.name: values}, part)
         into[:] = mapped(values, part)
@@ -173,13 +180,13 @@ def _read_part(
 def layouts(
     parts: dict[str, dict[str, NDArray[Any]]], shapes: dict[str, tuple[tuple[int, ...], str]]
 ) -> dict[str, h5py.VirtualLayout]:
-    """The virtual data sets over some parts.
+    """The virtual data sets that join some parts.
 
     Args:
-        parts: arrays of each part, by its name as of `relative_part`, in order.
-        shapes: shape and type of the data sets of the whole.
+        parts: name of each part (see `relative_part`) -> its arrays, in order.
+        shapes: shape and type of the joined data sets.
     """
-    found = {}
+    virtual_layouts = {}
     for name in [name for name in VIRTUAL if name in shapes]:
         shape, kind = shapes[name]
         layout, start = h5py.VirtualLayout(shape, kind), 0
@@ -189,10 +196,10 @@ def layouts(
                 source = h5py.VirtualSource(file, name, shape=arrays[name].shape, dtype=kind)
                 layout[start:stop] = source
             start = stop
-        found[name] = layout
-    return found
+        virtual_layouts[name] = layout
+    return virtual_layouts
 
 
-def told_of(parts: dict[str, tuple[int, str]]) -> str:
-    """The attribute `sources`: rows and time of each part, by its name."""
+def sources_json(parts: dict[str, tuple[int, str]]) -> str:
+    """The attribute `sources`: name of each part -> its rows and time of creation."""
     return json.dumps({name: {"rows": n, "created": at} for name, (n, at) in parts.items()})

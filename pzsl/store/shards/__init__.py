@@ -1,4 +1,4 @@
-"""Caches made in parts by several processes, and their merging."""
+"""Parts of a cache, made by several processes, and merging them."""
 
 from __future__ import annotations
 

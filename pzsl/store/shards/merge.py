@@ -1,4 +1,4 @@
-"""Put parts together into one cache: a copy, or a virtual one that refers to them."""
+"""Merge parts into one cache: a copy, or a virtual cache that refers to them."""
 
 from __future__ import annotations
 
@@ -27,13 +27,19 @@ from pzsl.store.hdf5 import (
     opened,
     put_attribute,
     relative_part,
+    sources_json,
     sync_folder,
-    told_of,
     write_checksums,
 )
 from pzsl.store.reader import partial_path
 from pzsl.store.resume import SKIPPED, naming_skipped
-from pzsl.store.shards.part_reader import Piece, check_alike, in_order, note_versions, read_piece
+from pzsl.store.shards.part_reader import (
+    PartFile,
+    check_alike,
+    in_order,
+    note_versions,
+    read_part_file,
+)
 from pzsl.store.shards.parts import find_parts, part_path
 from pzsl.store.unit_length import CHUNK, not_unit
 from pzsl.store.validation import content_problems, fault_of
@@ -47,24 +53,25 @@ def merge_parts(
     virtual: bool = False,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Make one cache of the parts that `pzsl extract --shard I/N` wrote.
+    """Merge the parts that `pzsl extract --shard I/N` wrote into one cache.
 
     Args:
-        parts: their files, in any order; none means those beside `out`.
-        out: the cache; a merge that was cut off is gone on with.
-        virtual: leave the embeddings where they are and refer to the parts by relative names; they
-            have to lie in the folder of `out` or below, and stay there.
-        overwrite: replace a cache that is there.
+        parts: their files, in any order; empty means those beside `out`.
+        out: the cache; an interrupted merge is resumed.
+        virtual: leave the embeddings in the parts and refer to these by relative names; the parts
+            have to be in the folder of `out` or below, and must not be moved.
+        overwrite: replace an existing cache.
 
     Returns:
         The files of the parts, in the order of their rows.
 
     Raises:
-        UserError: a part is missing (named, with what makes it), not finished or there twice; or
-            parts differ in model, weights, preprocessing, precision, data set, split or templates.
+        UserError: a part is missing (the message gives the command that makes it), unfinished or
+            duplicate; or parts differ in model, weights, preprocessing, precision, data set, split
+            or templates.
     """
     out = Path(out)
-    pieces = in_order([read_piece(Path(path)) for path in parts or _beside(out)])
+    pieces = in_order([read_part_file(Path(path)) for path in parts or _beside(out)])
     for piece in pieces:
         check_alike(piece, pieces[0])
         _check_embeddings(piece)
@@ -75,20 +82,20 @@ def merge_parts(
 
 
 def _beside(out: Path) -> list[Path]:
-    found = find_parts(out)
-    if not found:
+    divisions = find_parts(out)
+    if not divisions:
         raise UserError(
             f"{part_path(out, 1, 1).parent} holds no parts of {out.name}: make them with 'pzsl "
             f"extract --out {out} --shard 1/4' and so on, or name them."
         )
-    if len(found) > 1:
-        sizes = " and of ".join(map(str, found))
+    if len(divisions) > 1:
+        sizes = " and of ".join(map(str, divisions))
         raise UserError(f"{out.parent} holds parts of {sizes}: name those of one division.")
-    return next(path for path in found.values())
+    return next(path for path in divisions.values())
 
 
-def _header(pieces: list[Piece]) -> CacheHeader:
-    """The header of the whole, as a single run would have it."""
+def _header(pieces: list[PartFile]) -> CacheHeader:
+    """The header of the merged cache, the same as that of a single run."""
     first, about = pieces[0], pieces[0].stored.attributes
     arrays = [piece.stored.arrays for piece in pieces]
     origin = {name: value for name, value in about["origin"].items() if name != SKIPPED}
@@ -125,7 +132,7 @@ def _header(pieces: list[Piece]) -> CacheHeader:
     return naming_skipped(header, skipped) if skipped else header
 
 
-def _words(piece: Piece, name: str) -> list[str]:
+def _words(piece: PartFile, name: str) -> list[str]:
     return decoded(piece.stored.arrays[name], piece.path)
 
 
@@ -133,16 +140,16 @@ def _joined(arrays: list[dict[str, NDArray[Any]]], name: str, dtype: type) -> ND
     return np.concatenate([np.asarray(of[name], dtype) for of in arrays])
 
 
-def _kept(pieces: list[Piece]) -> tuple[str, int]:
-    """Type of the image embeddings, and views of each image."""
+def _dtype_and_views(pieces: list[PartFile]) -> tuple[str, int]:
+    """Type of the image embeddings, and number of views per image."""
     arrays = pieces[0].stored.arrays
     views = arrays["/image/views"].shape[1] if "/image/views" in arrays else 0
     return arrays["/image/features"].dtype.name, views
 
 
-def _copy(pieces: list[Piece], header: CacheHeader, out: Path, overwrite: bool) -> None:
-    """Write one contiguous cache, a block of rows at a time, as stage one itself would."""
-    dtype, views = _kept(pieces)
+def _copy(pieces: list[PartFile], header: CacheHeader, out: Path, overwrite: bool) -> None:
+    """Write one contiguous cache, block by block, as stage one does."""
+    dtype, views = _dtype_and_views(pieces)
     with CacheWriter(out, header, dtype=dtype, overwrite=overwrite, views=views) as writer:
         if writer.text_pending:
             writer.write_text(np.asarray(pieces[0].stored.arrays["/text/features"]))
@@ -153,32 +160,32 @@ def _copy(pieces: list[Piece], header: CacheHeader, out: Path, overwrite: bool) 
                 stop = start + len(arrays["/image/features"])
                 rows = pending[slice(*np.searchsorted(pending, [start, stop]))]
                 for block in (rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)):
-                    given = [arrays[name][block - start] for name in VIRTUAL if name in arrays]
-                    writer.write(block, *given)
+                    blocks = [arrays[name][block - start] for name in VIRTUAL if name in arrays]
+                    writer.write(block, *blocks)
                     bar.update(len(block))
                 start = stop
         writer.finish()
 
 
-def _refer(pieces: list[Piece], header: CacheHeader, out: Path, overwrite: bool) -> None:
-    """Write a cache whose embeddings stay in the parts."""
+def _refer(pieces: list[PartFile], header: CacheHeader, out: Path, overwrite: bool) -> None:
+    """Write a virtual cache, whose embeddings stay in the parts."""
     for problem in content_problems(header):
         raise UserError(f"{header.dataset}: {problem}: correct the data set.")
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists already: replace it with --overwrite.")
     names = [relative_part(piece.path, out) for piece in pieces]
-    dtype, views = _kept(pieces)
-    held = dict(zip(names, (piece.stored.arrays for piece in pieces), strict=True))
-    virtual = layouts(held, open_arrays(header, dtype, views))
+    dtype, views = _dtype_and_views(pieces)
+    arrays_by_name = dict(zip(names, (piece.stored.arrays for piece in pieces), strict=True))
+    virtual = layouts(arrays_by_name, open_arrays(header, dtype, views))
     times = [str(piece.stored.attributes["created"]) for piece in pieces]
-    rows = [len(arrays["/image/label"]) for arrays in held.values()]
+    rows = [len(arrays["/image/label"]) for arrays in arrays_by_name.values()]
     lock = locked(out)
     try:
         with explained(out), replacing(out) as scratch:
             lay_out(scratch, header, dtype, views, virtual)
             with opened(scratch, "r+") as file:
                 sources = dict(zip(names, zip(rows, times, strict=True), strict=True))
-                put_attribute(file, "sources", told_of(sources))
+                put_attribute(file, "sources", sources_json(sources))
                 file["/text/features"][...] = pieces[0].stored.arrays["/text/features"]
                 file["/text/done"][...] = 1
                 file["/image/done"][...] = 1
@@ -190,7 +197,7 @@ def _refer(pieces: list[Piece], header: CacheHeader, out: Path, overwrite: bool)
         unlock(lock)
 
 
-def _check_embeddings(piece: Piece) -> None:
+def _check_embeddings(piece: PartFile) -> None:
     for name in [name for name in VIRTUAL if name in piece.stored.arrays]:
         array = piece.stored.arrays[name]
         if len(wrong := not_unit(array)):

@@ -1,4 +1,4 @@
-"""Parts on disk, and what has to be true of them: every row once, all of one origin."""
+"""Read the parts of a cache and check them: every row exactly once, all of the same origin."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SAME = (
 )
 """Attributes in which all parts have to agree."""
 ALIKE = ("/class/name", "/class/seen", "/class/attributes")
-"""Data sets in which they have to."""
+"""Data sets in which all parts have to agree."""
 AGAIN = "run the same 'pzsl extract' with"
 
 
-class Piece(NamedTuple):
-    """A part on disk: its file, what it says of itself, what it holds."""
+class PartFile(NamedTuple):
+    """A part on disk: its path, its description and its contents."""
 
     path: Path
     part: Part
@@ -35,16 +35,16 @@ class Piece(NamedTuple):
 
     @property
     def skipped(self) -> list[str]:
-        """Images of its rows that couldn't be read."""
+        """Images of this part that couldn't be read."""
         names: list[str] = json.loads(self.stored.attributes["origin"].get(SKIPPED, "[]"))
         return names
 
 
-def read_piece(path: Path) -> Piece:
+def read_part_file(path: Path) -> PartFile:
     """Open a part.
 
     Raises:
-        UserError: it isn't there, is no part, or isn't finished.
+        UserError: the file is missing, is no part, or isn't finished.
     """
     partial = partial_path(path)
     path = path.with_name(path.name.removesuffix(PARTIAL))
@@ -59,85 +59,91 @@ def read_piece(path: Path) -> Piece:
         raise UserError(f"{partial}: shard {part} lacks its last step: {AGAIN} --shard {part}.")
     for problem in missing_rows(stored):
         raise UserError(f"{path}: {problem}: {GO_ON}.")
-    piece = Piece(path, part, stored)
-    held, meant = len(stored.arrays["/image/label"]) + len(piece.skipped), part.stop - part.start
-    if held != meant:
-        raise UserError(f"{path} holds {held} rows, not {meant}: extract it with --overwrite.")
+    piece = PartFile(path, part, stored)
+    row_count, expected = (
+        len(stored.arrays["/image/label"]) + len(piece.skipped),
+        part.stop - part.start,
+    )
+    if row_count != expected:
+        raise UserError(
+            f"{path} holds {row_count} rows, not {expected}: extract it with --overwrite."
+        )
     return piece
 
 
-def in_order(pieces: list[Piece]) -> list[Piece]:
-    """The parts by their rows, each of which is there exactly once.
+def in_order(pieces: list[PartFile]) -> list[PartFile]:
+    """Sort the parts by their rows, and check that they cover every row exactly once.
 
     Raises:
-        UserError: parts of several divisions, a part that is there twice, or one that is missing.
+        UserError: the parts are of several divisions, or a part is duplicate or missing.
     """
     pieces = sorted(pieces, key=lambda piece: (piece.part.start, piece.part.shard))
     first = pieces[0]
-    known: dict[int, Piece] = {}
+    piece_of_shard: dict[int, PartFile] = {}
     for piece in pieces:
         for name in ("of", "images", "batch_size"):
-            one, other = getattr(first.part, name), getattr(piece.part, name)
-            if one != other:
+            expected, actual = getattr(first.part, name), getattr(piece.part, name)
+            if expected != actual:
                 raise UserError(
                     f"{first.path} is shard {first.part}, {piece.path} shard {piece.part}, and "
-                    f"they divide the images in other ways ({name} {one} and {other}): their "
+                    f"they divide the images in other ways ({name} {expected} and {actual}): their "
                     "rows overlap; give the parts of one division."
                 )
-        if (twin := known.setdefault(piece.part.shard, piece)) is not piece:
+        if (twin := piece_of_shard.setdefault(piece.part.shard, piece)) is not piece:
             raise UserError(
                 f"{twin.path} and {piece.path} overlap: both are shard {piece.part}, rows "
                 f"{piece.part.start} to {piece.part.stop - 1}: leave one of them out."
             )
-    _check_complete(first, known)
+    _check_complete(first, piece_of_shard)
     ends = [0, *(piece.part.stop for piece in pieces)]
     starts = [*(piece.part.start for piece in pieces), first.part.images]
     for end, start, piece in zip(ends, starts, [*pieces, pieces[-1]], strict=True):
         if end != start:
-            what = "are there twice" if start < end else "are missing"
+            problem = "are there twice" if start < end else "are missing"
             rows = f"rows {min(start, end)} to {max(start, end) - 1}"
-            raise UserError(f"{piece.path}: {rows} {what}: extract the parts again.")
+            raise UserError(f"{piece.path}: {rows} {problem}: extract the parts again.")
     return pieces
 
 
-def _check_complete(first: Piece, known: dict[int, Piece]) -> None:
-    """Say which shards are missing, or not finished, and what makes them."""
+def _check_complete(first: PartFile, piece_of_shard: dict[int, PartFile]) -> None:
+    """Refuse an incomplete set of shards; the message gives the command that makes the missing."""
     of = first.part.of
-    missing = [shard for shard in range(1, of + 1) if shard not in known]
+    missing = [shard for shard in range(1, of + 1) if shard not in piece_of_shard]
     if not missing:
         return
     name = f"part-{first.part.shard}-of-{of}"
     for shard in missing:
         near = first.path.with_name(first.path.name.replace(name, f"part-{shard}-of-{of}"))
         if not near.exists() and partial_path(near).exists():
-            read_piece(near)  # says how far it is
+            read_part_file(near)  # says how far it is
     named = ", ".join(f"{shard}/{of}" for shard in missing)
     verb = f"shards {named} are" if len(missing) > 1 else f"shard {named} is"
-    more = ", and so on for each" if len(missing) > 1 else ""
+    and_so_on = ", and so on for each" if len(missing) > 1 else ""
     raise UserError(
-        f"{first.path.parent}: {verb} missing: {AGAIN} --shard {missing[0]}/{of}{more}; then merge."
+        f"{first.path.parent}: {verb} missing: {AGAIN} --shard {missing[0]}/{of}{and_so_on}; then "
+        "merge."
     )
 
 
-def check_alike(piece: Piece, first: Piece) -> None:
-    """Refuse a part of another origin."""
-    one, other = first.stored.attributes, piece.stored.attributes
-    found = [(name, one[name], other[name]) for name in SAME]
-    found += [
+def check_alike(piece: PartFile, first: PartFile) -> None:
+    """Refuse a part that differs in origin from the first one."""
+    first_attributes, attributes = first.stored.attributes, piece.stored.attributes
+    compared = [(name, first_attributes[name], attributes[name]) for name in SAME]
+    compared += [
         (name, getattr(first.part, name), getattr(piece.part, name))
         for name in ("split_hash", "prompts")
     ]
-    here, there = first.stored.arrays, piece.stored.arrays
+    first_arrays, arrays = first.stored.arrays, piece.stored.arrays
     for name in (*VIRTUAL, "/image/candidates/labels"):
-        found.append((name, _form(here.get(name)), _form(there.get(name))))
-    for name, a, b in found:
+        compared.append((name, _form(first_arrays.get(name)), _form(arrays.get(name))))
+    for name, a, b in compared:
         if a != b:
             raise UserError(
                 f"{piece.path} differs from {first.path} ({name} {str(b)[:60]}, there "
                 f"{str(a)[:60]}): run the odd one again like the others, with --overwrite."
             )
     for name in ALIKE:
-        values = here.get(name), there.get(name)
+        values = first_arrays.get(name), arrays.get(name)
         if not np.array_equal(*values):  # type: ignore[arg-type]
             raise UserError(
                 f"{piece.path} differs from {first.path} (other {name}): run the odd one again "
@@ -149,15 +155,15 @@ def _form(array: NDArray[Any] | None) -> str:
     return "none" if array is None else f"{array.dtype} {array.shape[1:]}"
 
 
-def note_versions(pieces: list[Piece]) -> None:
-    """Tell of parts that other package versions made; that is no fault."""
+def note_versions(pieces: list[PartFile]) -> None:
+    """Say if parts were made with different package versions; that is no error."""
     first = pieces[0]
     for piece in pieces[1:]:
-        one, other = (p.stored.attributes["versions"] for p in (first, piece))
-        for name in sorted({*one, *other}):
-            if one.get(name) != other.get(name):
+        first_versions, versions = (p.stored.attributes["versions"] for p in (first, piece))
+        for name in sorted({*first_versions, *versions}):
+            if first_versions.get(name) != versions.get(name):
                 say(
-                    f"{piece.path} was made with {name} {other.get(name)}, {first.path} with "
-                    f"{one.get(name)}: equal but for rounding."
+                    f"{piece.path} was made with {name} {versions.get(name)}, {first.path} with "
+                    f"{first_versions.get(name)}: equal but for rounding."
                 )
                 return

@@ -1,4 +1,4 @@
-"""Parts of a cache: which rows of the whole one holds, what its file is called."""
+"""Parts of a cache: which rows each holds, and the names of their files."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pzsl.store.reader import PARTIAL, partial_path
 
 @dataclass(frozen=True)
 class Part:
-    """What a part knows of the whole.
+    """The position of a part in the complete cache.
 
     Attributes:
-        shard: which part it is, counted from 1.
+        shard: number of this part, from 1.
         of: number of parts.
-        start, stop: rows of the whole, `start <= row < stop`; those that couldn't be read included.
-        images: N of the whole.
+        start, stop: its rows, `start <= row < stop`, including images that couldn't be read.
+        images: N of the complete cache.
         batch_size: of the encoder; parts hold whole batches.
-        split_hash: of the whole, with all its images.
+        split_hash: of the complete cache, with all its images.
         prompts: hash of the templates; only the first part holds the text embeddings.
     """
 
@@ -39,22 +39,24 @@ class Part:
         return f"{self.shard}/{self.of}"
 
     def to_dict(self) -> dict[str, Any]:
-        """As it is kept in a file."""
+        """As stored in a file."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, told: dict[str, Any], path: Path) -> Self:
-        """What a file says; an empty dictionary where it is no part.
+    def from_dict(cls, entries: dict[str, Any], path: Path) -> Self:
+        """From the entries stored in a file, which are empty if it is no part.
 
         Raises:
-            UserError: it is no part, or its entries are not as they should be.
+            UserError: it is no part, or its entries are damaged.
         """
-        if not told:
+        if not entries:
             raise UserError(f"{path}: this is no part, but a cache by itself: leave it out.")
         kinds = {name: str if name in ("split_hash", "prompts") else int for name in FIELDS}
-        if set(told) != set(FIELDS) or any(type(told[name]) is not kinds[name] for name in FIELDS):
+        if set(entries) != set(FIELDS) or any(
+            type(entries[name]) is not kinds[name] for name in FIELDS
+        ):
             raise UserError(f"{path}: what it says of its part is damaged: extract it again.")
-        return cls(**told)
+        return cls(**entries)
 
 
 FIELDS = tuple(Part.__dataclass_fields__)
@@ -64,10 +66,10 @@ def parse_shard(text: str) -> tuple[int, int]:
     """`3/4` -> (3, 4): the third of four.
 
     Raises:
-        UsageError: not of that form, or outside 1..N.
+        UsageError: the text has another form, or I is outside 1..N.
     """
-    found = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text, re.ASCII)
-    shard, of = (int(found[1]), int(found[2])) if found else (0, 0)
+    match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text, re.ASCII)
+    shard, of = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= shard <= of:
         raise UsageError(
             f"--shard is I/N, I from 1 to N, such as 1/4 for the first of four, not '{text}'."
@@ -76,9 +78,9 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def shard_rows(shard: int, of: int, images: int, batch_size: int) -> range:
-    """The rows of a shard: whole batches, neighbours in the data set.
+    """The rows of a shard: consecutive whole batches of the data set.
 
-    So each image has the batch that it has in one run over all of them, and the same embedding.
+    So each image is in the same batch as in a single run, and gets the same embedding.
 
     Args:
         shard: from 1.
@@ -105,18 +107,18 @@ def part_path(cache: Path, shard: int, of: int) -> Path:
 
 
 def find_parts(cache: Path) -> dict[int, list[Path]]:
-    """Parts beside a cache that are begun or whole, by their number; each by its final name."""
+    """Finished and unfinished parts beside a cache: number of parts -> their (final) paths."""
     pattern = re.escape(cache.stem) + r"\.part-(\d+)-of-(\d+)" + re.escape(cache.suffix)
-    found: dict[int, set[tuple[int, Path]]] = {}
+    parts_of: dict[int, set[tuple[int, Path]]] = {}
     for file in cache.parent.glob("*"):
         name = file.name.removesuffix(PARTIAL)
         if match := re.fullmatch(pattern, name, re.ASCII):
-            found.setdefault(int(match[2]), set()).add((int(match[1]), file.with_name(name)))
-    return {of: [path for _, path in sorted(parts)] for of, parts in sorted(found.items())}
+            parts_of.setdefault(int(match[2]), set()).add((int(match[1]), file.with_name(name)))
+    return {of: [path for _, path in sorted(parts)] for of, parts in sorted(parts_of.items())}
 
 
 def remove_parts(paths: Sequence[Path]) -> None:
-    """Remove parts, those in the making and what is left of their locks."""
+    """Remove parts, finished or not, and leftover lock files."""
     for path in paths:
         for file in (path, partial_path(path), path.with_name(path.name + ".lock")):
             file.unlink(missing_ok=True)
