@@ -76,7 +76,7 @@ def cores() -> int:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that a GPU has left for us; None where nobody tells, and on the CPU."""
+    """Free memory of a GPU in bytes; None if it is unknown, and for the CPU."""
     import torch
 
     if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""Frozen image-text encoders behind one protocol, and the prompts that they read."""
+"""Frozen image-text encoders behind one protocol, and their prompts."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ def load_encoder(
     device: str = "auto",
     precision: str | None = None,
 ) -> Encoder:
-    """A frozen encoder with its weights, ready to use.
+    """Load a frozen encoder with its weights.
 
     Args:
         model: `tiny` (built in, trained on the drawings of `shapes`), a model name of open_clip,
             `hf-hub:OWNER/NAME` or `local-dir:FOLDER` (a model of open_clip or transformers with
-            its own weights and tokenizer), or a plugin's (see `pzsl.plugins.find`).
+            its own weights and tokenizer), or a plugin (see `pzsl.plugins.find`).
         pretrained: a tag that open_clip knows for the model, or a checkpoint file (.safetensors,
             or .pt, .pth, .bin with tensors only); by default the built-in weights of `tiny`, and
-            `openai` where a model has them.
+            `openai` for models that have it.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        precision: `fp32`, or `int8` on the CPU (its image tower), `fp16` or `bf16` elsewhere; by
-            default fp32 on the CPU, fp16 elsewhere.
+        precision: on any device `fp32`; on the CPU also `int8` (image tower only), elsewhere `fp16`
+            or `bf16`. By default fp32 on the CPU, fp16 elsewhere.
 
     Raises:
         UsageError: unknown model, tag, device or precision.
-        UserError: the weights are missing, can't be read, or don't fit the model. Random weights
+        UserError: the weights are missing, can't be read, or don't fit the model; random weights
             are never used.
     """
     from pzsl import plugins

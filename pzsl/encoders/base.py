@@ -1,4 +1,4 @@
-"""What stage one asks of an encoder, and what identifies one."""
+"""The encoder protocol of stage one, and the identity of an encoder."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Identity:
-    """All that decides an encoder's vectors; stored in each cache.
+    """Everything that an encoder's embeddings depend on; stored in each cache.
 
     Attributes:
         model: architecture.
         pretrained: tag or file name of the weights.
-        weights_hash: SHA-256 over the weights, the same for any file format that holds them.
+        weights_hash: SHA-256 over the weights, independent of the file format.
         preprocessing: size, mean, std, interpolation and so on; can be written as JSON.
         precision: of the arithmetic: `fp32`, `fp16`, `bf16` or `int8`.
         dim: length D of an embedding.
-        logit_scale: the factor that CLIP learnt for its cosines (100 for OpenAI's).
+        logit_scale: the learnt factor of CLIP's cosines (100 for OpenAI's models).
         normalised: whether embeddings have unit length.
     """
 
@@ -38,28 +38,30 @@ class Identity:
 
 
 class Encoder(Protocol):
-    """A frozen encoder of images and, as a rule, of texts."""
+    """A frozen encoder of images and, usually, texts."""
 
     @property
     def reads_texts(self) -> bool:
-        """Whether it encodes texts; attributes stand for the classes where it doesn't."""
+        """Whether it encodes texts; if not, attributes describe the classes."""
 
     @property
     def identity(self) -> Identity:
-        """What decides its vectors."""
+        """Everything that its embeddings depend on."""
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device it computes on."""
 
     def preprocess(self, image: Image.Image) -> Tensor:
-        """One image in the size that the encoder wants, (3, h, w) uint8; may run in threads."""
+        """Resize and crop one image to (3, h, w) uint8; called from threads."""
 
     def encode_images(self, batch: Tensor) -> Tensor:
-        """Unit embeddings (n, D) float32, on the CPU, of such images (n, 3, h, w); thread-safe."""
+        """Unit embeddings (n, D) float32 on the CPU of preprocessed images (n, 3, h, w);
+        thread-safe.
+        """
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Unit embeddings (n, D) float32, on the CPU, of texts."""
+        """Unit embeddings (n, D) float32 on the CPU of texts."""
 
     def check_texts(self, texts: Sequence[str]) -> list[str]:
-        """What the user should know before these texts are encoded, one line each."""
+        """Warnings for the user about these texts, such as cut-off prompts; one line each."""

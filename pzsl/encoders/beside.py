@@ -1,4 +1,4 @@
-"""How images are prepared for the weights of a file: what lies beside it, and what that says."""
+"""Read how images are prepared for a weight file from the configuration files beside it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ OPEN_CLIP = "open_clip_config.json"
 TRANSFORMERS = "preprocessor_config.json"
 MODEL = "config.json"
 INTERPOLATION = {2: "bilinear", 3: "bicubic"}
-"""Pillow's numbers, as transformers writes them."""
+"""Pillow's numbers, which transformers writes -> names."""
 TAKEN = ("mean", "std", "interpolation", "resize_mode", "size")
 
 
 def configuration_beside(weights: Path) -> tuple[dict[str, Any], str]:
-    """Preprocessing and activation that files beside the weights tell, and the names of these.
+    """Read preprocessing and activation from configuration files beside the weights.
 
-    Read are open_clip's `open_clip_config.json`, and transformers' `preprocessor_config.json` with
-    `config.json`. Nothing is told where there are none.
+    These are open_clip's `open_clip_config.json`, or transformers' `preprocessor_config.json` and
+    `config.json`.
+
+    Returns:
+        The settings and the names of the files; ({}, '') if there are none.
 
     Raises:
         UserError: such a file isn't JSON.
@@ -65,10 +68,10 @@ def _part(configuration: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def read_configuration(file: Path) -> dict[str, Any]:
-    """A JSON object.
+    """Read a JSON object from a file.
 
     Raises:
-        UserError: it is none.
+        UserError: the file holds none.
     """
     try:
         configuration = parse_json(read_text(file))

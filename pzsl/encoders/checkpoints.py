@@ -1,4 +1,4 @@
-"""Take off what trainers wrap round a model's weights: dictionaries, prefixes, other tensors."""
+"""Extract a model's weights from a training checkpoint: dictionaries, prefixes, other tensors."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ HOLDERS = (
     *("state_dict", "model_state_dict", "model", "module", "net", "network", "weights"),
     *("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema"),
 )
-"""Names under which trainers keep a model's weights; averaged ones are taken where alone."""
+"""Keys under which trainers store weights; averaged weights come last."""
 WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-"""What torch.compile and FSDP put into names, at any place."""
+"""What torch.compile and FSDP insert into names, at any place."""
 ANCHOR = "logit_scale"
-"""A weight that every CLIP model has at its top."""
+"""A weight that every CLIP model has at its top level."""
 
 
 def unwrapped(content: Mapping[str, Any], path: Path) -> State:
-    """The tensors of a CLIP model out of what a checkpoint file holds.
+    """Extract the tensors of a CLIP model from the content of a checkpoint file.
 
     Args:
-        content: the file: tensors, or dictionaries of some, as DDP, FSDP, torch.compile,
-            Lightning and others write them, parameters among them.
+        content: tensors, or nested dictionaries of tensors, as DDP, FSDP, torch.compile, Lightning
+            and others write them.
         path: of the file, for messages.
 
     Raises:
@@ -64,7 +64,7 @@ def _plain(name: str) -> str:
 
 
 def _without_prefix(state: State, path: Path) -> State:
-    """The tensors below the one name that has a CLIP model below it; what is beside it goes."""
+    """Keep only the tensors of the CLIP model, and strip their common prefix."""
     if ANCHOR not in state:
         prefixes = [n.removesuffix(ANCHOR) for n in state if n.endswith(f".{ANCHOR}")]
         if len(prefixes) > 1:

@@ -1,12 +1,13 @@
-"""Class descriptions beside or in place of templates, in the format of CuPL.
+"""Class descriptions in addition to, or instead of, templates, in the format of CuPL.
 
-CuPL (Pratt et al., ICCV 2023) has a language model write sentences on each class; a class's label
-embedding is the mean of its sentences' embeddings. The file is a JSON object of lists of sentences:
+In CuPL (Pratt et al., ICCV 2023) a language model writes sentences about each class; the class's
+label embedding is the mean of its sentences' embeddings. The file is a JSON object of lists of
+sentences:
 
     {"fire lily": ["A fire lily is an orange flower with dark spots.", ...], ...}
 
-Classes differ in how many sentences they have, so the mean (unit length) is what is kept: one
-column beside those of the templates. It is named after the file and its hash.
+Classes can have different numbers of sentences, so their mean (unit length) is stored as one more
+text embedding per class, named after the file and its hash.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SHOWN = 3
-"""How many classes a message names."""
+"""Most classes that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,10 @@ class Prompts:
     """All texts that stand for the classes of a data set.
 
     Attributes:
-        templates: (T,) may be empty where there are descriptions.
-        sentences: of each class, C tuples; None without descriptions.
+        templates: (T,); may be empty if there are descriptions.
+        sentences: C tuples, one per class; None without descriptions.
         columns: name of each text embedding of a class: the templates, then `(descriptions: ...)`.
-        source: where they come from, for the user's eyes.
+        source: the files they come from, for messages.
     """
 
     templates: tuple[str, ...]
@@ -53,17 +54,16 @@ def choose_prompts(
     templates: Path | None = None,
     descriptions: Path | None = None,
 ) -> Prompts:
-    """The user's prompts over the data set's over the default ones.
+    """Choose the prompts: the user's, or else the data set's, or else the default ones.
 
     Args:
         dataset: name of the data set.
         classes: (C,) class names.
         templates: the user's file of templates, see `load_templates`.
-        descriptions: the user's file of descriptions; without `templates` it is used alone, with
-            them beside them.
+        descriptions: the user's file of descriptions; used alone, or with `templates` if given.
 
     Raises:
-        UserError: a file isn't as it should be.
+        UserError: a file is missing or invalid.
     """
     if descriptions is None:
         chosen = load_templates(dataset, templates)
@@ -77,13 +77,13 @@ def choose_prompts(
 
 
 def load_descriptions(file: Path, classes: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Sentences of each class, in the order of the classes.
+    """Read the sentences of each class, in the order of the classes.
 
-    A class may be named as prompts get it or as its publisher writes it; capitals don't matter.
+    Classes can have their names in prompts or their publisher's names, in any case.
 
     Raises:
-        UserError: the file isn't a JSON object of lists of sentences, describes an unknown class
-            or one twice, or lacks some.
+        UserError: the file isn't a JSON object of lists of sentences, or a class in it is unknown,
+            duplicate or missing.
     """
     row = {name.casefold(): i for i, name in enumerate(classes)}
     sentences: dict[int, tuple[str, ...]] = {}
@@ -149,19 +149,19 @@ def _sentences(file: Path, name: str, texts: Any) -> tuple[str, ...]:
 def show_prompts(
     dataset: str, templates: Path | None = None, descriptions: Path | None = None
 ) -> dict[str, Any]:
-    """What prompts a data set gets, before its files are there.
+    """Show the prompts of a data set, without needing its files.
 
     Args:
         dataset: a known data set.
         templates: see `choose_prompts`.
-        descriptions: see `choose_prompts`; held to the class names where these are known.
+        descriptions: see `choose_prompts`; checked against the class names if these are known.
 
     Returns:
-        `dataset, source, templates` and `examples`, a few prompts of classes that are known.
+        `dataset, source, templates` and `examples`, a few prompts of known classes.
 
     Raises:
         UsageError: unknown data set.
-        UserError: a file isn't as it should be.
+        UserError: a file is missing or invalid.
     """
     if dataset not in SOURCES:
         raise UsageError(f"Unknown data set '{dataset}'.{nearest(dataset, list(SOURCES))}")

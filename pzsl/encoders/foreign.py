@@ -1,4 +1,4 @@
-"""Encoders of others, found as plugins, as stage one wants them."""
+"""Adapt a plugin's encoder to the protocol of stage one."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ NEEDED = ("identity", "device", "preprocess", "encode_images")
 
 
 class ForeignEncoder:
-    """A plugin's encoder; its identity also holds where the plugin is and what its source is."""
+    """A plugin's encoder; its identity also records the plugin's place and source digest."""
 
     def __init__(self, encoder: Any, plugin: plugins.Plugin) -> None:
         self._encoder, self._plugin = encoder, plugin
 
     @property
     def identity(self) -> Identity:
-        """The plugin's own, under the name that finds it again."""
+        """The plugin's identity, with the name by which the plugin is found again."""
         identity: Identity = self._encoder.identity
         preprocessing = {**identity.preprocessing, "plugin": self._plugin.record()}
         return replace(identity, model=self._plugin.name, preprocessing=preprocessing)
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device it computes on."""
         place: torch.device = self._encoder.device
         return place
 
@@ -43,7 +43,7 @@ class ForeignEncoder:
         return hasattr(self._encoder, "encode_texts")
 
     def preprocess(self, image: Image.Image) -> Tensor:
-        """One image as the encoder wants it."""
+        """Prepare one image for the encoder."""
         prepared: Tensor = self._encoder.preprocess(image)
         return prepared
 
@@ -65,7 +65,7 @@ class ForeignEncoder:
         return self._checked(self._encoder.encode_texts(texts), len(texts))
 
     def check_texts(self, texts: Sequence[str]) -> list[str]:
-        """What the plugin has to say of these texts; nothing where it doesn't look at them."""
+        """The plugin's warnings about these texts, if it checks them."""
         check = getattr(self._encoder, "check_texts", None)
         return list(check(texts)) if check else []
 
@@ -89,16 +89,16 @@ class ForeignEncoder:
 def load_foreign(
     plugin: plugins.Plugin, pretrained: str | None, device: str, precision: str | None
 ) -> ForeignEncoder:
-    """Call a plugin for its encoder.
+    """Create a plugin's encoder.
 
     Args:
         plugin: a class or function of `(pretrained, device, precision)`.
-        pretrained: what `--pretrained` says, None where it says nothing.
-        device: resolved to `cpu`, `cuda` and so on before it is handed on.
-        precision: what `--precision` says.
+        pretrained: value of `--pretrained`; None if not given.
+        device: value of `--device`; the plugin gets the resolved `cpu`, `cuda` and so on.
+        precision: value of `--precision`; None if not given.
 
     Raises:
-        PluginError: what it gives is no encoder.
+        PluginError: the plugin returns no encoder.
     """
     encoder = plugin.target(
         pretrained=pretrained, device=str(resolve_device(device)), precision=precision

@@ -1,11 +1,12 @@
-"""Images as an encoder wants them, in bytes: resized, cropped and RGB; normalising comes later.
+"""Prepare images for an encoder: resized, cropped, RGB, as bytes; normalised later on the device.
 
-It is open_clip's evaluation transform up to its last step. The centre is cut out before resizing
-(of the source, with the same filter at the same places) instead of after, which saves the work on
-the margins; bytes differ by one level at most, but at a few sharp edges where Pillow takes rows and
-columns in the other order. Two things are as in open_clip on purpose, so that features stay
-comparable: the orientation that EXIF tells is not applied, and transparency is dropped. One is not:
-grey of 16 and more bits or of floats, which it clips to white or black, is brought to 8 bits.
+This is open_clip's evaluation transform without its last step. The centre is cut out before
+resizing (from the source, with the same filter at the same positions) instead of after, which saves
+work on the margins. Bytes differ by one level at most, except at a few sharp edges where Pillow
+processes rows and columns in the other order. To keep features comparable, two things are as in
+open_clip: the EXIF orientation is not applied, and transparency is dropped. One thing is not: grey
+images with 16 or more bits or floats, which open_clip clips to white or black, are scaled to 8
+bits.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from torch import Tensor
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 UNFILTERED = ("1", "P")
-"""Modes that Pillow resizes by picking pixels, whatever the filter."""
+"""Modes that Pillow resizes by nearest neighbour, whatever the filter."""
 INTEGER_WHITES = (2**8 - 1, 2**12 - 1, 2**16 - 1, 2**24 - 1, 2**31 - 1)
 FLOAT_WHITES = (1, 255, 65535)
-"""Largest values of grey images, by the kinds of numbers that they are written in."""
+"""Possible values of white in grey images of integers and of floats."""
 LARGEST = 1 << 24
-"""Pixels of a resized image beyond which it is cut out before resizing, or refused."""
+"""If a resized image would have more pixels, it is cropped before resizing, or refused."""
 AFTER_RESIZING = 3
 """The last steps of open_clip's transform: to RGB, to floats, normalise."""
 
 
 class Preparation:
-    """Brings any image to the size of the model, (3, h, w) uint8; safe to call from threads.
+    """Resizes and crops any image to the model's size, (3, h, w) uint8; thread-safe.
 
     Args:
         preprocessing: as in `Identity`: size, interpolation, resize_mode and so on.
@@ -47,7 +48,11 @@ class Preparation:
         self._steps = image_transform_v2(config, False).transforms[:-AFTER_RESIZING]
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """One image, (3, h, w) uint8."""
+        """Prepare one image, (3, h, w) uint8.
+
+        Raises:
+            OSError: the image is too thin, or its grey values have no known white.
+        """
         image = eight_bits(image)
         shrinks = self._square is not None and self._square <= min(image.size)
         thin = self._resized_pixels(image.size) > LARGEST
@@ -64,14 +69,14 @@ class Preparation:
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
     def _resized_pixels(self, size: tuple[int, int]) -> float:
-        """Pixels of an image of this size once its shorter side is that of the model."""
+        """Pixels of an image of this size after resizing its shorter side to the model's."""
         return self._longest**2 * max(size) / min(size) if self._by_shortest else 0.0
 
 
 def resize_and_crop(image: Image.Image, size: int, resampling: Image.Resampling) -> Image.Image:
-    """Resize so that the shorter side is `size`, and cut out the square in the middle, in one go.
+    """Resize the shorter side to `size` and crop the central square, in one step.
 
-    Rounding is torchvision's, that of `Resize(size)` and `CenterCrop(size)`.
+    Rounds as torchvision's `Resize(size)` and `CenterCrop(size)` do.
     """
     width, height = image.size
     short = min(width, height)
@@ -85,13 +90,13 @@ def resize_and_crop(image: Image.Image, size: int, resampling: Image.Resampling)
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """Bring grey of integers or floats to 8 bits with its shades kept; other images as they are.
+    """Scale grey images of integers or floats to 8 bits; return other images unchanged.
 
-    The range follows from the largest value: integers of 8, 12, 16, 24 or 31 bits; floats from 0 to
-    1, 255 or 65535.
+    The range is inferred from the largest value: integers of 8, 12, 16, 24 or 31 bits; floats from
+    0 to 1, 255 or 65535.
 
     Raises:
-        OSError: values are below 0, not finite or beyond these, so that white is unknown.
+        OSError: a value is negative, not finite, or above these ranges, so that white is unknown.
     """
     if not image.mode.startswith(("I", "F")):
         return image
@@ -110,7 +115,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 
 def normalised(batch: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """What open_clip's transform makes of bytes, on the device where they are.
+    """Normalise a batch as open_clip's transform does, on the batch's device.
 
     Args:
         batch: (n, 3, h, w) uint8.

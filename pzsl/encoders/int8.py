@@ -1,8 +1,8 @@
-"""Linear layers in 8-bit integers, for processors: about twice the speed, nearly the same vectors.
+"""Linear layers in 8-bit integers for CPUs: about twice the speed, nearly the same embeddings.
 
-Weights are rounded once, each output channel on its own scale; activations as they come, each token
-on its own scale (Dettmers et al. 2022, without their outlier columns). So an image's vector doesn't
-depend on what else is in its batch.
+Weights are quantised once, with one scale per output channel; activations are quantised on the fly,
+with one scale per token (Dettmers et al. 2022, without their outlier columns). So an image's
+embedding doesn't depend on the other images of its batch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TINY = 1e-12
 
 
 class Int8Linear(nn.Module):
-    """A linear layer whose product is taken in integers.
+    """A linear layer with an int8 matrix product.
 
     Args:
         weight: (out, in) float32.
@@ -45,17 +45,17 @@ class Int8Linear(nn.Module):
 
 
 def _rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Levels (n, d) int8 of rows, and the scale (n, 1) that brings them back."""
+    """Quantise rows (n, d) to int8; return them and the scale (n, 1) to convert back."""
     high, low = rows.amax(dim=1, keepdim=True), rows.amin(dim=1, keepdim=True)
     scale = torch.maximum(high, low.neg_()).clamp_min_(TINY).div_(LEVELS)
     return (rows / scale).round_().to(torch.int8), scale
 
 
 class Int8Attention(nn.Module):
-    """Self-attention with its four projections in integers; called as `nn.MultiheadAttention` is.
+    """Self-attention with its four projections in int8; called like `nn.MultiheadAttention`.
 
     Args:
-        whole: the attention in float32, batch first and of one width.
+        whole: the float32 attention, batch first, with equal widths.
     """
 
     def __init__(self, whole: nn.MultiheadAttention) -> None:
@@ -72,17 +72,17 @@ class Int8Attention(nn.Module):
         need_weights: bool = False,
         attn_mask: Tensor | None = None,
     ) -> tuple[Tensor, None]:
-        """(n, tokens, width) -> the same; key and value are the query, there are no weights."""
+        """(n, tokens, width) -> same shape; key and value are the query; returns no weights."""
         parts = self.inward(query).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask)
         return self.outward(mixed.transpose(1, 2).flatten(2)), None
 
 
 def to_int8(tower: nn.Module) -> int:
-    """Replace the products of open_clip's transformer blocks below a module, in place.
+    """Convert the linear layers of open_clip's transformer blocks in a module to int8, in place.
 
     Returns:
-        How many blocks there were; normalisation, convolutions and other blocks stay as they are.
+        Number of blocks; normalisation, convolutions and other blocks are not changed.
     """
     blocks: list[Any] = [b for b in tower.modules() if type(b) is ResidualAttentionBlock]
     for block in blocks:

@@ -1,7 +1,7 @@
-"""Models that bring all of their own: a folder on this machine, or a repository of a hub.
+"""Self-contained models: `local-dir:FOLDER` on this machine, or `hf-hub:OWNER/NAME` of a hub.
 
-`local-dir:FOLDER` and `hf-hub:OWNER/NAME`, as open_clip writes them. Its configuration says which
-library the model is of: `open_clip_config.json`, or the `config.json` of transformers.
+The names are open_clip's. The configuration file tells which library made the model:
+`open_clip_config.json`, or the `config.json` of transformers.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from pzsl.progress import say
 
 LOCAL, HUB = "local-dir:", "hf-hub:"
 SMALL = ["*.json", "*.txt", "*.model"]
-"""Files of a repository that are no weights: configurations and vocabularies."""
+"""Files of a repository beside the weights: configurations and vocabularies."""
 OF_TRANSFORMERS = ("model.safetensors",)
-"""Its weights, where they hold no code."""
+"""Weight files of transformers that can hold no code."""
 
 
 def is_model_folder(model: str) -> bool:
-    """Whether a model is named by a folder or a repository."""
+    """Whether a model's name is a folder or a repository."""
     return model.startswith((LOCAL, HUB))
 
 
 def load_model_folder(
     model: str, pretrained: str | None, device: str, precision: str | None
 ) -> Encoder:
-    """Load a model with the weights, tokenizer and preprocessing that lie beside each other.
+    """Load a model with weights, tokenizer and preprocessing from one folder.
 
     Args:
-        model: `local-dir:FOLDER` or `hf-hub:OWNER/NAME`; the latter is fetched once.
-        pretrained: which of the folder's files has the weights, where that isn't plain.
+        model: `local-dir:FOLDER` or `hf-hub:OWNER/NAME`; a repository is downloaded once.
+        pretrained: the weight file, if the folder holds several.
         device: see `load_encoder`. precision: see there.
 
     Raises:
@@ -63,10 +63,10 @@ def load_model_folder(
 
 
 def _weights(folder: Path, usual: tuple[str, ...], pretrained: str | None) -> Path:
-    """The file of a folder's weights.
+    """Find the weight file of a folder.
 
     Raises:
-        UserError: there is none, or several, and none has the usual name.
+        UserError: there is none, or there are several and none has the usual name.
     """
     if pretrained is not None:
         file = folder / pretrained
@@ -87,10 +87,10 @@ def _weights(folder: Path, usual: tuple[str, ...], pretrained: str | None) -> Pa
 
 
 def _fetched(model: str) -> Path:
-    """The folder of a hub's repository: from the client's cache, else from the hub.
+    """The local folder of a hub's repository: from the client's cache, or else downloaded.
 
     Raises:
-        UserError: it isn't there and can't be fetched.
+        UserError: it isn't cached and can't be downloaded.
     """
     from huggingface_hub import constants
 
@@ -111,7 +111,7 @@ def _fetched(model: str) -> Path:
 
 
 def _snapshot(repository: str, local_files_only: bool) -> Path | None:
-    """Configuration, vocabulary and the first of the usual files of weights, in one folder."""
+    """Get configuration, vocabulary and the first of the usual weight files, in one folder."""
     from huggingface_hub import snapshot_download
 
     try:

@@ -1,4 +1,4 @@
-"""open_clip models as encoders: any architecture, any published weights or local checkpoint."""
+"""open_clip models as encoders: any architecture, with published weights or a local checkpoint."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from pzsl.progress import say
 
 HERE = Path(__file__).parent
 SHOWN = 8
-"""Words of a list that are named in a message."""
+"""Most words that a message lists."""
 
 
 class Preset(NamedTuple):
-    """A model of our own: architecture, weights and preprocessing belong together."""
+    """A built-in model: architecture, weights and preprocessing."""
 
     architecture: Path
     weights: Path
@@ -59,10 +59,10 @@ class OpenClipEncoder:
 
     Args:
         model: with its weights, on its device.
-        tokenizer: that belongs to it.
-        identity: what decides its vectors.
-        device: where the model is.
-        known: (vocabulary,) bool, which tokens it was trained on; None means all.
+        tokenizer: of the model.
+        identity: everything that its embeddings depend on.
+        device: of the model.
+        known_tokens: (vocabulary,) bool, the tokens it was trained on; None means all.
     """
 
     reads_texts = True
@@ -92,7 +92,7 @@ class OpenClipEncoder:
         """Unit embeddings (n, D) float32 of prepared images (n, 3, h, w).
 
         Args:
-            batch: uint8; or float32, normalised already as open_clip's own transform does it.
+            batch: uint8; or float32, already normalised by open_clip's own transform.
         """
         images = batch.to(self.device)
         if not images.is_floating_point():
@@ -101,14 +101,14 @@ class OpenClipEncoder:
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Unit embeddings (n, D) float32 of texts; what is too long is cut off at the end."""
+        """Unit embeddings (n, D) float32 of texts; texts that are too long are cut off."""
         tokens = self._tokenizer(list(texts)).to(self.device)
         return _unit(encode_tokens(self._model, tokens))
 
     def check_texts(self, texts: Sequence[str]) -> list[str]:
-        """One line on texts that are cut off, and one on words that the encoder never met."""
+        """Warn about texts that will be cut off, and about words the encoder was not trained on."""
         length = self._tokenizer.context_length
-        # A text that would fill one place more than there is leaves no padding there.
+        # With one more place than the model has, only a text that is too long fills the last one.
         tokens = self._tokenizer(["", *texts], context_length=length + 1)[:, -1]
         cut = [text for text, last in zip(texts, tokens[1:], strict=True) if last != tokens[0]]
         lines = []
@@ -134,7 +134,7 @@ class OpenClipEncoder:
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Float32 on the CPU; what was normalised in half precision is normalised again."""
+    """Convert to float32 on the CPU; normalise again after half precision."""
     if vectors.dtype != torch.float32:
         vectors = torch.nn.functional.normalize(vectors.float(), dim=-1)
     return vectors.cpu()
@@ -159,9 +159,9 @@ def load_openclip_folder(
     """Load a model from a folder with its `open_clip_config.json`.
 
     Args:
-        name: of the model, as it is stored in caches.
-        folder: of the configuration and, where it is its own, the tokenizer.
-        weights: a file of it.
+        name: of the model, as stored in caches.
+        folder: of the configuration and, if the model has its own, the tokenizer.
+        weights: the weight file.
         device: see `load_encoder`. precision: see there.
     """
     source = Source(weights.name, weights, *configuration_beside(weights))
@@ -171,7 +171,7 @@ def load_openclip_folder(
 def _load(
     model: str, name: str, source: Source, device: str, precision: str | None
 ) -> OpenClipEncoder:
-    """Build what open_clip calls `model`, give it its weights, and call it `name`."""
+    """Build open_clip's `model`, load its weights, and record it as `name`."""
     place = resolve_device(device)
     precision, _ = resolve_precision(precision, place)
     state = read_weights(source.path)
@@ -198,13 +198,13 @@ def _load(
 
 
 def as_json(preprocessing: Mapping[str, Any]) -> dict[str, Any]:
-    """How images are prepared, complete, in values that JSON has."""
+    """The complete preprocessing settings as JSON values."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(PreprocessCfg(**preprocessing))))
     return values
 
 
 def _preprocessing(network: Any, source: Source, model: str) -> dict[str, Any]:
-    """How images are prepared: the weights' own way, else the model's; of a file it is said."""
+    """The preprocessing of the weights, or else of the model; for a file, say which is used."""
     model_config, preset = network.visual.preprocess_cfg, PRESETS.get(model)
     merged: dict[str, Any] = merge_preprocess_dict(model_config, source.config)
     merged = merge_preprocess_dict(merged, preset.preprocessing if preset else {})
@@ -218,7 +218,7 @@ def _preprocessing(network: Any, source: Source, model: str) -> dict[str, Any]:
         )
     if preset is None and source.path.name == source.name:  # a file, not a tag
         mean, std = (", ".join(f"{v:.3g}" for v in merged[name]) for name in ("mean", "std"))
-        default = f"{model}'s default; another way can be told by an {OPEN_CLIP} beside the file"
+        default = f"{model}'s default; an {OPEN_CLIP} beside the file can change it"
         say(
             f"Weights '{source.name}': images get mean ({mean}), std ({std}), "
             f"{merged['interpolation']}, {sizes[0][0]} pixels, from {source.origin or default}."
@@ -227,7 +227,7 @@ def _preprocessing(network: Any, source: Source, model: str) -> dict[str, Any]:
 
 
 def _known_model(name: str) -> str:
-    """The model's name as open_clip spells it; our own presets become known to it here."""
+    """The model's name as open_clip spells it; registers the built-in models first."""
     models = open_clip.list_models()
     for preset in PRESETS.keys() - set(models):
         open_clip.add_model_config(PRESETS[preset].architecture)
@@ -238,9 +238,10 @@ def _known_model(name: str) -> str:
 
 
 def _quick_gelu(model: str, source: Source, state: dict[str, Tensor]) -> bool:
-    """Whether the weights need QuickGELU, OpenAI's approximation, though the model has GELU.
+    """Whether the weights need QuickGELU (OpenAI's approximation) although the model has GELU.
 
-    Weights don't show it: with the other one the vectors come out wrong without any error.
+    The weights themselves don't show it, and the wrong activation gives wrong embeddings without
+    any error.
     """
     if open_clip.get_model_config(model).get("quick_gelu"):
         return True
@@ -260,7 +261,7 @@ def _quick_gelu(model: str, source: Source, state: dict[str, Tensor]) -> bool:
 
 
 def _build(model: str, quick_gelu: bool, precision: str, device: torch.device) -> Any:
-    """The model without its weights (random until `load_into` has put them in)."""
+    """Build the model with random weights, which `load_into` then replaces."""
     try:
         with _no_alarm(), torch.random.fork_rng(devices=[]):  # drawn on the CPU
             return open_clip.create_model(
@@ -289,7 +290,7 @@ def _unusable(model: str, error: Exception) -> UserError:
 
 @contextmanager
 def _no_alarm() -> Iterator[None]:
-    """Drop open_clip's warning that the weights are random: ours are loaded right after."""
+    """Suppress open_clip's warning about random weights; the real ones are loaded right after."""
 
     def drop(record: logging.LogRecord) -> bool:
         return not record.getMessage().startswith("No pretrained weights loaded")

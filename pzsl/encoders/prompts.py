@@ -1,4 +1,4 @@
-"""Prompt templates as data files, and class names put through them into an encoder."""
+"""Load prompt templates, fill in class names, and encode the prompts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "templates"
 HOLE = "{}"
 BATCH = 256
-"""Texts that are encoded at a time."""
+"""Texts per batch."""
 
 
 def templates_file(dataset: str, file: Path | None = None) -> Path:
-    """Where a data set's templates come from: the user's file, else its own, else the default."""
+    """The file of a data set's templates: the user's, or else its own, or else the default."""
     dataset_file = FOLDER / f"{dataset}.txt"
     return (
         Path(file) if file else dataset_file if dataset_file.is_file() else FOLDER / "default.txt"
@@ -29,11 +29,11 @@ def templates_file(dataset: str, file: Path | None = None) -> Path:
 
 
 def load_templates(dataset: str, file: Path | None = None) -> tuple[str, ...]:
-    """Prompt templates: the user's file, else the data set's, else the default ones.
+    """Load prompt templates: the user's, or else the data set's, or else the default ones.
 
     Args:
-        dataset: name of the data set; its templates are `templates/<name>.txt`, if it has some.
-        file: the user's own, one template per line, each with one `{}` for the class name.
+        dataset: name of the data set; its own templates, if any, are `templates/<name>.txt`.
+        file: the user's templates, one per line, each with one `{}` for the class name.
 
     Raises:
         UserError: the file can't be read, is empty, or a line hasn't exactly one `{}`.
@@ -60,7 +60,7 @@ def load_templates(dataset: str, file: Path | None = None) -> tuple[str, ...]:
 
 
 def fill(template: str, name: str) -> str:
-    """The prompt of a class: the template with the class name in its hole."""
+    """The prompt of a class: the template with the class name for `{}`."""
     return template.replace(HOLE, name)
 
 
@@ -68,7 +68,7 @@ def encode_classes(encoder: Encoder, classes: Sequence[str], templates: Sequence
     """Text embedding of each class under each template.
 
     Args:
-        encoder: any encoder; what it has to say about the prompts goes to stderr.
+        encoder: any encoder; its warnings about the prompts are printed on stderr.
         classes: C class names.
         templates: T templates.
 

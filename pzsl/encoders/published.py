@@ -1,4 +1,4 @@
-"""Published weights of open_clip's models: which tags there are, and where their files are."""
+"""Find the weights of open_clip's models: published tags, or local files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pzsl.network import is_reachable
 from pzsl.progress import say
 
 FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-"""Names of the weights in a repository on the Hugging Face hub, the better one first."""
+"""Weight files in a repository on the Hugging Face hub, the preferred one first."""
 
 
 class Source(NamedTuple):
@@ -25,9 +25,9 @@ class Source(NamedTuple):
     Attributes:
         name: tag or file name.
         path: the file.
-        config: how they were trained, as open_clip's table says: `quick_gelu`, `mean`, `std`,
-            `interpolation`, `resize_mode`; empty for a file of unknown origin.
-        origin: of a file's `config`: the files beside it, or the tag in its name.
+        config: how they were trained, from open_clip's table: `quick_gelu`, `mean`, `std`,
+            `interpolation`, `resize_mode`; {} for a file of unknown origin.
+        origin: where a file's `config` comes from: files beside it, or the tag in its name.
     """
 
     name: str
@@ -37,15 +37,15 @@ class Source(NamedTuple):
 
 
 def find_weights(model: str, pretrained: str | None) -> Source:
-    """Find the weights of a model, fetching published ones that are not here yet.
+    """Find the weights of a model; download published ones that are not on this machine.
 
     Args:
         model: name of an open_clip model.
-        pretrained: a tag, or a file; None means `openai`, where the model has that.
+        pretrained: a tag or a file; None means `openai`, if the model has it.
 
     Raises:
         UsageError: no such tag.
-        UserError: no such file, or the published file can't be fetched.
+        UserError: no such file, or the published file can't be downloaded.
     """
     tags = list_pretrained_tags_by_model(model)
     if pretrained is None and "openai" not in tags:
@@ -67,7 +67,7 @@ def find_weights(model: str, pretrained: str | None) -> Source:
 
 
 def _of_file(model: str, path: Path) -> Source:
-    """Weights in a file: a configuration beside it has the last word, then a tag in its name."""
+    """Weights in a file; configuration beside it takes precedence over a tag in its name."""
     beside, files = configuration_beside(path)
     published_config = known_origin(model, path)
     origin = " and ".join(filter(None, [files, "the published tag" if published_config else ""]))
@@ -75,10 +75,10 @@ def _of_file(model: str, path: Path) -> Source:
 
 
 def known_origin(model: str, path: Path) -> dict[str, Any]:
-    """How the weights in a file were trained, where its name tells that they are published ones.
+    """The configuration of published weights, if a file is recognised as such; else {}.
 
-    It does when the file name holds a tag of the model (`openai.safetensors`) or the file lies in
-    the Hugging Face cache; otherwise nothing is known.
+    A file is recognised if its name holds a tag of the model (`openai.safetensors`), or if it is in
+    the Hugging Face cache.
     """
     name = path.name.lower().replace("-", "_")
     for tag in sorted(list_pretrained_tags_by_model(model), key=len, reverse=True):
@@ -91,12 +91,12 @@ def known_origin(model: str, path: Path) -> dict[str, Any]:
 
 
 def fetch(model: str, tag: str, config: dict[str, Any]) -> Path:
-    """The file of published weights: from the local cache, else from the Hugging Face hub.
+    """Get the file of published weights from the local cache, or else from the Hugging Face hub.
 
-    With HF_HUB_OFFLINE set, only the cache is looked at.
+    With HF_HUB_OFFLINE set, only the cache is used.
 
     Raises:
-        UserError: it is not in the cache and can't be fetched.
+        UserError: the file is not cached and can't be downloaded.
     """
     from huggingface_hub import constants
 
@@ -122,13 +122,13 @@ def fetch(model: str, tag: str, config: dict[str, Any]) -> Path:
 
 
 def from_hub(repository: str, names: tuple[str, ...], local_files_only: bool) -> Path | None:
-    """The first of these files that the cache or the hub has."""
+    """The first of these files that exists in the cache or on the hub; None if none does."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     client = logging.getLogger("huggingface_hub")
     level = client.level
-    client.setLevel(logging.ERROR)  # else each of its retries prints two lines
+    client.setLevel(logging.ERROR)  # otherwise each retry prints two lines
     try:
         for name in names:
             try:

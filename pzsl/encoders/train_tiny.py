@@ -1,8 +1,8 @@
 """Train the built-in `tiny` CLIP: `python -m pzsl.encoders.train_tiny --out tiny.safetensors`.
 
-Image-text pairs of *seen* compositions only, drawn by the project itself under a seed of their own
-(no image of the `shapes` data set occurs). Each batch holds different compositions, so no pair of
-the batch is a false negative; the loss is CLIP's (Radford et al. 2021).
+The training data are image-text pairs of *seen* compositions only, drawn with a seed of their own
+(no image of the `shapes` data set is among them). All compositions of a batch differ, so there are
+no false negatives; the loss is CLIP's (Radford et al. 2021).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pzsl.encoders.weights import TOKEN_ROWS, TOKEN_TABLE
 
 HERE = Path(__file__).parent
 DRAW_SEED = 77
-"""Seed of the training pictures: another one than the data set's."""
+"""Seed of the training pictures; differs from the data set's."""
 
 
 def draw_class(job: tuple[int, int]) -> NDArray[np.uint8]:
@@ -49,7 +49,7 @@ def draw_pictures(classes: Sequence[int], count: int, workers: int) -> Tensor:
 
 
 def augment(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift each batch by up to four pixels and mirror half of it; float in [-1, 1]."""
+    """Shift the batch by up to four pixels and mirror half of it; float in [-1, 1]."""
     images = pictures.float().div_(127.5).sub_(1)
     dx, dy = torch.randint(-4, 5, (2,), generator=generator).tolist()
     images = torch.roll(images, (dy, dx), dims=(2, 3))
@@ -59,7 +59,7 @@ def augment(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def train(args: argparse.Namespace) -> dict[str, Tensor]:
-    """Train the model of `tiny.json`; returns its state."""
+    """Train the model of `tiny.json`; return its state dict."""
     generator = torch.Generator().manual_seed(args.seed)
     classes = np.flatnonzero(seen_mask()).tolist()
     templates = (HERE / "templates" / "shapes.txt").read_text("utf-8").splitlines()
@@ -99,7 +99,7 @@ def train(args: argparse.Namespace) -> dict[str, Tensor]:
 
 
 def compact(state: dict[str, Tensor], tokens: Tensor) -> dict[str, Tensor]:
-    """Keep only the token rows that occur, as half floats; their numbers go into `token_rows`."""
+    """Convert to half floats and keep only the token rows in use, listed in `token_rows`."""
     rows = torch.unique(tokens)
     small = {n: v.half() if v.is_floating_point() else v for n, v in state.items()}
     small[TOKEN_TABLE] = small[TOKEN_TABLE][rows]

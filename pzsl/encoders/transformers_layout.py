@@ -1,4 +1,4 @@
-"""CLIP's weights as transformers names them (`CLIPModel`), under OpenAI's and open_clip's names."""
+"""Rename CLIP weights of transformers (`CLIPModel`) to OpenAI's and open_clip's names."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ IN_A_LAYER = {
     "mlp.fc2": "mlp.c_proj",
 }
 TURNED = {"text_projection.weight": "text_projection", "visual_projection.weight": "visual.proj"}
-"""Projections, which open_clip keeps transposed and without a layer."""
+"""Projections, which open_clip stores transposed and as plain matrices."""
 LAYER = re.compile(r"(text|vision)_model\.encoder\.layers\.(\d+)\.(.+)")
 INPUT = re.compile(r"self_attn\.[qkv]_proj\.(weight|bias)")
 
 
 def is_transformers(state: State) -> bool:
-    """Whether weights have the names that transformers gives them."""
+    """Whether weights have transformers' names."""
     return all(any(name.startswith(sign) for name in state) for sign in SIGNS)
 
 
 def from_transformers(state: State) -> State:
-    """The same weights under OpenAI's names; what has no counterpart keeps its own."""
+    """Rename weights to OpenAI's names; those without a counterpart keep their own."""
     renamed: State = {}
     for name, value in state.items():
         if name.endswith("position_ids"):
@@ -61,7 +61,7 @@ def from_transformers(state: State) -> State:
 
 
 def _joined(state: State, name: str) -> Tensor:
-    """Query, key and value in one matrix, in this order, whichever of the three is named."""
+    """Concatenate the query, key and value projections; `name` is that of any of the three."""
     parts = [re.sub(r"[qkv]_proj", f"{letter}_proj", name) for letter in "qkv"]
     return torch.cat([state[part] for part in parts if part in state])
 

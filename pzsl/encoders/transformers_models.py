@@ -1,4 +1,4 @@
-"""CLIP and SigLIP as Hugging Face's transformers saves them, with open_clip's two calls."""
+"""CLIP and SigLIP models saved by Hugging Face's transformers, with open_clip's interface."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pzsl.encoders.weights import weights_hash
 from pzsl.errors import UsageError, UserError
 
 KINDS = ("clip", "siglip")
-"""Of transformers' models those that are read here; SigLIP 2 of fixed size is a `siglip`."""
+"""Supported model types of transformers; SigLIP 2 with a fixed size is a `siglip`."""
 
 
 class TwoTowers(nn.Module):
-    """A model of transformers behind the names of open_clip's."""
+    """A model of transformers with open_clip's method names."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -33,12 +33,12 @@ class TwoTowers(nn.Module):
         return self._projected("visual_projection", pooled, normalize)
 
     def encode_text(self, tokens: Tensor, normalize: bool = True) -> Tensor:
-        """Embeddings (n, D) of tokens (n, L), padded; no padding reaches what is read out."""
+        """Embeddings (n, D) of padded tokens (n, L); the padding has no effect."""
         pooled = self.model.text_model(input_ids=tokens).pooler_output
         return self._projected("text_projection", pooled, normalize)
 
     def _projected(self, name: str, pooled: Tensor, normalize: bool) -> Tensor:
-        """CLIP projects both towers; SigLIP's own heads have done so."""
+        """Project as CLIP does; SigLIP's heads have already done so."""
         projection = getattr(self.model, name, None)
         vectors: Tensor = projection(pooled) if projection is not None else pooled
         return nn.functional.normalize(vectors, dim=-1) if normalize else vectors
@@ -50,13 +50,13 @@ def load_transformers(
     """Load a CLIP or SigLIP that transformers saved.
 
     Args:
-        name: of the model, as it is stored in caches.
+        name: of the model, as stored in caches.
         folder: with `config.json`, `preprocessor_config.json` and the tokenizer's files.
-        weights: a file of it, `model.safetensors`.
+        weights: its `model.safetensors`.
         device: see `load_encoder`. precision: see there; not int8.
 
     Raises:
-        UserError: it is another kind of model, or a file is missing or broken.
+        UserError: the model is of another type, or a file is missing or broken.
     """
     kind = str(read_configuration(folder / MODEL).get("model_type"))
     if kind not in KINDS:
@@ -88,7 +88,7 @@ def load_transformers(
 
 
 def _opened(folder: Path, weights: Path) -> tuple[Any, Any]:
-    """Model and tokenizer; nothing is fetched, no code of the folder is run, no weight is random.
+    """Load model and tokenizer: no downloads, no code from the folder, no random weights.
 
     Raises:
         UserError: transformers isn't installed, or can't read the folder.

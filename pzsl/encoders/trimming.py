@@ -1,8 +1,8 @@
-"""Texts without their padding: a causal text transformer never looks behind the token it reads out.
+"""Encode texts without their padding, which a causal text transformer never uses.
 
-CLIP pads each text to 77 tokens, of which a prompt fills a dozen. Where the tower is causal and is
-read at the end-of-text token, what comes after that token can't reach the embedding, so a batch is
-cut to its longest text: the same vectors up to float rounding, several times as fast.
+CLIP pads each text to 77 tokens, of which a prompt fills a dozen. If the tower is causal and its
+output is taken at the end-of-text token, later tokens don't affect the embedding. So a batch is cut
+to its longest text: the same embeddings up to rounding, several times as fast.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import Tensor
 
 
 def encode_tokens(model: Any, tokens: Tensor) -> Tensor:
-    """Unit embeddings (n, D) of tokens (n, L), encoded only as far as one of the texts reaches.
+    """Unit embeddings (n, D) of tokens (n, L), cut to the longest text if the tower is causal.
 
     Args:
-        model: of open_clip; other towers than causal ones get all L tokens.
-        tokens: as its tokenizer gives them, padded.
+        model: of open_clip.
+        tokens: padded, from its tokenizer.
     """
     text = model if isinstance(model, CLIP) else getattr(model, "text", None)
     if not _causal(text):
@@ -37,7 +37,7 @@ def encode_tokens(model: Any, tokens: Tensor) -> Tensor:
 
 
 def _causal(text: Any) -> bool:
-    """Whether nothing behind the end of a text has any effect."""
+    """Whether tokens after the end of a text have no effect."""
     pool = getattr(text, "text_pool_type", None) or getattr(text, "pool_type", None)
     return (
         isinstance(text, CLIP | TextTransformer)
@@ -48,7 +48,7 @@ def _causal(text: Any) -> bool:
 
 
 def _ends(text: Any, tokens: Tensor) -> Tensor:
-    """Place (n,) of each end-of-text token, where the tower is read out."""
+    """Position (n,) of each end-of-text token, where the tower's output is taken."""
     if "eos" in (getattr(text, "text_pool_type", None), getattr(text, "pool_type", None)):
         end = int(text.text_eos_id if isinstance(text, CLIP) else text.eos_id)
         return torch.eq(tokens, end).int().argmax(dim=-1)

@@ -1,4 +1,4 @@
-"""Read a checkpoint file without running anything in it, and make its weights fit a model."""
+"""Read a checkpoint file without executing any code in it, and adapt its weights to a model."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ State = dict[str, Tensor]
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
-"""Entries beside the weights that only OpenAI's own files have."""
+"""Entries that only OpenAI's own files have."""
 TOKEN_TABLE = "token_embedding.weight"
 TOKEN_ROWS = "token_rows"
-"""Of a table of token embeddings that holds some rows only: their numbers."""
+"""Row numbers of a token table that is stored without its unused rows."""
 
 
 def read_weights(path: Path) -> State:
-    """The tensors of a checkpoint file, floats as float32.
+    """Read the tensors of a checkpoint file; floats become float32.
 
     Args:
         path: .safetensors, or a .pt, .pth, .bin or .ckpt file that holds tensors only, bare or
-            as trainers wrap them (see `unwrapped`), under open_clip's or transformers' names.
+            in a training checkpoint (see `unwrapped`), with open_clip's or transformers' names.
 
     Raises:
         UserError: the file is missing, broken, or could run code when loaded.
@@ -43,7 +43,7 @@ def read_weights(path: Path) -> State:
 
 
 def _open(path: Path) -> dict[str, Any]:
-    """What the file holds. Reading runs no code: safetensors, or torch's format for tensors."""
+    """Read the file without running code: safetensors, or torch with weights only."""
     try:
         if path.suffix.lower() == ".safetensors":
             from safetensors.torch import load_file
@@ -64,11 +64,11 @@ def _open(path: Path) -> dict[str, Any]:
 
 
 def adapt(state: State, model: nn.Module) -> State:
-    """The same weights under the names and shapes that open_clip's model has.
+    """Convert weights to the names and shapes of an open_clip model.
 
     Args:
-        state: as `read_weights` gives it: from open_clip, OpenAI, or Apple's MobileCLIP.
-        model: the open_clip model that they are for.
+        state: from `read_weights`: of open_clip, OpenAI, or Apple's MobileCLIP.
+        model: the open_clip model.
     """
     state = {name: value for name, value in state.items() if name not in OPENAI_KEYS}
     state = convert_state_dict(model, state)
@@ -83,15 +83,15 @@ def adapt(state: State, model: nn.Module) -> State:
 
 
 def expand_token_rows(state: State, vocabulary: int, path: Path) -> tuple[State, Tensor | None]:
-    """Put the kept rows of a shortened token table back at their places; the others are zero.
+    """Expand a shortened token table to its full size; missing rows become zero.
 
     Args:
-        state: with `token_rows` (k,), the numbers of the k rows kept; else nothing is changed.
-        vocabulary: rows of the whole table.
+        state: with `token_rows` (k,), the numbers of the stored rows; without it nothing changes.
+        vocabulary: rows of the full table.
         path: of the file, for messages.
 
     Returns:
-        The state with the whole table, and which rows are known, (vocabulary,) bool; None if all.
+        The state with the full table, and which rows were stored, (vocabulary,) bool; None if all.
     """
     if TOKEN_ROWS not in state:
         return state, None
@@ -113,16 +113,16 @@ def expand_token_rows(state: State, vocabulary: int, path: Path) -> tuple[State,
 
 
 def load_into(model: nn.Module, state: State, name: str, path: Path) -> None:
-    """Load weights that have to fit exactly.
+    """Load weights into a model; they have to fit exactly.
 
     Args:
-        model: gets the weights.
-        state: the weights, as `adapt` leaves them.
+        model: to load the weights into.
+        state: the weights, from `adapt`.
         name: of the model, for the message.
         path: of the file, for the message.
 
     Raises:
-        UserError: a weight is missing, one too many, or of another shape.
+        UserError: a weight is missing, unknown, or of another shape.
     """
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     actual = {key: tuple(value.shape) for key, value in state.items()}

@@ -1,4 +1,4 @@
-"""Features of other tools in, caches out: npz, plain vectors, clip-retrieval, published."""
+"""Import features of other tools (npz, plain vectors, clip-retrieval, xlsa17), export caches."""
 
 from __future__ import annotations
 

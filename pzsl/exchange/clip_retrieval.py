@@ -1,9 +1,9 @@
-"""The output folder of clip-retrieval's `clip inference`: embeddings in parts, and their images.
+"""Read the output folder of clip-retrieval's `clip inference`: embeddings and image paths.
 
     img_emb/img_emb_0.npy          (n, D) half floats
     metadata/metadata_0.parquet    n rows; `image_path` is the image's path, or its key in a tar
 
-Its `text_emb` are of captions, one per image; they say nothing of classes and are not read.
+Its `text_emb` holds embeddings of captions, not of classes, and is not read.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pzsl.exchange.vectors import read_vectors
 
 
 class Embedded(NamedTuple):
-    """What such a folder holds.
+    """The content of such a folder.
 
     Attributes:
-        vectors: (N, D) of all parts, in their order.
-        paths: (N,) `image_path` of each, in forward slashes.
+        vectors: (N, D) embeddings of all parts, in order.
+        paths: (N,) their `image_path`, with forward slashes.
         files: the files that were read.
     """
 
@@ -87,18 +87,18 @@ def _image_paths(file: Path) -> list[str]:
 
 
 def find_rows(names: Sequence[str], paths: Sequence[str], where: str) -> NDArray[np.int64]:
-    """The row of each wanted image: its path, or the one path that ends in it.
+    """Find the row of each image: the path equal to its name, or the only one that ends in it.
 
     Args:
-        wanted: (n,) as a table writes them.
-        paths: (N,) as clip-retrieval wrote them, usually from the root of its disk.
+        names: (n,) image names, as in a table.
+        paths: (N,) as clip-retrieval wrote them, usually absolute.
         where: the folder, for the message.
 
     Returns:
         (n,) rows of `paths`.
 
     Raises:
-        UserError: an image isn't there, or several paths end in its name.
+        UserError: no path, or more than one, ends in a name.
     """
     by_name: dict[str, list[int]] = defaultdict(list)
     for row, path in enumerate(paths):

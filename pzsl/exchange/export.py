@@ -1,4 +1,4 @@
-"""A cache as a file that other tools read: `.npz` (all of it) or Parquet (its images)."""
+"""Export a cache for other tools: `.npz` (everything) or Parquet (its images)."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def export_cache(
     """Write a cache in other formats.
 
     Args:
-        cache: a whole cache.
+        cache: a finished cache.
         out: a file (its ending names the format) or a folder; by default the cache's folder.
-        formats: `npz`, which `import_npz` reads back bit for bit, and `parquet`: a row for each
-            image with `path, label, split, embedding`, and its `candidates` where there are some.
-        overwrite: replace files that exist.
+        formats: `npz`, which `import_npz` reads back bit for bit, and `parquet`: a row per image
+            with `path, label, split, embedding`, and `candidates` if there are any.
+        overwrite: replace existing files.
 
     Returns:
         The files, one for each format.
 
     Raises:
         UsageError: an unknown format, or an ending that contradicts it.
-        UserError: the cache is not whole, a file exists already, or pyarrow isn't installed.
+        UserError: the cache is incomplete, a file already exists, or pyarrow isn't installed.
     """
     data = load_cache(cache)
     files = _files(data.path, None if out is None else Path(out), formats)
@@ -50,7 +50,7 @@ def export_cache(
 
 
 def _files(cache: Path, out: Path | None, formats: Sequence[str] | None) -> dict[str, Path]:
-    """Which format goes into which file."""
+    """Format -> file."""
     ending = out.suffix[1:].lower() if out and not out.is_dir() else ""
     chosen = list(formats or ([ending] if ending in FORMATS else ["npz"]))
     for name in chosen:
@@ -78,7 +78,7 @@ def _write_npz(cache: Cache, file: Path) -> None:
 
 
 def _write_parquet(cache: Cache, file: Path) -> None:
-    """Write a block of rows at a time, so that memory doesn't grow with the images."""
+    """Write Parquet in blocks of rows, so that memory doesn't grow with the number of images."""
     try:
         import pyarrow
         from pyarrow import parquet
@@ -103,7 +103,7 @@ def _write_parquet(cache: Cache, file: Path) -> None:
 
 
 def _columns(cache: Cache, rows: range) -> dict[str, Any]:
-    """What a block of images is called and belongs to, by names."""
+    """Paths, labels, splits and candidates of a block of images, all as names."""
     labels = cache.labels[rows.start : rows.stop].tolist()
     columns: dict[str, Any] = {
         "path": list(cache.paths[rows.start : rows.stop]),

@@ -1,4 +1,4 @@
-"""Features of other tools and a table of what they show, made into a cache."""
+"""Make a cache of another tool's features and a table with labels and splits."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ IMPORTED = "(imported)"
 
 @dataclass(frozen=True)
 class Labelling:
-    """What features alone don't say.
+    """Labels, splits and class vectors for features that come without them.
 
     Attributes:
-        table: CSV or Parquet file of `path, label, split`, and `candidates` where there are some.
-        classes: names of all classes in order, one a line.
-        unseen_file: names of the unseen ones, one a line.
+        table: CSV or Parquet file with `path, label, split`, and `candidates` if any.
+        classes: names of all classes in order, one per line.
+        unseen_file: names of the unseen classes, one per line.
         text: `.npy` or `.safetensors` file (C, D), a row for each line of `classes`.
-        model, pretrained: the encoder that made the features, to encode the class names with.
-        templates: prompt templates for that.
-        annotators: columns of the table that hold several people's candidates.
+        model, pretrained: the encoder that made the features; it encodes the class names.
+        templates: prompt templates for the class names.
+        annotators: columns of the table with several annotators' candidates.
     """
 
     table: Path | None = None
@@ -48,7 +48,7 @@ class Labelling:
 
 
 class Texts(NamedTuple):
-    """Text embeddings of all classes: where they come from, their columns, (C, T, D) vectors."""
+    """Text embeddings (C, T, D) of all classes, their encoder, and the names of the T columns."""
 
     identity: Identity
     columns: tuple[str, ...]
@@ -62,11 +62,11 @@ def import_features(
     normalise: bool = False,
     overwrite: bool = False,
 ) -> Path:
-    """Make a cache of a matrix of features, or of clip-retrieval's output folder.
+    """Make a cache from a matrix of features, or from clip-retrieval's output folder.
 
     Args:
-        source: a `.npy` or `.safetensors` file (N, D), the n-th row that of the table's n-th image;
-            or a folder, whose image paths are matched with the table's.
+        source: a `.npy` or `.safetensors` file (N, D) whose rows are in the table's order; or a
+            folder, whose image paths are matched with the table's.
         out: the cache.
         labelling: labels and splits of the images, and vectors of the classes.
         normalise: divide vectors by their length instead of refusing those that are not unit.
@@ -77,7 +77,7 @@ def import_features(
 
     Raises:
         UsageError: the table or the class vectors are not given.
-        UserError: a file is not as it should be; a row at fault is named.
+        UserError: a file is missing or invalid; the message names the first faulty row.
     """
     if labelling.table is None:
         raise UsageError(
@@ -109,7 +109,7 @@ def import_features(
 
 
 def _of_folder(source: Path, data: Dataset) -> tuple[NDArray[Any], tuple[Path, ...]]:
-    """The embeddings of the table's images, in its order."""
+    """The embeddings of the table's images, in the table's order, and the files they are from."""
     embedded = read_clip_retrieval(source)
     rows = find_rows(data.paths, embedded.paths, str(source))
     unused = len(embedded.paths) - len(np.unique(rows))
@@ -122,7 +122,7 @@ def _of_folder(source: Path, data: Dataset) -> tuple[NDArray[Any], tuple[Path, .
 
 
 def _texts(data: Dataset, images: NDArray[Any], labelling: Labelling, normalise: bool) -> Texts:
-    """Vectors of the classes: from a file, or by the encoder that made the features."""
+    """Class vectors from a file, or by the encoder that made the features."""
     if (labelling.text is None) == (labelling.model is None):
         raise UsageError(
             "Classes need vectors: give either --text FILE (with --classes FILE), or --model NAME, "

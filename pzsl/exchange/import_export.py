@@ -1,4 +1,4 @@
-"""Features of other tools in, and caches out: which way, by what is given."""
+"""`import_any`, `export_any` and `merge`: choose the reader or writer by the kind of file."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def import_any(
     normalise: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Make a cache of features that are there already.
+    """Make a cache from features that another tool computed.
 
     Args:
         source: a `.npz` file (see `exchange.import_npz`), a `.npy` or `.safetensors` matrix, or the
             output folder of clip-retrieval.
         out: the cache; by default `cache/<name of the source>.h5`.
-        xlsa17: in place of a source, the folder of a published data set with its features.
-        labelling: what a matrix or a folder doesn't say itself.
+        xlsa17: instead of a source, the folder of a published data set with its features.
+        labelling: labels, splits and class vectors for a matrix or a folder.
         normalise: divide vectors by their length instead of refusing those that are not unit.
         overwrite: replace an existing cache.
 
@@ -42,20 +42,20 @@ def import_any(
         `cache, images, classes, zero_shot` (S, U, H, T1 in percent, None where unknown).
 
     Raises:
-        UsageError: not exactly one source, or an option that its kind doesn't take.
-        UserError: a file is not as it should be.
+        UsageError: not exactly one source, or an option that this kind of source doesn't take.
+        UserError: a file is missing or invalid.
     """
     if (source is None) == (xlsa17 is None):
         raise UsageError("Give one source: a FILE or folder of features, or --xlsa17 DIR.")
-    labelling_ = labelling or Labelling()
+    chosen_labelling = labelling or Labelling()
     target = None if out is None else Path(out)
     if xlsa17 is not None:
-        _refuse_labelling(labelling_, "--xlsa17")
+        _refuse_labelling(chosen_labelling, "--xlsa17")
         return _summary(import_xlsa17(Path(xlsa17), target, overwrite))
     source = Path(str(source))
     target = target or Path("cache") / f"{source.resolve().stem}.h5"
     if source.suffix == ".npz":
-        _refuse_labelling(labelling_, "a .npz file")
+        _refuse_labelling(chosen_labelling, "a .npz file")
         return _summary(import_npz(source, target, overwrite, normalise))
     if not source.exists():
         raise UserError(f"{source}: no such file.")
@@ -64,11 +64,11 @@ def import_any(
             f"{source}: features come as .npz, .npy or .safetensors, or as a folder of "
             "clip-retrieval."
         )
-    return _summary(import_features(source, target, labelling_, normalise, overwrite))
+    return _summary(import_features(source, target, chosen_labelling, normalise, overwrite))
 
 
 def _refuse_labelling(labelling: Labelling, kind: str) -> None:
-    """Refuse options that mean nothing to a kind of source."""
+    """Refuse labelling options for a kind of source that brings its own labels."""
     for field in fields(labelling):
         if getattr(labelling, field.name) is not None:
             option = field.name.replace("_", "-")
@@ -84,7 +84,7 @@ def export_any(
     """Write a cache in other formats, see `exchange.export_cache`.
 
     Returns:
-        `cache, images, classes, zero_shot`, and `files`, those that were written.
+        `cache, images, classes, zero_shot`, and `files`, the files that were written.
     """
     files = export_cache(cache, out, formats, overwrite)
     return {**_summary(Path(cache)), "files": [str(file) for file in files]}
@@ -96,19 +96,19 @@ def merge(
     virtual: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Put the parts of a cache together, once every row is there exactly once.
+    """Merge the parts of a cache; they must cover every row exactly once.
 
     Args:
-        parts: part files of `pzsl.extract(shard=...)`; where there are none, all beside `out`.
+        parts: part files of `pzsl.extract(shard=...)`; if empty, all beside `out`.
         out: the cache to write.
-        virtual: copy no embeddings, but refer to the parts, which have to stay.
-        overwrite: replace a cache that exists.
+        virtual: copy no embeddings, but refer to the parts, which must not be moved.
+        overwrite: replace an existing cache.
 
     Returns:
         `cache, images, classes, zero_shot`, `parts` (their files) and `virtual`.
 
     Raises:
-        UserError: rows are missing or there twice, or the parts are of different origin.
+        UserError: rows are missing or duplicate, or the parts are of different origin.
     """
     files = merge_parts(parts, out, virtual=virtual, overwrite=overwrite)
     about = {"parts": [str(file) for file in files], "virtual": virtual}

@@ -1,4 +1,4 @@
-"""Features as a `.npz` file of arrays, one row per image and one per class: in and out."""
+"""Import and export features as a `.npz` file of arrays: one row per image, one per class."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SHAPES = {
     "model": "",
     "pretrained": "",
 }
-"""The arrays such a file has, each with the letters of its shape."""
+"""The required arrays, each with one letter per dimension of its shape."""
 OPTIONAL = {
     "paths": "N",
     "templates": "T",
@@ -50,7 +50,7 @@ OPTIONAL = {
     "augmentation": "",
     "logit_scale": "",
 }
-"""Those that it may have; with `templates`, `text_features` are (C, T, D)."""
+"""The optional arrays; with `templates`, `text_features` are (C, T, D)."""
 KINDS = {
     "image_features": ("f", "floating-point numbers"),
     "text_features": ("f", "floating-point numbers"),
@@ -62,22 +62,22 @@ KINDS = {
     "candidate_labels": ("iu", "whole numbers"),
     "unseen": ("b", "bool"),
 }
-"""Numpy's letters for the allowed types, and their name; what isn't here is text."""
+"""Array -> NumPy's letters of the allowed types, and their name; all others are text."""
 TEMPLATE = "(imported)"
 LOGARITHM = 10.0
-"""Scales below this are taken for logarithms: CLIP's begin at 1 / 0.07 and end at 100."""
+"""Smaller scales look like logarithms: CLIP's scales start at 1 / 0.07 and end at 100."""
 
 Arrays = dict[str, NDArray[Any]]
 
 
 def import_npz(source: Path, out: Path, overwrite: bool = False, normalise: bool = False) -> Path:
-    """Make a cache of a `.npz` file; nothing in it is executed (no pickle).
+    """Make a cache from a `.npz` file; nothing in it is executed (no pickle).
 
     Args:
         source: with the arrays `image_features` (N, D) and `text_features` (C, D), unit vectors;
             `labels` (N,) 0-based rows of `class_names` (C,); `unseen` (C,) bool; `split` (N,),
             one of trainval, test_seen, test_unseen; `model`, `pretrained`; and, if images have
-            names, `paths` (N,). What `pzsl export` writes beside these is read, too.
+            names, `paths` (N,). The further arrays that `pzsl export` writes are read as well.
         out: the cache to write.
         overwrite: replace an existing cache.
         normalise: divide vectors by their length instead of refusing those that are not unit.
@@ -86,7 +86,7 @@ def import_npz(source: Path, out: Path, overwrite: bool = False, normalise: bool
         The path of the cache.
 
     Raises:
-        UserError: not such a file, or an array is missing, unknown, or not as it should be.
+        UserError: it isn't such a file, or an array is missing, unknown or invalid.
     """
     source, out = Path(source), Path(out)
     arrays = _read(source)
@@ -104,7 +104,7 @@ def import_npz(source: Path, out: Path, overwrite: bool = False, normalise: bool
 
 
 def _check_suspicious(source: Path, header: CacheHeader) -> None:
-    """Say what an import may have meant otherwise, and refuse images on both sides of the split."""
+    """Warn about suspicious values, and refuse images that are in two splits."""
     images = list(zip(header.paths, header.splits.tolist(), strict=True))
     check_once(str(source), images, {path: PurePath(normpath(path)) for path in header.paths})
     if alike := first_alike(header.classes):
@@ -118,7 +118,7 @@ def _check_suspicious(source: Path, header: CacheHeader) -> None:
 
 
 def npz_arrays(cache: Cache) -> Arrays:
-    """A cache as the arrays that `import_npz` reads; bit for bit the same come back."""
+    """The arrays of a cache, which `import_npz` reads back bit for bit."""
     about = cache.provenance
     arrays: Arrays = {
         "image_features": cache.images,
@@ -270,7 +270,7 @@ def _numbered(count: int) -> list[str]:
 
 
 def _distinct(source: Path, names: list[str]) -> tuple[str, ...]:
-    """Number equal class names: their text vectors come with the file, so no prompt suffers."""
+    """Number repeated class names; that is harmless, as the file has the text vectors."""
     given_names = set(names)
     distinct: dict[str, None] = {}
     for name in names:

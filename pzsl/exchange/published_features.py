@@ -1,4 +1,4 @@
-"""The features that come with xlsa17: the classic setting of zero-shot learning, without images."""
+"""Import the features of xlsa17: the classic setting of zero-shot learning, without images."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ MODEL, WEIGHTS = "ResNet-101", "ImageNet, features of Xian et al."
 
 
 def import_xlsa17(folder: Path, out: Path | None = None, overwrite: bool = False) -> Path:
-    """Make a cache of published ResNet-101 features (Xian et al., TPAMI 2019), with attributes.
+    """Make a cache from published ResNet-101 features (Xian et al., TPAMI 2019), with attributes.
 
-    Features are divided by their length. There are no text embeddings (T = 0): the attributes
-    stand for the classes. Nothing learnt a logit scale for these features; CLIP's is taken.
+    Features are divided by their length. There are no text embeddings (T = 0): attributes describe
+    the classes. As no logit scale was learnt for these features, CLIP's is used.
 
     Args:
-        folder: holds `att_splits.mat` and `res101.mat`; its name tells the data set (SUN, ...).
+        folder: with `att_splits.mat` and `res101.mat`; its name is that of the data set (SUN, ...).
         out: the cache; by default `cache/<data set>-res101.h5`.
         overwrite: replace an existing cache.
 
@@ -33,7 +33,8 @@ def import_xlsa17(folder: Path, out: Path | None = None, overwrite: bool = False
         The path of the cache.
 
     Raises:
-        UserError: a file is missing or damaged, or has no features; says where these are.
+        UserError: a file is missing or damaged, or has no features; the message says where to get
+            them.
     """
     name = folder.resolve().name.lower()
     if not (folder / "att_splits.mat").is_file():

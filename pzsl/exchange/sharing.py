@@ -1,4 +1,4 @@
-"""Caches shared through the Hugging Face hub: the file, a card, and its checksum."""
+"""Share caches through the Hugging Face hub: the file, a card, and its checksum."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ KIND = "dataset"
 
 
 def push(cache: str | Path, to: str) -> dict[str, Any]:
-    """Put a cache on the hub, with a card and a checksum.
+    """Upload a cache to the hub, with a card and a checksum.
 
     Args:
-        cache: the file; it has to be whole.
-        to: repository of data on the hub, `USER/NAME`; it is made where it isn't there.
+        cache: the file; it has to be complete.
+        to: dataset repository on the hub, `USER/NAME`; created if missing.
 
     Returns:
         `repository, file, sha256, bytes, url`.
 
     Raises:
-        UsageError: `to` is no name of a repository.
+        UsageError: `to` is no valid repository name.
         UserError: the cache is damaged, or the hub refuses or can't be reached.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
@@ -73,18 +73,18 @@ def push(cache: str | Path, to: str) -> dict[str, Any]:
 
 
 def pull(source: str, out: str | Path | None = None, overwrite: bool = False) -> dict[str, Any]:
-    """Get a cache from the hub, or from the client's own store where it was fetched before.
+    """Download a cache from the hub, or take it from the client's local store.
 
     Args:
-        source: repository of data on the hub, `USER/NAME`.
+        source: dataset repository on the hub, `USER/NAME`.
         out: the file to write; by default `cache/` and its name on the hub.
-        overwrite: replace a file that exists.
+        overwrite: replace an existing file.
 
     Returns:
         `cache, repository, sha256, bytes, dataset, encoder`.
 
     Raises:
-        UsageError: `source` is no name of a repository, or the file exists.
+        UsageError: `source` is no valid repository name, or the file exists.
         UserError: the hub has no such cache, refuses or can't be reached; the checksum is wrong.
     """
     _check_name(source)
@@ -112,7 +112,7 @@ def pull(source: str, out: str | Path | None = None, overwrite: bool = False) ->
 
 
 def card(about: dict[str, Any]) -> str:
-    """The text that the hub shows of a cache."""
+    """The card (README.md) of a cache on the hub."""
     rows = "\n".join(f"| {name} | {value} |" for name, value in about.items())
     return (
         "---\ntags: [pzsl, clip-features]\n---\n\n"
@@ -124,7 +124,7 @@ def card(about: dict[str, Any]) -> str:
 
 
 def _facts(cache: Cache) -> dict[str, Any]:
-    """What a stranger wants to know of a cache before using it."""
+    """Facts about a cache for its card: data set, encoder, sizes, split, licence."""
     provenance, published = cache.provenance, PUBLICATIONS.get(cache.dataset)
     origin = provenance.get("origin") or {}
     return {
@@ -155,7 +155,7 @@ def _read_about(source: str, file: Path) -> dict[str, Any]:
 
 
 def _download(source: str, name: str) -> Path:
-    """A file of a repository, from the client's store where the hub need not be asked."""
+    """Download a file of a repository, or take it from the client's store when offline."""
     from huggingface_hub import hf_hub_download
 
     address, local = _endpoint(), not _online()
@@ -167,7 +167,7 @@ def _download(source: str, name: str) -> Path:
 
 @contextmanager
 def _explained(repository: str, name: str = "") -> Iterator[None]:
-    """Say in one line what the hub's client raises."""
+    """Turn errors of the hub's client into a one-line `UserError`."""
     from huggingface_hub import errors
 
     subject = f"'{name}' of {repository}" if name else repository
@@ -213,7 +213,7 @@ def _endpoint() -> str:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file beside its target, then name it: nobody sees half of it."""
+    """Copy a file under a temporary name, then rename it: nobody sees half of it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
     os.close(handle)

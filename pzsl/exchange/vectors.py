@@ -1,4 +1,4 @@
-"""Vectors of other tools: read as plain arrays, held to unit length, written into a cache."""
+"""Vectors of other tools: read them, check their length, write them into a cache."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from pzsl.store.validation import alike_in_text, fault_of
 from pzsl.store.writer import CacheWriter
 
 LOGIT_SCALE = 100.0
-"""What CLIP's own training ends at; taken where a file doesn't say."""
+"""The scale at the end of CLIP's own training; used if a file has none."""
 UNREADABLE = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, SyntaxError),
     *(RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error),
 )
-"""What `numpy.load` and `zipfile` raise at damaged files."""
+"""Errors of `numpy.load` and `zipfile` for damaged files."""
 
 
 def read_vectors(source: Path) -> NDArray[Any]:
-    """The one matrix (n, D) of a `.npy` or `.safetensors` file; nothing in it is executed.
+    """Read the matrix (n, D) of a `.npy` or `.safetensors` file; nothing in it is executed.
 
     Args:
         source: a `.npy` file (mapped, not read) or a `.safetensors` file that holds one tensor.
 
     Raises:
-        UserError: no such file, not of that form, or not a matrix of floating-point numbers.
+        UserError: no such file, another format, or not a matrix of floating-point numbers.
     """
     if not source.is_file():
         raise UserError(f"{source}: no such file.")
@@ -77,15 +77,15 @@ def _brief(error: Exception) -> str:
 
 
 def check_vectors(where: str, vectors: NDArray[Any], normalise: bool = False) -> None:
-    """Refuse vectors that are not of length one, or can't be brought to it.
+    """Check that vectors have length one, or can be normalised.
 
     Args:
         where: file and array, for the message.
         vectors: (n, D) or (n, K, D).
-        normalise: any length but zero will do.
+        normalise: accept any length but zero.
 
     Raises:
-        UserError: a row is at fault; the first is named.
+        UserError: a row is invalid; the message names the first.
     """
     wrong = not_unit(vectors)
     if normalise:
@@ -113,10 +113,10 @@ def _has_length(vectors: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def as_unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
-    """Vectors of length one in float32, row by row.
+    """Normalise vectors to unit length in float32.
 
-    Float32 vectors that have it already are taken bit for bit; all others (half floats, doubles,
-    other lengths) are divided by their length.
+    Float32 vectors of unit length are kept bit for bit; all others (half floats, doubles, other
+    lengths) are divided by their length.
 
     Args:
         vectors: (n, D) or (n, K, D), none of length zero.
@@ -137,11 +137,11 @@ def write_vectors(
     views: NDArray[Any] | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write a cache of vectors that are there already, a block at a time.
+    """Write a cache from existing vectors, block by block.
 
     Args:
-        out: the cache. header: all else that it holds.
-        images: (N, D); text: (C, T, D); views: (N, K, D); as `check_vectors` lets them through.
+        out: the cache. header: everything but the vectors.
+        images: (N, D); text: (C, T, D); views: (N, K, D); checked by `check_vectors`.
         overwrite: replace a finished cache.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Stage one: from a data set through a frozen encoder into a feature cache."""
+"""Stage one: encode a data set with a frozen encoder into a feature cache."""
 
 from __future__ import annotations
 

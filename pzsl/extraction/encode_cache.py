@@ -1,4 +1,4 @@
-"""Fill a cache, or the part of one that a shard is: encode what it lacks, block by block."""
+"""Fill a cache or a shard of one: encode the missing images, block by block."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from pzsl.extraction.pipeline import Block, Report
 
 SHOWN = 3
-"""How many unreadable images a message names."""
+"""Most unreadable images that a message lists."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One of `of` parts of a cache, counted from 1."""
+    """Part `number` (from 1) of `of` parts of a cache."""
 
     number: int
     of: int
@@ -45,13 +45,12 @@ class Shard:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was done to a cache or to one of its parts.
+    """The result of filling a cache or one of its parts.
 
     Attributes:
-        images: that it is about.
-        resumed: images that were encoded before.
-        report: of the run; where it names failures and these are not to be skipped, the cache is
-            not finished.
+        images: number of its images.
+        resumed: images that were already encoded.
+        report: of the run; if it lists failures that are not skipped, the cache is not finished.
     """
 
     images: int
@@ -69,15 +68,16 @@ def fill(
     """Encode the images that a cache lacks, and finish it.
 
     Args:
-        job: what to encode, and with what.
-        target: the whole cache.
-        shard: only this part of it, into a file of its own beside the cache.
-        overwrite: begin anew instead of going on, and replace what is finished.
-        after: is told how many images a block had, when it is written; silent but for that. By
-            default a progress bar and lines for the user.
+        job: what to encode, and with which encoder.
+        target: the complete cache.
+        shard: encode only this part, into a file of its own beside the cache.
+        overwrite: start again instead of resuming, and replace a finished cache.
+        after: called with the number of images of each written block; nothing is printed then. By
+            default a progress bar and messages are shown.
 
     Raises:
-        UserError: the cache is of another kind, or can't be written; what is encoded is kept.
+        UserError: an existing cache has other settings, or can't be written; encoded images are
+            kept.
     """
     request, data = job.request, job.data
     header = header_of(data, job.encoder.identity, job.prompts.columns, job.augmentation)
@@ -98,7 +98,7 @@ def fill(
 
 
 def _share(job: Job, header: CacheHeader, shard: Shard) -> tuple[Dataset, CacheHeader]:
-    """Images and header of a part; only the first has the text embeddings."""
+    """Images and header of a part; only the first part gets the text embeddings."""
     images, size = len(job.data.paths), job.batch_size
     rows = shard_rows(shard.number, shard.of, images, size)
     data = job.data.subset(np.arange(rows.start, rows.stop, dtype=np.int64))
@@ -117,10 +117,10 @@ def _texts(job: Job, header: CacheHeader) -> np.ndarray[tuple[int, ...], np.dtyp
 
 
 def _report_existing(writer: CacheWriter, images: int, on_error: str, quiet: bool) -> None:
-    """Tell of images that are encoded already.
+    """Say how many images are already encoded.
 
     Raises:
-        UserError: the cache is whole but lacks unreadable images, and these are not to be skipped.
+        UserError: the cache is finished without unreadable images, which should not be skipped.
     """
     if writer.whole and writer.resumed < images and on_error == "fail":
         raise UserError(
@@ -139,7 +139,7 @@ def _report_existing(writer: CacheWriter, images: int, on_error: str, quiet: boo
 def _encode(
     job: Job, data: Dataset, writer: CacheWriter, after: Callable[[int], None] | None
 ) -> Report:
-    """Encode the rows that are missing in the cache."""
+    """Encode the missing rows of a cache."""
     from pzsl.extraction.memory import Halving
     from pzsl.extraction.pipeline import Views, encode_blocks, run
 
@@ -178,7 +178,7 @@ def _encode(
 
 
 def unreadable(name: str, outcomes: Sequence[Outcome]) -> UserError:
-    """The one line for images that can't be read, once all others are encoded."""
+    """The error about images that can't be read, raised once all others are encoded."""
     failed = [failure for outcome in outcomes for failure in outcome.report.failures]
     total = sum(outcome.images for outcome in outcomes)
     named = ", ".join(f"'{failure.path}' ({failure.reason})" for failure in failed[:SHOWN])

@@ -1,4 +1,4 @@
-"""What is known of a cache before its first image: a data set and an encoder, put together."""
+"""Make the header of a cache from a data set and an encoder."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def header_of(
     """The header of a cache.
 
     Args:
-        data: classes, images, labels, splits; attributes and candidates where it has some.
-        identity: what the embeddings come from.
-        templates: name of each text embedding of a class; none where attributes stand for them.
+        data: classes, images, labels, splits; attributes and candidates if any.
+        identity: of the encoder.
+        templates: name of each text embedding of a class; empty if attributes are used instead.
         augmentation: the views of each training image.
     """
     return CacheHeader(

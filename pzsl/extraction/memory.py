@@ -1,4 +1,4 @@
-"""Encoding that answers a lack of memory with smaller batches."""
+"""Encode with smaller batches when memory runs out."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pzsl.progress import say
 
 
 class Halving:
-    """Encodes a batch whole, or in as many parts as the memory asks for; once smaller, it stays so.
+    """Encodes batches, and halves their size whenever memory runs out; it never grows again.
 
-    A smaller batch changes the last bits of embeddings, nothing else. May be called from threads.
+    A smaller batch changes only the last bits of the embeddings. Thread-safe.
 
     Args:
         encode: batch (n, ...) -> (n, D).
@@ -31,7 +31,7 @@ class Halving:
         """Embeddings (n, D) of a batch (n, ...).
 
         Raises:
-            UserError: there is no memory for a single image.
+            UserError: memory does not even suffice for a single image.
         """
         while True:
             size = min(self.size, len(batch))
@@ -49,7 +49,7 @@ class Halving:
                 "--workers, or another --device."
             )
         with self._lock:
-            if self.size >= tried:  # else another thread has been here
+            if self.size >= tried:  # otherwise another thread has already halved it
                 self.size = (tried + 1) // 2
                 say(f"Out of memory: going on with batches of {self.size} (was {tried}).")
         if torch.cuda.is_available():

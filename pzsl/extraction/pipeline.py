@@ -1,12 +1,12 @@
-"""The runner of stage one: threads that read and encode, and a writer, one block of rows at a time.
+"""The pipeline of stage one: threads read and encode blocks of rows, and a writer stores them.
 
-Block b is rows b * size to (b + 1) * size, however much of it is done already, and the batch given
-to the encoder always has the block's shape. So a row's embedding doesn't depend on what was
-resumed or skipped: it is the same bit for bit.
+Block b always is rows b * size to (b + 1) * size, even if some are already done, and the encoder
+always gets a batch of the block's shape. So a row's embedding is bit for bit the same, whatever was
+resumed or skipped.
 
-Each thread takes a block, reads its images, encodes them, and takes the next. On the CPU it
-computes on one core, so no two threads ever wait for each other, and the number of threads
-doesn't change a bit either. On a GPU one thread encodes at a time while the others read.
+Each thread takes a block, reads its images, encodes them, and takes the next block. On the CPU each
+thread computes on one core, so threads never wait for each other, and their number doesn't change
+results. On a GPU one thread encodes at a time while the others read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 NAME = "pzsl-read"
-"""How the threads' names begin."""
+"""Prefix of the threads' names."""
 
 
 class Failure(NamedTuple):
@@ -37,13 +37,13 @@ class Failure(NamedTuple):
 
 
 class Block(NamedTuple):
-    """What came out of one block.
+    """The results of one block.
 
     Attributes:
-        rows: (k,) rows of the data set that were read, ascending.
-        features: (k, D) their embeddings; with K views (k, 1 + K, D), the images' own first.
+        rows: (k,) rows of the data set that were encoded, ascending.
+        features: (k, D) their embeddings; with K views (k, 1 + K, D), the clean image first.
         failures: the images that can't be read.
-        read, encode: seconds that a thread spent on it.
+        read, encode: seconds that a thread spent on each step.
     """
 
     rows: NDArray[np.int64]
@@ -55,12 +55,12 @@ class Block(NamedTuple):
 
 @dataclass
 class Report:
-    """What a run did.
+    """Summary of a run.
 
     Attributes:
-        encoded: images.
-        failures: those it couldn't read.
-        seconds: `read` and `encode`, added up over the threads, `write`, and `all` by the clock.
+        encoded: number of images.
+        failures: images that couldn't be read.
+        seconds: `read` and `encode`, summed over the threads, `write`, and `all` by the clock.
     """
 
     encoded: int = 0
@@ -79,11 +79,11 @@ class Span(NamedTuple):
 
 
 class Views(NamedTuple):
-    """Which images come with views.
+    """Which images have augmented views.
 
     Attributes:
         per_image: K, views per image.
-        rows: (N,) bool; what they are is the data set's, so that it is the same for every run.
+        rows: (N,) bool, the images with views; depends on the data set only, not on the run.
     """
 
     per_image: int
@@ -91,7 +91,7 @@ class Views(NamedTuple):
 
 
 def spans(count: int, pending: NDArray[np.int64], size: int) -> list[Span]:
-    """The blocks that have a pending row, in order.
+    """The blocks with at least one pending row, in order.
 
     Args:
         count: rows N of the data set.
@@ -119,15 +119,15 @@ def encode_blocks(
     """Read and encode the pending rows in threads, block by block, in bounded memory.
 
     Args:
-        load: the prepared image (3, h, w) of a path, uint8. With `views`: the image and its K
-            views (1 + K, 3, h, w), or the image alone (1, 3, h, w).
+        load: path -> preprocessed image (3, h, w) uint8. With `views`: the image and its K views
+            (1 + K, 3, h, w), or the image alone (1, 3, h, w).
         encode: batch (n, 3, h, w) -> unit embeddings (n, D) on the CPU.
         paths: of all N rows.
         pending: rows still to be encoded, ascending.
         size: rows of a block.
-        workers: threads; both functions are called from all of them.
-        lanes: threads that encode at a time; by default all.
-        views: where some images come with views.
+        workers: number of threads; all of them call both functions.
+        lanes: number of threads that may encode at the same time; by default all.
+        views: which images have views, if any.
 
     Yields:
         Each block that has a pending row, in order.
@@ -152,7 +152,7 @@ def encode_blocks(
     try:
         for span in spans(len(paths), pending, size):
             queue.append(pool.submit(work, span))
-            if len(queue) > 2 * workers:  # as many are at work as wait for a thread
+            if len(queue) > 2 * workers:  # bounds memory: one block in work and one waiting each
                 yield queue.popleft().result()
         while queue:
             yield queue.popleft().result()
@@ -168,7 +168,7 @@ def _encoded(
     read: float,
     views: Views | None,
 ) -> Block:
-    """Encode what was read of a block."""
+    """Encode the images of a block that could be read."""
     clock = time.perf_counter()
     failures = tuple(result for result in results if isinstance(result, Failure))
     images = [result for result in results if isinstance(result, Tensor)]
@@ -188,7 +188,7 @@ def _encoded(
 def _embedded(
     images: list[Tensor], places: Tensor, size: int, encode: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Embeddings (k, D) of k images at their places in a batch that is zero elsewhere."""
+    """Embeddings (k, D) of k images at their positions in a batch that is zero elsewhere."""
     batch = torch.zeros(size, *images[0].shape, dtype=images[0].dtype)
     batch[places] = torch.stack(images)
     return encode(batch)[places]
@@ -202,13 +202,13 @@ def _with_views(
     count: int,
     encode: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """Embeddings of images and their views; those without views have their own in place of each.
+    """Embeddings of images and their views; an image without views has its own in their place.
 
-    Each view is a batch of its own, with a place for every image of the block that has views.
+    The n-th views of a block form one batch, with a position for every image that has views.
 
     Args:
         clean: (k, D) of the images.
-        images: k images with their views, or alone. places: (k,) in the block.
+        images: k images with their views, or alone. places: (k,) positions in the block.
         inside: (size,) which images of the block have views.
         count: K views.
 
@@ -236,12 +236,12 @@ def run(
     write: Callable[[NDArray[np.int64], NDArray[np.float32]], None],
     after: Callable[[Block], None],
 ) -> Report:
-    """Take blocks to a writer, and keep account of them.
+    """Write all blocks, and sum up what was done.
 
     Args:
         blocks: from `encode_blocks`.
-        write: keeps the embeddings of some rows; once it returns they are safe.
-        after: is told of each block when it is written.
+        write: stores the embeddings of rows; once it returns they are safe.
+        after: called with each block after it is written.
     """
     report, start = Report(), time.perf_counter()
     for block in blocks:

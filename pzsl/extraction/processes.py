@@ -1,6 +1,6 @@
-"""The local engine: one process for each device; one that dies is replaced.
+"""The local engine: one worker process per device; a process that dies is replaced.
 
-Every process has a pipe of its own: one that is killed can't take a lock with it that others need.
+Every process has its own pipe, so that a killed process can't hold a lock that others need.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from pzsl.requests import ExtractRequest
 from pzsl.workers import end_with_parent, without_main_module
 
 LOSSES = 3
-"""How often a shard may lose its process."""
+"""How often the process of a shard may die."""
 
 
 @dataclass
 class Worker:
-    """A process, what it computes on, and the shard it is at."""
+    """A process, its device, and the shard that it is encoding."""
 
     device: str
     process: SpawnProcess
@@ -47,17 +47,17 @@ def run_shards(
     """Encode shards into their part files.
 
     Args:
-        request: what to encode; its device is set to each of `devices`.
-        target: the whole cache.
-        shards: to be done.
+        request: what to encode; its device is replaced by each of `devices`.
+        target: the complete cache.
+        shards: to encode.
         devices: one process for each.
-        tell: is told how many images are done, again and again.
+        tell: called repeatedly with the number of images that have been done since.
 
     Returns:
-        What was done to each shard.
+        The outcome of each shard.
 
     Raises:
-        UserError: a shard lost its process too often, or a process met an error.
+        UserError: the process of a shard died too often, or reported an error.
     """
     pool = WorkerPool(request, target, deque(shards), tell)
     try:
@@ -68,11 +68,11 @@ def run_shards(
 
 
 class WorkerPool:
-    """The processes and what is still to be done.
+    """The worker processes, and the shards that are still to be done.
 
     Args:
         request, target, tell: see `run_shards`.
-        queue: shards that nobody has begun.
+        queue: shards that have not been started.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class WorkerPool:
         self.described = False
 
     def run_all(self, devices: Sequence[str]) -> None:
-        """Have all shards done."""
+        """Encode all shards, one process per device."""
         total = len(self.queue)
         for device in devices[:total]:
             self.start_worker(device, self.queue.popleft())
@@ -104,7 +104,7 @@ class WorkerPool:
                     self.handle_message(worker, kind, value)
 
     def start_worker(self, device: str, shard: Shard) -> None:
-        """Start a process and give it its first shard."""
+        """Start a process and assign its first shard."""
         context = get_context("spawn")  # the same everywhere, and safe with threads and GPUs
         ours, theirs = context.Pipe()
         request = replace(self.request, device=device)
@@ -117,15 +117,15 @@ class WorkerPool:
         self.assign(worker, shard)
 
     def assign(self, worker: Worker, shard: Shard | None) -> None:
-        """Send a process its next shard; None ends it."""
+        """Assign a process its next shard; None ends the process."""
         worker.shard = shard
         try:
             worker.pipe.send(shard)
         except OSError:
-            return  # it has died: its end of the pipe will say so
+            return  # it has died, and receiving from its pipe will show that
 
     def handle_message(self, worker: Worker, kind: str, value: Any) -> None:
-        """Take a message of a process."""
+        """Handle a message of a process."""
         if kind == "images":
             self.tell(value)
         elif kind == "about" and not self.described:
@@ -142,10 +142,10 @@ class WorkerPool:
             raise RuntimeError(f"shard {worker.shard} on {worker.device}:\n{value}")
 
     def replace(self, worker: Worker) -> None:
-        """Let go of a process that has ended; if it was at work, another one goes on.
+        """Remove a process that has ended; if it was encoding a shard, start another one for it.
 
         Raises:
-            UserError: that shard has lost too many already.
+            UserError: the processes of that shard have died too often.
         """
         self.workers.remove(worker)
         worker.pipe.close()
@@ -169,7 +169,7 @@ class WorkerPool:
         self.start_worker(worker.device, shard)
 
     def stop_all(self) -> None:
-        """End all processes; what they have written is safe."""
+        """End all processes; the rows they have written are safe."""
         for worker in self.workers:
             if worker.shard is not None:
                 worker.process.terminate()
@@ -179,8 +179,8 @@ class WorkerPool:
 
 
 def serve(pipe: Connection, request: ExtractRequest, target: Path) -> None:
-    """What a process does: load the encoder once, then encode the shards that it is given."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends this process
+    """The work of a process: load the encoder once, then encode the shards assigned to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it and ends this process
     end_with_parent()
 
     def after(images: int) -> None:

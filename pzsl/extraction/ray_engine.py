@@ -1,6 +1,6 @@
-"""The engine on a Ray cluster: actors that hold the encoder take shards, and are restarted.
+"""The engine on a Ray cluster: actors load the encoder and encode shards; dead ones are restarted.
 
-Part files have to be on a disk that all machines of the cluster see, as the images have to be.
+Images and part files have to be on a disk that all machines of the cluster can access.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pzsl.ray import connect
 from pzsl.requests import ExtractRequest
 
 RETRIES = 3
-"""How often a shard may lose its actor."""
+"""How often the actor of a shard may die."""
 
 
 class Encoding:
@@ -28,8 +28,8 @@ class Encoding:
 
     Args:
         request: what to encode, on which device.
-        target: the whole cache.
-        folder: what relative paths are relative to, where that folder is there.
+        target: the complete cache.
+        folder: the folder that relative paths are relative to, if it exists on the machine.
     """
 
     def __init__(self, request: ExtractRequest, target: Path, folder: str) -> None:
@@ -37,7 +37,7 @@ class Encoding:
         self.job: Job | None = None
 
     def encode(self, shard: Shard) -> tuple[Outcome | None, list[str]]:
-        """What was done to a shard, and lines on the job; or None and the line of an error."""
+        """Encode a shard; return its outcome and lines about the job, or None and an error."""
         try:
             if self.job is None:
                 if Path(self.folder).is_dir():
@@ -49,7 +49,7 @@ class Encoding:
 
 
 def _silent(images: int) -> None:
-    """Ray tells of whole shards only."""
+    """On Ray, progress is reported per shard."""
 
 
 def run_shards(
@@ -63,16 +63,16 @@ def run_shards(
 
     Args:
         request: what to encode.
-        target: the whole cache.
-        shards: to be done.
-        devices: one actor for each: `cpu` or `cuda`, wherever the cluster has one.
-        tell: is told how many images are done.
+        target: the complete cache.
+        shards: to encode.
+        devices: one actor for each: `cpu` or `cuda`, on any machine of the cluster.
+        tell: called with the number of images of each finished shard.
 
     Returns:
-        What was done to each shard.
+        The outcome of each shard.
 
     Raises:
-        UserError: no cluster, a shard lost its actor too often, or an actor met an error.
+        UserError: no cluster, the actor of a shard died too often, or an actor reported an error.
     """
     with connect() as ray:
         actors = [_actor(ray, request, target, device) for device in devices[: len(shards)]]
@@ -97,7 +97,7 @@ def run_shards(
 
 
 def devices_of(resources: dict[str, float], device: str) -> list[str]:
-    """What a cluster has of a device; `auto`: its GPUs, or where it has none, its processors."""
+    """The devices of a cluster, of one kind; `auto` means its GPUs, or its CPUs if it has none."""
     gpus = 0 if device == "cpu" else int(resources.get("GPU", 0))
     return ["cuda"] * gpus or ["cpu"] * max(1, int(resources.get("CPU", 1)))
 

@@ -1,4 +1,4 @@
-"""What a run of stage one works with, once what it is asked for is loaded."""
+"""Load the data set, the prompts and the encoder that a request names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pzsl.extraction.views import Augmentation, choose_views
 from pzsl.requests import ExtractRequest
 
 OWN = ("folder", "table", "tar")
-"""Data sets of the user's own making, whose class names are looked at for slips."""
+"""Data sets of the user's own images, whose class names are checked for typing errors."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Job:
 
     @property
     def batch_size(self) -> int:
-        """Images per batch: part of what decides the last bits of embeddings."""
+        """Images per batch; the last bits of the embeddings depend on it."""
         return self.request.batch_size or default_batch(self.encoder.device)
 
     @property
     def augmentation(self) -> Augmentation | None:
-        """The views of each training image, where some are wanted."""
+        """The views of each training image, if requested."""
         request = self.request
         return choose_views(request.views, request.view_policy, request.view_seed)
 
@@ -48,7 +48,7 @@ class Job:
 
     @property
     def about(self) -> list[str]:
-        """All that matters before the work begins, in lines for the user."""
+        """Lines that tell the user what will be encoded, and how."""
         data, prompts = self.data, self.prompts
         identity = self.encoder.identity
         origin = ", ".join(f"{name} {value}" for name, value in data.origin)
@@ -76,12 +76,12 @@ def _about_prompts(prompts: Prompts) -> str:
 
 
 def with_root(request: ExtractRequest) -> ExtractRequest:
-    """The request with the folder of a published data set, fetched where that is asked for.
+    """The request with the folder of a published data set, which is downloaded on request.
 
-    A folder that the user filled by hand is never fetched into.
+    Nothing is downloaded into a folder that the user has filled by hand.
 
     Raises:
-        UserError: no images are there, or they can't be fetched.
+        UserError: there are no images, or they can't be downloaded.
     """
     name, root = request.dataset, request.root
     if request.fetch and not (
@@ -109,7 +109,7 @@ def prepare(request: ExtractRequest) -> Job:
     """Load what a request names.
 
     Raises:
-        UserError: the data set, the prompts or the encoder are not as they should be.
+        UserError: the data set, the prompts or the encoder can't be loaded or are invalid.
     """
     data = load_images(request)
     files = [Path(file) if file else None for file in (request.templates, request.descriptions)]
@@ -127,12 +127,12 @@ def prepare(request: ExtractRequest) -> Job:
 
 
 def default_model(dataset: str) -> str:
-    """The encoder that a data set is given unless the user names one."""
+    """The default encoder of a data set."""
     return "tiny" if dataset == "shapes" else "ViT-B-32"
 
 
 def take_evenly(data: Dataset, limit: int | None) -> Dataset:
-    """At most `limit` images, spread evenly, so that all splits and most classes keep some."""
+    """Keep at most `limit` images, evenly spread, so that all splits and most classes have some."""
     count = len(data.paths)
     if limit is None or limit >= count:
         return data

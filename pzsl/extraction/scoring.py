@@ -1,4 +1,4 @@
-"""What the encoder alone achieves: zero-shot accuracy of a cache."""
+"""Zero-shot accuracy of a cache: what the frozen encoder achieves alone."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pzsl.evaluation import Metrics, Summary, evaluate_summary, summarise
 from pzsl.store import Cache
 
 SCORES = 1 << 24
-"""Scores (images x classes) that are held at a time: 64 MB."""
+"""Scores (images x classes) per block: 64 MB."""
 NAMES = ("S", "U", "H", "T1")
 
 
 def zero_shot(cache: Cache) -> Metrics:
     """S, U, H and T1 of the frozen encoder on the test images, without calibration.
 
-    Each image takes the class whose label embedding has the highest cosine (Radford et al. 2021).
+    Each image is assigned the class with the most similar label embedding (Radford et al. 2021).
 
     Args:
         cache: with its test splits; images of unknown class are skipped.
 
     Returns:
-        Percentages; None where there is no such image, or no text embedding. Memory doesn't grow
-        with the images.
+        Percentages; None without such images or without text embeddings. Works in blocks, so memory
+        doesn't grow with the number of images.
     """
     if not cache.templates:
         return dict.fromkeys(NAMES)

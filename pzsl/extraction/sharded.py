@@ -1,6 +1,6 @@
-"""One cache from many processes: divide the images, have each shard encoded, merge, clean up.
+"""Encode one cache in several processes: divide the images, encode the shards, merge, clean up.
 
-Shards lie in part files, so that whatever stops, ends or is killed, the same command goes on.
+Shards are written to part files, so that the same command resumes after any interruption.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from pzsl.store import (
 )
 
 PER_DEVICE = 4
-"""Shards for each device: the faster ones take more of them, a lost one is a small loss."""
+"""Shards per device: faster devices encode more of them, and losing one costs little."""
 
 Run = Callable[
     [ExtractRequest, Path, Sequence[Shard], Sequence[str], Callable[[int], object]], list[Outcome]
 ]
-"""An engine: has shards encoded into their files and tells of images done; raises if it can't."""
+"""An engine: encodes shards into their files and reports progress; see `processes.run_shards`."""
 
 
 def extract_in_shards(
@@ -41,20 +41,20 @@ def extract_in_shards(
     engine: str,
     overwrite: bool,
 ) -> tuple[list[Outcome], float]:
-    """Encode a data set in several processes, into one cache that isn't there yet.
+    """Encode a data set in several processes into one new cache.
 
     Args:
         request: what to encode.
         target: the cache.
-        devices: one process for each; None (with Ray) means all that the cluster has.
+        devices: one process for each; None (with Ray) means all devices of the cluster.
         engine: `local` or `ray`.
-        overwrite: begin anew instead of going on.
+        overwrite: start again instead of resuming.
 
     Returns:
-        What was done to each shard, and the seconds that it took.
+        The outcome of each shard, and the seconds that all took.
 
     Raises:
-        UserError: with one line; what is encoded is kept, and the same command goes on.
+        UserError: encoding failed; encoded images are kept, and the same command resumes.
     """
     if engine == "ray":
         from pzsl.extraction import ray_engine
@@ -81,7 +81,7 @@ def _extract(
     run: Run,
     overwrite: bool,
 ) -> tuple[list[Outcome], float]:
-    """The same with an engine, and batch sizes of which the smallest is everybody's default."""
+    """Do the work of `extract_in_shards`; the smallest of `sizes` is the default batch size."""
     start, size = time.perf_counter(), request.batch_size or min(sizes)
     request, data = replace(request, batch_size=size), load_images(request)
     if overwrite:
@@ -105,7 +105,7 @@ def _extract(
 
 
 def _divide(target: Path, images: int, batch_size: int, devices: int) -> list[Shard]:
-    """All shards; as many as there were when the work was begun."""
+    """All shards, in the same number as in an earlier, interrupted run."""
     divisions = find_parts(target)
     if len(divisions) > 1:
         sizes = " and of ".join(map(str, divisions))
@@ -116,12 +116,12 @@ def _divide(target: Path, images: int, batch_size: int, devices: int) -> list[Sh
     batches = -(-images // batch_size)
     of = next(iter(divisions), min(batches, PER_DEVICE * devices))
     for shard in range(1, of + 1):
-        shard_rows(shard, of, images, batch_size)  # there are enough batches
+        shard_rows(shard, of, images, batch_size)  # raises if there are too few batches
     return [Shard(shard, of) for shard in range(1, of + 1)]
 
 
 def _refuse_half_a_cache(target: Path, files: list[Path], overwrite: bool) -> None:
-    """Leave alone what a single process has begun; what a merge has begun is gone on with."""
+    """Refuse to continue an unfinished cache of a single process; a merge can be resumed."""
     partial = partial_path(target)
     if overwrite or not partial.exists() or all(file.exists() for file in files):
         return

@@ -60,55 +60,55 @@ def extract(
     test: float | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Encode a data set into a feature cache; a run that was cut off is gone on with.
+    """Encode a data set into a feature cache; an interrupted run is resumed.
 
     Args:
-        dataset: name of a known data set (`pzsl datasets`); `table` where a `table` is given.
-        root: where its images are; a published data set is looked for in `$PZSL_DATA/<dataset>`,
-            then in `data/<dataset>`.
+        dataset: name of a known data set (`pzsl datasets`); `table` if a `table` is given.
+        root: folder of its images; by default a published data set is looked for in
+            `$PZSL_DATA/<dataset>`, then in `data/<dataset>`.
         model: `tiny`, an open_clip model, `local-dir:FOLDER` or `hf-hub:OWNER/NAME`; by default
             `tiny` for shapes, ViT-B-32 for the rest.
         pretrained: tag or checkpoint file; see `load_encoder`.
         out: the cache; by default `cache/<dataset>.h5`.
-        batch_size: images per batch; part of what decides the last bits of the embeddings. By
-            default 16 on the CPU, elsewhere what fits into its memory.
+        batch_size: images per batch; the last bits of the embeddings depend on it. By default 32 on
+            the CPU, elsewhere what fits into memory.
         workers: threads that read images, and on the CPU encode them; by default one per processor.
-        limit: only so many images, spread evenly over the data set.
+        limit: encode only this many images, evenly spread over the data set.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: `fp32`, `fp16`, `bf16` or `int8`.
-        on_error: unreadable images are left out and listed (`skip`), or the run fails in the end,
-            with all others encoded and kept for the next one (`fail`).
-        overwrite: begin anew instead of going on, and replace a finished cache.
-        templates: a file of prompt templates in place of the data set's.
-        descriptions: a JSON file of sentences on each class, in place of templates or beside them.
+        on_error: unreadable images are left out and listed (`skip`), or the run fails at the end,
+            after encoding all others and keeping them for the next run (`fail`).
+        overwrite: start again instead of resuming, and replace a finished cache.
+        templates: a file of prompt templates instead of the data set's.
+        descriptions: a JSON file of sentences about each class, instead of templates or with them.
         dtype: of the stored embeddings, `float32` or `float16`.
-        views: K augmented views of each training image, cached beside the clean one.
+        views: K augmented views to cache per training image, in addition to the clean one.
         view_policy: which of them are weak and which strong, a key of `views.POLICIES`.
-        view_seed: of their draws.
-        shard: `I/N`: only part I of N, into a part file beside the cache, for `merge`.
-        devices: several devices, one process for each; `cpu` can be named more than once.
+        view_seed: random seed of the views.
+        shard: `I/N`: encode only part I of N, into a part file beside the cache, for `merge`.
+        devices: several devices, one process for each; `cpu` can be repeated.
         engine: `local`, or `ray` for the machines of a Ray cluster.
-        fetch: download a published data set first, where it isn't there.
+        fetch: download a published data set first, if it is missing.
         splits: file or folder with the data set's split.
         names: your own class names: a file of published name, tab, name.
         table: CSV, Parquet or JSON lines of your own images, or a pandas DataFrame.
-        unseen_file: names of the table's unseen classes, one a line.
-        classes: names of all classes in order, one a line.
-        annotators: columns of several people in the table, joined into one candidate set.
-        empty: what images of the table without a label are: `skip`, `unlabelled` or `fail`.
-        seed: of a split that is drawn, or of the drawings of shapes.
-        unseen: share of the classes that are unseen, where the split is drawn.
-        test: share of a seen class's images to test on, where the split is drawn.
+        unseen_file: names of the table's unseen classes, one per line.
+        classes: names of all classes in order, one per line.
+        annotators: the table's columns of several annotators, joined into one candidate set.
+        empty: images of the table without a label: `skip`, `unlabelled` or `fail`.
+        seed: of a randomly drawn split, or of the drawings of shapes.
+        unseen: share of classes to make unseen, if the split is drawn.
+        test: share of each seen class's images to test on, if the split is drawn.
         options: of a plugin's data set, by the names of its parameters.
 
     Returns:
         `cache, dataset, model, pretrained, images, classes, resumed, encoded, failed` (list of
-        `{path, reason}`), `images_per_second` (None when nothing was left to encode), `seconds`
-        (read, encode, write, added up over the threads, and all by the clock) and `zero_shot` (S,
-        U, H, T1 in percent; None of a part).
+        `{path, reason}`), `images_per_second` (None if nothing was left to encode), `seconds`
+        (read, encode, write, summed over the threads, and the wall-clock time all) and `zero_shot`
+        (S, U, H, T1 in percent; None for a part).
 
     Raises:
-        UserError: with one line that says what is wrong and what to do; nothing encoded is lost.
+        UserError: one line says what is wrong and what to do; encoded images are kept.
     """
     arguments = dict(
         locals()
@@ -142,10 +142,10 @@ def _extract(request: ExtractRequest) -> dict[str, Any]:
 
 
 def _shard(shard: str | None, devices: Sequence[str] | None, engine: str) -> Shard | None:
-    """The one shard that is asked for.
+    """The requested shard, if any.
 
     Raises:
-        UsageError: of another form, or along with what divides the work by itself.
+        UsageError: it has another form, or is combined with --devices or --engine ray.
     """
     if shard is None:
         return None
@@ -158,7 +158,7 @@ def _shard(shard: str | None, devices: Sequence[str] | None, engine: str) -> Sha
 
 
 def _result(target: Path, outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
-    """The answer: what was done, and what the encoder alone achieves."""
+    """The result of `extract`: what was done, and the zero-shot accuracy."""
     cache = load_cache(target, part=True)
     reports = [outcome.report for outcome in outcomes]
     encoded = sum(report.encoded for report in reports)

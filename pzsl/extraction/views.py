@@ -1,9 +1,9 @@
-"""Augmented views of training images, weak and strong, each drawn from (seed, image id, number).
+"""Weakly and strongly augmented views of training images, drawn from (seed, image id, number).
 
-A weak view is a random crop of nearly all the image, in the encoder's size, perhaps mirrored. A
-strong one is cropped more tightly, then distorted twice, as RandAugment does (Cubuk et al. 2020),
-and has a grey square cut out (DeVries and Taylor 2017). No distortion turns hues: many classes are
-told apart, and named, by their colour.
+A weak view is a random crop of most of the image, resized to the encoder's size and mirrored with
+probability one half. A strong view is cropped more tightly, then distorted twice as in RandAugment
+(Cubuk et al. 2020), and has a grey square cut out (DeVries and Taylor 2017). No distortion changes
+the hue, because many classes are named after their colour.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ POLICIES = {
 }
 GREY = (128, 128, 128)
 DISTORTIONS = 2
-"""How many a strong view gets."""
+"""Number of distortions of a strong view."""
 
 Random = np.random.Generator
 
@@ -41,10 +41,10 @@ class Policy(NamedTuple):
     """How a kind of view is made.
 
     Attributes:
-        area: least and largest share of the image's area that is kept.
-        ratio: most that the crop's sides are stretched against each other.
-        distortions: how many.
-        cutout: largest side of the grey square, as a share of the view's.
+        area: smallest and largest share of the image's area in the crop.
+        ratio: largest change of the crop's aspect ratio.
+        distortions: number of distortions.
+        cutout: largest side of the grey square, as a share of the view's side.
     """
 
     area: tuple[float, float]
@@ -72,12 +72,12 @@ class Augmentation:
     seed: int = 0
 
     def record(self) -> dict[str, Any]:
-        """What decides the views, for the cache."""
+        """Everything that the views depend on, as stored in the cache."""
         used = {kind: KINDS[kind]._asdict() for kind in dict.fromkeys(self.kinds)}
         return {"kinds": list(self.kinds), "seed": self.seed, **used}
 
     def views(self, image: Image.Image, name: str, size: tuple[int, int]) -> list[Image.Image]:
-        """The views of an image.
+        """Make the views of an image.
 
         Args:
             image: in any mode.
@@ -85,7 +85,7 @@ class Augmentation:
             size: (width, height) of a view.
 
         Returns:
-            K images in RGB. A view depends on seed, id, its number and kind, on nothing else.
+            K RGB images; a view depends only on the seed, the id, its number and its kind.
         """
         image = image.convert("RGB")
         views = []
@@ -96,12 +96,12 @@ class Augmentation:
 
 
 class ImageReader:
-    """Reads images and, for those that are trained on, their views; safe to call from threads.
+    """Reads images and makes the views of training images; thread-safe.
 
     Args:
         data: the images.
-        preprocess: one image as the encoder wants it, (3, h, w).
-        augmentation: the views of a training image, if there shall be some.
+        preprocess: prepares one image for the encoder, (3, h, w).
+        augmentation: the views of a training image, if any.
 
     Attributes:
         viewed: (N,) which images have views.
@@ -118,7 +118,7 @@ class ImageReader:
         self._names = {data.paths[row] for row in np.flatnonzero(self.viewed)}
 
     def __call__(self, path: str) -> Tensor:
-        """An image (3, h, w); with views (1 + K, 3, h, w), a test image's none: (1, 3, h, w)."""
+        """An image (3, h, w). With views: (1 + K, 3, h, w), or (1, 3, h, w) for a test image."""
         import torch
 
         from pzsl.encoders.images import eight_bits
@@ -135,15 +135,15 @@ class ImageReader:
 
 
 def choose_views(count: int, policy: str = "mixed", seed: int = 0) -> Augmentation | None:
-    """The views that a user asks for.
+    """The requested views of a training image.
 
     Args:
         count: K; 0 for none.
         policy: a key of `POLICIES`.
-        seed: of the draws.
+        seed: random seed.
 
     Raises:
-        UsageError: a negative number, or an unknown policy.
+        UsageError: the count is negative, or the policy is unknown.
     """
     if policy not in POLICIES:
         raise UsageError(f"Unknown --view-policy '{policy}'.{nearest(policy, list(POLICIES))}")
@@ -170,7 +170,7 @@ def _view(image: Image.Image, size: tuple[int, int], policy: Policy, random: Ran
 def _crop(
     size: tuple[int, int], policy: Policy, random: Random
 ) -> tuple[float, float, float, float]:
-    """A box (left, upper, right, lower) that lies in the image."""
+    """Draw a crop box (left, upper, right, lower) inside the image."""
     width, height = size
     share = math.sqrt(random.uniform(*policy.area))
     stretch = math.sqrt(policy.ratio ** random.uniform(-1, 1))
@@ -180,7 +180,7 @@ def _crop(
 
 
 def _square(size: tuple[int, int], largest: float, random: Random) -> tuple[int, int, int, int]:
-    """A square around a point of the view; at the border a part of it is left."""
+    """Draw a square around a point of the view, clipped at the border."""
     half = largest * random.random() * min(size) / 2
     x, y = random.uniform(0, size[0]), random.uniform(0, size[1])
     left, upper = max(0, round(x - half)), max(0, round(y - half))
@@ -206,7 +206,7 @@ def _rotated(image: Image.Image, strength: float) -> Image.Image:
 def _moved(
     matrix: Callable[[float, int, int], tuple[float, ...]],
 ) -> Callable[[Image.Image, float], Image.Image]:
-    """A distortion that takes each pixel x, y from a x + b y + c, d x + e y + f."""
+    """An affine distortion: pixel (x, y) is taken from (a x + b y + c, d x + e y + f)."""
 
     def distort(image: Image.Image, strength: float) -> Image.Image:
         plan = matrix(strength, image.width, image.height)
@@ -233,4 +233,4 @@ ALL: tuple[Callable[[Image.Image, float], Image.Image], ...] = (
     _moved(lambda s, w, h: (1, 0, 0.3 * s * w, 0, 1, 0)),
     _moved(lambda s, w, h: (1, 0, 0, 0, 1, 0.3 * s * h)),
 )
-"""The distortions, each of a strength in -1..1: colours, then rotation, shear and shift."""
+"""The distortions, each with a strength in -1..1: colours, then rotation, shear and shift."""
