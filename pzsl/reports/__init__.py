@@ -1,4 +1,4 @@
-"""Reports: `report(...)` reads run records, and nothing else, and writes tables and a page."""
+"""Reports: `report(...)` reads run records only, and writes tables and a page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FORMATS = ("html", "md", "latex", "csv", "svg", "png")
 
 
 class Place(NamedTuple):
-    """The way from the page to the runs, and the folder of the training images."""
+    """The link from the page to the runs, and the folder of the training images."""
 
     link: str
     images: Path | None
@@ -48,43 +48,44 @@ def report(
 
     Args:
         runs: folder of run records, searched at any depth.
-        out: folder for the files; made when missing.
+        out: folder for the files; created if missing.
         formats: some of `FORMATS`.
-        baseline: a method or a row's label that every row of its setting is compared with over
-            the seeds; `best`: the row of the highest H of each setting.
+        baseline: a method or a row's label: every row is compared with the baseline's row of its
+            setting, paired over the seeds; `best`: the row with the highest H of each setting.
         layout: one of `LAYOUTS`: `settings` (a line for each method and setting, a column for
             each metric), `methods-by-rates` or `methods-by-datasets` (a line for each method).
-        metrics: the columns; all in the layout `settings`, H in the others.
+        metrics: the columns; by default all in the layout `settings`, H in the others.
         precision: digits after the point, 0 to 6.
         images: folder of the training images; the page then shows a few of them.
-        compare: folder of another sweep, whose rows are compared with those of this one.
+        compare: folder of another sweep to compare with this one, row by row.
 
     Returns:
-        `rows`: one dict for each data set, method and setting, with `n`, and `_mean` and `_std`
-        (ddof = 1; None for one seed) of each metric, a `_mark` as `add_marks` tells, and with a
-        baseline the differences that `add_differences` tells; `standings` over all data sets and
+        `rows`: one dict for each data set, method and setting, with `n`, and for each metric
+        `_mean`, `_std` (ddof = 1; None for one seed), `_mark` (see `add_marks`) and, with a
+        baseline, the differences of `add_differences`; `standings` over all data sets and
         settings; `compared`: rows of `compare_sweeps`; `text`: the tables for a terminal;
-        `files`: what was written; `finished` and `unfinished` runs as numbers; `waiting`: folders
-        of the latter; `failed`: path and reason of each failed run; `missing`: seeds that others
-        of a setting have; `warnings`: one line for each record that was left out or mixed.
+        `files`: the files written; `finished` and `unfinished`: numbers of runs; `waiting`: folders
+        of unfinished runs; `failed`: path and reason of each failed run; `missing`: seeds that a
+        row lacks but others of its setting have; `warnings`: one line for each record that was
+        left out, and other warnings.
 
     Raises:
         UsageError: an unknown format, layout or metric, a precision out of range, or a baseline
-            that no row or several rows are named.
-        UserError: no finished run, or none that the other sweep has as well.
+            that matches no row or several rows.
+        UserError: there is no finished run, or none in common with the other sweep.
     """
-    view = _checked(formats, View(layout, tuple(metrics), precision))
+    view = _checked_view(formats, View(layout, tuple(metrics), precision))
     records = read_runs(Path(runs))
     pairs = rows_of(records.runs)
     add_marks(pairs)
     add_commands(pairs)
-    records.warnings += _mixed(records.runs) + _unfit(records.runs)
+    records.warnings += _cache_warnings(records.runs) + _encoder_warnings(records.runs)
     records.warnings += add_differences(pairs, baseline) if baseline else []
     rows, lines = [row for row, _ in pairs], standings(pairs)
-    compared, told = compare_sweeps(pairs, Path(compare)) if compare else ([], [])
-    records.warnings += told
-    more = compared_tables(rows, compared, verdict_text(compared), view)
-    parts = all_tables(rows, lines, view, baseline, more)
+    compared, sweep_warnings = compare_sweeps(pairs, Path(compare)) if compare else ([], [])
+    records.warnings += sweep_warnings
+    comparison_tables = compared_tables(rows, compared, verdict_text(compared), view)
+    parts = all_tables(rows, lines, view, baseline, comparison_tables)
     place = Place(_link(Path(runs), Path(out)), Path(images) if images else None)
     contents = _contents(pairs, records, parts, formats, place)
     if compared and "csv" in formats:
@@ -106,12 +107,12 @@ def report(
     }
 
 
-def _checked(formats: Sequence[str], view: View) -> View:
-    """The view, once every name is known and the precision can be printed."""
-    known: list[tuple[str, str, Sequence[str]]] = [(view.layout, "layout", LAYOUTS)]
-    known += [(name, "format", FORMATS) for name in formats]
-    known += [(name, "metric", (*SCORES, *EXTRAS)) for name in view.metrics]
-    for name, kind, names in known:
+def _checked_view(formats: Sequence[str], view: View) -> View:
+    """Check names and precision; return the view."""
+    choices: list[tuple[str, str, Sequence[str]]] = [(view.layout, "layout", LAYOUTS)]
+    choices += [(name, "format", FORMATS) for name in formats]
+    choices += [(name, "metric", (*SCORES, *EXTRAS)) for name in view.metrics]
+    for name, kind, names in choices:
         if name not in names:
             raise UsageError(f"Unknown {kind} '{name}'.{nearest(name, list(names))}")
     if not 0 <= view.precision <= 6:
@@ -126,10 +127,10 @@ def _contents(
     formats: Sequence[str],
     place: Place,
 ) -> dict[str, str | bytes]:
-    """The files of each format, by name."""
+    """File name -> content, for all formats."""
     contents: dict[str, str | bytes] = {}
     if {"html", "svg", "png"} & {*formats}:
-        contents |= _drawn(pairs, records, parts, formats, place)
+        contents |= _page_and_figures(pairs, records, parts, formats, place)
     if "md" in formats:
         contents["table.md"] = markdown(parts, records.warnings)
     if "latex" in formats:
@@ -140,23 +141,23 @@ def _contents(
     return contents
 
 
-def _drawn(
+def _page_and_figures(
     pairs: list[tuple[Row, list[Run]]],
     records: Records,
     parts: Any,
     formats: Sequence[str],
     place: Place,
 ) -> dict[str, str | bytes]:
-    """The page, and the figures as files; what draws is imported only here."""
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it complains where there is no home
+    """The HTML page, and the figures as files; matplotlib is imported only here."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns if there is no home folder
     from pzsl.reports.figures import styles
     from pzsl.reports.page import render
     from pzsl.reports.pictures import figure_files, pictures_of
 
-    looks = styles({row["label"]: row["method"] for row, _ in pairs})
-    rest = iter(pairs)
+    style_of_label = styles({row["label"]: row["method"] for row, _ in pairs})
+    remaining = iter(pairs)
     pictures = {
-        title: pictures_of(list(islice(rest, len(group))), looks, records.warnings)
+        title: pictures_of(list(islice(remaining, len(group))), style_of_label, records.warnings)
         for title, group in sections([row for row, _ in pairs])
     }
     contents: dict[str, str | bytes] = {}
@@ -170,21 +171,21 @@ def _drawn(
 
 
 def _link(runs: Path, out: Path) -> str:
-    """The way from the page to the folder of runs, as a link that moves with both."""
+    """The link from the page to the folder of runs, relative if possible."""
     try:
         return quote(Path(os.path.relpath(runs.resolve(), out.resolve())).as_posix())
     except ValueError:  # on another drive of Windows
         return runs.resolve().as_uri()
 
 
-def _unfit(runs: Sequence[Run]) -> list[str]:
-    """A warning for each data set whose images the encoder does not know, as its runs say."""
-    said = {(run.dataset, run.environment.get("encoder_warning", "")) for run in runs}
-    return [f"{name}: {warning}" for name, warning in sorted(said) if warning]
+def _encoder_warnings(runs: Sequence[Run]) -> list[str]:
+    """The warnings in the runs' records that an encoder does not fit a data set's images."""
+    encoder_warnings = {(run.dataset, run.environment.get("encoder_warning", "")) for run in runs}
+    return [f"{name}: {warning}" for name, warning in sorted(encoder_warnings) if warning]
 
 
-def _mixed(runs: Sequence[Run]) -> list[str]:
-    """A warning for each data set whose runs come from several caches."""
+def _cache_warnings(runs: Sequence[Run]) -> list[str]:
+    """A warning for each data set whose runs come from different caches."""
     caches: dict[str, set[str]] = {}
     for run in runs:
         caches.setdefault(run.dataset, set()).add(run.cache_hash)

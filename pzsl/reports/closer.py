@@ -1,9 +1,9 @@
-"""A closer look at single runs: curves, classes, confusions, label embeddings, weights."""
+"""Details of single runs: curves, classes, confusions, label embeddings, label weights."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
@@ -19,7 +19,7 @@ from pzsl.reports.records import Run
 Pairs = Sequence[tuple[Row, list[Run]]]
 Captioned = list[tuple[str, Figure]]
 LISTED, CONFUSED = 10, 15
-"""Classes at either end, and confused pairs, that are told by name."""
+"""Best and worst classes to list, and confused pairs to list."""
 
 
 class ClassResult(NamedTuple):
@@ -42,7 +42,7 @@ class Confusion(NamedTuple):
 
 
 class Closer(NamedTuple):
-    """A data set's best row, looked at closely; lists and figures are empty where unrecorded."""
+    """Details of a data set's best row; lists and figures are empty if not recorded."""
 
     label: str
     setting: str
@@ -53,8 +53,8 @@ class Closer(NamedTuple):
     weights: list[tuple[str, str, Figure]]
 
 
-def seen_unseen_curves(pairs: Pairs, looks: dict[str, Style], warnings: list[str]) -> Captioned:
-    """The curve of the first seed of each row, a figure for each setting, with gamma's point."""
+def seen_unseen_curves(pairs: Pairs, styles: dict[str, Style], warnings: list[str]) -> Captioned:
+    """One figure per setting: each row's curve (first seed), and its point at the chosen gamma."""
     settings: dict[str, list[Trade]] = defaultdict(list)
     for row, runs in pairs:
         curve = read_curve(runs[0], warnings)
@@ -62,36 +62,40 @@ def seen_unseen_curves(pairs: Pairs, looks: dict[str, Style], warnings: list[str
             continue
         u, s = runs[0].metrics["U"], runs[0].metrics["S"]
         chosen = None if u is None or s is None else (u, s)
-        settings[wording.setting_text(row)].append(Trade(looks[row["label"]], curve, chosen))
+        settings[wording.setting_text(row)].append(Trade(styles[row["label"]], curve, chosen))
     return [(name, drawings.seen_unseen(trades)) for name, trades in settings.items()]
 
 
 def closer_look(pairs: Pairs, warnings: list[str]) -> Closer | None:
-    """The row of the highest H whose runs recorded details, over all of its seeds; else None."""
+    """Details of the row with the highest H that recorded any, over its seeds; else None."""
     ranked = sorted(
         (pair for pair in pairs if pair[0]["method"] != CEILING and pair[0]["H_mean"] is not None),
         key=lambda pair: -pair[0]["H_mean"],
     )
     for row, runs in ranked:
-        found = [one for run in runs if (one := read_details(run, warnings)) is not None]
-        same = [one for one in found if one.names == found[0].names]
-        if same:
-            return _closer(row, same)
+        recorded = [read_details(run, warnings) for run in runs]
+        details = [entry for entry in recorded if entry is not None]
+        comparable = [entry for entry in details if entry.names == details[0].names]
+        if comparable:
+            return _closer(row, comparable)
     return None
 
 
-def _closer(row: Row, found: Sequence[Details]) -> Closer:
-    first, classes = found[0], class_results(found)
+def _closer(row: Row, details: Sequence[Details]) -> Closer:
+    first, classes = details[0], class_results(details)
     figures: Captioned = []
     if classes:
-        numbers = [one.train + one.test // len(found) for one in classes]
-        accuracy, seen = [one.accuracy for one in classes], [one.seen for one in classes]
+        numbers = [result.train + result.test // len(details) for result in classes]
+        accuracy, seen = (
+            [result.accuracy for result in classes],
+            [result.seen for result in classes],
+        )
         drawing = drawings.class_accuracy(numbers, accuracy, seen)
         figures.append(("Accuracy of each class over its number of images", drawing))
     if first.labels is not None:
         drawing = drawings.label_map(first.labels, first.names, first.seen)
         figures.append(("Label embeddings before (hollow) and after (full) training", drawing))
-    ordered = sorted(classes, key=lambda one: (one.accuracy, -one.test, one.name))
+    ordered = sorted(classes, key=lambda result: (result.accuracy, -result.test, result.name))
     half = min(LISTED, len(ordered) // 2)
     return Closer(
         row["label"],
@@ -99,16 +103,15 @@ def _closer(row: Row, found: Sequence[Details]) -> Closer:
         figures,
         ordered[:half],
         ordered[::-1][:half],
-        confusions(found),
+        confusions(details),
         [_sharpened(image, first.names) for image in first.images],
     )
 
 
-def class_results(found: Sequence[Details]) -> list[ClassResult]:
-    """The accuracy of each class that has test images, over the runs together."""
-    names, seen, train = found[0].names, found[0].seen, found[0].train
-    test = [sum(each) for each in zip(*(one.test for one in found), strict=True)]
-    hits = [sum(each) for each in zip(*(one.hits for one in found), strict=True)]
+def class_results(details: Sequence[Details]) -> list[ClassResult]:
+    """The accuracy of each class with test images, over all runs."""
+    names, seen, train = details[0].names, details[0].seen, details[0].train
+    test, hits = _sums(run.test for run in details), _sums(run.hits for run in details)
     return [
         ClassResult(names[i], seen[i], train[i], test[i], 100 * hits[i] / test[i])
         for i in range(len(test))
@@ -116,12 +119,17 @@ def class_results(found: Sequence[Details]) -> list[ClassResult]:
     ]
 
 
-def confusions(found: Sequence[Details]) -> list[Confusion]:
-    """The pairs most often confused, over the runs together."""
-    names, counts = found[0].names, Counter[tuple[int, int]]()
-    for one in found:
-        counts.update({(true, predicted): n for true, predicted, n in one.confusions})
-    tests = [sum(each) for each in zip(*(one.test for one in found), strict=True)]
+def _sums(counts: Iterable[Sequence[int]]) -> list[int]:
+    """Sum counts of each class over the runs."""
+    return [sum(of_class) for of_class in zip(*counts, strict=True)]
+
+
+def confusions(details: Sequence[Details]) -> list[Confusion]:
+    """The most frequently confused pairs of classes, over all runs."""
+    names, counts = details[0].names, Counter[tuple[int, int]]()
+    for run in details:
+        counts.update({(true, predicted): n for true, predicted, n in run.confusions})
+    tests = _sums(run.test for run in details)
     return [
         Confusion(names[true], names[predicted], n, 100 * n / max(tests[true], 1))
         for (true, predicted), n in counts.most_common(CONFUSED)
@@ -130,7 +138,7 @@ def confusions(found: Sequence[Details]) -> list[Confusion]:
 
 
 def _sharpened(image: WatchedImage, names: Sequence[str]) -> tuple[str, str, Figure]:
-    """Caption, path and drawing of a watched image."""
+    """Caption, path and figure of the label weights of one training image."""
     lines = [
         Weights(_short(names[label]), [step[at] for step in image.weights], label == image.truth)
         for at, label in enumerate(image.candidates)

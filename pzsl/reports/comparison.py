@@ -1,4 +1,4 @@
-"""Which row of a setting is best, which tie with it, and how each stands against a baseline."""
+"""Compare the rows of a setting: the best, ties with it, and differences to a baseline."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pzsl.reports.statistics import Difference, Values, mean_ranks, paired_diffe
 Pairs = Sequence[tuple[Row, list[Run]]]
 
 COMPARED = ("S", "U", "H", "T1", "AUSUC", "disambiguation")
-"""Metrics of which more is better."""
+"""Metrics to compare; higher is better."""
 BEST = "best"
 CEILING = "oracle"
-"""A method that is trained on the true labels: shown, but no rival of the others."""
+"""The method trained on the true labels; it is shown, but does not compete with the others."""
 
 _DIFFERENCE = ("difference", "low", "high", "p", "wilcoxon", "pairs")
 
 
 def settings_of(pairs: Pairs) -> list[list[tuple[Row, list[Run]]]]:
-    """The rows that compete with each other: of one cache, one noise and one rate."""
+    """Group the rows that compete with each other: of the same cache, noise and rate."""
     blocks: dict[tuple[Any, ...], list[tuple[Row, list[Run]]]] = defaultdict(list)
     for row, runs in pairs:
         blocks[row["dataset"], row["cache_hash"], *setting_of(row)].append((row, runs))
@@ -31,16 +31,16 @@ def settings_of(pairs: Pairs) -> list[list[tuple[Row, list[Run]]]]:
 
 
 def seed_values(runs: Sequence[Run], metric: str) -> Values:
-    """A metric of each seed, where it is known."""
+    """Seed -> value of a metric, for the seeds that have one."""
     return {run.seed: value for run in runs if (value := run.metrics[metric]) is not None}
 
 
 def add_marks(pairs: Pairs) -> None:
     """Add `<metric>_mark` to each row: '', `best`, `tie` or `fewer`.
 
-    `best` has the highest mean of its setting, as far as two decimals show; `tie` can't be told
-    from it by a paired t-test over the seeds (two-sided, 5 %, not corrected for the number of
-    rows); `fewer` has a value for fewer seeds than most rows have, and competes for neither.
+    `best` has the highest mean of its setting, rounded to two decimals; `tie` does not differ from
+    it significantly in a paired t-test over the seeds (two-sided, 5 %, not corrected for the number
+    of rows); `fewer` has values for fewer seeds than most rows, and competes for neither.
     """
     for block in settings_of(pairs):
         for metric in COMPARED:
@@ -49,17 +49,24 @@ def add_marks(pairs: Pairs) -> None:
 
 def _mark(block: Pairs, metric: str) -> None:
     values = [seed_values(runs, metric) for _, runs in block]
-    rivals = [own for (row, _), own in zip(block, values, strict=True) if own and _rival(row)]
+    rivals = [
+        row_values
+        for (row, _), row_values in zip(block, values, strict=True)
+        if row_values and _rival(row)
+    ]
     usual = _usual_number(rivals)
-    full = [len(own) >= usual and _rival(row) for (row, _), own in zip(block, values, strict=True)]
+    full = [
+        len(row_values) >= usual and _rival(row)
+        for (row, _), row_values in zip(block, values, strict=True)
+    ]
     means = [round(row[f"{metric}_mean"] or 0.0, 2) for row, _ in block]
     top = max((mean for mean, whole in zip(means, full, strict=True) if whole), default=None)
     leaders = [v for v, m, whole in zip(values, means, full, strict=True) if whole and m == top]
-    for (row, _), own, mean, whole in zip(block, values, means, full, strict=True):
+    for (row, _), row_values, mean, whole in zip(block, values, means, full, strict=True):
         mark = ""
-        if len(rivals) > 1 and own and _rival(row):
+        if len(rivals) > 1 and row_values and _rival(row):
             mark = "fewer" if not whole else BEST if mean == top else ""
-            if not mark and any(_tied(own, leader) for leader in leaders):
+            if not mark and any(_tied(row_values, leader) for leader in leaders):
                 mark = "tie"
         row[f"{metric}_mark"] = mark
 
@@ -69,31 +76,32 @@ def _rival(row: Row) -> bool:
 
 
 def _usual_number(rivals: Sequence[Values]) -> int:
-    """How many seeds most of the rows have; of two equally frequent numbers the larger."""
+    """The most frequent number of seeds among the rows; ties go to the larger number."""
     counts = Counter(map(len, rivals))
     return max(counts, key=lambda number: (counts[number], number)) if counts else 1
 
 
-def _tied(own: Values, leader: Values) -> bool:
-    difference = paired_difference(own, leader)
+def _tied(values: Values, leader: Values) -> bool:
+    difference = paired_difference(values, leader)
     return difference is not None and difference.verdict == "tie"
 
 
 def add_differences(pairs: Pairs, baseline: str) -> list[str]:
     """Add to each row its paired difference to the baseline of its setting, for each metric.
 
-    `baseline` names it; `<metric>_difference`, `_low`, `_high` (95 % interval), `_p` (paired t),
-    `_wilcoxon` and `_pairs` (seeds that both have) are None where there is nothing to compare.
+    Adds `baseline` (its label), and `<metric>_difference`, `_low`, `_high` (95 % interval), `_p`
+    (paired t-test), `_wilcoxon` and `_pairs` (number of common seeds); all are None if there is
+    nothing to compare.
 
     Args:
         pairs: rows with their runs, with marks.
-        baseline: a method or a row's label; `best`: the row of the highest H of each setting.
+        baseline: a method or a row's label; `best`: the row with the highest H of each setting.
 
     Returns:
-        A warning for the settings that lack the baseline.
+        A warning about settings without the baseline.
 
     Raises:
-        UsageError: no row has that name, or it fits several rows of one setting.
+        UsageError: no row has that name, or it matches several rows of one setting.
     """
     blocks = settings_of(pairs)
     leads = [_baseline_of(block, baseline) for block in blocks]
@@ -123,23 +131,27 @@ def _baseline_of(block: Pairs, baseline: str) -> tuple[Row, list[Run]] | None:
 def add_difference(
     row: Row, runs: Sequence[Run], lead: tuple[Row, list[Run]] | None, metric: str
 ) -> None:
-    """Add the paired difference of some runs to those of another row, as `add_differences` does."""
-    found: Difference | None = None
+    """Add to a row the paired difference of its runs to those of another row `lead`."""
+    difference: Difference | None = None
     if lead and lead[0] is not row:
         values = seed_values(runs, metric), seed_values(lead[1], metric)
-        found = paired_difference(*values, signed_ranks=True)
-    told = (found.mean, *found[2:], found.n) if found else (None,) * len(_DIFFERENCE)
-    row |= {f"{metric}_{name}": value for name, value in zip(_DIFFERENCE, told, strict=True)}
+        difference = paired_difference(*values, signed_ranks=True)
+    entries = (
+        (difference.mean, *difference[2:], difference.n)
+        if difference
+        else (None,) * len(_DIFFERENCE)
+    )
+    row |= {f"{metric}_{name}": value for name, value in zip(_DIFFERENCE, entries, strict=True)}
 
 
 def standings(pairs: Pairs, metric: str = "H") -> list[dict[str, Any]]:
-    """Each system over all data sets and settings, the lowest mean rank first.
+    """Rank the systems over all data sets and settings, the lowest mean rank first.
 
     Returns:
-        Dicts with `label`, `settings` (how many it has all seeds in, of `of`), `rank` (mean rank
-        among the systems that have every setting; None for others), and `wins`, `ties`,
-        `losses`: paired t-tests at 5 % against every other system in every setting, or against
-        the baseline alone where rows have one. Empty for a single system or a single setting.
+        Dicts with `label`, `settings` (in how many of `of` settings it has all seeds), `rank` (mean
+        rank among the systems that have every setting; None for others), and `wins`, `ties`,
+        `losses`: paired t-tests at 5 % against every other system in every setting, or only
+        against the baseline if there is one. Empty for a single system or a single setting.
     """
     blocks = [
         [pair for pair in block if _rival(pair[0]) and pair[0][f"{metric}_mean"] is not None]
@@ -177,11 +189,11 @@ def _verdicts(blocks: Sequence[Pairs], metric: str) -> Counter[tuple[str, str | 
     counts: Counter[tuple[str, str | None]] = Counter()
     for block in blocks:
         values = [(row, seed_values(runs, metric)) for row, runs in block]
-        for row, own in values:
-            for other, theirs in values:
-                against = row.get("baseline") in (None, other["label"])
-                if other is row or not against:
+        for row, row_values in values:
+            for rival, theirs in values:
+                against = row.get("baseline") in (None, rival["label"])
+                if rival is row or not against:
                     continue
-                found = paired_difference(own, theirs)
-                counts[row["label"], found.verdict if found else None] += 1
+                difference = paired_difference(row_values, theirs)
+                counts[row["label"], difference.verdict if difference else None] += 1
     return counts

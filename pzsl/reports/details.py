@@ -1,4 +1,4 @@
-"""Read what a run recorded for pictures (`details.json`): untrusted JSON in, checked values out."""
+"""Read `details.json`, a run's data for figures: untrusted JSON in, checked values out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Points = tuple[tuple[float, float], ...]
 
 
 class LabelMap(NamedTuple):
-    """Label embeddings in a plane: class ids, and where each was and is."""
+    """Label embeddings projected to a plane: class ids, and positions before and after training."""
 
     ids: tuple[int, ...]
     before: Points
@@ -25,9 +25,9 @@ class LabelMap(NamedTuple):
 
 
 class WatchedImage(NamedTuple):
-    """A training image: its candidates' class ids, and their weights after each epoch and at last.
+    """A training image: its candidates' class ids, and their weights after each epoch and finally.
 
-    `truth` is a class id, None where unknown; `path` is the image's id in the cache.
+    `truth` is a class id, None if unknown; `path` is the image's id in the cache.
     """
 
     path: str
@@ -37,15 +37,15 @@ class WatchedImage(NamedTuple):
 
 
 class Details(NamedTuple):
-    """What one run recorded beside its metrics.
+    """The details that a run recorded beside its metrics.
 
     Attributes:
         names, seen: (C,) of each class.
-        train, test, hits: (C,) training images, test images, and test images rightly classified;
-            the latter two are () where nothing was tested.
-        confusions: true class, predicted class, test images.
+        train, test, hits: (C,) training images, test images, and correctly classified test images;
+            the latter two are () if nothing was tested.
+        confusions: true class, predicted class, number of test images.
         curve: (U, S) in percent along the seen-unseen curve.
-        labels: label embeddings in a plane; None where the method has none of its own.
+        labels: label embeddings in a plane; None if the method doesn't learn any.
         images: a few training images.
     """
 
@@ -61,12 +61,12 @@ class Details(NamedTuple):
 
 
 def read_details(run: Run, warnings: list[str]) -> Details | None:
-    """The details of a run; None where its record has none, or damaged ones: that is warned of."""
+    """Read the details of a run; None if it has none, or (with a warning) if they are damaged."""
     return _read(run, warnings, lambda c, folder: _details(c, folder / "history.jsonl"))
 
 
 def read_curve(run: Run, warnings: list[str]) -> Points | None:
-    """The seen-unseen curve of a run alone, (U, S) in percent; else as `read_details`."""
+    """Read only the seen-unseen curve of a run, (U, S) in percent; see `read_details`."""
     return _read(run, warnings, lambda content, _: _curve(content))
 
 
@@ -76,8 +76,8 @@ def _read(run: Run, warnings: list[str], check: Callable[[dict[str, Any], Path],
     try:
         return check(read_object(run.folder / "details.json"), run.folder)
     except (UserError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        told = printable(" ".join(str(error).split()))[:200]
-        line = f"No details of {run.path}: details.json is damaged ({told})."
+        reason = printable(" ".join(str(error).split()))[:200]
+        line = f"No details of {run.path}: details.json is damaged ({reason})."
         warnings += [] if line in warnings else [line]
         return None
 
@@ -93,8 +93,8 @@ def _details(content: dict[str, Any], history: Path) -> Details:
     count = len(names)
 
     def counts(key: str) -> tuple[int, ...]:
-        found = _tuple(classes.get(key, []), lambda value: _whole(value, 2**53))
-        return _sized(found, count) if key in classes else ()
+        numbers = _tuple(classes.get(key, []), lambda value: _whole(value, 2**53))
+        return _sized(numbers, count) if key in classes else ()
 
     return Details(
         names,
@@ -125,7 +125,7 @@ def _label_map(content: Any, count: int) -> LabelMap | None:
 
 def _images(content: Any, history: Path, count: int) -> tuple[WatchedImage, ...]:
     epochs = _weights_over_epochs(history)
-    found = []
+    watched = []
     for number, image in enumerate(content):
         candidates = _tuple(image["candidates"], lambda value: _whole(value, count))
         steps = [epoch[number] for epoch in epochs if len(epoch) == len(content)]
@@ -133,8 +133,8 @@ def _images(content: Any, history: Path, count: int) -> tuple[WatchedImage, ...]
             _sized(_tuple(step, _number), len(candidates)) for step in [*steps, image["weights"]]
         )
         truth = None if image["truth"] is None else _whole(image["truth"], count)
-        found.append(WatchedImage(_text(image["path"]), truth, candidates, weights))
-    return tuple(found)
+        watched.append(WatchedImage(_text(image["path"]), truth, candidates, weights))
+    return tuple(watched)
 
 
 def _weights_over_epochs(history: Path) -> list[list[Any]]:

@@ -1,4 +1,4 @@
-"""Drawings of single runs: the seen-unseen curve, accuracy by class, label embeddings, weights."""
+"""Figures of single runs: seen-unseen curve, accuracy by class, label embeddings, weights."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pzsl.reports.details import LabelMap, Points
 from pzsl.reports.figures import RC, Style, labelled, new_figure, room_for
 
 SEEN, UNSEEN = "#0072b2", "#d55e00"
-"""Of Okabe and Ito; the marks differ too."""
+"""Colours of Okabe and Ito; the markers differ as well."""
 _LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7d8894", "#333f48")
 _MARKS = "so^DvPX*"
 NAMED = 30
-"""Up to so many label embeddings are named in the map."""
+"""Classes are named in the map if there are at most this many."""
 
 
 class Trade(NamedTuple):
-    """A seen-unseen curve, (U, S) in percent, and the point on it that gamma chose."""
+    """A seen-unseen curve, (U, S) in percent, and the point at the chosen gamma."""
 
     style: Style
     curve: Points
@@ -30,7 +30,7 @@ class Trade(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """The weight of one candidate over the epochs; the last is that after training."""
+    """The weight of one candidate after each epoch; the last one is the final weight."""
 
     name: str
     values: Sequence[float]
@@ -38,7 +38,7 @@ class Weights(NamedTuple):
 
 
 def seen_unseen(trades: Sequence[Trade]) -> Figure:
-    """S against U as gamma moves the boundary between seen and unseen classes."""
+    """S against U as gamma varies."""
     with rc_context(RC):
         figure, axes = new_figure()
         for trade in trades:
@@ -52,7 +52,7 @@ def seen_unseen(trades: Sequence[Trade]) -> Figure:
 def class_accuracy(
     images: Sequence[int], accuracy: Sequence[float], seen: Sequence[bool]
 ) -> Figure:
-    """Accuracy of each class over its number of images, both kinds of classes."""
+    """Accuracy of each seen and unseen class against its number of images."""
     with rc_context(RC):
         figure, axes = new_figure()
         for kind, colour, mark in ((True, SEEN, "o"), (False, UNSEEN, "^")):
@@ -68,41 +68,51 @@ def class_accuracy(
         return labelled(figure, axes, "images of the class", "accuracy (%)")
 
 
-def label_map(found: LabelMap, names: Sequence[str], seen: Sequence[bool]) -> Figure:
-    """Label embeddings, hollow before and full after training, with a line between the two."""
+def label_map(embeddings: LabelMap, names: Sequence[str], seen: Sequence[bool]) -> Figure:
+    """Label embeddings before (hollow) and after training (filled), joined by lines."""
     with rc_context(RC):
         figure, axes = new_figure(height=3.8)
         for kind, colour, mark in ((True, SEEN, "o"), (False, UNSEEN, "^")):
-            at = [i for i, name in enumerate(found.ids) if seen[name] == kind]
-            ways = [(found.before[i], found.after[i]) for i in at]
+            at = [i for i, name in enumerate(embeddings.ids) if seen[name] == kind]
+            ways = [(embeddings.before[i], embeddings.after[i]) for i in at]
             axes.add_collection(LineCollection(ways, colors=colour, linewidths=0.7, alpha=0.5))
-            look: dict[str, Any] = {"color": colour, "marker": mark, "linestyle": ""}
-            for points, fill in ((found.before, "none"), (found.after, "full")):
+            line_style: dict[str, Any] = {"color": colour, "marker": mark, "linestyle": ""}
+            for points, fill in ((embeddings.before, "none"), (embeddings.after, "full")):
                 x, y = [points[i][0] for i in at], [points[i][1] for i in at]
                 label = "" if fill == "none" else "seen" if kind else "unseen"
-                axes.plot(x, y, **look, markersize=4, fillstyle=fill, label=label)
+                axes.plot(x, y, **line_style, markersize=4, fillstyle=fill, label=label)
         axes.margins(0.15)  # for the names
-        for name, place in zip(found.ids, found.after, strict=True):
-            if len(found.ids) <= NAMED:
+        for name, place in zip(embeddings.ids, embeddings.after, strict=True):
+            if len(embeddings.ids) <= NAMED:
                 axes.annotate(names[name], place, (4, 3), textcoords="offset points", fontsize=7)
         axes.legend(frameon=False)
         return labelled(figure, axes, "first principal component", "second")
 
 
 def sharpening(candidates: Sequence[Weights]) -> Figure:
-    """The weights of an image's candidates over the epochs, the true one drawn thick."""
+    """The weights of an image's candidates over the epochs; the true label is a thick line."""
     with rc_context(RC):
-        names = [f"{one.name} (true)" if one.is_truth else one.name for one in candidates]
+        names = [
+            f"{candidate.name} (true)" if candidate.is_truth else candidate.name
+            for candidate in candidates
+        ]
         figure, axes = new_figure(height=2.6, right=0.55 + room_for(names, 7))
-        for index, one in enumerate(candidates):
-            x = range(1, len(one.values) + 1)
-            look: dict[str, Any] = {
+        for index, candidate in enumerate(candidates):
+            x = range(1, len(candidate.values) + 1)
+            line_style: dict[str, Any] = {
                 "color": _LINES[index % len(_LINES)],
                 "marker": _MARKS[index % len(_MARKS)],
             }
-            width = 2.4 if one.is_truth else 1.2
-            last = [len(one.values) - 1]
-            axes.plot(x, one.values, **look, linewidth=width, label=names[index], markevery=last)
+            width = 2.4 if candidate.is_truth else 1.2
+            last = [len(candidate.values) - 1]
+            axes.plot(
+                x,
+                candidate.values,
+                **line_style,
+                linewidth=width,
+                label=names[index],
+                markevery=last,
+            )
         axes.set_ylim(-0.03, 1.03)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))

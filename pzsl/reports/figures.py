@@ -1,4 +1,4 @@
-"""The figures, as SVG that takes its text colour from the page around it."""
+"""Draw figures, as SVG that inherits its text colour from the page, or as PNG."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 INK = "#010203"
-"""Stands for the page's text colour until the SVG is written."""
+"""Placeholder of the page's text colour until the SVG is written."""
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Of Okabe and Ito, which the colour-blind tell apart; their yellow is lost on white."""
+"""Colours of Okabe and Ito, which colour-blind people can distinguish, without their yellow."""
 _MARKERS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖"}
 _BASELINE = "clip"
 _KNOWN = (
     *("clip-pzsl", "oracle", "lws", "pico", "proden", "cavl", "cc", "rc", "able", "pop"),
     *("co-reg", "probe", "prototype", "conse"),
 )
-"""Methods with a place of their own; that of any other follows from its name alone."""
+"""Methods with a fixed style; that of any other method follows from its name."""
 
 RC: Any = {
     "svg.fonttype": "none",
@@ -44,11 +44,11 @@ RC: Any = {
 
 
 WIDTH = 4.7
-"""Of a figure, in inches."""
+"""Width of a figure, in inches."""
 
 
 class Style(NamedTuple):
-    """How one method is drawn, the same in every figure."""
+    """Colour, marker and line of a method, the same in every figure."""
 
     colour: str
     marker: str
@@ -70,15 +70,15 @@ class Series(NamedTuple):
 
 
 def styles(methods: Mapping[str, str]) -> dict[str, Style]:
-    """A style for each label, the same in every report: it belongs to the method.
+    """Choose a style for each label, the same in every report.
 
-    Colour and marker follow from the method's name; several labels of one method share the colour
-    and differ in marker and line. Frozen CLIP is grey and dashed, as the line to beat.
+    Colour and marker follow from the method's name; labels of the same method share the colour and
+    differ in marker and line. Frozen CLIP, the baseline, is grey and dashed.
 
     Args:
         methods: label -> method.
     """
-    found: dict[str, Style] = {}
+    style_of_label: dict[str, Style] = {}
     counts: Counter[str] = Counter()
     for label in sorted(methods, key=lambda label: (label != methods[label], label)):
         method, variant = methods[label], counts[methods[label]]
@@ -87,73 +87,75 @@ def styles(methods: Mapping[str, str]) -> dict[str, Style]:
         marker = tuple(_MARKERS)[(place + variant) % len(_MARKERS)]
         colour = "#7d8894" if method == _BASELINE else _COLOURS[place % len(_COLOURS)]
         lines = ("--", ":", "-.") if method == _BASELINE else ("-", "-.", ":")
-        found[label] = Style(colour, marker, lines[variant % len(lines)])
-    return found
+        style_of_label[label] = Style(colour, marker, lines[variant % len(lines)])
+    return style_of_label
 
 
 def _place(method: str) -> int:
-    """Number of a method; any two below 42 differ in colour or marker (6 and 7 of them)."""
+    """Style number of a method: 42 numbers differ in colour (of 6) or marker (of 7)."""
     if method in _KNOWN:
         return _KNOWN.index(method)
-    rest = len(_COLOURS) * len(_MARKERS) - len(_KNOWN)
-    return len(_KNOWN) + int(hashlib.sha256(method.encode()).hexdigest(), 16) % rest
+    free_places = len(_COLOURS) * len(_MARKERS) - len(_KNOWN)
+    return len(_KNOWN) + int(hashlib.sha256(method.encode()).hexdigest(), 16) % free_places
 
 
 def rate_curves(series: Sequence[Series], xlabel: str, ylabel: str) -> Figure:
-    """A metric over the noise rate with error bars; methods stand a hair apart to be told."""
-    ticks = sorted({x for one in series for x in one.x})
+    """A metric over the noise rate with error bars, slightly shifted so that they don't overlap."""
+    ticks = sorted({x for curve in series for x in curve.x})
     step = 0.008 * (ticks[-1] - ticks[0])
     with rc_context(RC):
         figure, axes = new_figure()
-        for index, one in enumerate(series):
+        for index, curve in enumerate(series):
             shift = step * (index - (len(series) - 1) / 2)
-            x = [value + shift for value in one.x]
-            bars = _known(one.deviation)
-            axes.errorbar(x, one.mean, bars, **_look(one.style), capsize=2.5, elinewidth=1.0)
+            x = [value + shift for value in curve.x]
+            bars = _error_bars(curve.deviation)
+            axes.errorbar(
+                x, curve.mean, bars, **_line_style(curve.style), capsize=2.5, elinewidth=1.0
+            )
         axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
         return labelled(figure, axes, xlabel, ylabel)
 
 
 def dots(labels: Sequence[str], series: Sequence[Series], xlabel: str) -> Figure:
-    """A metric of several methods at one single rate: a row for each."""
+    """A metric of several methods at a single rate, one row for each."""
     with rc_context(RC):
         names = [_short(label) for label in labels]
         figure, axes = new_figure(0.9 + 0.3 * len(labels), left=0.25 + room_for(names))
-        for index, one in enumerate(series):
-            bars = _known(one.deviation)
-            axes.errorbar(one.mean, [-index], xerr=bars, **_look(one.style), capsize=2.5)
+        for index, point in enumerate(series):
+            bars = _error_bars(point.deviation)
+            axes.errorbar(point.mean, [-index], xerr=bars, **_line_style(point.style), capsize=2.5)
         axes.set_yticks([-index for index in range(len(labels))], names)
         axes.set_ylim(-len(labels) + 0.4, 0.6)
         return labelled(figure, axes, xlabel, "")
 
 
 def epoch_curves(series: Sequence[Series], ylabel: str) -> Figure:
-    """A metric over the epochs, the standard deviation as a band."""
+    """A metric over the epochs, with the standard deviation as a band."""
     with rc_context(RC):
         figure, axes = new_figure()
-        for one in series:
-            colour = one.style.colour
-            axes.plot(one.x, one.mean, **_look(one.style), markevery=[len(one.x) - 1])
-            bands = list(zip(one.mean, _known(one.deviation), strict=True))
+        for curve in series:
+            colour = curve.style.colour
+            axes.plot(curve.x, curve.mean, **_line_style(curve.style), markevery=[len(curve.x) - 1])
+            bands = list(zip(curve.mean, _error_bars(curve.deviation), strict=True))
             low, high = [mean - band for mean, band in bands], [mean + band for mean, band in bands]
-            axes.fill_between(one.x, low, high, color=colour, alpha=0.15, linewidth=0)
+            axes.fill_between(curve.x, low, high, color=colour, alpha=0.15, linewidth=0)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         return labelled(figure, axes, "epoch", ylabel)
 
 
 def _short(label: str) -> str:
-    """A label that leaves room for the figure; the table has all of it."""
+    """Shorten a label to leave room for the figure; the table has the full label."""
     return label if len(label) <= 32 else label[:31] + "…"
 
 
-def _known(deviation: Sequence[float | None]) -> list[float]:
+def _error_bars(deviation: Sequence[float | None]) -> list[float]:
     return [value or 0.0 for value in deviation]
 
 
 def new_figure(height: float = 3.0, left: float = 0.92, right: float = 0.16) -> tuple[Figure, Axes]:
-    """An empty figure with its axes; height and the room beside the axes in inches.
+    """An empty figure with axes; height and margins in inches.
 
-    The margins are fixed: to measure every text takes as long as to draw the figure.
+    The margins are fixed, because measuring every text takes as long as drawing the figure.
     """
     figure = Figure(figsize=(WIDTH, height))
     figure.subplots_adjust(left / WIDTH, 0.5 / height, 1 - right / WIDTH, 1 - 0.12 / height)
@@ -161,13 +163,13 @@ def new_figure(height: float = 3.0, left: float = 0.92, right: float = 0.16) -> 
 
 
 def room_for(texts: Sequence[str], size: float = 10.0) -> float:
-    """About how wide the longest of some texts is, in inches, at most half a figure."""
+    """Estimated width of the longest text in inches, at most half a figure."""
     return min(0.0083 * size * max(map(len, texts), default=0), WIDTH / 2)
 
 
-def _look(style: Style) -> dict[str, Any]:
-    look = {"color": style.colour, "marker": style.marker, "linestyle": style.line}
-    return {**look, "markersize": 5.0, "linewidth": 1.6}
+def _line_style(style: Style) -> dict[str, Any]:
+    line_style = {"color": style.colour, "marker": style.marker, "linestyle": style.line}
+    return {**line_style, "markersize": 5.0, "linewidth": 1.6}
 
 
 def labelled(figure: Figure, axes: Axes, xlabel: str, ylabel: str) -> Figure:
@@ -180,12 +182,12 @@ def labelled(figure: Figure, axes: Axes, xlabel: str, ylabel: str) -> Figure:
 
 
 def to_page(figure: Figure) -> str:
-    """The figure as an SVG element that takes ink and font of the page around it."""
+    """The figure as an SVG element that inherits text colour and font from the page."""
     return _for_page(to_file(figure, "svg", transparent=True).decode())
 
 
 def to_file(figure: Figure, kind: str, transparent: bool = False) -> bytes:
-    """The figure as an `svg` or `png` file, black on white; equal figures give equal bytes."""
+    """The figure as the content of an `svg` or `png` file; equal figures give equal bytes."""
     names = ("Date", "Creator", "Format", "Type") if kind == "svg" else ("Software",)
     buffer = io.BytesIO()
     nothing = dict.fromkeys(names)
@@ -195,7 +197,7 @@ def to_file(figure: Figure, kind: str, transparent: bool = False) -> bytes:
 
 
 def _for_page(drawing: str) -> str:
-    """An SVG file as an element that lives in a page beside others, in the page's font and ink."""
+    """Turn an SVG file into an element for a page, with the page's font and text colour."""
     drawing = drawing[drawing.index("<svg") :].replace(f": {INK}", ": currentColor")
     drawing = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", drawing, flags=re.DOTALL)
     drawing = re.sub(r"font-family: [^;\"]*; ", "", drawing)
@@ -203,5 +205,5 @@ def _for_page(drawing: str) -> str:
 
 
 def with_prefix(drawing: str, prefix: str) -> str:
-    """The drawing with a prefix to each of its ids, so that figures of one page don't share any."""
+    """Prefix all ids of a drawing, so that the ids of a page's figures are unique."""
     return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{prefix}-", drawing)

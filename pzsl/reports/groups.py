@@ -1,4 +1,4 @@
-"""From runs to rows: one row per data set, method and setting, over its seeds."""
+"""Group runs into rows: one row per data set, method and setting, over its seeds."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ Row = dict[str, Any]
 """One line of the table: names, setting, `n`, `seeds`, and for each metric `_mean` and `_std`."""
 
 Setting = tuple[str, float | None, float, int, float]
-"""Noise, rate, eta, true labels a class and imbalance."""
+"""Noise, rate, eta, true labels per class, and imbalance."""
 
 
 def setting_of(row: Row) -> Setting:
-    """The setting that a row belongs to; rows of one setting compete with each other."""
+    """The setting of a row; rows of the same setting compete with each other."""
     return row["noise"], row["rate"], row["eta"], row["few_shot"], row["imbalance"]
 
 
 def rows_of(runs: Sequence[Run]) -> list[tuple[Row, list[Run]]]:
-    """Group runs that differ in nothing but the seed.
+    """Group runs that differ only in the seed.
 
     Args:
         runs: finished runs, each configuration once.
 
     Returns:
-        Rows with their runs, ordered by data set, eta, noise, rate, labels a class and method.
-        `label` tells the methods, presets and options of one data set apart. Means are over the
-        seeds with a value; standard deviations are those of a sample (ddof = 1), None for fewer
-        than two values.
+        Rows with their runs, ordered by data set, eta, noise, rate, labels per class and method.
+        `label` is unique for each method, preset and options of a data set. Means are over the
+        seeds with a value; standard deviations are sample standard deviations (ddof = 1), None for
+        fewer than two values.
     """
     groups: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: (run.seed, run.path)):
@@ -45,10 +45,10 @@ def rows_of(runs: Sequence[Run]) -> list[tuple[Row, list[Run]]]:
 
 
 def spread(values: Iterable[float | None]) -> tuple[float | None, float | None]:
-    """Mean and sample standard deviation (ddof = 1) of the values that are known."""
-    known = [value for value in values if value is not None]
-    mean = statistics.fmean(known) if known else None
-    return mean, statistics.stdev(known) if len(known) > 1 else None
+    """Mean and sample standard deviation (ddof = 1) of the values that are not None."""
+    numbers = [value for value in values if value is not None]
+    mean = statistics.fmean(numbers) if numbers else None
+    return mean, statistics.stdev(numbers) if len(numbers) > 1 else None
 
 
 def _system(run: Run) -> tuple[str, ...]:
@@ -75,16 +75,16 @@ def _row(group: list[Run], variants: dict[tuple[str, ...], set[str]], presets: s
         "few_shot": run.few_shot,
         "imbalance": run.imbalance,
         "n": len(group),
-        "seeds": [one.seed for one in group],
+        "seeds": [seed_run.seed for seed_run in group],
     }
     for metric in METRICS:
-        mean, deviation = spread(one.metrics[metric] for one in group)
+        mean, deviation = spread(seed_run.metrics[metric] for seed_run in group)
         row[f"{metric}_mean"], row[f"{metric}_std"] = mean, deviation
     return row
 
 
 def _cache_name(group: Sequence[Run]) -> str:
-    """The name of the cache file, without folder and ending; '' where no record has it."""
+    """The name of the cache file, without folder and ending; '' if no record has it."""
     paths = (run.environment.get("cache", "") for run in group)
     return next((PureWindowsPath(path).stem for path in paths if path), "")
 
@@ -95,13 +95,17 @@ def _variants(runs: Sequence[Run]) -> dict[tuple[str, ...], set[str]]:
     for run in runs:
         systems[_system(run)].append(run.options)
     return {
-        system: {key for key in set().union(*options) if len({one.get(key) for one in options}) > 1}
+        system: {
+            key
+            for key in set().union(*options)
+            if len({run_options.get(key) for run_options in options}) > 1
+        }
         for system, options in systems.items()
     }
 
 
 def _presets(runs: Sequence[Run]) -> set[str]:
-    """The methods whose preset is worth telling: another than the default one was run."""
+    """The methods that were also run with another preset than the default."""
     return {run.method for run in runs if run.preset not in ("", "default")}
 
 

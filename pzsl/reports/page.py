@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no network, and no script to be read."""
+"""The report as one self-contained HTML page, readable without network and scripts."""
 
 from __future__ import annotations
 
@@ -35,23 +35,28 @@ def render(
     has_csv: bool,
     images: Path | None = None,
 ) -> str:
-    """Render the page; every text in it that came from a record is escaped.
+    """Render the page; all text from records is escaped.
 
     Args:
         pairs: rows with their runs, in order.
-        records: what was read, for counts and warnings.
+        records: all records, for counts and warnings.
         parts: the tables of each data set by its title; those of '' come first.
         pictures: the figures of each data set by its title.
-        runs_link: from the page to the folder of runs.
-        has_csv: whether `runs.csv` lies beside the page.
-        images: folder of the training images, for small pictures of a few of them.
+        runs_link: link from the page to the folder of runs.
+        has_csv: whether there is a `runs.csv` beside the page.
+        images: folder of the training images, for thumbnails of a few of them.
     """
     rows = [row for row, _ in pairs]
-    looks = figures.styles({row["label"]: row["method"] for row in rows})
-    rest, tables = iter(pairs), dict(parts)
+    styles = figures.styles({row["label"]: row["method"] for row in rows})
+    remaining_pairs, tables = iter(pairs), dict(parts)
     sections = [
         _section(
-            f"set-{number}", title, list(islice(rest, len(group))), looks, pictures[title], images
+            f"set-{number}",
+            title,
+            list(islice(remaining_pairs, len(group))),
+            styles,
+            pictures[title],
+            images,
         )
         | {"tables": tables.get(title, [])}
         for number, (title, group) in enumerate(wording.sections(rows), start=1)
@@ -78,11 +83,11 @@ def _section(
     anchor: str,
     title: str,
     pairs: Pairs,
-    looks: dict[str, Style],
+    styles: dict[str, Style],
     pictures: Pictures,
     images: Path | None,
 ) -> dict[str, Any]:
-    """What the page says of one data set."""
+    """The template's values for one data set."""
     rows = [row for row, _ in pairs]
     labels = list(dict.fromkeys(row["label"] for row in rows))
     options = [set(run.options.items()) for _, group in pairs for run in group]
@@ -93,7 +98,7 @@ def _section(
         "title": title,
         "facts": model + _facts(pairs),
         "options": list(shared.items()),
-        "legend": [(looks[label].colour, looks[label].glyph, label) for label in labels],
+        "legend": [(styles[label].colour, styles[label].glyph, label) for label in labels],
         "curves": _inline(pictures.main, f"{anchor}-h"),
         "more": _inline(pictures.more, f"{anchor}-m"),
         "sources": [_source(row, runs) for row, runs in pairs],
@@ -104,19 +109,19 @@ def _section(
 
 
 def _closer(anchor: str, closer: Closer, images: Path | None) -> dict[str, Any]:
-    """The closer look at one row; pictures of its images where a folder of them is given."""
+    """The template's values for the details of one row, with thumbnails if there are images."""
     named = [(caption, figure) for caption, _, figure in closer.weights]
-    drawn = _inline(named, f"{anchor}-w")
+    weight_figures = _inline(named, f"{anchor}-w")
     thumbs = [thumbnail(images, path) if images else "" for _, path, _ in closer.weights]
     return {
         **closer._asdict(),
         "figures": _inline(closer.figures, f"{anchor}-c"),
-        "weights": [(*one, thumb) for one, thumb in zip(drawn, thumbs, strict=True)],
+        "weights": [(*figure, thumb) for figure, thumb in zip(weight_figures, thumbs, strict=True)],
     }
 
 
 def _source(row: Row, runs: Sequence[Run]) -> dict[str, Any]:
-    """Where one row comes from."""
+    """The template's values for the provenance of one row."""
     return {
         "label": row["label"],
         "setting": wording.setting_text(row),
@@ -127,7 +132,7 @@ def _source(row: Row, runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def by_kind(warnings: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Warnings of one kind together: the first as it is, with the rest below it.
+    """Group warnings of the same kind: the first one, and a list of the others.
 
     The kind of a warning is its first two words: `Left out`, `No curve`, `The runs`.
     """
@@ -138,7 +143,7 @@ def by_kind(warnings: Sequence[str]) -> list[tuple[str, list[str]]]:
 
 
 def _facts(pairs: Pairs) -> list[tuple[str, str]]:
-    """What was run, as pairs of a name and a value."""
+    """Facts about the runs of a data set, as pairs of name and value."""
     rows = [row for row, _ in pairs]
     runs = [run for _, group in pairs for run in group]
     seeds = sorted({run.seed for run in runs})
@@ -156,7 +161,7 @@ def _facts(pairs: Pairs) -> list[tuple[str, str]]:
 
 
 def _inline(drawings: Captioned, anchor: str) -> list[tuple[str, Markup]]:
-    """Captions and drawings, the latter as markup with ids of their own."""
+    """Captions and drawings; the drawings as markup with unique ids."""
     return [
         (caption, Markup(figures.with_prefix(figures.to_page(drawing), f"{anchor}{number}")))
         for number, (caption, drawing) in enumerate(drawings)

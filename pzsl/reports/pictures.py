@@ -1,4 +1,4 @@
-"""Which figures a data set gets: metrics over the rate, the gap to the oracle, disambiguation."""
+"""The figures of a data set: metrics over the rate, gap to the oracle, disambiguation."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pzsl.reports.records import Run
 
 Pairs = Sequence[tuple[Row, list[Run]]]
 Point = tuple[float, float | None]
-"""A mean, and its standard deviation where there is one."""
+"""A mean, and its standard deviation or None."""
 
 
 class Pictures(NamedTuple):
-    """The figures of one data set: H first, the rest behind a click, single runs at the end."""
+    """The figures of a data set: H first, the others folded, those of single runs last."""
 
     main: Captioned
     more: Captioned
@@ -30,40 +30,42 @@ class Pictures(NamedTuple):
     closer: Closer | None
 
     def all_figures(self) -> Captioned:
-        """All of them under captions of their own."""
+        """All figures with unique captions."""
         parts = [("Disambiguation", self.epochs), ("Seen-unseen curve", self.curves)]
         named = [(f"{part}: {name}", figure) for part, group in parts for name, figure in group]
         closer = self.closer.figures if self.closer else []
         weights = self.closer.weights if self.closer else []
-        told = [(f"Weights: {caption}", figure) for caption, _, figure in weights]
-        return [*self.main, *self.more, *named, *closer, *told]
+        weight_figures = [(f"Weights: {caption}", figure) for caption, _, figure in weights]
+        return [*self.main, *self.more, *named, *closer, *weight_figures]
 
 
-def pictures_of(pairs: Pairs, looks: dict[str, Style], warnings: list[str]) -> Pictures:
+def pictures_of(pairs: Pairs, styles: dict[str, Style], warnings: list[str]) -> Pictures:
     """All figures of one data set.
 
     Args:
         pairs: its rows with their runs.
-        looks: the style of each row's label.
-        warnings: get a line for each run whose details are damaged.
+        styles: the style of each row's label.
+        warnings: collects a line for each run whose details are damaged.
     """
     rows = [row for row, _ in pairs]
-    more = [
+    other_figures = [
         picture
         for metric in ("S", "U")
-        for picture in _over_rates(rows, looks, metric, partial(_mean, metric))
+        for picture in _over_rates(rows, styles, metric, partial(_mean, metric))
     ]
-    more += _gaps(rows, looks)
-    main = _over_rates(rows, looks, "H", partial(_mean, "H"))
-    curves = seen_unseen_curves(pairs, looks, warnings)
-    return Pictures(main, more, _epochs(pairs, looks), curves, closer_look(pairs, warnings))
+    other_figures += _gaps(rows, styles)
+    main = _over_rates(rows, styles, "H", partial(_mean, "H"))
+    curves = seen_unseen_curves(pairs, styles, warnings)
+    return Pictures(
+        main, other_figures, _epochs(pairs, styles), curves, closer_look(pairs, warnings)
+    )
 
 
 def figure_files(parts: Sequence[tuple[str, Pictures]], kinds: Sequence[str]) -> dict[str, bytes]:
-    """Every figure as a file of its own, by name.
+    """File name -> content of every figure.
 
     Args:
-        parts: data sets' titles and their pictures.
+        parts: title and pictures of each data set.
         kinds: some of `svg` and `png`.
     """
     files: dict[str, bytes] = {}
@@ -83,33 +85,33 @@ def _mean(metric: str, row: Row) -> Point | None:
 
 def _over_rates(
     rows: Sequence[Row],
-    looks: dict[str, Style],
+    styles: dict[str, Style],
     name: str,
     point_of: Callable[[Row], Point | None],
 ) -> Captioned:
-    """A value over the noise rate, a figure for each noise; those of one rate only come last."""
+    """A value over the noise rate, one figure per noise; noises with a single rate come last."""
     kinds: dict[str, list[tuple[Row, Point]]] = defaultdict(list)
     for row in rows:
         if (point := point_of(row)) is not None:
             kinds[wording.noise_text(row)].append((row, point))
     curves, single = [], []
     for noise, group in kinds.items():
-        series = list(_series(group, looks))
+        series = list(_series(group, styles))
         if len({row["rate"] for row, _ in group}) > 1:
             over = (
                 "wrong labels per image" if group[0][0]["noise"] == "fixed-size" else "noise rate"
             )
-            curve = figures.rate_curves([one for _, one in series], over, f"{name} (%)")
+            curve = figures.rate_curves([line for _, line in series], over, f"{name} (%)")
             curves.append((f"{name} over the {over}: {noise}", curve))
         elif len(series) > 1:
             labels = [label for label, _ in series]
-            dots = figures.dots(labels, [one for _, one in series], f"{name} (%)")
+            dots = figures.dots(labels, [line for _, line in series], f"{name} (%)")
             single.append((f"{name}: {wording.setting_text(group[0][0])}", dots))
     return curves + single
 
 
 def _series(
-    group: Sequence[tuple[Row, Point]], looks: dict[str, Style]
+    group: Sequence[tuple[Row, Point]], styles: dict[str, Style]
 ) -> Iterator[tuple[str, Series]]:
     lines: dict[str, list[tuple[Row, Point]]] = defaultdict(list)
     for row, point in group:
@@ -117,11 +119,11 @@ def _series(
     for label, line in lines.items():
         rates = [row["rate"] or 0.0 for row, _ in line]
         means, deviations = [mean for _, (mean, _) in line], [std for _, (_, std) in line]
-        yield label, Series(looks[label], rates, means, deviations)
+        yield label, Series(styles[label], rates, means, deviations)
 
 
-def _gaps(rows: Sequence[Row], looks: dict[str, Style]) -> Captioned:
-    """How far H lies below the oracle's of the same setting; nothing without an oracle."""
+def _gaps(rows: Sequence[Row], styles: dict[str, Style]) -> Captioned:
+    """The gap of H to the oracle's H in the same setting; nothing without an oracle."""
     ceilings = {
         setting_of(row): row["H_mean"]
         for row in rows
@@ -134,14 +136,14 @@ def _gaps(rows: Sequence[Row], looks: dict[str, Style]) -> Captioned:
             return None
         return top - row["H_mean"], None
 
-    return _over_rates(rows, looks, "Gap of H to the oracle", gap)
+    return _over_rates(rows, styles, "Gap of H to the oracle", gap)
 
 
-def _epochs(pairs: Pairs, looks: dict[str, Style]) -> Captioned:
-    """Disambiguation over the epochs, a figure for each setting.
+def _epochs(pairs: Pairs, styles: dict[str, Style]) -> Captioned:
+    """Disambiguation over the epochs, one figure per setting.
 
-    The last point, with the mark, is that after training, when some methods weigh the candidates
-    once more: it is the table's.
+    The last, marked point is the value after training, which the table shows; some methods compute
+    the label weights once more at the end.
     """
     settings: dict[str, list[Series]] = defaultdict(list)
     for row, runs in pairs:
@@ -153,11 +155,13 @@ def _epochs(pairs: Pairs, looks: dict[str, Style]) -> Captioned:
         if len(points) > 1:
             finals = [run.metrics["disambiguation"] for run in runs]
             points[max(points) + 1] = [value for value in finals if value is not None]
-            known = [(number, spread(values)) for number, values in sorted(points.items())]
-            told = [(number, mean, std) for number, (mean, std) in known if mean is not None]
-            x, means, deviations = (list(values) for values in zip(*told, strict=True))
+            means_at = [(number, spread(values)) for number, values in sorted(points.items())]
+            points_known = [
+                (number, mean, std) for number, (mean, std) in means_at if mean is not None
+            ]
+            x, means, deviations = (list(values) for values in zip(*points_known, strict=True))
             settings[wording.setting_text(row)].append(
-                Series(looks[row["label"]], x, means, deviations)
+                Series(styles[row["label"]], x, means, deviations)
             )
     return [
         (name, figures.epoch_curves(series, "disambiguation (%)"))

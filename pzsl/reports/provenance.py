@@ -1,4 +1,4 @@
-"""Where a row comes from: features, options, versions, machine, date, and how to make it again."""
+"""Provenance of a row: features, options, versions, machine, date, and commands to reproduce it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _FACTS = {
     "split_hash": "Split",
     "templates": "Prompts",
 }
-"""Of a run's `env.json`, with their headings; `packages` and `encoder` are told beside these."""
+"""Entry of a run's `env.json` -> its heading; `packages` and `encoder` are shown separately."""
 
 
 def add_commands(pairs: Pairs) -> None:
-    """Add `command` to each row: what makes its runs again, to be pasted into a shell."""
+    """Add `command` to each row: shell commands that reproduce its runs."""
     for row, runs in pairs:
         row["command"] = command_of(runs)
 
 
 def command_of(runs: Sequence[Run]) -> str:
-    """The command lines that make a row's runs again, one for each stretch of seeds.
+    """The commands that reproduce a row's runs, one for each range of consecutive seeds.
 
-    Every option is given, not those alone that differ from the preset's: the line stays right when
-    a default changes.
+    All options are given, not only those that differ from the preset, so that the commands stay
+    correct when defaults change.
     """
     run = runs[0]
     words = ["pzsl", "train", "--cache", run.environment.get("cache") or "CACHE"]
@@ -48,12 +48,12 @@ def command_of(runs: Sequence[Run]) -> str:
     for name, value in run.settings.items():
         words += ["--set", f"{name}={value}"]
     line = shlex.join(words)
-    stretches = _stretches(one.seed for one in runs)
+    stretches = _stretches(run.seed for run in runs)
     return "\n".join(f"{line} --first-seed {first} --seeds {count}" for first, count in stretches)
 
 
 def _stretches(seeds: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """First and length of each run of consecutive seeds."""
+    """First seed and length of each range of consecutive seeds."""
     starts: list[list[int]] = []
     for seed in sorted(set(seeds)):
         if starts and seed == sum(starts[-1]):
@@ -64,7 +64,7 @@ def _stretches(seeds: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 
 def facts_of(row: Row, runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """What a row's runs were made from and on; several values where they differ."""
+    """Facts about a row's runs: data, encoder, options, versions, machine."""
     facts = [
         ("Data set", row["dataset"]),
         ("Encoder", _values(run.options.get("model", "") for run in runs)),
@@ -84,20 +84,20 @@ def _values(values: Iterable[str]) -> str:
 
 
 def _period(times: Iterable[str]) -> str:
-    """First and last of some UTC times, which sort as text."""
-    known = sorted(time for time in times if time)
-    return " to ".join(dict.fromkeys((known[0], known[-1]))) if known else ""
+    """The first and the last of some UTC times (which sort as text)."""
+    known_times = sorted(time for time in times if time)
+    return " to ".join(dict.fromkeys((known_times[0], known_times[-1]))) if known_times else ""
 
 
 def _versions(run: Run) -> str:
     packages = {k: v for k, v in run.environment.items() if k.startswith("packages.")}
-    told = [f"{key.removeprefix('packages.')} {value}" for key, value in packages.items()]
-    told += [f"results {number}"] if (number := run.options.get("results")) else []
-    return ", ".join(told)
+    versions = [f"{key.removeprefix('packages.')} {value}" for key, value in packages.items()]
+    versions += [f"results {number}"] if (number := run.options.get("results")) else []
+    return ", ".join(versions)
 
 
 def missing_runs(pairs: Pairs) -> list[dict[str, Any]]:
-    """The rows that lack seeds which others of their setting have.
+    """The rows that lack seeds which other rows of their setting have.
 
     Returns:
         Dicts with `dataset`, `label`, `setting` and the missing `seeds`.
@@ -105,10 +105,10 @@ def missing_runs(pairs: Pairs) -> list[dict[str, Any]]:
     seeds: dict[tuple[Any, ...], set[int]] = defaultdict(set)
     for row, _ in pairs:
         seeds[row["dataset"], row["cache_hash"], *setting_of(row)] |= set(row["seeds"])
-    found = []
+    incomplete = []
     for row, _ in pairs:
         every = seeds[row["dataset"], row["cache_hash"], *setting_of(row)]
         if lacking := sorted(every - set(row["seeds"])):
             names = {"dataset": row["dataset"], "label": row["label"]}
-            found.append({**names, "setting": setting_text(row), "seeds": lacking})
-    return found
+            incomplete.append({**names, "setting": setting_text(row), "seeds": lacking})
+    return incomplete

@@ -1,4 +1,4 @@
-"""Read run records: untrusted JSON in, checked `Run`s out; nothing in them is ever executed."""
+"""Read run records: untrusted JSON in, checked `Run`s out; nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METRICS = (
     *("S", "U", "H", "T1", "AUSUC", "gamma", "disambiguation", "seconds", "parameters"),
     *("mean_candidates", "truth_outside"),
 )
-"""What a run's `metrics.json` may hold; accuracies and `truth_outside` in percent."""
+"""Entries of a run's `metrics.json`; accuracies and `truth_outside` in percent."""
 
 _CONFIG = (
     *("dataset", "cache_hash", "method", "preset", "noise", "rate", "eta", "few_shot"),
@@ -34,18 +34,18 @@ class Run:
 
     Attributes:
         path: its folder, relative to the folder of all runs.
-        dataset, cache_hash, method, preset, noise: names, '' where the record has none.
+        dataset, cache_hash, method, preset, noise: names; '' if the record has none.
         rate: noise rate; None for candidate sets that came with the data.
-        eta: share of sets without the truth.
+        eta: share of candidate sets without the true label.
         seed: of the run.
-        few_shot: true labels a class that were given by hand.
-        imbalance: how many times larger a share of its images the most frequent class keeps.
+        few_shot: images per class whose true label is given.
+        imbalance: ratio of the share of images kept by the most and the least frequent class.
         options: everything else in its configuration, nested names joined by dots.
-        metrics: one value for each of `METRICS`, None where unknown.
+        metrics: one value for each of `METRICS`; None if unknown.
         history: one dict per epoch.
         settings: the method's own options, a part of `options`.
-        environment: what it ran on (`env.json`), nested names joined by dots; {} where unknown.
-        folder: where its record lies.
+        environment: of the run (`env.json`), nested names joined by dots; {} if unknown.
+        folder: of its record.
     """
 
     path: str
@@ -69,13 +69,13 @@ class Run:
 
 @dataclass
 class Records:
-    """All that a folder of runs holds.
+    """The content of a folder of runs.
 
     Attributes:
-        runs: the finished ones, each configuration once.
-        waiting: folders of runs that are begun or planned, and have no metrics yet.
-        failed: folder and reason of each run that says that it failed or diverged.
-        warnings: one line for each file that was left out, and why.
+        runs: the finished runs, each configuration once.
+        waiting: folders of started or planned runs without metrics.
+        failed: folder and reason of each run that failed or diverged.
+        warnings: one line for each file that was left out, with the reason.
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -85,17 +85,17 @@ class Records:
 
 
 def read_runs(folder: Path) -> Records:
-    """Read every run record below a folder, at any depth.
+    """Read all run records below a folder, at any depth.
 
-    A broken file costs its own run only: it is named in `warnings`.
+    A run with a damaged file is left out and listed in `warnings`.
 
     Raises:
-        UserError: there is no such folder, or no finished run in it.
+        UserError: the folder does not exist, or holds no finished run.
     """
     if not folder.is_dir():
         raise UserError(f"No folder '{folder}': train first (pzsl train --runs {folder}).")
     records = Records()
-    seen: dict[str, str] = {}
+    name_of_config: dict[str, str] = {}
     for path in sorted(folder.rglob("config.json")):
         name = printable(path.parent.relative_to(folder).as_posix())
         try:
@@ -109,30 +109,32 @@ def read_runs(folder: Path) -> Records:
         except UserError as error:
             records.warnings.append(f"Left out: {error}")
             continue
-        same = json.dumps(config, sort_keys=True)
-        if same in seen:
-            records.warnings.append(f"Left out: {name} has the same configuration as {seen[same]}.")
+        config_text = json.dumps(config, sort_keys=True)
+        if config_text in name_of_config:
+            records.warnings.append(
+                f"Left out: {name} has the same configuration as {name_of_config[config_text]}."
+            )
             continue
-        seen[same] = name
+        name_of_config[config_text] = name
         about = _environment(path.parent / "env.json", records.warnings)
         run = replace(run, environment=about, folder=path.parent)
         records.runs.append(_with_history(run, path.parent / "history.jsonl", records.warnings))
     records.waiting += _not_begun(folder)
     if not records.runs:
-        found = (
+        counts = (
             f"{len(records.waiting)} unfinished, {len(records.failed)} failed, "
             f"{len(records.warnings)} broken"
         )
         reasons = [f" {name}: {reason}" for name, reason in records.failed]
         first = next(iter([*(f" {warning}" for warning in records.warnings), *reasons]), "")
         raise UserError(
-            f"No finished run in '{folder}' ({found}): run pzsl train with --runs {folder}.{first}"
+            f"No finished run in '{folder}' ({counts}): run pzsl train with --runs {folder}.{first}"
         )
     return records
 
 
 def _not_begun(folder: Path) -> Iterator[str]:
-    """The runs that a sweep is to have, by its plan, and that nobody has begun."""
+    """The planned runs of sweeps that have not been started."""
     for path in sorted(folder.rglob(PLAN)):
         for name in read_plan(path):
             if not (path.parent / name / "config.json").exists():
@@ -140,7 +142,7 @@ def _not_begun(folder: Path) -> Iterator[str]:
 
 
 def _sort_unfinished(name: str, folder: Path, config: dict[str, Any], records: Records) -> None:
-    """Count a run without metrics as failed or as waiting.
+    """List a run without metrics as failed or as waiting.
 
     Raises:
         UserError: the configuration is not that of a run.
@@ -150,14 +152,14 @@ def _sort_unfinished(name: str, folder: Path, config: dict[str, Any], records: R
     if not (folder / "failed.json").exists():
         records.waiting.append(name)
         return
-    told = read_object(folder / "failed.json")
-    reasons = (told.get(key) for key in ("error", "reason", "message"))
+    failure = read_object(folder / "failed.json")
+    reasons = (failure.get(key) for key in ("error", "reason", "message"))
     reason = next((text for text in reasons if isinstance(text, str)), "no reason given")
     records.failed.append((name, printable(" ".join(reason.split()))))
 
 
 def _environment(path: Path, warnings: list[str]) -> dict[str, str]:
-    """What a run ran on, as flat texts; a broken file costs its own facts only."""
+    """The environment of a run as flat texts; {} and a warning if the file is damaged."""
     if not path.exists():
         return {}
     try:
@@ -168,7 +170,7 @@ def _environment(path: Path, warnings: list[str]) -> dict[str, str]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object from a file."""
+    """Read a JSON object from a file."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -241,7 +243,7 @@ def _flatten(options: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, s
 
 
 def _with_history(run: Run, path: Path, warnings: list[str]) -> Run:
-    """The run with its epochs; without a (whole) history file the run keeps its metrics."""
+    """Add the history of epochs to a run; a missing or damaged history is left out."""
     if not path.exists():
         return run
     epochs: list[Epoch] = []

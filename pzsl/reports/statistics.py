@@ -1,4 +1,4 @@
-"""Paired differences over seeds: mean, 95 % interval, and the tests of the field."""
+"""Paired differences over seeds: mean, 95 % interval, paired t-test and signed-rank test."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 Values = Mapping[int, float]
-"""One value of a metric for each seed."""
+"""Seed -> value of a metric."""
 
 LEVEL = 0.95
 WILCOXON_SEEDS = 6
-"""Below six differences no two-sided signed-rank test can reach 5 %: its least p is 2 / 2**n."""
+"""With fewer differences a two-sided signed-rank test can't reach 5 %: its least p is 2 / 2**n."""
 
 
 class Difference(NamedTuple):
-    """A paired difference of two systems, first minus second, in the metric's unit.
+    """The paired difference of two systems, first minus second, in the metric's unit.
 
     Attributes:
-        n: seeds that both have.
+        n: number of common seeds.
         mean: of the differences.
         low, high: 95 % interval of the mean by Student's t with n - 1 degrees of freedom; None
             for one seed.
         p: of the two-sided paired t-test; None for one seed.
-        wilcoxon: p of the two-sided Wilcoxon signed-rank test; None where it isn't asked for, or
-            fewer than `WILCOXON_SEEDS` differences are other than zero.
+        wilcoxon: p of the two-sided Wilcoxon signed-rank test; None if not requested, or if fewer
+            than `WILCOXON_SEEDS` differences are nonzero.
     """
 
     n: int
@@ -37,7 +37,7 @@ class Difference(NamedTuple):
 
     @property
     def verdict(self) -> str | None:
-        """`win`, `loss` or `tie` (the interval holds zero); None where nothing was tested."""
+        """`win`, `loss` or `tie` (the interval contains zero); None for one seed."""
         if self.low is None or self.high is None:
             return None
         return "win" if self.low > 0 else "loss" if self.high < 0 else "tie"
@@ -46,14 +46,14 @@ class Difference(NamedTuple):
 def paired_difference(
     first: Values, second: Values, signed_ranks: bool = False
 ) -> Difference | None:
-    """Compare two systems on the seeds that both have.
+    """Compare two systems on their common seeds.
 
     Args:
         first, second: a value for each seed.
-        signed_ranks: test these as well, which takes ten times as long.
+        signed_ranks: also run the Wilcoxon signed-rank test, which takes ten times as long.
 
     Returns:
-        The difference first minus second; None where they share no seed.
+        The difference first minus second; None without common seeds.
     """
     seeds = sorted(first.keys() & second.keys())
     if not seeds:
@@ -68,10 +68,10 @@ def paired_difference(
 
 
 def mean_ranks(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean rank of each system over settings, 1 for the highest; equal scores share a rank.
+    """Mean rank of each system over settings; 1 is the highest score, ties share a rank.
 
     Args:
-        scores: for each setting the score of every system; all with the same systems.
+        scores: the score of every system in each setting; all with the same systems.
     """
     from scipy.stats import rankdata
 
@@ -83,7 +83,7 @@ def mean_ranks(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _student(mean: float, deviation: float, n: int) -> tuple[float, float, float]:
-    """Interval and two-sided p of a mean of n differences by Student's t."""
+    """Interval and two-sided p of the mean of n differences, by Student's t."""
     from scipy.special import stdtr, stdtrit
 
     error = deviation / math.sqrt(n)

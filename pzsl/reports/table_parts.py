@@ -1,4 +1,4 @@
-"""The parts of a table: HTML, Markdown, LaTeX and the terminal print these, so that they agree."""
+"""The parts of a table, which all formats (HTML, Markdown, LaTeX, terminal) print alike."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Cell(NamedTuple):
-    """One cell: a value, what stands small beside it, and how it is marked.
+    """One cell: a value, a note in small print beside it, and a mark.
 
     `mark` is '', `best` (bold), `tie` (underlined) or `fewer` (a dagger).
     """
@@ -18,20 +18,20 @@ class Cell(NamedTuple):
 
     @property
     def text(self) -> str:
-        """All of it, in plain letters."""
+        """The cell as plain text."""
         dagger = "†" if self.mark == "fewer" else ""
         return " ".join(part for part in (self.value, self.note, dagger) if part)
 
 
 class Line(NamedTuple):
-    """One line: the texts that name it, and its cells."""
+    """One line: its row headings, and its cells."""
 
     stubs: tuple[str, ...]
     cells: tuple[Cell, ...]
 
 
 class Block(NamedTuple):
-    """Lines that compete with each other; title and notes are '' and () where there is one only."""
+    """Lines that compete with each other; a single block has no title ('') and no notes (())."""
 
     title: str
     notes: tuple[str, ...]
@@ -45,8 +45,8 @@ class Table:
     Attributes:
         title: the data set's or the setting's name.
         caption: how to read it.
-        stubs: headings of the texts that name a line.
-        groups: what spans several columns, with how many; empty where nothing does.
+        stubs: headings of the columns of row headings.
+        groups: headings that span several columns, with their number of columns.
         columns: headings of the cells.
         blocks: the lines.
     """
@@ -60,7 +60,7 @@ class Table:
 
     @property
     def full_columns(self) -> tuple[str, ...]:
-        """Column headings with their group's, for one single line of headings."""
+        """Column headings with the heading of their group, for a single line of headings."""
         groups = [name for name, width in self.groups for _ in range(width)]
         return (
             tuple(f"{g}: {c}" for g, c in zip(groups, self.columns, strict=False)) or self.columns
@@ -68,11 +68,11 @@ class Table:
 
 
 class View(NamedTuple):
-    """What is shown of the rows.
+    """How the rows are shown.
 
     Attributes:
         layout: one of `LAYOUTS`.
-        metrics: columns; () for all in the layout `settings`, and for H in the others.
+        metrics: columns; () means all in the layout `settings`, H in the others.
         precision: digits after the point.
     """
 

@@ -19,16 +19,16 @@ def all_tables(
     standings: Sequence[dict[str, Any]],
     view: View,
     baseline: str | None,
-    more: Iterable[tuple[str, Table]] = (),
+    further: Iterable[tuple[str, Table]] = (),
 ) -> list[tuple[str, list[Table]]]:
-    """All tables of a report, under the title of the data set that they belong to.
+    """All tables of a report, by the title of their data set.
 
     Args:
-        rows: in the order of `rows_of`, with marks, and differences where there is a baseline.
-        standings: of `standings`; may be empty.
-        view: what is shown.
-        baseline: what rows were compared with.
-        more: tables that come last, with their titles.
+        rows: in the order of `rows_of`, with marks, and with differences if there is a baseline.
+        standings: from `standings`; may be empty.
+        view: how the rows are shown.
+        baseline: the baseline of the differences.
+        further: tables to add at the end, with their titles.
     """
     parts = dict(_laid_out(rows, view))
     if standings:
@@ -37,13 +37,13 @@ def all_tables(
     if baseline:
         for title, group in wording.sections(rows):
             parts.setdefault(title, []).append(difference_table(title, group, view))
-    for title, table in more:
+    for title, table in further:
         parts.setdefault(title, []).append(table)
     return list(parts.items())
 
 
 def _laid_out(rows: Sequence[Row], view: View) -> list[tuple[str, list[Table]]]:
-    """The tables of a layout by data set; those of '' belong to all of them."""
+    """The tables of a layout by data set; tables over all data sets have the title ''."""
     parts = wording.sections(rows)
     if view.layout == "settings":
         return [(title, [_by_settings(title, group, view)]) for title, group in parts]
@@ -93,7 +93,7 @@ def _lines(rows: Iterable[Row], metrics: Sequence[str], precision: int) -> tuple
 
 
 def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
-    """How ambiguous the candidate sets of a setting are."""
+    """Notes on the candidate sets of a setting: mean size, and how many lack the true label."""
     sizes = [row["mean_candidates_mean"] for row in rows if row["mean_candidates_mean"] is not None]
     outside = [row["truth_outside_mean"] for row in rows if row["truth_outside_mean"]]
     notes = [f"{sum(sizes) / len(sizes):.1f} candidates on average"] if sizes else []
@@ -103,20 +103,20 @@ def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
 
 
 def _crossed(title: str, rows: Sequence[Row], column_of: Callable[[Row], str], view: View) -> Table:
-    """Methods in lines; in columns what `column_of` tells, each with its metrics."""
+    """A table with a line per method, and the metrics of each value of `column_of` as columns."""
     metrics = view.metrics or ("H",)
     names = list(dict.fromkeys(map(column_of, rows)))
     labels = list(dict.fromkeys(row["label"] for row in rows))
-    found = {(row["label"], column_of(row)): row for row in rows}
+    row_at = {(row["label"], column_of(row)): row for row in rows}
     lines = tuple(
         Line(
             (label,),
-            tuple(cell(found.get((label, n)), m, view.precision) for n in names for m in metrics),
+            tuple(cell(row_at.get((label, n)), m, view.precision) for n in names for m in metrics),
         )
         for label in labels
     )
     single = len(metrics) == 1
-    told = f"{wording.heading(metrics[0])} of {title}" if single else title
+    full_title = f"{wording.heading(metrics[0])} of {title}" if single else title
     caption = f"{_seeds_text(rows)} {wording.CAPTION}"
     if not single:
         groups = tuple((name, len(metrics)) for name in names)
@@ -125,7 +125,7 @@ def _crossed(title: str, rows: Sequence[Row], column_of: Callable[[Row], str], v
         groups, columns = _rates_below_noises(rows)
     else:
         groups, columns = (), tuple(names)
-    return Table(told, caption, ("Method",), groups, columns, (Block("", (), lines),))
+    return Table(full_title, caption, ("Method",), groups, columns, (Block("", (), lines),))
 
 
 def _rates_below_noises(
@@ -150,8 +150,8 @@ def standing_table(lines: Sequence[dict[str, Any]], against: str) -> Table:
     """Mean ranks and wins, ties and losses over all settings.
 
     Args:
-        lines: of `standings`.
-        against: whom the wins and losses are against.
+        lines: from `standings`.
+        against: the opponents of the wins and losses, in words.
     """
     body = tuple(
         Line(
@@ -180,8 +180,8 @@ def difference_table(title: str, rows: Sequence[Row], view: View) -> Table:
     """The paired difference of each row to its baseline, methods by settings, in one metric."""
     heading = wording.heading(_first(view))
     baselines = sorted({row["baseline"] for row in rows if row["baseline"]})
-    told = f"{heading} less that of {' or '.join(baselines)} in the same setting"
-    return _differences(f"Differences in {heading}: {title}", told, "table.csv", rows, view)
+    caption = f"{heading} less that of {' or '.join(baselines)} in the same setting"
+    return _differences(f"Differences in {heading}: {title}", caption, "table.csv", rows, view)
 
 
 def compared_tables(
@@ -193,39 +193,42 @@ def compared_tables(
         rows: all of this sweep. compared: of `compare_sweeps`. verdict: a sentence on all of them.
         view: what is shown.
     """
-    heading, found = wording.heading(_first(view)), []
-    told = f"{verdict} {heading} there less {heading} here, of the same method and setting"
+    heading, titled_tables = wording.heading(_first(view)), []
+    caption = f"{verdict} {heading} there less {heading} here, of the same method and setting"
     for title, group in wording.sections(rows):
         names = {(row["dataset"], row["cache_hash"]) for row in group}
-        own = [row for row in compared if (row["dataset"], row["cache_hash"]) in names]
-        if own:
+        compared_here = [row for row in compared if (row["dataset"], row["cache_hash"]) in names]
+        if compared_here:
             name = f"The other sweep in {heading}: {title}"
-            found.append((title, _differences(name, told, "compare.csv", own, view)))
-    return found
+            titled_tables.append(
+                (title, _differences(name, caption, "compare.csv", compared_here, view))
+            )
+    return titled_tables
 
 
 def _first(view: View) -> str:
     return view.metrics[0] if view.metrics else "H"
 
 
-def _differences(title: str, told: str, file: str, rows: Sequence[Row], view: View) -> Table:
-    """Differences of some rows, methods by settings; `told` says what is subtracted from what."""
+def _differences(title: str, subtraction: str, file: str, rows: Sequence[Row], view: View) -> Table:
+    """Differences of rows, methods by settings; `subtraction` says what is subtracted from what."""
     names = list(dict.fromkeys(map(wording.setting_text, rows)))
-    found = {(row["label"], wording.setting_text(row)): row for row in rows}
+    row_at = {(row["label"], wording.setting_text(row)): row for row in rows}
     lines = tuple(
         Line(
             (label,),
             tuple(
-                _difference(found.get((label, name)), _first(view), view.precision)
+                _difference(row_at.get((label, name)), _first(view), view.precision)
                 for name in names
             ),
         )
         for label in dict.fromkeys(row["label"] for row in rows)
     )
     caption = (
-        f"{told}: mean of the paired differences over the seeds that both have, their number, and "
-        "the 95 % interval by Student's t; underlined where the interval holds zero. p of the "
-        f"paired t-test, and of the Wilcoxon signed-rank test from six seeds on, are in {file}."
+        f"{subtraction}: mean of the paired differences over the seeds that both have, their "
+        "number, and the 95 % interval by Student's t; underlined where the interval holds zero. "
+        "p of the paired t-test, and of the Wilcoxon signed-rank test from six seeds on, are in "
+        f"{file}."
     )
     groups, columns = _rates_below_noises(rows)
     return Table(title, caption, ("Method",), groups, columns, (Block("", (), lines),))

@@ -1,4 +1,4 @@
-"""Small pictures inside the page, of training images that can be read."""
+"""Thumbnails of training images, embedded in the page."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ SIDE = 96
 
 
 def thumbnail(folder: Path, name: str) -> str:
-    """A picture as a data URI of at most `SIDE` pixels a side; '' where it can't be read.
+    """A thumbnail of at most `SIDE` pixels per side as a data URI; '' if it can't be read.
 
     Args:
-        folder: of the images; nothing outside it is opened.
-        name: the image's id, a path below the folder.
+        folder: of the images; files outside it are not opened.
+        name: the image's id, a path relative to the folder.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 

@@ -1,4 +1,4 @@
-"""Two sweeps against each other: the rows that both have, paired over their seeds."""
+"""Compare two sweeps: the rows that both have, paired over their seeds."""
 
 from __future__ import annotations
 
@@ -20,33 +20,35 @@ _SHARED = (
 )
 
 
-def compare_sweeps(pairs: Pairs, other: Path) -> tuple[list[Row], list[str]]:
-    """The paired differences of two sweeps, the other less this one, for each row of both.
+def compare_sweeps(pairs: Pairs, other_folder: Path) -> tuple[list[Row], list[str]]:
+    """The paired differences (other sweep minus this one) of the rows that both sweeps have.
 
-    Rows are the same where data set, label and setting are; caches may be different ones, as for
-    two encoders, which is warned of.
+    Two rows match if data set, label and setting are equal. Their caches may differ, as for two
+    encoders; that gives a warning.
 
     Args:
-        pairs: rows of the one sweep with their runs.
-        other: folder of the other's records.
+        pairs: rows of this sweep with their runs.
+        other_folder: records of the other sweep.
 
     Returns:
-        Rows with names and setting, `<metric>_mean` here, `<metric>_other` there, and what
-        `add_difference` tells; and warnings.
+        Rows with names and setting, `<metric>_mean` of this sweep, `<metric>_other` of the other,
+        and the differences of `add_difference`; and warnings.
 
     Raises:
-        UserError: no finished run there, or no row that both have.
+        UserError: the other sweep has no finished run, or no row in common.
     """
-    records = read_runs(other)
-    here, there = _by_key(pairs), _by_key(rows_of(records.runs))
-    rows = [_compared(here[key], there[key]) for key in here if key in there]
+    records = read_runs(other_folder)
+    own_rows, other_rows = _by_key(pairs), _by_key(rows_of(records.runs))
+    rows = [_compared(own_rows[key], other_rows[key]) for key in own_rows if key in other_rows]
     if not rows:
         raise UserError(
-            f"--compare: no row of '{other}' has the data set, method and setting of one here: "
-            "train the same methods, noise and rates in both."
+            f"--compare: no row of '{other_folder}' has the data set, method and setting of one "
+            "here: train the same methods, noise and rates in both."
         )
     warnings = [f"In the other sweep: {warning}" for warning in records.warnings]
-    warnings += _alone(here, there, "here only") + _alone(there, here, "in the other sweep only")
+    warnings += _alone(own_rows, other_rows, "here only") + _alone(
+        other_rows, own_rows, "in the other sweep only"
+    )
     moved = sum(row["cache_hash"] != row["other_cache_hash"] for row in rows)
     if moved:
         warnings.append(
@@ -57,7 +59,7 @@ def compare_sweeps(pairs: Pairs, other: Path) -> tuple[list[Row], list[str]]:
 
 
 def _by_key(pairs: Pairs) -> dict[tuple[Any, ...], tuple[Row, list[Run]]]:
-    """Rows by data set, label and setting; by the cache, too, where a data set has several."""
+    """Rows by data set, label and setting, and by cache if a data set has several."""
     keys = [(row["dataset"], row["label"], *setting_of(row)) for row, _ in pairs]
     counts = Counter(keys)
     return {
@@ -66,19 +68,19 @@ def _by_key(pairs: Pairs) -> dict[tuple[Any, ...], tuple[Row, list[Run]]]:
     }
 
 
-def _compared(here: tuple[Row, list[Run]], there: tuple[Row, list[Run]]) -> Row:
-    row: Row = {name: here[0][name] for name in _SHARED}
-    row |= {"n": here[0]["n"], "other_n": there[0]["n"]}
-    row["other_cache_hash"] = there[0]["cache_hash"]
+def _compared(own_pair: tuple[Row, list[Run]], other_pair: tuple[Row, list[Run]]) -> Row:
+    row: Row = {name: own_pair[0][name] for name in _SHARED}
+    row |= {"n": own_pair[0]["n"], "other_n": other_pair[0]["n"]}
+    row["other_cache_hash"] = other_pair[0]["cache_hash"]
     for metric in COMPARED:
-        row[f"{metric}_mean"] = here[0][f"{metric}_mean"]
-        row[f"{metric}_other"] = there[0][f"{metric}_mean"]
-        add_difference(row, there[1], here, metric)
+        row[f"{metric}_mean"] = own_pair[0][f"{metric}_mean"]
+        row[f"{metric}_other"] = other_pair[0][f"{metric}_mean"]
+        add_difference(row, other_pair[1], own_pair, metric)
     return row
 
 
 def _alone(rows: dict[Any, Any], others: dict[Any, Any], where: str) -> list[str]:
-    """A line for each row that one of the two sweeps alone has."""
+    """A warning for each row that only one of the two sweeps has."""
     return [
         f"Not compared: {row['dataset']}, {row['label']}, {setting_text(row)}, is {where}."
         for key, (row, _) in rows.items()
@@ -87,14 +89,14 @@ def _alone(rows: dict[Any, Any], others: dict[Any, Any], where: str) -> list[str
 
 
 def verdict_text(rows: Sequence[Row], metric: str = "H") -> str:
-    """How often the other sweep is above, below, or not told apart from this one."""
+    """A sentence: how often the other sweep is above, below, or not distinguishable."""
     counts = Counter(_verdict(row[f"{metric}_low"], row[f"{metric}_high"]) for row in rows)
-    told = (
+    verdicts = (
         f"{metric} of the other sweep is above in {counts['above']}, below in {counts['below']} "
         f"and not told apart in {counts['tie']} of {len(rows)} rows"
     )
     single = counts["untested"]
-    return f"{told} ({single} with fewer than two common seeds)." if single else f"{told}."
+    return f"{verdicts} ({single} with fewer than two common seeds)." if single else f"{verdicts}."
 
 
 def _verdict(low: float | None, high: float | None) -> str:

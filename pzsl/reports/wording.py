@@ -1,4 +1,4 @@
-"""What the tables call things: metrics, noise, rates, data sets, and the notes below a table."""
+"""The wording of the tables: names of metrics, noise, rates and data sets, and captions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pzsl.reports.groups import Row
 
 SCORES = {"S": "S", "U": "U", "H": "H", "T1": "T1", "AUSUC": "AUSUC"}
 EXTRAS = {"disambiguation": "Disamb.", "seconds": "Seconds"}
-"""Columns beside the scores; shown where some row has a value."""
+"""Columns beside the scores; shown if any row has a value."""
 
 MEANING = {
     "S, U": "per-class top-1 accuracy on test images of seen (S) and unseen (U) classes, "
@@ -34,18 +34,18 @@ def heading(metric: str) -> str:
 
 
 def shown_metrics(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The metrics worth a column."""
+    """The metrics that get a column."""
     extras = [key for key in EXTRAS if any(row[f"{key}_mean"] is not None for row in rows)]
     return (*SCORES, *extras)
 
 
 def rate_text(rate: float | None) -> str:
-    """A noise rate as people write it."""
+    """A noise rate as text."""
     return "-" if rate is None else f"{rate:g}"
 
 
 def noise_text(row: Row) -> str:
-    """A kind of noise, with its eta, true labels a class and imbalance where it has some."""
+    """A kind of noise, with its eta, true labels per class and imbalance, if any."""
     name, eta, shots = row["noise"] or "no noise", row["eta"], row["few_shot"]
     tail = f"imbalance {row['imbalance']:g}" if row["imbalance"] != 1 else ""
     parts = [name, f"eta {eta:g}" if eta else "", f"{shots}-shot" if shots else "", tail]
@@ -53,15 +53,15 @@ def noise_text(row: Row) -> str:
 
 
 def setting_text(row: Row) -> str:
-    """A setting: its noise and its rate."""
+    """A setting as text: its noise and its rate."""
     name = noise_text(row)
     return name if row["rate"] is None else f"{name}, rate {row['rate']:g}"
 
 
 def sections(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """Rows by data set, with a title: the cache's name, else the data set's.
+    """Group rows by data set, with a title: the name of the cache, or else of the data set.
 
-    Where several have the same, the cache's hash tells them apart.
+    Equal titles get the hash of the cache.
     """
     groups = [
         list(group)

@@ -1,4 +1,4 @@
-"""A report's tables as text: Markdown, LaTeX, CSV, and plain lines for a terminal."""
+"""A report's tables as text: Markdown, LaTeX, CSV, and plain text for a terminal."""
 
 from pzsl.reports.formats.latex import latex
 from pzsl.reports.formats.markdown import markdown

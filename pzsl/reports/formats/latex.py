@@ -1,4 +1,4 @@
-r"""Tables as LaTeX with booktabs: `\input` them into a paper."""
+r"""Tables as LaTeX with booktabs, to `\input` into a paper."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SPECIAL = {
     **{letter: f"{{{letter}}}" for letter in "-[]*"},
 }
 _COLUMN, _PAGE, _SMALL = 44, 84, 130
-"""Letters a line that fit one column of a paper, a page in normal size, and one in small print."""
+"""Letters per line that fit into a column, into a page, and into a page in small print."""
 
 
 def latex(parts: Sequence[tuple[str, Sequence[Table]]]) -> str:
-    """Each table as a float with caption and label; the best in bold, ties underlined."""
+    """Each table as a float with caption and label; the best value in bold, ties underlined."""
     tables = [table for _, tables in parts for table in tables]
     labels: dict[str, int] = {}
     blocks = ["\n".join(_table(table, _label(table.title, labels))) for table in tables]
@@ -28,11 +28,11 @@ def latex(parts: Sequence[tuple[str, Sequence[Table]]]) -> str:
     return head + "\n\n".join(blocks) + "\n"
 
 
-def _label(title: str, taken: dict[str, int]) -> str:
-    """A label of plain letters; a second table of the same one gets a number."""
+def _label(title: str, label_counts: dict[str, int]) -> str:
+    """A label of plain letters; repeated labels are numbered."""
     name = "tab:" + (re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "table")
-    taken[name] = taken.get(name, 0) + 1
-    return name if taken[name] == 1 else f"{name}-{taken[name]}"
+    label_counts[name] = label_counts.get(name, 0) + 1
+    return name if label_counts[name] == 1 else f"{name}-{label_counts[name]}"
 
 
 def _table(table: Table, label: str) -> Iterator[str]:
@@ -61,14 +61,14 @@ def _table(table: Table, label: str) -> Iterator[str]:
 
 
 def _letters(table: Table) -> int:
-    """Letters of the widest line that the longest cell of each column would make."""
+    """Width of the table in letters: the sum of each column's longest cell."""
     heads = [*table.stubs, *table.columns]
     lines = [[*line.stubs, *(c.text for c in line.cells)] for b in table.blocks for line in b.lines]
     return sum(max(map(len, column)) + 2 for column in zip(heads, *lines, strict=True))
 
 
 def _groups(table: Table) -> Iterator[str]:
-    """The line of headings that span columns, with a rule below each."""
+    """The line of headings that span several columns, with a rule below each."""
     if not table.groups:
         return
     start, rules = len(table.stubs) + 1, []
@@ -95,5 +95,5 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that LaTeX prints as it is."""
+    """Escape a text for LaTeX."""
     return "".join(_SPECIAL.get(letter, letter) for letter in text)

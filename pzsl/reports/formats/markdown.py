@@ -13,7 +13,7 @@ _MARKS = {"best": "**{}**", "tie": "<ins>{}</ins>"}
 
 
 def markdown(parts: Sequence[tuple[str, Sequence[Table]]], warnings: Sequence[str]) -> str:
-    """The report: warnings, each data set's tables, and what the columns mean."""
+    """The report: warnings, the tables of each data set, and the meaning of the columns."""
     lines = ["# Report", ""]
     lines += [f"> * {escape(warning)}" for warning in warnings] + [""] * bool(warnings)
     for title, tables in parts:
@@ -45,5 +45,5 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """Escape a text for Markdown."""
     return re.sub(r"([\\`*_~$\[\]|])", r"\\\1", html.escape(text, quote=False))

@@ -12,7 +12,7 @@ LEGEND = "* highest mean, ~ ties with it (paired t-test over the seeds, 5 %), â€
 
 
 def plain(parts: Sequence[tuple[str, Sequence[Table]]]) -> str:
-    """Each table with its title above, and what the marks mean below all."""
+    """All tables, each below its title, and at the end the meaning of the marks."""
     tables = [table for _, group in parts for table in group]
     cells = chain.from_iterable(
         line.cells for table in tables for block in table.blocks for line in block.lines

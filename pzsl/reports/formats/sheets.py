@@ -1,4 +1,4 @@
-"""CSV files with full precision: every row, and every run behind it."""
+"""CSV files with full precision: all rows, and all single runs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pzsl.reports.records import METRICS, Run
 
 
 def table_csv(rows: Sequence[Row]) -> str:
-    """Every row with full precision."""
+    """All rows with full precision."""
     return _csv([{**row, "seeds": " ".join(map(str, row["seeds"]))} for row in rows])
 
 
 def compare_csv(rows: Sequence[Row]) -> str:
-    """Every row that two sweeps share, with full precision."""
+    """All rows that two sweeps have in common, with full precision."""
     return _csv(rows)
 
 
 def runs_csv(pairs: Sequence[tuple[Row, list[Run]]]) -> str:
-    """Every single run with full precision: the numbers behind each mean."""
+    """All single runs with full precision: the numbers behind the means."""
     names = (
         *("dataset", "cache_hash", "method", "preset", "variant"),
         *("noise", "rate", "eta", "few_shot", "imbalance"),
@@ -49,7 +49,7 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _no_formula(value: Any) -> Any:
-    """A text that a spreadsheet would run as a formula gets a quote before it."""
+    """Prefix a text with a quote if a spreadsheet would run it as a formula."""
     return (
         f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
     )
