@@ -271,7 +271,7 @@ def test_an_error_in_a_process_is_the_users_and_a_fault_is_ours(monkeypatch):
 def test_four_shards_on_two_processes_one_of_them_killed_are_a_single_run(
     asked, single, tmp_path, monkeypatch, capsys
 ):
-    out, killed, hear = tmp_path / "x.h5", [], processes.Crew.hear
+    out, killed, hear = tmp_path / "x.h5", [], processes.WorkerPool.handle_message
     extract(**asked, out=out, shard="4/4")  # four shards, the last one is done
 
     def hear_and_kill(self, worker, kind, value):
@@ -280,7 +280,7 @@ def test_four_shards_on_two_processes_one_of_them_killed_are_a_single_run(
             os.kill(worker.process.pid, signal.SIGKILL)
         hear(self, worker, kind, value)
 
-    monkeypatch.setattr(processes.Crew, "hear", hear_and_kill)
+    monkeypatch.setattr(processes.WorkerPool, "handle_message", hear_and_kill)
     result = extract(**asked, out=out, devices=["cpu", "cpu"])
     assert len(killed) == 1
     assert "was ended by signal 9: another one goes on with shard" in capsys.readouterr().err

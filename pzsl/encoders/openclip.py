@@ -205,12 +205,10 @@ def as_json(preprocessing: Mapping[str, Any]) -> dict[str, Any]:
 
 def _preprocessing(network: Any, source: Source, model: str) -> dict[str, Any]:
     """The preprocessing of the weights, or else of the model; for a file, say which is used."""
-    model_config, preset = network.visual.preprocess_cfg, PRESETS.get(model)
-    merged: dict[str, Any] = merge_preprocess_dict(model_config, source.config)
+    defaults, preset = network.visual.preprocess_cfg, PRESETS.get(model)
+    merged: dict[str, Any] = merge_preprocess_dict(defaults, source.config)
     merged = merge_preprocess_dict(merged, preset.preprocessing if preset else {})
-    sizes = [
-        (s, s) if isinstance(s, int) else tuple(s) for s in (model_config["size"], merged["size"])
-    ]
+    sizes = [(s, s) if isinstance(s, int) else tuple(s) for s in (defaults["size"], merged["size"])]
     if sizes[0] != sizes[1]:
         raise UserError(
             f"{source.origin} beside '{source.path}' asks for images of {sizes[1]} pixels, but "
@@ -240,8 +238,7 @@ def _known_model(name: str) -> str:
 def _quick_gelu(model: str, source: Source, state: dict[str, Tensor]) -> bool:
     """Whether the weights need QuickGELU (OpenAI's approximation) although the model has GELU.
 
-    The weights themselves don't show it, and the wrong activation gives wrong embeddings without
-    any error.
+    Weights don't show it, and with the wrong activation embeddings are wrong without any error.
     """
     if open_clip.get_model_config(model).get("quick_gelu"):
         return True
