@@ -9,10 +9,11 @@ import pytest
 from problems import write_cache
 from typer.testing import CliRunner
 
-from pzsl.bench import accuracy, bench_accuracy
+from pzsl.bench import accuracy, bench_accuracy, parts
 from pzsl.bench.problems import Recipe, arrays, draw, only_training, recipes, resplit
 from pzsl.cli import app
 from pzsl.errors import UsageError
+from pzsl.extraction import zero_shot
 from pzsl.store import load_cache
 
 
@@ -85,6 +86,43 @@ def test_the_table_is_made_of_run_records(path, tmp_path, monkeypatch):
     assert row["gamma_loss"] > -1
 
 
+def test_identical_names_share_what_frozen_clip_finds(path, tmp_path):
+    cache = load_cache(path)
+    assert accuracy.frozen_sides(cache) == pytest.approx(
+        [zero_shot(cache)[side] for side in ("S", "U")]
+    )
+    made = draw(cache, Recipe("", twins=True), 0)
+    problem = accuracy._problem("twins", 0, 1, cache, made, tmp_path)
+    twins = load_cache(problem.cache)
+    found = {}
+    for row in np.flatnonzero(twins.splits != "trainval"):
+        scores = twins.label_embeddings() @ twins.images[row]
+        tied = np.flatnonzero(np.isclose(scores, scores.max(), rtol=0, atol=1e-6))
+        label = twins.labels[row]
+        found.setdefault(label, []).append((label in tied) / len(tied))
+    sides = [
+        100 * np.mean([np.mean(found[label]) for label in found if twins.seen[label] == seen])
+        for seen in (True, False)
+    ]
+    assert accuracy.frozen_sides(twins) == pytest.approx(sides)
+    assert sides[0] < 0.6 * zero_shot(twins)["S"]  # the first of each pair got all
+
+
+def test_parts_are_compared_on_the_same_sets(path, tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "PARTS", {"--off calibrate": ("default", {"calibrate": False})})
+    how = {"runs": tmp_path, "seeds": 2, "noises": ["uniform:0.3"], "workers": 1}
+    found = bench_accuracy([path], ["parts"], **how)["parts"]
+    (row,) = found["rows"]
+    records = [json.loads(file.read_text()) for file in tmp_path.rglob("metrics.json")]
+    h = {each["gamma"] == 0: [] for each in records}
+    for each in records:
+        h[each["gamma"] == 0].append(each["H"])
+    assert row["runs"] == len(records) // 2 == 2
+    assert row["H"] == pytest.approx(np.mean(h[True]))
+    assert row["difference"] == pytest.approx(np.mean(h[True]) - np.mean(h[False]))
+    assert found["summary"] == {"--off calibrate": row["difference"]}
+
+
 def test_a_cell_that_loses_is_counted():
     good = {"problem": "a", "gain": 1.0, "harmed_runs": 0, "runs": 3, "gamma_loss": 0.1}
     told = accuracy.summary([good, {**good, "problem": "b", "gain": -0.4, "harmed_runs": 1}])
@@ -96,6 +134,6 @@ def test_a_cell_that_loses_is_counted():
 def test_what_is_wrong_with_the_request_is_said(path):
     with pytest.raises(UsageError, match="needs caches"):
         bench_accuracy([])
-    with pytest.raises(UsageError, match="small or main"):
+    with pytest.raises(UsageError, match="small or main or parts"):
         bench_accuracy([path], ["large"])
     assert CliRunner().invoke(app, ["bench", "load,accuracy"]).exit_code != 0

@@ -22,7 +22,9 @@ def bench(
         list[str] | None,
         typer.Option("--cache", help="accuracy, labels: caches to draw problems from."),
     ] = None,
-    tables: Annotated[str, typer.Option("--tables", help="accuracy: small, main.")] = "small,main",
+    tables: Annotated[
+        str, typer.Option("--tables", help="accuracy: small, main, parts.")
+    ] = "small,main",
     noise: Annotated[
         list[str] | None,
         typer.Option("--noise", help="accuracy: kinds with their rates. [six kinds]"),
@@ -55,6 +57,7 @@ def bench(
     \b
     pzsl bench encode --quick
     pzsl bench accuracy --cache cache/a.h5,cache/b.h5 --tables small
+    pzsl bench accuracy --cache cache/a.h5 --tables parts
     pzsl bench labels --cache cache/a.h5
     """
     from pzsl.bench import bench as measure

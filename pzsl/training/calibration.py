@@ -57,6 +57,7 @@ def fold_fits(
     generator = torch.Generator().manual_seed(seed)
     classes, count, device = len(problem.seen), len(problem.images), labels.device
     class_fold = (torch.randperm(classes, generator=generator) % FOLDS).to(device)
+    class_fold = class_fold[first_alike(problem.seen)]
     image_fold = (torch.randperm(count, generator=generator) % FOLDS).to(device)
     summaries: list[list[Summary]] = []
     for number in range(min(FOLDS, classes)):
@@ -91,6 +92,18 @@ def hold_out(problem: Problem, kept: Tensor, train: Tensor) -> Problem:
         truth=truth,
         labelled=None if labelled is None else labelled[train],
     )
+
+
+def first_alike(labels: Tensor) -> Tensor:
+    """Of each label embedding (K, D) the first that equals it, (K,).
+
+    Identical names are held out together: where one of two is kept, only gamma tells which is meant
+    in a fold, and it would be chosen for that.
+    """
+    group = torch.unique(labels.cpu(), dim=0, return_inverse=True)[1]
+    place = torch.arange(len(group))
+    first = torch.full_like(group, len(group)).scatter_reduce(0, group, place, "amin")
+    return first[group].to(labels.device)
 
 
 def unseen_names(kept: int, classes: int, unseen: int) -> int:

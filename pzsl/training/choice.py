@@ -15,12 +15,12 @@ from pzsl.evaluation.accuracy import class_weights
 SMOOTH = 0.03
 """Width, in logit scales, over which a margin counts as undecided when H is maximised: held-out
 images are few, and the sharp maximum is that of their accidents."""
+SHARP = 0.002
+"""The same where the error of H is asked for: decisions as they will be made."""
 POINTS = 400
 """Values of gamma that are tried, from the smallest margin to the largest."""
-CAUTION = 1.0
-"""Standard errors that are taken off a gain in H."""
 NEARLY = 0.01
-"""Shares whose cautious H (0 to 1) differs by this count as 1 : e."""
+"""Shares whose H (0 to 1) differs by this count as 1 : e."""
 PRIOR = 0.22
 """Standard deviation of the share that is expected before anything is held out."""
 FEW_CLASSES = 4
@@ -59,10 +59,6 @@ class Hits(NamedTuple):
         s, u = self.sides()
         return np.asarray(2 * s * u / (s + u + TINY))
 
-    def at(self, gamma: int) -> Hits:
-        """The same at one gamma, by its number."""
-        return Hits(self.values[gamma : gamma + 1], self.seen)
-
 
 def choose(
     folds: Sequence[Sequence[Summary]],
@@ -70,14 +66,16 @@ def choose(
     scale: float,
     images: float = math.inf,
 ) -> Choice:
-    """The share whose gain over frozen CLIP's H is surest on the held-out images, and gamma (ours).
+    """The share of what is trained that is best on the held-out images, and gamma (ours).
 
-    Of each share the gamma of the best H is found, class-balanced and smoothed. From the gain in H
-    over the first share without gamma, one standard error is taken: that of a mean over classes,
-    so that what few images or few classes say counts for little. Then shares and their gammas are
-    averaged by how good they are, and by how near to the expected share: each image of a class
-    counts as much as its name, so that is `n / (n + 1)`. At last gamma is shrunk towards none, by
-    `C / (C + 4)` with C held-out classes.
+    Of each share the gamma of the best H is found, class-balanced and smoothed. Shares and their
+    gammas are averaged by how good they are, and by how near to the expected share: each image of a
+    class counts as much as its name, so that is `n / (n + 1)`. gamma is then shrunk towards none,
+    by `C / (C + 4)` with C held-out classes.
+
+    At last both fade together towards frozen CLIP, by `1 - (error / gain)^2` of their gain in H
+    over it (James and Stein 1961, the positive part): what is within its standard error is nothing.
+    The error is that of means over classes, of decisions that are not smoothed.
 
     Args:
         folds: of each fold, a summary of its held-out images at each of `shares`.
@@ -91,24 +89,43 @@ def choose(
     joined = [Summary.join(parts) for parts in zip(*folds, strict=True)]
     if not joined or joined[0].is_seen.all() or not joined[0].is_seen.any():
         return Choice(shares[0], 0.0)
-    before, gammas, worth = _hits(joined[0], np.zeros(1), scale), [], []
-    for summary in joined:
-        margin = summary.seen_score - summary.unseen_score
-        grid = np.linspace(margin.min(), margin.max(), POINTS)
-        hits = _hits(summary, grid, scale)
-        best = int(hits.harmonic().argmax())
-        gammas.append(grid[best])
-        worth.append(_sure_gain(hits.at(best), before))
+    best = np.array([_best(summary, scale) for summary in joined])
     expected = 1 / (1 + 1 / images)
-    evidence = np.array(worth) / NEARLY - (np.array(shares) - expected) ** 2 / (2 * PRIOR**2)
+    evidence = best[:, 1] / NEARLY - (np.array(shares) - expected) ** 2 / (2 * PRIOR**2)
     weight = np.exp(evidence - evidence.max())
     weight /= weight.sum()
     held_out = len(np.unique(joined[0].label[~joined[0].is_seen]))
-    gamma = weight @ np.array(gammas) * held_out / (held_out + FEW_CLASSES)
-    return Choice(float(weight @ np.array(shares)), float(gamma))
+    share = weight @ np.array(shares)
+    gamma = weight @ best[:, 0] * held_out / (held_out + FEW_CLASSES)
+    if len(shares) == 1:  # a method that does not fade keeps its gamma
+        return Choice(float(share), float(gamma))
+    sure = _sureness(joined, shares, share, gamma, scale)
+    return Choice(float(sure * share), float(sure * gamma) + 0.0)  # no -0.0
 
 
-def _hits(summary: Summary, grid: Values, scale: float) -> Hits:
+def _best(summary: Summary, scale: float) -> tuple[float, float]:
+    """The gamma of the highest H, and that H."""
+    margin = summary.seen_score - summary.unseen_score
+    grid = np.linspace(margin.min(), margin.max(), POINTS)
+    found = _hits(summary, grid, scale).harmonic()
+    return grid[found.argmax()], found.max()
+
+
+def _sureness(
+    joined: Sequence[Summary], shares: Sequence[float], share: float, gamma: float, scale: float
+) -> float:
+    """How far to believe in a share and a gamma: `1 - (error / gain)^2`, at least 0."""
+    found = []
+    for width in (SMOOTH, SHARP):
+        before = _hits(joined[0], np.zeros(1), scale, width)
+        after = [_hits(summary, np.array([gamma]), scale, width) for summary in joined]
+        each = np.array([_gain(hits, before) for hits in after])
+        found.append([np.interp(share, shares, part) for part in each.T])
+    gain, error = float(found[0][0]), float(found[1][1])
+    return max(0.0, 1 - (error / gain) ** 2) if gain > 0 else 0.0
+
+
+def _hits(summary: Summary, grid: Values, scale: float, width: float = SMOOTH) -> Hits:
     """Count held-out images of the right class, each by how surely gamma puts it on its side."""
     seen = summary.is_seen
     right = np.where(
@@ -121,7 +138,7 @@ def _hits(summary: Summary, grid: Values, scale: float) -> Hits:
     order = np.flatnonzero(right)[np.argsort(group[right > 0], kind="stable")]
     values = np.zeros((len(grid), len(groups)))
     for some in np.split(order, range(BLOCK, len(order), BLOCK)):
-        steps = (grid[:, None] - margin[some]) / (SMOOTH * scale)
+        steps = (grid[:, None] - margin[some]) / (width * scale)
         below = 1 / (1 + np.exp(np.clip(steps, -60, 60)))
         share = np.where(seen[some], below, 1 - below) * right[some]
         which, starts = np.unique(group[some], return_index=True)
@@ -129,19 +146,18 @@ def _hits(summary: Summary, grid: Values, scale: float) -> Hits:
     return Hits(values, groups % 2 == 1)
 
 
-def _sure_gain(hits: Hits, before: Hits) -> float:
-    """Gain in H over `before`, both at a single gamma, less its standard error.
+def _gain(hits: Hits, before: Hits) -> tuple[float, float]:
+    """Gain in H over `before`, both at a single gamma, and its standard error.
 
     The error is that of H to first order, `dH = 2 (U^2 dS + S^2 dU) / (S + U)^2`, at the middle
     between both, S and U being means over classes.
     """
     change = hits.values[0] - before.values[0]
-    s, u = ((now + then) / 2 for now, then in zip(hits.sides(), before.sides(), strict=True))
+    s, u = ((now + then)[0] / 2 for now, then in zip(hits.sides(), before.sides(), strict=True))
     total = (s + u) ** 2 + TINY
     variance = (2 * u**2 / total) ** 2 * _variance(change[hits.seen])
     variance += (2 * s**2 / total) ** 2 * _variance(change[~hits.seen])
-    gain = hits.harmonic() - before.harmonic()
-    return float((gain - CAUTION * np.sqrt(variance))[0])
+    return float((hits.harmonic() - before.harmonic())[0]), float(np.sqrt(variance))
 
 
 def _variance(parts: Values) -> float:
