@@ -140,6 +140,21 @@ def test_corrections_become_the_only_candidate(pzsl, reviewed, tmp_path):
     }
 
 
+def test_labels_that_were_asked_about_do_not_become_the_truth(tmp_path):
+    """Without candidates beside them, the next run asks about them again."""
+    cache = write_cache(tmp_path / "toy.h5")
+    given = {"noise": ("file",), "seeds": 1, "workers": 1, "settings": SHORT}
+    train(cache, runs=tmp_path / "runs", **given)
+    labels_of = true_labels(cache)
+    path = next(path for path in labels_of if path.startswith("0/"))
+    file = write_corrections(tmp_path / "corrections.csv", {path: "class 1"})
+    only = tmp_path / "runs" / "toy"  # the folder of the one run's folder
+    table = apply_corrections(file, only, tmp_path / "table.csv")["table"]
+    rows = {row.path: row for row in read_rows(Path(table))}
+    assert {path: row.label for path, row in rows.items()} == {**labels_of, path: "class 1"}
+    assert not any(row.candidates for row in rows.values())
+
+
 def test_wrong_corrections_are_refused_before_anything_is_written(pzsl, reviewed, tmp_path):
     cache, run, _ = reviewed
     path = label_rows(restore(read_record(run)))[0].path

@@ -71,7 +71,7 @@ def _of_run(folder: Path, place: str | Path | None) -> Model:
     cache = open_cache(record, check=False)
     config = json.dumps(record.config.as_dict())
     return Model(
-        folder=folder,
+        folder=record.folder,
         where=cache.path,
         classes=tuple(class_names(cache)),
         dim=cache.images.shape[1],
@@ -80,7 +80,7 @@ def _of_run(folder: Path, place: str | Path | None) -> Model:
         dataset=cache.dataset,
         labels=record.config.labels,
         calibration=record.calibration,
-        identity=digest(config, sha256_of(folder / "model.safetensors")),
+        identity=digest(config, sha256_of(record.folder / "model.safetensors")),
         scorer=lambda names, text: restore_scorer(record, names, text),
     )
 

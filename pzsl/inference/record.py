@@ -44,17 +44,14 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
     """Read the record of a finished run.
 
     Args:
-        folder: of the run: the one that holds its `metrics.json`.
+        folder: of the run, the one that holds its `metrics.json`; or the one above, where only one
+            finished run lies.
         cache: the cache, where it isn't any more at the place that the record names.
 
     Raises:
         UserError: no finished run is there, or its record is damaged.
     """
-    folder = Path(folder)
-    if not is_finished(folder):
-        inside = sorted(found.parent for found in folder.glob("*/metrics.json"))
-        hint = f", such as {inside[0]}" if inside else " (pzsl train --json names it as 'path')"
-        raise UserError(f"{folder} is no finished run: give the folder of one{hint}.")
+    folder = _finished(Path(folder))
     config, metrics, environment = (
         _json(folder / name) for name in ("config.json", "metrics.json", "env.json")
     )
@@ -76,6 +73,21 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
         )
     plugins.enrol(run.plugins, trusted_only=True)
     return Record(folder, run, float(metrics["gamma"]), calibration, place)
+
+
+def _finished(folder: Path) -> Path:
+    """The finished run that a folder is, or the only one in it.
+
+    Raises:
+        UserError: there is none, or several.
+    """
+    if is_finished(folder):
+        return folder
+    inside = sorted(found.parent for found in folder.glob("*/metrics.json"))
+    if len(inside) == 1:
+        return inside[0]
+    hint = f", such as {inside[0]}" if inside else " (pzsl train --json names it as 'path')"
+    raise UserError(f"{folder} is no finished run: give the folder of one{hint}.")
 
 
 def _check_values(run: RunConfig, gamma: Any) -> None:

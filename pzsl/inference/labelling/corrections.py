@@ -13,6 +13,7 @@ from pzsl.inference.labelling.find_labels import train_default
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import Trained, restore
 from pzsl.progress import say
+from pzsl.training.ambiguity import labels_are_candidates
 
 COLUMNS = ("path", "label")
 
@@ -33,8 +34,8 @@ def apply_corrections(
             shows none of the classes: it is left out.
         run: folder of the run that was reviewed. cache: its cache, where it has moved.
         out: the table, `path, label, candidates, split, unseen`, which `pzsl extract --dataset
-            table` takes. A corrected image has its one label as the only candidate; the others
-            are as they came.
+            table` takes. A corrected image has its one label as the only candidate, or as its label
+            where single labels were asked about; the others are as they came.
         runs: folder of run records, where a run is trained here.
         overwrite: replace a table that is there.
 
@@ -48,10 +49,12 @@ def apply_corrections(
     out = Path(out)
     check_out(out, overwrite)
     folder = Path(run) if run is not None else train_default(cache, runs)
-    trained = restore(read_record(folder, cache))
+    record = read_record(folder, cache)
+    trained = restore(record)
     check_names(out, trained.names)
     chosen = _checked(Path(corrections), trained)
-    table = _table(trained, chosen)
+    asked = labels_are_candidates(trained.cache, record.config.noise)
+    table = _table(trained, chosen, asked)
     write_table(out, table)
     return {
         "table": str(out),
@@ -89,8 +92,12 @@ def _checked(file: Path, trained: Trained) -> dict[str, str]:
     return chosen
 
 
-def _table(trained: Trained, chosen: dict[str, str]) -> dict[str, list[Any]]:
-    """The columns of the new table: test images and uncorrected ones as they came."""
+def _table(trained: Trained, chosen: dict[str, str], asked: bool) -> dict[str, list[Any]]:
+    """The columns of the new table: test images and uncorrected ones as they came.
+
+    Where the labels were `asked` about they still are: as candidates they would leave the label
+    beside them to pass for the truth.
+    """
     cache, given = trained.cache, trained.task.problem.candidates
     offsets, labels = given.offsets.tolist(), given.labels.tolist()
     place = {int(row): index for index, row in enumerate(trained.task.rows)}
@@ -102,8 +109,7 @@ def _table(trained: Trained, chosen: dict[str, str]) -> dict[str, list[Any]]:
             start, end = offsets[place[row]], offsets[place[row] + 1]
             sets = [trained.names[label] for label in labels[start:end]]
             sets = [chosen[path]] if path in chosen else sets
-            if cache.candidate_offsets is None:  # its label was the only candidate
-                own = sets[0]
+            own, sets = (sets[0], []) if asked else (own, sets)
         if (own or sets) and chosen.get(path) != "":
             unseen = bool(own) and own not in trained.names[: trained.seen]
             lines.append((path, own, sets, str(cache.splits[row]), unseen))

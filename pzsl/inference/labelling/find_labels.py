@@ -63,7 +63,8 @@ def labels(
         raise UsageError(f"--review should be at least 0, not {review}.")
     check_out(out, overwrite)
     folder = Path(run) if run is not None else train_default(cache, runs)
-    trained = restore(read_record(folder, cache))
+    record = read_record(folder, cache)
+    trained = restore(record)
     check_names(out, trained.names)
     warning = encoder_fit(trained.cache).warning
     if warning:
@@ -71,7 +72,7 @@ def labels(
     rows = label_rows(trained)
     chosen = worth_a_look(rows) if review is None else min(review, len(rows))
     write_table(out, _columns(rows, chosen, listed))
-    return {"out": str(out), "run": str(folder), **_summary(rows, chosen)}
+    return {"out": str(out), "run": str(record.folder), **_summary(rows, chosen)}
 
 
 def train_default(cache: str | Path | None, runs: str | Path) -> Path:

@@ -61,7 +61,8 @@ def review(
     if page.exists() and not overwrite:
         raise UserError(f"{page} is there already: give another --out, or --overwrite.")
     folder = Path(run) if run is not None else train_default(cache, runs)
-    trained = restore(read_record(folder, cache))
+    record = read_record(folder, cache)
+    trained = restore(record)
     pictures = find_pictures(trained.cache, Path(images) if images is not None else None)
     rows = by_gain(label_rows(trained))
     shown = rows[:count]
@@ -71,7 +72,7 @@ def review(
     if missing:
         say(f"{len(missing)} of {len(shown)} pictures are not found, such as {missing[0]}")
     write_atomic(page, _page(trained, shown, thumbs))
-    return {"page": str(page), "run": str(folder), "images": len(shown), "missing": len(missing)}
+    return {"page": str(page), "run": str(record.folder), "images": len(shown), "missing": len(missing)}
 
 
 def _sure_images(
