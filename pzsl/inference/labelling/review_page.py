@@ -72,7 +72,12 @@ def review(
     if missing:
         say(f"{len(missing)} of {len(shown)} pictures are not found, such as {missing[0]}")
     write_atomic(page, _page(trained, shown, thumbs))
-    return {"page": str(page), "run": str(record.folder), "images": len(shown), "missing": len(missing)}
+    return {
+        "page": str(page),
+        "run": str(record.folder),
+        "images": len(shown),
+        "missing": len(missing),
+    }
 
 
 def _sure_images(
