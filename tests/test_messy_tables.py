@@ -223,6 +223,10 @@ def test_at_most_twenty_faults_are_listed(folder):
         ("path,label,Label ,split", "two columns are called 'label'"),
         ("name,label,split", "no column 'path': its columns are name, label, split"),
         ("path,split", "no column 'label'"),
+        (
+            "path,fox,wolf,x",
+            r"t.csv: no column 'label': its columns are path, fox, wolf, x; [^\n]*$",
+        ),
     ],
 )
 def test_columns_that_are_missing_or_there_twice_are_told(folder, header, message):

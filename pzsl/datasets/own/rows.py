@@ -87,8 +87,8 @@ def rows_of(table: Table, annotators: Annotators = CANDIDATES) -> list[Row]:
     people = () if annotators is CANDIDATES else annotators.columns
     headers = list(table.frame.columns)
     column_of = find_columns(headers, people, table.faults)
-    if table.faults.noted and "path" not in column_of:
-        return []
+    if table.faults.noted and not ("path" in column_of and {*KINDS[1:3], *people} & {*column_of}):
+        return []  # without a column of images, or of labels, each row would be at fault
     table.notes += [
         f"'{headers[column]}' is the {kind}"
         for kind, column in column_of.items()
