@@ -34,6 +34,7 @@ from pzsl.losses.co_reg import (
     squared_error,
     warm_up_loss,
 )
+from pzsl.losses.ragged import Rows
 from pzsl.methods import METHODS
 from pzsl.methods.co_reg.contrast import Contrast
 from pzsl.methods.co_reg.mixing import draw_mixing
@@ -349,9 +350,10 @@ def test_a_network_is_served_as_a_slow_loop_would(seed, co, which, restricted):
     pseudo.trust.copy_(t(trust))
     inside = [restrict(t(each), t(candidates * 1.0)) for each in f]
     found = pseudo.serve(which, t(rows), [t(f[0]), t(f[1])], inside)
-    weights = pseudo.label_weights(
-        t(rows), [t(f[0]), t(f[1])], t(candidates * 1.0), torch.ones(6, 5).double()
-    )
+    cells = torch.arange(30)
+    entries = Rows(cells // 5, torch.arange(0, 31, 5), cells)
+    found_f = [t(each).flatten() for each in f]
+    weights = pseudo.label_weights(t(rows), found_f, t(candidates).flatten(), entries).view(6, 5)
     other = 1 - which if co else which
     for i, row in enumerate(rows):
         w = trust[other, row]

@@ -39,13 +39,13 @@ def align_distribution(f: Tensor, ratio: Tensor) -> Tensor:
         f: (n, K) probabilities. ratio: (K,) prior / mean f.
     """
     weighted = f * ratio
-    return weighted / weighted.sum(dim=1, keepdim=True).clamp_min(LEAST)
+    return weighted.div_(weighted.sum(dim=1, keepdim=True).clamp_min_(LEAST))
 
 
 def restrict(f: Tensor, candidates: Tensor) -> Tensor:
     """`p_j = y_j f_j / sum_k y_k f_k`; uniform on candidates (n, K) that all have f = 0."""
-    inside = f.clamp_min(LEAST) * candidates
-    return inside / inside.sum(dim=1, keepdim=True)
+    inside = f.clamp_min(LEAST).mul_(candidates)
+    return inside.div_(inside.sum(dim=1, keepdim=True))
 
 
 def candidate_loss(f: Tensor, candidates: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ def scale_to_unit(values: Tensor) -> Tensor:
 
 def sharpen(p: Tensor, temperature: float) -> Tensor:
     """`p_j^(1/T) / sum_k p_k^(1/T)` (Berthelot et al. 2019, eq. 7)."""
-    return torch.softmax(p.clamp_min(LEAST).log() / temperature, dim=1)
+    return torch.softmax(p.clamp_min(LEAST).log_().div_(temperature), dim=1)
 
 
 def cross_entropy(f: Tensor, targets: Tensor, share: Tensor, by_set: bool = False) -> Tensor:
@@ -122,5 +122,5 @@ def noisy_positives(labels: Tensor, others: Tensor, sure: Tensor, others_sure: T
     Returns:
         (n, m), 1 for a positive, 0 for any other.
     """
-    same_label = labels[:, None] == others
-    return (same_label & sure[:, None] & others_sure).to(torch.get_default_dtype())
+    own, theirs = labels.masked_fill(~sure, -2), others.masked_fill(~others_sure, -1)
+    return (own[:, None] == theirs).to(torch.get_default_dtype())

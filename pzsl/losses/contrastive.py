@@ -21,6 +21,7 @@ class _Contrast(torch.autograd.Function):
         pairs: Tensor,
         temperature: float,
         left_out: Tensor | None,
+        learnt: int,
     ) -> Tensor:
         logits = (anchors / temperature) @ others.T
         least = torch.finfo(logits.dtype).min / 2
@@ -29,7 +30,7 @@ class _Contrast(torch.autograd.Function):
             logits.masked_fill_(left_out, least)
         log_p = logits.log_softmax(dim=1)
         context.save_for_backward(anchors, others, pairs, log_p)
-        context.temperature = temperature
+        context.temperature, context.learnt = temperature, learnt
         return torch.dot(pairs.flatten(), log_p.flatten()) / -len(anchors)
 
     @staticmethod
@@ -37,8 +38,12 @@ class _Contrast(torch.autograd.Function):
         anchors, others, pairs, log_p = context.saved_tensors
         slope = log_p.exp().mul_(pairs.sum(dim=1, keepdim=True)).sub_(pairs)
         share = gradient / (len(anchors) * context.temperature)
-        by_others = (slope.T @ anchors).mul_(share) if context.needs_input_grad[1] else None
-        return (slope @ others).mul_(share), by_others, None, None, None
+        by_others = None
+        if context.needs_input_grad[1]:
+            by_others = torch.zeros_like(others)
+            torch.mm(slope[:, : context.learnt].T, anchors, out=by_others[: context.learnt])
+            by_others.mul_(share)
+        return (slope @ others).mul_(share), by_others, None, None, None, None
 
 
 def contrastive_loss(
@@ -47,6 +52,7 @@ def contrastive_loss(
     pairs: Tensor,
     temperature: float,
     left_out: Tensor | None = None,
+    learnt: int | None = None,
 ) -> Tensor:
     """`- mean_i sum_a pairs_ia log softmax_{a != i}(z_i . z_a / temperature)`.
 
@@ -60,11 +66,14 @@ def contrastive_loss(
         pairs: (n, m) weights of the positives, zero for negatives and on the diagonal.
         temperature: of the softmax.
         left_out: (n, m) bool, pairs that are neither positives nor negatives; None for none.
+        learnt: so many of the others, the first, have a slope; None for all of them.
 
     Returns:
         Scalar.
     """
-    loss: Tensor = _Contrast.apply(anchors, others, pairs, temperature, left_out)
+    loss: Tensor = _Contrast.apply(
+        anchors, others, pairs, temperature, left_out, len(others) if learnt is None else learnt
+    )
     return loss
 
 

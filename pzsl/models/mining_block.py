@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -18,20 +19,25 @@ class Parts(NamedTuple):
     update: str = "mean"
 
 
+Blocks = Callable[[], Iterable[tuple[Tensor, Tensor | None]]]
+"""Begins a pass over points in blocks (n, D), and which of the first `reach` labels each may go to,
+(n, reach) bool; None for all of them."""
+
+
 def assign(logits: Tensor, allowed: Tensor | None = None) -> Tensor:
-    """One-hot assignment of points to clusters: the argmax over *clusters* (kMaX-DeepLab, Eq. 6).
+    """Assignment of points to clusters: the argmax over *clusters* (kMaX-DeepLab, Eq. 6).
 
     Args:
         logits: (n, C) similarity of each point to each cluster centre.
         allowed: (n, C) bool, which clusters a point may go to; None for all.
 
     Returns:
-        (n, C) of zeros and ones, one a row, without gradient.
+        (n,) clusters, without gradient.
     """
     logits = logits.detach()
     if allowed is not None:
         logits = logits.masked_fill(~allowed, -torch.inf)
-    return torch.zeros_like(logits).scatter_(1, logits.argmax(dim=1, keepdim=True), 1.0)
+    return logits.argmax(dim=1)
 
 
 class KMeansCrossAttention(nn.Module):
@@ -56,23 +62,27 @@ class KMeansCrossAttention(nn.Module):
         self.gate = nn.Parameter(torch.zeros(()))
 
     def forward(
-        self, labels: Tensor, points: Tensor, scale: float, allowed: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Move labels (C, D) towards their points (n, D).
+        self, labels: Tensor, blocks: Blocks, scale: float, reach: int | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Move labels (C, D) towards the points of all blocks.
 
         Returns:
-            The labels (C, D), and the assignment logits (n, C).
+            The labels (C, D), and, while there are slopes, the assignment logits (n, reach) of
+            each block.
         """
-        keys = F.normalize(points @ self.key.T, dim=-1)
-        queries = F.normalize(labels @ self.query.T, dim=-1)
-        logits = scale * keys @ queries.T
-        assignment = assign(logits, allowed)
-        moved = assignment.T @ (points @ self.value.T)
+        queries = F.normalize(labels[:reach] @ self.query.T, dim=-1)
+        sums, counts, found = torch.zeros_like(labels), labels.new_zeros(len(labels), 1), []
+        for points, allowed in blocks():
+            keys = F.normalize(points @ self.key.T, dim=-1)
+            logits = scale * keys @ queries.T
+            nearest = assign(logits, allowed)
+            sums = sums.index_add(0, nearest, points @ self.value.T)
+            counts.index_add_(0, nearest, torch.ones_like(points[:, :1]))
+            if torch.is_grad_enabled():
+                found.append(logits)
         if self.update == "sum":
-            moved = F.layer_norm(moved, moved.shape[1:])
-        else:
-            moved = moved / assignment.sum(0).clamp_min(1.0)[:, None]
-        return labels + self.gate * moved, logits
+            return labels + self.gate * F.layer_norm(sums, sums.shape[1:]), found
+        return labels + self.gate * (sums / counts.clamp_min(1.0)), found
 
 
 class Layer(nn.Module):
@@ -96,12 +106,12 @@ class Layer(nn.Module):
             self.feed_gate = nn.Parameter(torch.zeros(()))
 
     def forward(
-        self, labels: Tensor, points: Tensor | None, scale: float, allowed: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Refine labels (C, D); returns them and the assignment logits (n, C), if any."""
-        logits = None
-        if self.cross is not None and points is not None:
-            labels, logits = self.cross(labels, points, scale, allowed)
+        self, labels: Tensor, blocks: Blocks | None, scale: float, reach: int | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Refine labels (C, D); returns them and the assignment logits of each block."""
+        logits: list[Tensor] = []
+        if self.cross is not None and blocks is not None:
+            labels, logits = self.cross(labels, blocks, scale, reach)
         if self.mix:
             labels = labels + self.mix_gate * self._attend(self.norm(labels))
         if self.feed:
@@ -133,24 +143,25 @@ class SemanticMiningBlock(nn.Module):
         self.layers = nn.ModuleList(made)
 
     def forward(
-        self, labels: Tensor, points: Tensor | None, scale: float, allowed: Tensor | None = None
+        self, labels: Tensor, blocks: Blocks | None, scale: float, reach: int | None = None
     ) -> tuple[Tensor, list[Tensor]]:
         """Refine label embeddings.
 
         Args:
             labels: (C, D) unit label embeddings, seen and unseen together.
-            points: (n, D) unit image embeddings that labels may attend to; None for none.
+            blocks: unit image embeddings that labels may attend to; None for none. Nothing of the
+                size images by labels is larger than one of them.
             scale: of the assignment logits.
-            allowed: (n, C) bool, which labels a point may go to; None for all.
+            reach: points go to so many labels, the first; None for all of them.
 
         Returns:
-            (C, D) unit vectors, and the assignment logits (n, C) of each layer.
+            (C, D) unit vectors, and, while there are slopes, the assignment logits (n, reach) of
+            each layer and block.
         """
         found = []
         for layer in self.layers:
-            labels, logits = layer(labels, points, scale, allowed)
-            if logits is not None:
-                found.append(logits)
+            labels, logits = layer(labels, blocks, scale, reach)
+            found += logits
         return F.normalize(labels, dim=-1), found
 
 

@@ -24,9 +24,10 @@ class Mixture:
     shares: Tensor
 
     def log_joint(self, values: Tensor) -> Tensor:
-        """Log of share times density of each component at values (N,): (N, 2)."""
-        away = (values[:, None] - self.means) ** 2 / self.variances
-        return self.shares.log() - 0.5 * (away + self.variances.log() + math.log(2 * math.pi))
+        """Log of share times density of each component at values (N,): (2, N)."""
+        fixed = self.shares.log() - 0.5 * (self.variances.log() + math.log(2 * math.pi))
+        away = (values - self.means[:, None]).square_()
+        return away.mul_((-0.5 / self.variances)[:, None]).add_(fixed[:, None])
 
 
 def fit_mixture(values: Tensor) -> Mixture | None:
@@ -54,18 +55,19 @@ def fit_mixture(values: Tensor) -> Mixture | None:
         return None
     floor = NARROWEST * width**2
     high = _two_means(values)
-    answer = torch.stack([1.0 - high, high], dim=1)
+    answer = torch.stack([1.0 - high, high])
     before = -math.inf
     for _ in range(ROUNDS):
-        counts = answer.sum(0)
+        counts = answer.sum(1)
         if counts.min() < 1e-6:
             return None
-        means = (answer * values[:, None]).sum(0) / counts
-        spread = (answer * (values[:, None] - means) ** 2).sum(0) / counts
+        means = answer @ values / counts
+        away = (values - means[:, None]).square_()
+        spread = (answer * away).sum(1) / counts
         mixture = Mixture(means, spread.clamp_min(floor), counts / len(values))
         joint = mixture.log_joint(values)
-        evidence = joint.logsumexp(dim=1, keepdim=True)
-        answer, likelihood = (joint - evidence).exp(), float(evidence.mean())
+        evidence = torch.logaddexp(*joint)
+        answer, likelihood = joint.sub_(evidence).exp_(), float(evidence.mean())
         if likelihood - before < CLOSE:
             break
         before = likelihood
@@ -83,7 +85,7 @@ def low_posterior(values: Tensor, mixture: Mixture | None) -> Tensor:
         return torch.ones_like(values)
     low, high = mixture.means.tolist()
     joint = mixture.log_joint(values.cpu().double().clamp(low, high))
-    return joint.softmax(dim=1)[:, 0].to(values)
+    return joint.softmax(dim=0)[0].to(values)
 
 
 def _two_means(values: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pzsl.errors import UsageError
 from pzsl.methods.core import OUTSIDE, CandidateEntries, Options, Problem, counting, one_of
-from pzsl.models.mining_block import Parts, SemanticMiningBlock
+from pzsl.models.mining_block import Blocks, Parts, SemanticMiningBlock
 
 Adapt = Callable[[Tensor], Tensor]
 CENTROID_ROUNDS = 10
@@ -78,26 +78,26 @@ class Miner(nn.Module):
 
     def refine(self, labels: Tensor, images: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Refined labels (C, D) and assignment logits for a batch (B, D) with log-mask (B, K)."""
-        allowed = F.pad(mask > OUTSIDE / 2, (0, len(self.problem.unseen)), value=False)
+        block = images, mask > OUTSIDE / 2
         refined: tuple[Tensor, list[Tensor]] = self.block(
-            labels, images, self.problem.scale, allowed
+            labels, lambda: [block], self.problem.scale, len(self.problem.seen)
         )
         return refined
 
     def refine_with_all(self, labels: Tensor, adapt: Adapt, support: CandidateEntries) -> None:
         """Refine the labels by all training images, each going to one of its candidates."""
-        seen = len(self.problem.seen)
-        images, masks = [], []
-        for rows in support.blocks():
-            images.append(adapt(self.problem.images[rows]))
-            entries, batch_row = support.entries(rows)
-            masks.append(support.dense_mask(entries, batch_row, (len(rows), seen)) > OUTSIDE / 2)
-        points = torch.cat(images)
-        allowed = F.pad(torch.cat(masks), (0, len(self.problem.unseen)), value=False)
+        seen, embeddings = len(self.problem.seen), self.problem.embeddings
+
+        def blocks() -> Iterator[tuple[Tensor, Tensor]]:
+            for rows in support.blocks():
+                entries, batch_row = support.entries(rows)
+                mask = support.dense_mask(entries, batch_row, (len(rows), seen))
+                yield adapt(embeddings(rows)), mask > OUTSIDE / 2
+
         if self.points == "centroids":
-            found = k_means(points, len(self.centroids))
+            found = k_means(torch.cat([points for points, _ in blocks()]), len(self.centroids))
             self.centroids[: len(found)] = found
-        self.refined.copy_(self._block(labels, points, allowed))
+        self.refined.copy_(self._block(labels, blocks))
 
     def refine_new(self, labels: Tensor, means: Tensor, old: int) -> Tensor:
         """Refine labels (C, D) of which those from `old` on have joined; the old ones stay.
@@ -105,18 +105,27 @@ class Miner(nn.Module):
         The means (K, D) of the seen classes stand for their images: a label takes up the mean of
         its images' values, which is linear in them.
         """
-        own = torch.eye(len(means), len(labels), dtype=torch.bool, device=means.device)
-        self.refined[old:] = self._block(labels, means, own)[old:]
+        own = torch.eye(len(means), dtype=torch.bool, device=means.device)
+        self.refined[old:] = self._block(labels, lambda: [(means, own)])[old:]
         return self.refined
 
-    def _block(self, labels: Tensor, points: Tensor, allowed: Tensor) -> Tensor:
+    def _block(self, labels: Tensor, blocks: Blocks) -> Tensor:
         """Labels (C, D) refined by points, and by centroids to which only unseen labels attend."""
-        if self.points == "centroids":
-            centroids = self.centroids[self.centroids.any(dim=1)]  # fewer where images are few
-            unseen = torch.arange(len(labels), device=labels.device) >= len(self.problem.seen)
-            points = torch.cat([points, centroids])
-            allowed = torch.cat([allowed, unseen.expand(len(centroids), -1)])
-        refined: Tensor = self.block(labels, points, self.problem.scale, allowed)[0]
+        seen, scale = len(self.problem.seen), self.problem.scale
+        refined: Tensor
+        if self.points != "centroids":
+            refined, _ = self.block(labels, blocks, scale, seen)
+            return refined
+        centroids = self.centroids[self.centroids.any(dim=1)]  # fewer where images are few
+        unseen = torch.arange(len(labels), device=labels.device) >= seen
+
+        def joined() -> Iterator[tuple[Tensor, Tensor | None]]:
+            for points, allowed in blocks():
+                assert allowed is not None
+                yield points, F.pad(allowed, (0, len(labels) - seen), value=False)
+            yield centroids, unseen.expand(len(centroids), -1)
+
+        refined, _ = self.block(labels, joined, scale)
         return refined
 
     def refined_labels(self, labels: Tensor, images: Tensor) -> Tensor:
@@ -124,7 +133,7 @@ class Miner(nn.Module):
         if self.points != "test":
             return self.refined
         seen = len(self.problem.seen)
-        moved, _ = self.block(labels, images, self.problem.scale)
+        moved, _ = self.block(labels, lambda: [(images, None)], self.problem.scale)
         return torch.cat([self.refined[:seen], moved[seen:]])
 
 

@@ -84,7 +84,7 @@ class Contrast(nn.Module):
         positives[:, len(labels) :].fill_diagonal_(1)  # its own key
         doubtful = (labels[:, None] == others) & (positives == 0) if self.ignore else None
         vectors, pairs = torch.cat([query, key, self.queue[:filled]]), share_equally(positives)
-        return contrastive_loss(query, vectors, pairs, self.temperature, doubtful)
+        return contrastive_loss(query, vectors, pairs, self.temperature, doubtful, len(query))
 
     def push(self, key: Tensor, pseudo: PseudoLabels) -> None:
         """Put the keys of a batch in front of the queue."""

@@ -20,7 +20,6 @@ from pzsl.losses.co_reg import (
     squared_error,
     warm_up_loss,
 )
-from pzsl.losses.partial import alignment
 from pzsl.methods.clip_pzsl import NoiseModel, widen
 from pzsl.methods.co_reg.contrast import Contrast, Prototypes
 from pzsl.methods.co_reg.mixing import Mixing, draw_mixing
@@ -131,19 +130,23 @@ class CoReg(Method):
         candidates = self._members(entries, entries.log_mask >= 0)
         if self.epoch < self.options.warm_up:
             view, _ = self.views.pair("weak", rows, self.generator)
-            return sum((self._warm_up(n, view, candidates) for n in range(2)), view.new_zeros(()))
+            frozen, none = self._cosines(view), view.new_zeros(())
+            return sum((self._warm_up(n, view, frozen, candidates) for n in range(2)), none)
         weak = self.views.pair("weak", rows, self.generator)
         strong = self.views.pair(self.learn_from, rows, self.generator)
         with torch.no_grad():
-            f = [self._mean_prediction(n, weak) for n in range(2)]
+            both = torch.cat(weak)
+            near = self._cosines(both)
+            f = [self._mean_prediction(n, both, near) for n in range(2)]
             inside = self._inside(f, candidates, entries)
             pseudo = [self.pseudo.serve(n, rows, f, inside) for n in range(2)]
             self._weigh(rows, f, entries)
         total = strong[0].new_zeros(())
         self._steps = []
         mixing = draw_mixing(self.options, len(rows), self.generator, rows.device)
+        shared = None if self.options.mixup else self._cosines(strong[0])
         for n in range(2):
-            total = total + self._classify(n, strong[0], pseudo[n], mixing[n])
+            total = total + self._classify(n, strong[0], shared, pseudo[n], mixing[n])
             if self._is_late:
                 total = total + self._represent(n, strong, weak, pseudo[n])
         return total
@@ -191,29 +194,29 @@ class CoReg(Method):
         past = (self.epoch - options.warm_up) / max(options.ramp_up, 1)
         return options.unlabelled_weight * min(1.0, past)
 
-    def _warm_up(self, which: int, view: Tensor, candidates: Tensor) -> Tensor:
-        network = self.networks[which]
-        adapted, labels = network.image_adapter(view), network.labels()
-        logits = network.logits(adapted, labels[: candidates.shape[1]])
+    def _warm_up(self, which: int, view: Tensor, frozen: Tensor, candidates: Tensor) -> Tensor:
+        logits, away = self.networks[which].classify(view, frozen)
         likely = warm_up_loss(logits, candidates, self.options.entropy_of_all)
-        return likely + self._alignment(adapted, view, labels)
+        return likely + self._alignment(away)
 
     def _classify(
         self,
         which: int,
         view: Tensor,
+        frozen: Tensor | None,
         pseudo: PseudoLabels,
         mixing: Mixing | None,
     ) -> Tensor:
         """Cross-entropy on P and squared error on U, of mixed images."""
-        network, targets = self.networks[which], pseudo.targets
+        targets = pseudo.targets
         if mixing is not None:
             view, targets = F.normalize(mixing.mix(view), dim=-1), mixing.mix(targets)
-        adapted, labels = network.image_adapter(view), network.labels()
-        log_f = network.logits(adapted, labels[: targets.shape[1]]).log_softmax(dim=1)
+        frozen = self._cosines(view) if frozen is None else frozen
+        logits, away = self.networks[which].classify(view, frozen)
+        log_f = logits.log_softmax(dim=1)
         partial = cross_entropy(log_f, targets, pseudo.partial, self.by_set)
         unlabelled = squared_error(log_f, targets, 1 - pseudo.partial, self.by_set)
-        return partial + self._ramp * unlabelled + self._alignment(adapted, view, labels)
+        return partial + self._ramp * unlabelled + self._alignment(away)
 
     def _represent(
         self, which: int, views: list[Tensor], weak: list[Tensor], pseudo: PseudoLabels
@@ -236,19 +239,21 @@ class CoReg(Method):
             total = total + options.contrast_weight * contrast
         return total
 
-    def _alignment(self, adapted: Tensor, frozen: Tensor, labels: Tensor) -> Tensor:
+    def _alignment(self, away: Tensor) -> Tensor:
         """Weighted distance of adapted images and refined labels from frozen CLIP's."""
-        away = alignment(adapted, frozen)
-        if self.options.head == "cosine":
-            away = away + alignment(labels, torch.cat([self.problem.seen, self.problem.unseen]))
         return self.options.alignment * self.problem.scale * away
 
-    def _mean_prediction(self, which: int, views: list[Tensor]) -> Tensor:
-        """Mean of a network's predictions of views (B, D) each, aligned where all are: (B, K)."""
-        f = self.networks[which].probabilities(torch.cat(views))
+    def _cosines(self, views: Tensor) -> Tensor:
+        """Frozen cosines of views (n, D) with the seen labels, (n, K)."""
+        return views @ self.problem.seen.T
+
+    def _mean_prediction(self, which: int, views: Tensor, frozen: Tensor) -> Tensor:
+        """Mean of a network's predictions of two views (2 B, D), aligned where all are: (B, K)."""
+        f = self.networks[which].probabilities(views, frozen)
         if self.options.aligned == "always":
             f = self.pseudo.aligned(which, f)
-        return f.view(len(views), -1, f.shape[1]).mean(dim=0)
+        first, second = f.chunk(2)
+        return (first + second).div_(2)
 
     def _inside(self, f: list[Tensor], candidates: Tensor, entries: BatchEntries) -> list[Tensor]:
         """Both networks' predictions within the candidates of a batch: (B, K) each."""
@@ -259,7 +264,8 @@ class CoReg(Method):
 
     def _clean(self, which: int) -> Predict:
         """A network's predictions of training images as they are."""
-        return lambda rows: self.networks[which].probabilities(self.problem.images[rows])
+        problem, network = self.problem, self.networks[which]
+        return lambda rows: network.probabilities(problem.embeddings(rows), problem.cosines(rows))
 
     def _candidates(self, rows: Tensor) -> Tensor:
         """(B, K), 1 for a candidate of training rows, 0 for any other label."""
@@ -274,10 +280,9 @@ class CoReg(Method):
 
     def _weigh(self, rows: Tensor, f: list[Tensor], entries: BatchEntries) -> None:
         """Label weights of images (B,), from both networks' aligned predictions (B, K)."""
-        candidates = self._members(entries, entries.log_mask >= 0)
-        support = self._members(entries, torch.ones_like(entries.log_mask))
-        dense = self.pseudo.label_weights(rows, f, candidates, support)
-        self.weights.index_copy_(0, entries.entry_index, entries.rows.take(dense))
+        found = [entries.rows.take(each) for each in f]
+        weights = self.pseudo.label_weights(rows, found, entries.log_mask >= 0, entries.rows)
+        entries.write(weights, self.weights)
 
     def _frozen_weights(self) -> Tensor:
         """Frozen CLIP's softmax within the candidates; labels outside have none of it."""

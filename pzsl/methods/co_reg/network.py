@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pzsl.losses.partial import alignment
 from pzsl.methods.core import AdaptedOptions, Problem
 from pzsl.models.adapter import LowRankAdapter
+from pzsl.models.factored import adapted_logits
 from pzsl.models.frozen import frozen_copy
 from pzsl.models.unit import unit
 
@@ -54,24 +56,34 @@ class CoNetwork(nn.Module):
         self.register_buffer("key_projection", projection.clone())
         self.to(problem.images.device)
 
-    def labels(self, count: int | None = None) -> Tensor:
-        """What images are scored against, the first `count`: (K + U, D), (K, D) if linear."""
+    def scores(self, images: Tensor) -> Tensor:
+        """Logits of images (n, D) for all classes, seen first; for the seen ones if linear."""
+        labels: Tensor = self.label_adapter(self.frozen_labels)
         if self.linear is not None:
-            return self.linear[:count]
-        refined: Tensor = self.label_adapter(self.frozen_labels[:count])
-        return refined
-
-    def logits(self, adapted: Tensor, labels: Tensor) -> Tensor:
-        """`s x'.e` of adapted images (n, D) and labels (c, D): (n, c)."""
+            labels = self.linear
+        adapted: Tensor = self.image_adapter(images)
         return self.scale * adapted @ labels.T
 
-    def scores(self, images: Tensor) -> Tensor:
-        """Logits of images (n, D) for all classes, seen first."""
-        return self.logits(self.image_adapter(images), self.labels())
+    def classify(self, images: Tensor, frozen: Tensor) -> tuple[Tensor, Tensor]:
+        """`s x'.e` of adapted images and refined labels, and how far both have moved.
 
-    def probabilities(self, images: Tensor) -> Tensor:
-        """Softmax over the seen classes, (n, K)."""
-        return self.logits(self.image_adapter(images), self.labels(self.seen)).softmax(dim=1)
+        Args:
+            images: (n, D) unit vectors. frozen: (n, K) their cosines with the seen labels, which
+                both networks share: each adds products of the length of its ranks.
+
+        Returns:
+            (n, K) logits, and the mean `1 - cos` of images, of labels too unless the head is
+            linear, with the frozen vectors.
+        """
+        if self.linear is None:
+            adapters: tuple[nn.Module, nn.Module] = (self.image_adapter, self.label_adapter)
+            return adapted_logits(images, self.frozen_labels, frozen, *adapters, self.scale)
+        adapted = self.image_adapter(images)
+        return self.scale * adapted @ self.linear.T, alignment(adapted, images)
+
+    def probabilities(self, images: Tensor, frozen: Tensor) -> Tensor:
+        """Softmax over the seen classes, (n, K); arguments as of `classify`."""
+        return self.classify(images, frozen)[0].softmax(dim=1)
 
     def project(self, adapted: Tensor) -> Tensor:
         """Adapted images (n, D), less the mean training image, as unit vectors (n, d)."""

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from pzsl.errors import UserError
-from pzsl.losses.co_reg import align_distribution, candidate_loss, restrict, scale_to_unit, sharpen
+from pzsl.losses.co_reg import (
+    LEAST,
+    align_distribution,
+    candidate_loss,
+    restrict,
+    scale_to_unit,
+    sharpen,
+)
+from pzsl.losses.ragged import Rows, row_sum
 from pzsl.models.mixture import fit_mixture, low_posterior
 
 HISTORY = 5
@@ -146,19 +154,23 @@ class CoPseudoLabels(nn.Module):
         return PseudoLabels(sharpen(targets, self.temperature), partial)
 
     def label_weights(
-        self, rows: Tensor, f: Sequence[Tensor], candidates: Tensor, support: Tensor
+        self, rows: Tensor, f: Sequence[Tensor], candidates: Tensor, entries: Rows
     ) -> Tensor:
         """The best guess of both networks together, over a support beyond the candidates.
 
         Args:
-            rows: (B,). f: of both networks, aligned predictions (B, K).
-            candidates: (B, K) mask. support: (B, K) mask of labels that may carry weight.
+            rows: (B,). f: of both networks, aligned predictions (m,) of the labels that may carry
+                weight. candidates: (m,) bool, which of them are candidates.
+            entries: how they lie in the rows.
 
         Returns:
-            (B, K) `w p + (1 - w) f`, rows summing to one.
+            (m,) `w p + (1 - w) f`, the weights of an image summing to one.
         """
-        w, mean = self.trust[:, rows].mean(dim=0)[:, None], (f[0] + f[1]) / 2
-        return w * restrict(mean, candidates) + (1 - w) * restrict(mean, support)
+        w, mean = self.trust[:, rows].mean(dim=0), (f[0] + f[1]).div_(2).clamp_min_(LEAST)
+        inside = mean * candidates
+        narrow = entries.spread(w / row_sum(inside, entries))
+        wide = entries.spread((1 - w) / row_sum(mean, entries))
+        return inside.mul_(narrow).addcmul_(mean, wide)
 
     def describe(self) -> dict[str, float]:
         """Share of the images in P at the end, in percent."""

@@ -70,5 +70,8 @@ def perturb(images: Tensor, noise: float, mask: float, generator: torch.Generato
     """
     drawn = torch.rand(images.shape, generator=generator).to(images.device)
     width = 2 * noise * (3 / images.shape[-1]) ** 0.5
-    moved = images + ((drawn - mask) / (1 - mask) - 0.5) * width
-    return F.normalize(moved * (drawn >= mask), dim=-1)
+    if not mask:
+        return F.normalize(drawn.sub_(0.5).mul_(width).add_(images), dim=-1)
+    shown = drawn >= mask
+    moved = drawn.sub_(mask).div_(1 - mask).sub_(0.5).mul_(width).add_(images)
+    return F.normalize(moved.mul_(shown), dim=-1)

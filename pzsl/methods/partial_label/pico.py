@@ -115,7 +115,8 @@ class Pico(ContrastiveMethod):
             left_out[:, 2 * len(labels) :] = False
         pairs = share_equally(positives.to(query.dtype).fill_diagonal_(0))
         others = torch.cat([query, key, self.queue[:filled]])
-        return contrastive_loss(query, others, pairs, self.options.temperature, left_out)
+        how = self.options.temperature, left_out, len(query)  # keys are those of momentum copies
+        return contrastive_loss(query, others, pairs, *how)
 
     def after_step(self, rows: Tensor) -> None:
         """Move the momentum copy; put the keys of this step into the queue."""
