@@ -21,6 +21,7 @@ from pzsl.candidates import (
 )
 from pzsl.candidates.instance import join_probabilities
 from pzsl.candidates.randomness import Stream, hashes, image_keys, stream, uniforms
+from pzsl.candidates.sizes import check_size, expected_candidates
 from pzsl.errors import UsageError, UserError
 
 RATES = {"fixed-size": 4, "uss": 0.5}
@@ -320,6 +321,52 @@ def test_instance_takes_similarities_of_all_or_of_seen_classes_alike():
     whole = generate("instance", **common, similarities=full)
     part = generate("instance", **common, similarities=full[:, seen])
     assert whole.to_lists() == part.to_lists()
+
+
+def test_instance_asks_for_similarities_in_blocks_as_small_as_the_classes_are_many(monkeypatch):
+    ids, seen, truth = names(30), np.ones(12, bool), np.full(30, 5)
+    full, asked = similar(ids, 12), []
+    common = {"truth": truth, "ids": ids, "seen": seen, "rate": 0.3, "seed": 0}
+    whole = generate("instance", **common, similarities=full)
+
+    def some(start, stop):
+        asked.append(stop - start)
+        return full[start:stop]
+
+    monkeypatch.setattr("pzsl.candidates.generation._BLOCK", 7 * 12)
+    assert generate("instance", **common, similarities=some).to_lists() == whole.to_lists()
+    assert asked == [7, 7, 7, 7, 2]
+
+
+@pytest.mark.parametrize("kind", ["uniform", "noisy", "instance"])
+def test_sets_beyond_the_memory_are_refused_with_their_size_and_what_fits(kind, monkeypatch):
+    monkeypatch.setattr("pzsl.candidates.sizes.machine_memory", lambda: 16 * 2**30)
+    with pytest.raises(UserError, match=r"10,000,000 images about 2,101 .*470 GiB.*fixed-size:10"):
+        check_size(kind, 0.1, 10_000_000, 21_000)
+    check_size("fixed-size", 10, 10_000_000, 21_000)
+    check_size(kind, 0.1, 100_000, 4_000)
+    monkeypatch.setattr("pzsl.candidates.sizes.machine_memory", lambda: None)
+    check_size(kind, 0.1, 10_000_000, 21_000)
+
+
+@settings(max_examples=15)
+@given(st.sampled_from(sorted(KINDS)), st.floats(0, 1), st.integers(2, 30), st.integers(0, 99))
+def test_the_expected_size_of_a_set_is_that_of_those_drawn(kind, rate, classes, seed):
+    rate = {"uss": 0.5, "fixed-size": float(round(rate * (classes - 1)))}.get(kind, rate)
+    expected, ids = expected_candidates(kind, rate, classes), names(2000)
+    if expected is None or kind == "uniform:added":
+        return
+    near = similar(ids, classes) if KINDS[kind].similar else None
+    sizes = generate(
+        kind,
+        truth=np.zeros(2000, np.int64),
+        ids=ids,
+        seen=np.ones(classes, bool),
+        rate=rate,
+        seed=seed,
+        similarities=near,
+    ).sizes()
+    assert sizes.mean() == pytest.approx(expected, abs=6 * (classes / 4 / 2000) ** 0.5 + 0.01)
 
 
 def test_instance_survives_probabilities_that_underflowed():

@@ -19,6 +19,7 @@ from pzsl.candidates.joining import join
 from pzsl.candidates.long_tail import choose_long_tail
 from pzsl.candidates.ragged import CandidateSets
 from pzsl.candidates.randomness import Stream, stream, uniforms
+from pzsl.candidates.sizes import check_size
 from pzsl.candidates.validation import validate
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Stream",
     "annotate_images",
     "check_rule",
+    "check_size",
     "choose_labelled",
     "choose_long_tail",
     "find_kind",

@@ -24,6 +24,10 @@ _BLOCK = 1 << 18
 """Entries (images x seen labels) that are drawn at a time: a few megabytes."""
 
 
+Similarities = Callable[[int, int], NDArray[np.floating]]
+"""Of the images from one number up to another, (n, C) or (n, K) probabilities by a model."""
+
+
 class Kind(NamedTuple):
     """One kind of ambiguity: its function and one line of what it does.
 
@@ -90,7 +94,7 @@ def generate(
     rate: float,
     eta: float = 0.0,
     seed: int,
-    similarities: NDArray[np.floating] | None = None,
+    similarities: NDArray[np.floating] | Similarities | None = None,
 ) -> CandidateSets:
     """Candidate sets over the seen classes, from (seed, rate, image id) alone.
 
@@ -104,7 +108,8 @@ def generate(
         rate: probability of a wrong label; for `fixed-size` the number of wrong labels.
         eta: for `noisy`, the probability that the truth is swapped out.
         seed: of the draws.
-        similarities: for `instance`, (N, C) or (N, K) probabilities by a model.
+        similarities: for `instance`, (N, C) or (N, K) probabilities by a model, or what gives
+            those of some images (start, stop), so that all of them never lie in memory at once.
 
     Raises:
         UsageError: unknown kind (the nearest is offered), a rate or eta out of range.
@@ -114,8 +119,11 @@ def generate(
     labels = np.flatnonzero(seen)
     _check_rate(kind, rate, eta, len(labels))
     _check_truth(truth, ids, seen)
-    if drawn.similar:
-        similarities = _seen_columns(kind, similarities, len(truth), seen)
+    if drawn.similar and similarities is None:
+        raise UsageError(f"Noise '{kind}' needs the similarities of images and labels.")
+    if isinstance(similarities, np.ndarray):
+        whole = _seen_columns(similarities, len(truth), seen)
+        similarities = lambda start, stop: whole[start:stop]  # noqa: E731
     columns = np.searchsorted(labels, truth)
     keys = image_keys(ids, seed)
     step = max(1, _BLOCK // len(labels))
@@ -123,7 +131,10 @@ def generate(
     def masks() -> Iterator[Mask]:
         for start in range(0, len(truth), step):
             block = slice(start, start + step)
-            near = None if similarities is None else similarities[block]
+            near = None
+            if drawn.similar and similarities is not None:
+                count = len(keys[block])
+                near = _seen_columns(similarities(start, start + count), count, seen)
             mask = drawn.draw(Images(keys[block], columns[block], labels, near), rate, eta)
             yield mask if kind in KINDS else _checked(mask, (len(keys[block]), len(labels)), kind)
 
@@ -208,11 +219,9 @@ def _check_truth(truth: NDArray[np.int64], ids: Sequence[str], seen: NDArray[np.
 
 
 def _seen_columns(
-    kind: str, similarities: NDArray[np.floating] | None, count: int, seen: NDArray[np.bool_]
+    similarities: NDArray[np.floating], count: int, seen: NDArray[np.bool_]
 ) -> NDArray[np.floating]:
     """The similarities (N, K) of the seen classes."""
-    if similarities is None:
-        raise UsageError(f"Noise '{kind}' needs the similarities of images and labels.")
     shapes = ((count, len(seen)), (count, int(seen.sum())))
     if similarities.shape not in shapes:
         raise UserError(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pzsl.candidates import (
     FROM_DATA,
     CandidateSets,
+    check_size,
     choose_labelled,
     choose_long_tail,
     find_kind,
@@ -26,7 +27,9 @@ _HOW_TO_GET_SETS = (
     "(pzsl extract --dataset table), or use --noise uniform."
 )
 BLOCK = 4096
-"""Images that are compared with the labels in one go."""
+"""Most images that are compared with the labels in one go."""
+CELLS = 1 << 25
+"""Most images times labels: 128 MiB of their likeness."""
 
 
 def training_rows(cache: Cache, imbalance: float = 1.0, seed: int = 0) -> NDArray[np.int64]:
@@ -60,6 +63,7 @@ def check_grid(cache: Cache, configs: Sequence[RunConfig]) -> None:
     for config in settings.values():
         rows = training_rows(cache, config.imbalance, config.seed)
         _check_truth(cache, config, rows)
+        check_size(config.noise, config.rate or 0.0, len(rows), int(cache.seen.sum()))
         some = rows if config.noise in FROM_DATA else rows[:1]
         labelled_by_hand(cache, config, some, candidate_sets(cache, config, some))
     if not cache.templates and any(config.labels != "attributes" for config in configs):
@@ -80,7 +84,7 @@ def candidate_sets(cache: Cache, config: RunConfig, rows: NDArray[np.int64]) -> 
         held = (cache.candidate_offsets, cache.candidate_labels, cache.seen)
         return validate(*held, where=str(cache.path), rows=rows)
     _check_truth(cache, config, rows)
-    similar = frozen_probabilities(cache, rows) if find_kind(config.noise).similar else None
+    similar = FrozenProbabilities(cache, rows) if find_kind(config.noise).similar else None
     return generate(
         config.noise,
         truth=cache.labels[rows],
@@ -144,24 +148,45 @@ def labelled_by_hand(
     return give_labels(sets, truth, labelled), labelled
 
 
-def frozen_probabilities(cache: Cache, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Frozen CLIP's softmax over the seen classes, (n, K), computed in blocks.
+class FrozenProbabilities:
+    """Frozen CLIP's softmax over the seen classes, in blocks of which one is kept.
 
     Raises:
         UserError: the cache holds no text embeddings to compare with.
     """
+
+    def __init__(self, cache: Cache, rows: NDArray[np.int64]) -> None:
+        _check_templates(cache)
+        self.cache, self.rows = cache, rows
+        self.text = cache.label_embeddings()[cache.seen].T
+        self.size = max(1, min(BLOCK, CELLS // self.text.shape[1]))
+        self._kept: tuple[int, NDArray[np.float32]] | None = None
+
+    def __call__(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Those of the images from `start` up to `stop`, (n, K)."""
+        first, last = start // self.size, (stop - 1) // self.size
+        parts = [
+            self._block(number)[max(start - number * self.size, 0) : stop - number * self.size]
+            for number in range(first, last + 1)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _block(self, number: int) -> NDArray[np.float32]:
+        if self._kept is None or self._kept[0] != number:
+            rows = self.rows[number * self.size : (number + 1) * self.size]
+            logits = self.cache.logit_scale * self.cache.images[rows] @ self.text
+            p = np.exp(logits - logits.max(axis=1, keepdims=True))
+            share = p / p.sum(axis=1, keepdims=True)
+            self._kept = number, share.astype(np.float32, copy=False)
+        return self._kept[1]
+
+
+def _check_templates(cache: Cache) -> None:
     if not cache.templates:
         raise UserError(
             f"{cache.path} holds no text embeddings, which instance-dependent sets are drawn "
             "from: use --noise uniform."
         )
-    text = cache.label_embeddings()[cache.seen].T
-    out = np.empty((len(rows), text.shape[1]), dtype=np.float32)
-    for start in range(0, len(rows), BLOCK):
-        logits = cache.logit_scale * cache.images[rows[start : start + BLOCK]] @ text
-        p = np.exp(logits - logits.max(axis=1, keepdims=True))
-        out[start : start + BLOCK] = p / p.sum(axis=1, keepdims=True)
-    return out
 
 
 def _check_origin(cache: Cache, noise: str) -> None:
