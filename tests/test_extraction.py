@@ -324,7 +324,7 @@ def test_a_finished_cache_is_whole_already(photos, tiny, tmp_path, capsys):
     again = extract("folder", photos, out=tmp_path / "x.h5", **tiny)
     assert (again["resumed"], again["encoded"], again["failed"]) == (28, 0, [])
     assert again["images_per_second"] is None and again["zero_shot"] == first["zero_shot"]
-    assert f"{tmp_path / 'x.h5'} is whole already, nothing is encoded" in capsys.readouterr().err
+    assert f"{tmp_path / 'x.h5'} is already complete, nothing is encoded" in capsys.readouterr().err
     assert (tmp_path / "x.h5").stat().st_mtime_ns == before
 
 

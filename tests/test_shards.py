@@ -225,7 +225,7 @@ def test_what_one_process_began_is_left_to_it(asked, tmp_path, inline, monkeypat
         patch.setattr(CacheWriter, "finish", lambda *given, **more: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             extract(**asked, out=tmp_path / "x.h5")
-    with pytest.raises(UserError, match="was begun by one process"):
+    with pytest.raises(UserError, match="was started by one process"):
         extract(**asked, out=tmp_path / "x.h5", devices=["cpu"])
     assert extract(**asked, out=tmp_path / "x.h5")["resumed"] == 40
 
@@ -257,7 +257,7 @@ def test_a_shard_that_loses_its_process_again_and_again_is_named(monkeypatch, ca
         crew(monkeypatch, workers.dies, "1/1")
     assert str(caught.value).startswith("Shard 1/1 was lost 4 times: its process on cpu was ended")
     assert "with code 9" in str(caught.value) and "--shard 1/1" in str(caught.value)
-    assert capsys.readouterr().err.count("another one goes on with shard 1/1") == 3
+    assert capsys.readouterr().err.count("another one resumes shard 1/1") == 3
 
 
 def test_an_error_in_a_process_is_the_users_and_a_fault_is_ours(monkeypatch):
@@ -283,7 +283,7 @@ def test_four_shards_on_two_processes_one_of_them_killed_are_a_single_run(
     monkeypatch.setattr(processes.WorkerPool, "handle_message", hear_and_kill)
     result = extract(**asked, out=out, devices=["cpu", "cpu"])
     assert len(killed) == 1
-    assert "was ended by signal 9: another one goes on with shard" in capsys.readouterr().err
+    assert "was ended by signal 9: another one resumes shard" in capsys.readouterr().err
     assert result["resumed"] >= 10 + 3  # the shard that was there, and at least a batch
     assert result["resumed"] + result["encoded"] == 40
     assert sorted(file.name for file in tmp_path.glob("x.*")) == ["x.h5"]
@@ -327,7 +327,7 @@ def test_when_the_parent_ends_its_processes_end_and_the_same_command_goes_on(
         parent.kill()
     _, said = parent.communicate(timeout=60)
     assert parent.returncode != 0 and not out.exists()
-    assert how == signal.SIGKILL or "the same command goes on" in said
+    assert how == signal.SIGKILL or "run the same command to resume" in said
     result = json.loads(run_cli(*words).stdout)
     assert result["resumed"] > 0 and result["resumed"] + result["encoded"] == 320
     single = extract(**asked, out=tmp_path / "single.h5")

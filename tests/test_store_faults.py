@@ -94,7 +94,7 @@ def test_a_missing_data_set_is_named(path, name):
 def test_half_of_the_candidates_is_named(path):
     with h5py.File(path, "r+") as file:
         del file["/image/candidates/offsets"]
-    assert "/image/candidates/labels is there without its other half" in complaint(path)
+    assert "/image/candidates/labels is missing its other half" in complaint(path)
 
 
 @pytest.mark.parametrize("name", ["model", "origin", "created"])
@@ -183,7 +183,7 @@ def test_a_cache_in_the_making_says_so(tmp_path):
     found = inspect_cache(path)
     assert found["cache"].endswith(".partial") and found["counts"]["done"] == 2
     assert found["problems"][0].startswith("5 of 7 rows are not filled")
-    assert "goes on where it stopped" in found["problems"][-1]
+    assert "resumes where it stopped" in found["problems"][-1]
 
 
 BAD_HEADERS = {
@@ -482,7 +482,7 @@ def test_a_changed_attribute_is_found(path):
 def test_data_sets_that_came_or_went_are_found(path):
     with h5py.File(path, "r+") as file:
         del file["/image/views"]
-    assert "its checksums are of other data sets than it holds" in complaint(path)
+    assert "its checksums do not belong to its data sets" in complaint(path)
 
 
 def test_the_rows_of_the_damaged_megabyte_are_named(tmp_path, monkeypatch):

@@ -238,7 +238,7 @@ def test_a_killed_run_ends_in_the_same_bits(options, tmp_path):
     killed = subprocess.run(command, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     for change in ({"views": 2}, {"views": 3, "view_policy": "weak"}, {"views": 3, "view_seed": 1}):
-        with pytest.raises(UserError, match=r"was begun with other values \(.*augmentation"):
+        with pytest.raises(UserError, match=r"was started with other values \(.*augmentation"):
             extract(**options, out=out, **change)
     result = extract(**options, out=out, views=3)
     assert (result["resumed"], result["encoded"]) == (10, 14)

@@ -295,7 +295,7 @@ def test_missing_splits_say_how_to_get_them(tmp_path):
 def test_a_damaged_file_is_named(small, file, content):
     path = small / "xlsa17" / "AWA2" / file
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content is None else content)
-    with pytest.raises(UserError, match=rf"{file}.*(no whole MATLAB file|lacks)") as caught:
+    with pytest.raises(UserError, match=rf"{file}.*(no complete MATLAB file|lacks)") as caught:
         load_awa2(small)
     assert "\n" not in str(caught.value)
 

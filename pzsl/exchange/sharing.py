@@ -47,7 +47,7 @@ def push(cache: str | Path, to: str) -> dict[str, Any]:
     loaded = load_cache(path)
     problems = inspect_cache(path)["problems"]
     if problems:
-        raise UserError(f"{path} is not shared, as it is not whole: {problems[0]}")
+        raise UserError(f"{path} is incomplete or damaged, so it is not shared: {problems[0]}")
     about = {"file": path.name, "sha256": _sha256(path), **_facts(loaded)}
     say(f"push {path} ({path.stat().st_size:,} bytes) to {_endpoint()}/datasets/{to}")
     files: dict[str, str | bytes] = {
@@ -95,7 +95,7 @@ def pull(source: str, out: str | Path | None = None, overwrite: bool = False) ->
     downloaded = _download(source, about["file"])
     if _sha256(downloaded) != about["sha256"]:
         raise UserError(
-            f"'{about['file']}' of {source} has not the checksum that {ABOUT} tells: it is damaged "
+            f"'{about['file']}' of {source} does not have the checksum in {ABOUT}: it is damaged "
             f"or was replaced. Delete {downloaded} and pull again, or ask its owner."
         )
     _copy(downloaded, target)

@@ -64,7 +64,7 @@ def _one_tensor(source: Path) -> NDArray[Any]:
     except (SafetensorError, *UNREADABLE) as error:
         raise UserError(
             f"{source}: can't be read as .safetensors ({_brief(error)}): copy it again, or write "
-            "it anew as float32."
+            "it again as float32."
         ) from error
     if len(tensors) != 1:
         named = ", ".join(sorted(tensors)) or "none"

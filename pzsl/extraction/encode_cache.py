@@ -125,15 +125,15 @@ def _report_existing(writer: CacheWriter, images: int, on_error: str, quiet: boo
     if writer.whole and writer.resumed < images and on_error == "fail":
         raise UserError(
             f"{writer.path} exists already, without {images - writer.resumed} of {images} images "
-            "that couldn't be read: write it anew with --overwrite, or take it as it is with "
+            "that couldn't be read: replace it with --overwrite, or use it as it is with "
             "--on-error skip."
         )
     if quiet:
         return
     if writer.whole:
-        say(f"{writer.path} is whole already, nothing is encoded; --overwrite would make it anew.")
+        say(f"{writer.path} is already complete, nothing is encoded; --overwrite starts again.")
     elif writer.resumed:
-        say(f"Going on: {writer.resumed} of {images} images are done already.")
+        say(f"Resuming: {writer.resumed} of {images} images are done already.")
 
 
 def _encode(
@@ -173,7 +173,7 @@ def _encode(
             return run(blocks, write, report_written)
         except KeyboardInterrupt:
             encoded = total - len(writer.pending)
-            say(f"Stopped; {encoded} of {total} images are kept: the same command goes on.")
+            say(f"Stopped; {encoded} of {total} images are kept: run the same command to resume.")
             raise
 
 
@@ -186,5 +186,5 @@ def unreadable(name: str, outcomes: Sequence[Outcome]) -> UserError:
     return UserError(
         f"{name}: {len(failed)} of {total} images can't be read: {named}{remaining}. The other "
         f"{total - len(failed)} are encoded and kept: leave these out with --on-error skip, or "
-        "repair them and run again: it goes on from here."
+        "repair them and run again: it resumes from here."
     )

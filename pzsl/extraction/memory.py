@@ -51,6 +51,6 @@ class Halving:
         with self._lock:
             if self.size >= tried:  # otherwise another thread has already halved it
                 self.size = (tried + 1) // 2
-                say(f"Out of memory: going on with batches of {self.size} (was {tried}).")
+                say(f"Out of memory: continuing with batches of {self.size} (was {tried}).")
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -163,7 +163,7 @@ class WorkerPool:
                 f"with --shard {shard}."
             )
         say(
-            f"The process on {worker.device} was ended {ending}: another one goes on with shard "
+            f"The process on {worker.device} was ended {ending}: another one resumes shard "
             f"{shard} (loss {self.losses[shard]} of at most {LOSSES})."
         )
         self.start_worker(worker.device, shard)

@@ -95,7 +95,7 @@ def _extract(
         with progress(len(data.paths), "images") as bar:
             outcomes = run(request, target, shards, devices, bar.update)
     except KeyboardInterrupt:
-        say(f"Stopped; what is encoded is kept beside {target}: the same command goes on.")
+        say(f"Stopped; what is encoded is kept beside {target}: run the same command to resume.")
         raise
     if request.on_error == "fail" and any(outcome.report.failures for outcome in outcomes):
         raise unreadable(data.name, outcomes)
@@ -111,7 +111,7 @@ def _divide(target: Path, images: int, batch_size: int, devices: int) -> list[Sh
         sizes = " and of ".join(map(str, divisions))
         raise UserError(
             f"{target.parent} holds parts of {target.name} of {sizes} shards: remove those of one "
-            "division, or begin anew with --overwrite."
+            "division, or start again with --overwrite."
         )
     batches = -(-images // batch_size)
     of = next(iter(divisions), min(batches, PER_DEVICE * devices))
@@ -126,6 +126,6 @@ def _refuse_half_a_cache(target: Path, files: list[Path], overwrite: bool) -> No
     if overwrite or not partial.exists() or all(file.exists() for file in files):
         return
     raise UserError(
-        f"{partial} was begun by one process: go on without --devices and --engine, or begin anew "
+        f"{partial} was started by one process: resume it without --devices and --engine, or start again "
         "with --overwrite."
     )

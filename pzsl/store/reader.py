@@ -20,7 +20,7 @@ from pzsl.store.whole_numbers import as_whole
 
 PARTIAL = ".partial"
 """Ending of an unfinished cache; a file without it is complete."""
-GO_ON = "run the command that began it again, it goes on where it stopped"
+GO_ON = "run the command that started it again, it resumes where it stopped"
 
 
 def partial_path(path: Path) -> Path:

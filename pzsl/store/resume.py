@@ -49,13 +49,13 @@ def unfinished(partial: Path, header: CacheHeader, dtype: str, views: int) -> St
     except UserError as error:
         broken = partial.with_name(partial.name + ".broken")
         partial.replace(broken)
-        say(f"{error} It is set aside as {broken.name}, and a new one is begun.")
+        say(f"{error} It is set aside as {broken.name}, and a new one is started.")
         return None
     others = differences(header, dtype, views, stored)
     if others:
         raise UserError(
-            f"{partial} was begun with other values ({'; '.join(others)}): go on with the old "
-            "ones, or begin anew with --overwrite."
+            f"{partial} was started with other values ({'; '.join(others)}): use the old ones, or "
+            "start again with --overwrite."
         )
     return stored
 
@@ -77,8 +77,8 @@ def finished(path: Path, header: CacheHeader, dtype: str, views: int) -> Stored:
     others = [*missing_rows(stored), *differences(expected, dtype, views, stored)]
     if others:
         raise UserError(
-            f"{path} exists already, and it is another one ({'; '.join(others)}): see 'pzsl "
-            f"inspect {path}', or write it anew with --overwrite."
+            f"{path} exists already with other settings ({'; '.join(others)}): see 'pzsl "
+            f"inspect {path}', or replace it with --overwrite."
         )
     return stored
 

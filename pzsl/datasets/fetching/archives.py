@@ -64,7 +64,7 @@ def unpack(archive: Path, root: Path, only: str = "") -> int:
             raise UserError(f"{archive} can't be unpacked to {root}: {error.strerror}.") from None
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
         raise UserError(
-            f"{archive} is no whole archive ({reason}): delete it and fetch it again."
+            f"{archive} is no complete archive ({reason}): delete it and fetch it again."
         ) from None
     finally:
         shutil.rmtree(stage, ignore_errors=True)

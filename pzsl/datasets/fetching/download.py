@@ -61,9 +61,9 @@ def download(
             if failed >= tries:
                 raise UserError(
                     f"{url}: {error} ({tries} tries without progress). {received} bytes are kept "
-                    f"in {part}: run the same command again to go on."
+                    f"in {part}: run the same command again to resume."
                 ) from None
-            say(f"{url}: {error}; going on at byte {received}.")
+            say(f"{url}: {error}; resuming at byte {received}.")
             time.sleep(pause * 2**failed)
     part.replace(target)
     _notes(part).unlink(missing_ok=True)

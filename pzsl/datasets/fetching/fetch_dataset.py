@@ -144,7 +144,7 @@ def _read_record(root: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or not all(
         isinstance(entry, dict) for entry in record.values()
     ):
-        raise UserError(f"{file} is damaged: remove it, the archives will be checked anew.")
+        raise UserError(f"{file} is damaged: remove it, the archives will be checked again.")
     return record
 
 

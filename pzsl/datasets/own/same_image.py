@@ -35,4 +35,4 @@ def check_once(where: str, images: Iterable[tuple[str, str]], real: Mapping[str,
             again.append((first_path, path))
     if again:
         first_path, path = again[0]
-        say(f"{where}: {len(again)} images are there twice, such as '{first_path}' and '{path}'.")
+        say(f"{where}: {len(again)} images occur twice, such as '{first_path}' and '{path}'.")

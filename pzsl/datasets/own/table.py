@@ -210,7 +210,7 @@ def _with_splits(
     hidden = sorted({row.label for row in rows if row.split == "test_unseen"})
     tested = sum(row.split == "test_seen" for row in rows)
     say(
-        f"{name} tells no split: with seed {reading.seed}, {len(hidden)} classes are unseen"
+        f"{name} has no split: with seed {reading.seed}, {len(hidden)} classes are unseen"
         + (f" ({', '.join(hidden[:3])}{', ...' if len(hidden) > 3 else ''})" if hidden else "")
         + f" and {tested} images of the others are tested on."
     )

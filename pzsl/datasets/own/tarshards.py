@@ -237,7 +237,7 @@ def _annotated_splits(samples: list[Sample]) -> list[str] | None:
         return None
     if not all(isinstance(split, str) for split in splits):
         silent = next(s.path for s in samples if not isinstance(s.annotation.get("split"), str))
-        raise UserError(f"'{silent}' tells no split, but others do: give all of them one, or none.")
+        raise UserError(f"'{silent}' has no split, but others do: give all of them one, or none.")
     return [str(split) for split in splits]
 
 

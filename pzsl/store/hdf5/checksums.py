@@ -60,7 +60,7 @@ def checksum_problems(stored: Stored) -> Iterator[str]:
         return
     sums = _sums(stored)
     if len(stored_sums) != sums_needed({name: stored.arrays[name].nbytes for name in sums}):
-        yield f"its checksums are of other data sets than it holds: they are {DAMAGED}"
+        yield f"its checksums do not belong to its data sets: they are {DAMAGED}"
         return
     if stored_sums[0] != _attributes_sum(stored):
         yield f"its attributes, or the shapes of its data sets, are {DAMAGED}"

@@ -187,7 +187,7 @@ def _datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
             raise UserError(f"{path}: the data set {name} is damaged: {AGAIN}.")
     parts = [name for name in datasets if name.startswith("/image/candidates/")]
     if len(parts) == 1:
-        raise UserError(f"{path}: {parts[0]} is there without its other half: {AGAIN}.")
+        raise UserError(f"{path}: {parts[0]} is missing its other half: {AGAIN}.")
     return datasets
 
 

@@ -54,7 +54,7 @@ def read_part_file(path: Path) -> PartFile:
         for problem in missing_rows(stored):
             raise UserError(
                 f"{partial}: shard {part} is not finished ({problem}): {AGAIN} --shard {part}, it "
-                "goes on where it stopped."
+                "resumes where it stopped."
             )
         raise UserError(f"{partial}: shard {part} lacks its last step: {AGAIN} --shard {part}.")
     for problem in missing_rows(stored):
