@@ -126,6 +126,6 @@ def _refuse_half_a_cache(target: Path, files: list[Path], overwrite: bool) -> No
     if overwrite or not partial.exists() or all(file.exists() for file in files):
         return
     raise UserError(
-        f"{partial} was started by one process: resume it without --devices and --engine, or start again "
-        "with --overwrite."
+        f"{partial} was started by one process: resume it without --devices and --engine, or start "
+        "again with --overwrite."
     )
