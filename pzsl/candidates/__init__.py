@@ -1,4 +1,4 @@
-"""Candidate sets: how they are held, drawn, read off a model, joined, counted and checked."""
+"""Candidate sets: storing, drawing, annotating with a model, joining, counting and validating."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Candidate sets by a model's own answers: which seen labels an image-text encoder finds likely."""
+"""Candidate sets from a model's predictions: the seen labels that an encoder finds likely."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from pzsl.progress import progress
 Matrix = NDArray[np.float32]
 
 BLOCK = 1 << 22
-"""Bytes of scores (images x seen labels) that are held at a time: they stay in the cache."""
+"""Bytes of scores (images x seen labels) per block, which fit into the CPU's cache."""
 SHARE = 0.5
 """`ratio` keeps the labels with at least this share of the largest probability."""
 
 
 class Rule(NamedTuple):
-    """One way from scores to candidates: its function, its usual k, one line of what it does."""
+    """A rule that turns scores into candidates: its function, its default k, a line about it."""
 
     choose: Callable[[Matrix, Matrix, int, float], Mask]
     k: int | None
@@ -31,7 +31,7 @@ class Rule(NamedTuple):
 
 
 def union(images: Matrix, text: Matrix, k: int, scale: float) -> Mask:
-    """The answer under each template (Co-Reg, arXiv 2406.18550).
+    """The likeliest label under each template (Co-Reg, arXiv 2406.18550).
 
     Args:
         images: (n, D) unit image embeddings.
@@ -59,11 +59,11 @@ def topk(images: Matrix, text: Matrix, k: int, scale: float) -> Mask:
 
 
 def ratio(images: Matrix, text: Matrix, k: int, scale: float) -> Mask:
-    """Those of the k likeliest labels with p >= 0.5 max p; p is the softmax over seen classes.
+    """The labels among the k likeliest with p >= 0.5 max p; p is the softmax over seen classes.
 
     Args:
         images, text: as for `topk`.
-        k: how many at most.
+        k: most labels per image.
         scale: s, the logit scale of the softmax.
 
     Returns:
@@ -92,10 +92,10 @@ RULES: dict[str, Rule] = {
 
 
 def check_rule(rule: str, k: int | None, seen: int) -> int:
-    """The k that a rule works with, for `seen` classes; 0 where it has none.
+    """The k of a rule, for `seen` seen classes; 0 for a rule without k.
 
     Raises:
-        UsageError: unknown rule (the nearest is offered), or k out of range.
+        UsageError: unknown rule (the message suggests the nearest), or k out of range.
     """
     if rule not in RULES:
         raise UsageError(f"Unknown rule '{rule}'.{nearest(rule, list(RULES))}")
@@ -118,13 +118,13 @@ def annotate_images(
     k: int,
     scale: float,
 ) -> CandidateSets:
-    """Candidate sets of images by an encoder's answers, block by block.
+    """Candidate sets of images from an encoder's predictions, computed in blocks.
 
-    Memory grows with the number of candidates alone: neither N x K nor N x T scores are held.
+    Memory grows only with the number of candidates: neither N x K nor N x T scores are stored.
 
     Args:
-        images: (N, D) unit image embeddings, also a map into a file.
-        rows: (n,) which of them.
+        images: (N, D) unit image embeddings; may be a map into a file.
+        rows: (n,) the images to annotate.
         text: (K, T, D) unit text embeddings of the seen classes under each template.
         classes: (K,) their class ids, ascending.
         rule: a key of `RULES`. k: from `check_rule`.

@@ -1,4 +1,4 @@
-"""A few true labels given by hand: their images have no other candidate."""
+"""Few-shot labels: a few images get their true label as the only candidate."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from pzsl.candidates.randomness import Stream, hashes, image_keys, stream
 def choose_labelled(
     truth: NDArray[np.int64], ids: Sequence[str], count: int, seed: int
 ) -> NDArray[np.bool_]:
-    """Which images get their true label: `count` of each class, all where it has fewer.
+    """Choose the images that get their true label: `count` per class, or all if there are fewer.
 
-    Every image has a number that follows from (seed, image id) alone; those with the least numbers
-    of their class are chosen. So a larger `count` keeps the images of a smaller one.
+    Every image has a random number that follows from (seed, image id) alone; the images with the
+    smallest numbers of their class are chosen. So a larger `count` includes the images of a
+    smaller one.
 
     Args:
         truth: (N,) true class ids; -1 (unknown) is never chosen.
-        ids: (N,) image ids. count: labels a class. seed: of the draw.
+        ids: (N,) image ids. count: labels per class. seed: of the draw.
 
     Returns:
         (N,) mask.
@@ -39,7 +40,7 @@ def choose_labelled(
 def give_labels(
     sets: CandidateSets, truth: NDArray[np.int64], labelled: NDArray[np.bool_]
 ) -> CandidateSets:
-    """Candidate sets in which each labelled image has its true label and no other.
+    """Replace the candidates of each labelled image by its true label.
 
     Args:
         sets: N candidate sets. truth: (N,) true class ids. labelled: (N,) mask.

@@ -9,12 +9,12 @@ from pzsl.candidates.randomness import Stream, hashes, stream
 
 
 def fixed_size(images: Images, rate: float, eta: float) -> Mask:
-    """The truth and `rate` wrong seen labels, drawn without replacement.
+    """The true label and `rate` wrong seen labels, drawn without replacement.
 
     Args:
         images: n images.
         rate: the number of wrong labels, a whole number from 0 to K - 1.
-        eta: not used (the truth stays inside).
+        eta: not used (the true label is always a candidate).
 
     Returns:
         (n, K) mask.

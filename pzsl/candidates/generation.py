@@ -21,17 +21,17 @@ from pzsl.candidates.uss import uss
 from pzsl.errors import UsageError, UserError, nearest
 
 _BLOCK = 1 << 18
-"""Entries (images x seen labels) that are drawn at a time: a few megabytes."""
+"""Entries (images x seen labels) per block: a few megabytes."""
 
 
 Similarities = Callable[[int, int], NDArray[np.floating]]
-"""Of the images from one number up to another, (n, C) or (n, K) probabilities by a model."""
+"""(start, stop) -> a model's probabilities of these images, (n, C) or (n, K)."""
 
 
 class Kind(NamedTuple):
-    """One kind of ambiguity: its function and one line of what it does.
+    """A kind of noise: its function, a line about it, and whether it needs similarities.
 
-    `similar`: whether it wants to know how similar images and labels are.
+    `similar`: whether it needs the similarities of images and labels.
     """
 
     draw: Callable[[Images, float, float], Mask]
@@ -53,35 +53,35 @@ KINDS: dict[str, Kind] = {
     ),
 }
 FROM_DATA = ("file", "annotated")
-"""Kinds that are not drawn: the candidate sets lie in the cache."""
+"""Kinds that are not drawn: their candidate sets are stored in the cache."""
 NOISES = (*KINDS, *FROM_DATA)
-"""All that candidate sets can come from."""
+"""All sources of candidate sets."""
 
 
 def known_noises() -> list[str]:
-    """Names of all that candidate sets can come from, the installed plugins last."""
+    """Names of all sources of candidate sets, followed by the installed plugins."""
     return [*dict.fromkeys([*NOISES, *plugins.names("candidates")])]
 
 
 def find_kind(name: str) -> Kind:
-    """One kind of ambiguity: one of `KINDS`, or a plugin (a function, or a class of such).
+    """Find a kind of noise by name: one of `KINDS`, or a plugin (a function or a class).
 
     Raises:
-        UsageError: unknown name; the nearest is offered, plugins included.
+        UsageError: unknown name; the message suggests the nearest, including plugins.
         PluginError: the plugin can't be loaded, or can't be called.
     """
     if name in KINDS:
         return KINDS[name]
-    found = plugins.find("candidates", name)
-    if found is None:
+    plugin = plugins.find("candidates", name)
+    if plugin is None:
         raise UsageError(f"Unknown noise '{name}'.{nearest(name, known_noises())}")
-    draw = found.target() if isinstance(found.target, type) else found.target
+    draw = plugin.target() if isinstance(plugin.target, type) else plugin.target
     if not callable(draw):
         raise plugins.PluginError(
             f"Plugin '{name}' is no noise: it should be a function of (images, rate, eta), or a "
             "class whose objects can be called with these."
         )
-    about = (getattr(found.target, "__doc__", None) or "a plugin").strip().splitlines()[0]
+    about = (getattr(plugin.target, "__doc__", None) or "a plugin").strip().splitlines()[0]
     return Kind(draw, about, bool(getattr(draw, "similarities", False)))
 
 
@@ -96,30 +96,30 @@ def generate(
     seed: int,
     similarities: NDArray[np.floating] | Similarities | None = None,
 ) -> CandidateSets:
-    """Candidate sets over the seen classes, from (seed, rate, image id) alone.
+    """Draw candidate sets over the seen classes, from (seed, rate, image id) alone.
 
-    Adding, removing or reordering images changes no set of the others.
+    Adding, removing or reordering images doesn't change the sets of the others.
 
     Args:
-        kind: a key of `KINDS`.
+        kind: a key of `KINDS`, or a plugin.
         truth: (N,) true class ids, all of seen classes.
-        ids: (N,) image ids, no two alike.
+        ids: (N,) unique image ids.
         seen: (C,) which classes are seen; K of them are.
         rate: probability of a wrong label; for `fixed-size` the number of wrong labels.
-        eta: for `noisy`, the probability that the truth is swapped out.
+        eta: for `noisy`, the probability that the true label is replaced.
         seed: of the draws.
-        similarities: for `instance`, (N, C) or (N, K) probabilities by a model, or what gives
-            those of some images (start, stop), so that all of them never lie in memory at once.
+        similarities: for `instance`, (N, C) or (N, K) probabilities by a model, or a
+            function of (start, stop) that returns those of some images, to save memory.
 
     Raises:
-        UsageError: unknown kind (the nearest is offered), a rate or eta out of range.
+        UsageError: unknown kind (the message suggests the nearest), a rate or eta out of range.
         UserError: a true label is unknown or unseen, or shapes don't agree.
     """
-    drawn = find_kind(kind)
+    noise_kind = find_kind(kind)
     labels = np.flatnonzero(seen)
     _check_rate(kind, rate, eta, len(labels))
     _check_truth(truth, ids, seen)
-    if drawn.similar and similarities is None:
+    if noise_kind.similar and similarities is None:
         raise UsageError(f"Noise '{kind}' needs the similarities of images and labels.")
     if isinstance(similarities, np.ndarray):
         whole = _seen_columns(similarities, len(truth), seen)
@@ -132,42 +132,47 @@ def generate(
         for start in range(0, len(truth), step):
             block = slice(start, start + step)
             near = None
-            if drawn.similar and similarities is not None:
+            if noise_kind.similar and similarities is not None:
                 count = len(keys[block])
                 near = _seen_columns(similarities(start, start + count), count, seen)
-            mask = drawn.draw(Images(keys[block], columns[block], labels, near), rate, eta)
-            yield mask if kind in KINDS else _checked(mask, (len(keys[block]), len(labels)), kind)
+            mask = noise_kind.draw(Images(keys[block], columns[block], labels, near), rate, eta)
+            yield (
+                mask
+                if kind in KINDS
+                else _checked_mask(mask, (len(keys[block]), len(labels)), kind)
+            )
 
     return CandidateSets.from_masks(masks(), labels)
 
 
 def statistics(sets: CandidateSets, truth: NDArray[np.int64]) -> dict[str, Any]:
-    """How ambiguous candidate sets are.
+    """Statistics of candidate sets.
 
     Args:
         sets: N candidate sets.
-        truth: (N,) true class ids, -1 where unknown.
+        truth: (N,) true class ids, -1 if unknown.
 
     Returns:
-        `mean_candidates`, `smallest` and `largest` set, `truth_outside`: the percentage of sets
-        without the truth, among those where it is known. None where there is nothing to count.
+        `mean_candidates`, `smallest` and `largest` set, and `truth_outside`: the percentage of sets
+        without the true label, among those with a known one. None if there is nothing to count.
     """
-    sizes, known = sets.sizes(), truth >= 0
-    outside = ~sets.contains(truth)[known]
+    sizes, has_truth = sets.sizes(), truth >= 0
+    outside = ~sets.contains(truth)[has_truth]
     return {
         "mean_candidates": float(sizes.mean()) if len(sizes) else None,
         "smallest": int(sizes.min()) if len(sizes) else None,
         "largest": int(sizes.max()) if len(sizes) else None,
-        "truth_outside": float(100 * outside.mean()) if known.any() else None,
+        "truth_outside": float(100 * outside.mean()) if has_truth.any() else None,
     }
 
 
-def _checked(mask: Any, shape: tuple[int, int], kind: str) -> Mask:
-    """What a plugin drew, seen to be sets."""
+def _checked_mask(mask: Any, shape: tuple[int, int], kind: str) -> Mask:
+    """Check the mask that a plugin drew: its type, its shape, and no empty set."""
     if not isinstance(mask, np.ndarray) or mask.shape != shape or mask.dtype != np.bool_:
-        found = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask)
+        actual = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask)
         raise plugins.PluginError(
-            f"Plugin '{kind}' should draw a bool array {shape}, images by labels, but drew {found}."
+            f"Plugin '{kind}' should draw a bool array {shape}, images by labels, but drew "
+            f"{actual}."
         )
     empty = np.flatnonzero(~mask.any(axis=1))
     if len(empty):
@@ -221,7 +226,7 @@ def _check_truth(truth: NDArray[np.int64], ids: Sequence[str], seen: NDArray[np.
 def _seen_columns(
     similarities: NDArray[np.floating], count: int, seen: NDArray[np.bool_]
 ) -> NDArray[np.floating]:
-    """The similarities (N, K) of the seen classes."""
+    """The similarities (N, K) of the seen classes, checked."""
     shapes = ((count, len(seen)), (count, int(seen.sum())))
     if similarities.shape not in shapes:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What a kind of ambiguity gets to see: a block of images and the seen labels."""
+"""The input of a kind of noise: a block of images and the seen labels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pzsl.candidates.randomness import Keys
 
 Mask = NDArray[np.bool_]
-"""(n, K) True where the seen label of that column is a candidate."""
+"""(n, K), True if the seen label of that column is a candidate."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,6 @@ class Images:
     similarities: NDArray[np.floating] | None = None
 
     def mark_truth(self, mask: Mask, value: bool = True) -> Mask:
-        """Set each image's true label in the mask, in place; returns the mask."""
+        """Set each image's true label in the mask, in place; return the mask."""
         mask[np.arange(len(mask)), self.truth] = value
         return mask

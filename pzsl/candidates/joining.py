@@ -1,4 +1,4 @@
-"""Candidate sets of several annotators, joined into one for each instance."""
+"""Join the candidate sets of several annotators."""
 
 from __future__ import annotations
 
@@ -9,34 +9,36 @@ import numpy as np
 from pzsl.candidates.ragged import CandidateSets
 
 ROUNDING = 1e-9
-"""Sums of weights that miss the threshold by less than this reach it."""
+"""Tolerance when sums of weights are compared with the threshold."""
 
 
 def join(
     sets: Sequence[CandidateSets], weights: Sequence[float], agree: float | None = None
 ) -> CandidateSets:
-    """The labels that enough annotators name (ours).
+    """Join candidate sets by a weighted vote (ours).
 
     Args:
-        sets: of each annotator, all of the same N instances; none is empty.
-        weights: one above 0 for each annotator.
-        agree: a label joins when the weights of those who name it sum up to this; None lets every
-            label in that anyone names. Where none reaches it, the heaviest are taken.
+        sets: one per annotator, all of the same N instances; none is empty.
+        weights: one above 0 per annotator.
+        agree: keep a label if the weights of the annotators who name it sum up to this; None keeps
+            every label. If no label of an instance reaches it, those with the largest sum are kept.
 
     Returns:
         N candidate sets; none is empty.
     """
     count = len(sets[0])
-    width = 1 + max(int(one.labels.max(initial=0)) for one in sets)
-    keys = np.concatenate([one.rows() * width + one.labels for one in sets])
-    each = np.repeat(np.asarray(weights, dtype=np.float64), [len(one.labels) for one in sets])
+    width = 1 + max(int(annotated.labels.max(initial=0)) for annotated in sets)
+    keys = np.concatenate([annotated.rows() * width + annotated.labels for annotated in sets])
+    entry_weights = np.repeat(
+        np.asarray(weights, dtype=np.float64), [len(annotated.labels) for annotated in sets]
+    )
     entries, place = np.unique(keys, return_inverse=True)
     rows = entries // width
     if agree is not None:
-        total = np.bincount(place, weights=each)
+        total = np.bincount(place, weights=entry_weights)
         heaviest = np.zeros(count)
         np.maximum.at(heaviest, rows, total)
-        kept = total >= np.minimum(agree, heaviest)[rows] - ROUNDING
-        entries, rows = entries[kept], rows[kept]
+        enough = total >= np.minimum(agree, heaviest)[rows] - ROUNDING
+        entries, rows = entries[enough], rows[enough]
     offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))])
     return CandidateSets(offsets.astype(np.int64), (entries % width).astype(np.int32))

@@ -1,4 +1,4 @@
-"""Long tails: training sets in which classes are more or less frequent."""
+"""Long-tailed training sets: class frequencies that fall off exponentially."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ _ONE = np.zeros(1, dtype=np.int64)
 def choose_long_tail(
     truth: NDArray[np.int64], ids: Sequence[str], imbalance: float, seed: int
 ) -> NDArray[np.bool_]:
-    """Which images stay, so that the numbers of images a class fall off exponentially.
+    """Choose the images to keep, so that the numbers of images per class fall off exponentially.
 
     Of K classes, the one of rank r = 0..K-1 keeps the share `imbalance^(-r / (K - 1))` of its
-    images, rounded down, one at least. Ranks follow from (seed, class id), and which images stay
-    from (seed, image id): neither from the order of the rows. A larger imbalance keeps a part of
-    what a smaller one keeps.
+    images, rounded down, at least one. Ranks follow from (seed, class id), and the kept images from
+    (seed, image id), not from the order of the rows. A larger imbalance keeps a subset of what a
+    smaller one keeps.
 
     Args:
         truth: (N,) true class ids, all known.
-        ids: (N,) image ids, no two alike.
-        imbalance: how many times larger a share the most frequent class keeps than the rarest, 1 or
-            more.
+        ids: (N,) unique image ids.
+        imbalance: ratio of the shares that the most and the least frequent class keep, at least 1.
         seed: of the ranks and of the images.
 
     Returns:
@@ -37,16 +36,16 @@ def choose_long_tail(
     names = image_keys([f"class {label}" for label in classes], seed)
     ranks = _numbers(names, Stream.TAIL_CLASS).argsort(kind="stable").argsort(kind="stable")
     shares = imbalance ** (-ranks / max(len(classes) - 1, 1))
-    kept = np.maximum(np.floor(counts * shares + 1e-9), 1).astype(np.int64)
+    quota = np.maximum(np.floor(counts * shares + 1e-9), 1).astype(np.int64)
     column = np.searchsorted(classes, truth)
     order = np.lexsort((_numbers(image_keys(ids, seed), Stream.TAIL_IMAGE), column))
     ordered = column[order]
     place = np.arange(len(order)) - np.searchsorted(ordered, ordered)
     chosen = np.zeros(len(truth), dtype=np.bool_)
-    chosen[order] = place < kept[ordered]
+    chosen[order] = place < quota[ordered]
     return chosen
 
 
 def _numbers(keys: NDArray[np.uint64], purpose: Stream) -> NDArray[np.uint64]:
-    """One number of each key (n,), for a purpose."""
+    """One random number per key (n,), for a purpose."""
     return hashes(stream(keys, purpose), _ONE)[:, 0]

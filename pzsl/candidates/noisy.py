@@ -1,4 +1,4 @@
-"""`noisy`: uniform sets, some of which have lost the true label."""
+"""`noisy`: uniform sets, some of which lack the true label."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pzsl.candidates.uniform import uniform
 
 
 def noisy(images: Images, rate: float, eta: float) -> Mask:
-    """After `uniform`, with probability `eta` the truth is swapped for a random non-candidate.
+    """After `uniform`, replace the true label by a random non-candidate with probability `eta`.
 
-    An image whose set holds every seen label keeps it. The size of a set never changes.
+    An image whose candidates are all seen labels keeps them. The size of a set never changes.
 
     Args:
         images: n images.
         rate: probability of a wrong label, in [0, 1].
-        eta: probability that the truth is swapped out, in [0, 1).
+        eta: probability that the true label is replaced, in [0, 1).
 
     Returns:
         (n, K) mask. Source: noisy partial labels as in Lian et al. 2022 (IRNet) and Xu et al. 2023

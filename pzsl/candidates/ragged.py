@@ -1,4 +1,4 @@
-"""Candidate sets, held ragged: memory grows with the number of candidates, not with N x C."""
+"""Candidate sets as ragged arrays: memory grows with the number of candidates, not with N x C."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CandidateSets:
         return len(self.offsets) - 1
 
     def sizes(self) -> NDArray[np.int64]:
-        """How many candidates each instance has, (N,)."""
+        """Number of candidates of each instance, (N,)."""
         return np.diff(self.offsets)
 
     def row(self, index: int) -> NDArray[np.int32]:
@@ -43,9 +43,9 @@ class CandidateSets:
             labels: (N,) one class id per instance.
         """
         rows = self.rows()
-        found = np.zeros(len(self), dtype=np.bool_)
-        found[rows[self.labels == labels[rows]]] = True
-        return found
+        is_candidate = np.zeros(len(self), dtype=np.bool_)
+        is_candidate[rows[self.labels == labels[rows]]] = True
+        return is_candidate
 
     def subset(self, rows: NDArray[np.int64]) -> CandidateSets:
         """The sets of these instances, in this order."""
@@ -60,14 +60,14 @@ class CandidateSets:
 
     @staticmethod
     def from_lists(sets: Sequence[Iterable[int]]) -> CandidateSets:
-        """Candidate sets from one collection of class ids per instance, in any order."""
+        """Candidate sets from a collection of class ids per instance, in any order."""
         rows = [sorted(labels) for labels in sets]
         flat = [label for row in rows for label in row]
         return CandidateSets(_offsets([len(row) for row in rows]), np.array(flat, dtype=np.int32))
 
     @staticmethod
     def from_masks(masks: Iterable[NDArray[np.bool_]], classes: NDArray[np.int64]) -> CandidateSets:
-        """Candidate sets from blocks of rows, so that no N x K array ever exists.
+        """Candidate sets from blocks of rows, so that no N x K array is needed.
 
         Args:
             masks: blocks (n, K) bool, True where the label is a candidate.

@@ -1,4 +1,4 @@
-"""Random numbers that belong to an (image, label) pair, whatever else is drawn beside it.
+"""Random numbers that depend only on the (image, label) pair, not on other draws.
 
 A counter-based generator (ours, after splitmix64: Steele, Lea and Flood, 'Fast splittable
 pseudorandom number generators', 2014): the number of a pair is a hash of the seed, the image id
@@ -21,7 +21,7 @@ _WORD = 0xFFFFFFFFFFFFFFFF
 
 
 class Stream(IntEnum):
-    """What a number is drawn for; different purposes never share numbers."""
+    """The purpose of a random number; different purposes never share numbers."""
 
     MEMBERSHIP = 1
     SWAP = 2
@@ -49,7 +49,7 @@ def image_keys(ids: Sequence[str], seed: int) -> Keys:
 
 
 def stream(keys: Keys, purpose: Stream) -> Keys:
-    """The keys (n,) of one purpose, independent of those of every other."""
+    """The keys (n,) for one purpose, independent of those for all others."""
     return _finalise(keys ^ np.uint64(_GOLDEN * int(purpose) & _WORD))
 
 

@@ -1,4 +1,4 @@
-"""`uniform`: each wrong seen label joins with the same probability."""
+"""`uniform`: each wrong seen label is added with the same probability."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ from pzsl.candidates.randomness import Stream, hashes, stream, uniforms
 
 
 def uniform(images: Images, rate: float, eta: float) -> Mask:
-    """Each wrong seen label joins with probability `rate`: |S| is 1 + rate (K - 1) on average.
+    """Add each wrong seen label with probability `rate`: |S| is 1 + rate (K - 1) on average.
 
-    The same numbers serve every rate, so the set at a lower rate lies inside that at a higher.
+    All rates use the same random numbers, so the set at a lower rate is a subset of that at a
+    higher rate.
 
     Args:
         images: n images.
         rate: probability of a wrong label, in [0, 1].
-        eta: not used (the truth stays inside).
+        eta: not used (the true label is always a candidate).
 
     Returns:
         (n, K) mask. Source: Lv et al. 2020 (PRODEN), 'uniform flipping'.
     """
-    drawn = uniforms(stream(images.keys, Stream.MEMBERSHIP), images.labels) < rate
-    return images.mark_truth(drawn)
+    mask = uniforms(stream(images.keys, Stream.MEMBERSHIP), images.labels) < rate
+    return images.mark_truth(mask)
 
 
 def uniform_added(images: Images, rate: float, eta: float) -> Mask:
-    """After `uniform`, an image whose truth is alone gets one random wrong label.
+    """After `uniform`, add a random wrong label to images whose only candidate is the true label.
 
     Args:
         images: n images.
         rate: probability of a wrong label, in [0, 1].
-        eta: not used (the truth stays inside).
+        eta: not used (the true label is always a candidate).
 
     Returns:
-        (n, K) mask, two labels or more in a row where there are two. Source: as in the released
-        code of PRODEN (Lv et al. 2020) and VALEN (Xu et al. 2021).
+        (n, K) mask with at least two labels per row (if K > 1). Source: released code of PRODEN (Lv
+        et al. 2020) and VALEN (Xu et al. 2021).
     """
     mask = uniform(images, rate, eta)
     alone = np.flatnonzero(mask.sum(axis=1) == 1)

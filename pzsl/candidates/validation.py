@@ -1,4 +1,4 @@
-"""The boundary check of candidate sets that came from outside."""
+"""Validate candidate sets that come from a file or an annotator."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ def validate(
     where: str,
     rows: NDArray[np.int64] | None = None,
 ) -> CandidateSets:
-    """Check candidate sets from a file or an annotator; behind this they are trusted.
+    """Check candidate sets from a file or an annotator; after this they are trusted.
 
     Args:
         offsets: (N + 1,) start of each row in `labels`, and the end.
         labels: (M,) class ids, in any order within a row.
         seen: (C,) which classes are seen.
         where: the file or argument that they came from, for messages.
-        rows: the instances to check and return (the training ones); all by default.
+        rows: the instances to check and return (the training ones); by default all.
 
     Returns:
         The sets of `rows`, ascending within each.
 
     Raises:
-        UserError: the first row that is empty, has a class twice, outside 0..C-1 or unseen.
+        UserError: a row is empty, or has a class that is duplicate, outside 0..C-1 or unseen; the
+            message names the first such row.
     """
     _check_layout(offsets, labels, where)
     _check_range(offsets, labels, len(seen), where)
