@@ -38,11 +38,11 @@ class Clip(Method):
             logits: of training rows (B,) over the seen classes, (B, K); all are asked for before
                 any weight changes.
         """
-        found = []
+        blocks = []
         for rows in self.support.blocks():
             entries = self.support.batch(rows, len(self.problem.seen))
-            found.append(entries_softmax(logits(rows), entries))
-        self.weights = torch.cat(found)
+            blocks.append(entries_softmax(logits(rows), entries))
+        self.weights = torch.cat(blocks)
 
     def soft_labels(self, rows: Tensor) -> Tensor:
         """Label weights of training rows (B,), zero outside their candidates: (B, K)."""

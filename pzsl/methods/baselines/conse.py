@@ -55,8 +55,10 @@ class Conse(Method):
 
     def __init__(self, problem: Problem, options: ConseOptions, generator: torch.Generator) -> None:
         super().__init__(problem, options, generator)
-        kind, known = load_method(options.classifier)
-        names = {field.name for field in fields(known)} & {f.name for f in fields(AdaptedOptions)}
+        kind, options_class = load_method(options.classifier)
+        names = {field.name for field in fields(options_class)} & {
+            f.name for f in fields(AdaptedOptions)
+        }
         shared: dict[str, Any] = {name: getattr(options, name) for name in names}
         chosen = make_options(options.classifier, changes=shared)
         self.classifier: Method = kind(problem, chosen, generator)

@@ -56,18 +56,18 @@ class EmDirichlet(Transductive):
         options, names = self.options, self.label_embeddings()
         scale = options.temperature * self.problem.scale
         answers = [(scale * images @ names.T).softmax(1) for images in (self.keys, queries)]
-        fixed, logs = self.of_seen(self.values), [(each + SMALLEST).log() for each in answers]
+        fixed, logs = self.of_seen(self.values), [(softmax + SMALLEST).log() for softmax in answers]
         laws = torch.ones(len(names), len(names), dtype=queries.dtype, device=queries.device)
-        shares, found = answers[1], answers[1]
+        shares, scores = answers[1], answers[1]
         for _ in range(options.rounds):
             mass = fixed.sum(0) + shares.sum(0)
             means = (fixed.T @ logs[0] + shares.T @ logs[1]) / mass.clamp_min(SMALLEST)[:, None]
-            known = mass > SMALLEST
-            laws[known] = fit_laws(laws[known], means[known], options.inner_rounds)
+            has_mass = mass > SMALLEST
+            laws[has_mass] = fit_laws(laws[has_mass], means[has_mass], options.inner_rounds)
             proportion = (shares.mean(0) + SMALLEST).log()
-            found = log_likelihood(logs[1], laws) + options.complexity * proportion
-            shares = found.softmax(1)
-        return found
+            scores = log_likelihood(logs[1], laws) + options.complexity * proportion
+            shares = scores.softmax(1)
+        return scores
 
 
 def fit_laws(laws: Tensor, means: Tensor, steps: int) -> Tensor:

@@ -103,11 +103,11 @@ class Gda(KeptImages):
     def finalize(self) -> None:
         """Choose alpha, estimate the Gaussians, and the label weights by them, in turn."""
         seen = len(self.problem.seen)
-        for left in reversed(range(self.options.rounds + 1)):
+        for rounds_left in reversed(range(self.options.rounds + 1)):
             if self.options.search and len(self.support) >= PARTS:
                 self.alpha.fill_(GRID[int(self._covered().argmax())])
             self._estimate(self._moments())
-            if left:
+            if rounds_left:
                 self.reweigh(lambda rows: self.scores(self.problem.images[rows])[:, :seen])
         self.add_classes(len(self.problem.unseen))
 
@@ -127,18 +127,18 @@ class Gda(KeptImages):
     def _part(self, number: int) -> Iterator[Tensor]:
         """The rows of one part of the training images, in blocks."""
         for rows in self.support.blocks():
-            own = torch.arange(len(rows), device=rows.device) % PARTS == number
-            yield rows[own]
+            in_part = torch.arange(len(rows), device=rows.device) % PARTS == number
+            yield rows[in_part]
 
     def _moments(self, number: int | None = None) -> Moments:
         """Of all training images, or of one part of them."""
         blocks = iter(self.support.blocks()) if number is None else self._part(number)
-        found: Moments | None = None
+        total: Moments | None = None
         for rows in blocks:
-            own = Moments.of(self.problem.images[rows], self.soft_labels(rows))
-            found = own if found is None else found.plus(own)
-        assert found is not None
-        return found
+            moments = Moments.of(self.problem.images[rows], self.soft_labels(rows))
+            total = moments if total is None else total.plus(moments)
+        assert total is not None
+        return total
 
     def _covered(self) -> Tensor:
         """How many held-out images get a candidate for their answer, at each alpha."""
@@ -148,22 +148,22 @@ class Gda(KeptImages):
             for rows in self._part(number):
                 images = self.problem.images[rows]
                 frozen = self.problem.scale * images @ self.problem.seen.T
-                found = (images @ self.directions.T + self.offsets)[:, : frozen.shape[1]]
+                discriminants = (images @ self.directions.T + self.offsets)[:, : frozen.shape[1]]
                 for place, alpha in enumerate(GRID):
-                    hits[place] += int(self.covered(frozen + alpha * found, rows).sum())
+                    hits[place] += int(self.covered(frozen + alpha * discriminants, rows).sum())
         return hits
 
     def _estimate(self, moments: Moments) -> None:
         """The Gaussians of the seen classes."""
-        found = gaussians(moments)
-        self.centre.copy_(found.centre.to(self.centre))
-        self.precision.copy_(found.precision.to(self.centre))
-        self._place(slice(len(self.problem.seen)), found.means.to(self.centre))
+        estimate = gaussians(moments)
+        self.centre.copy_(estimate.centre.to(self.centre))
+        self.precision.copy_(estimate.precision.to(self.centre))
+        self._place(slice(len(self.problem.seen)), estimate.means.to(self.centre))
 
     def scores(self, images: Tensor) -> Tensor:
         """Scores of images (n, D) for all classes, seen first: (n, K + U)."""
-        found = images @ self.directions.T + self.offsets
-        return self.frozen_scores(images) + self.share * self.alpha * found
+        discriminants = images @ self.directions.T + self.offsets
+        return self.frozen_scores(images) + self.share * self.alpha * discriminants
 
     @property
     def fades(self) -> bool:
@@ -200,8 +200,8 @@ def gaussians(moments: Moments) -> Gaussians:
     """
     sums, counts, second = moments
     images, dim = counts.sum().clamp_min(1), len(second)
-    centre, known = sums.sum(0) / images, counts > SMALLEST
-    means = torch.where(known[:, None], sums / counts.clamp_min(SMALLEST)[:, None], centre)
+    centre, has_weight = sums.sum(0) / images, counts > SMALLEST
+    means = torch.where(has_weight[:, None], sums / counts.clamp_min(SMALLEST)[:, None], centre)
     scatter = second - (means * counts[:, None]).T @ means
     trace = scatter.diagonal().sum() / (images - 1).clamp_min(1)
     precision = torch.zeros_like(second)

@@ -65,8 +65,8 @@ class TipAdapter(TrainingCache):
         self, problem: Problem, options: TipAdapterOptions, generator: torch.Generator
     ) -> None:
         super().__init__(problem, options, generator)
-        found = problem.seen.new_tensor([options.alpha, options.beta])
-        self.register_buffer("sharpness", found)
+        alpha_beta = problem.seen.new_tensor([options.alpha, options.beta])
+        self.register_buffer("sharpness", alpha_beta)
         self.register_buffer("share", problem.seen.new_ones(()))
         if options.fine_tune:
             keys = self.keys

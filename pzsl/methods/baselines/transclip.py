@@ -67,18 +67,18 @@ class Transclip(Transductive):
         )
         near, alikeness = near_images(images, queries, options.neighbours)
         covariance = images.new_full((images.shape[1],), 1 / images.shape[1])
-        found = text
+        log_labels = text
         for number in range(options.rounds):
-            answers = torch.cat([fixed, found.exp()])
+            answers = torch.cat([fixed, log_labels.exp()])
             means = weighted_means(answers, images, share)
             if number:
                 covariance = diagonal_covariance(answers, images, share, means)
-            known = options.text * text + log_density(queries, means, covariance)
+            evidence = options.text * text + log_density(queries, means, covariance)
             for _ in range(options.inner_rounds):
-                alike = torch.cat([fixed, found.exp()])
+                alike = torch.cat([fixed, log_labels.exp()])
                 pull = sum_of_near(alike, near, alikeness)
-                found = (known + pull).log_softmax(1)
-        return found
+                log_labels = (evidence + pull).log_softmax(1)
+        return log_labels
 
 
 def near_images(images: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -90,13 +90,13 @@ def near_images(images: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Te
     Returns:
         (Q, k) rows of the images, and (Q, k) their cosines, 0 where they are below it.
     """
-    count, first, found = min(count, len(images) - 1), len(images) - len(queries), []
+    count, first, nearest = min(count, len(images) - 1), len(images) - len(queries), []
     for rows in torch.split(torch.arange(len(queries), device=images.device), BLOCK):
         cosines = queries[rows] @ images.T
         cosines.scatter_(1, (rows + first)[:, None], -torch.inf)
-        found.append(cosines.topk(count, dim=1))
-    near = torch.cat([each.indices for each in found])
-    return near, torch.cat([each.values for each in found]).clamp_min(0)
+        nearest.append(cosines.topk(count, dim=1))
+    near = torch.cat([block.indices for block in nearest])
+    return near, torch.cat([block.values for block in nearest]).clamp_min(0)
 
 
 def sum_of_near(answers: Tensor, near: Tensor, alikeness: Tensor) -> Tensor:

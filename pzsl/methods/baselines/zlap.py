@@ -66,12 +66,14 @@ class Zlap(Transductive):
         outside = torch.full((len(images), len(names)), False)
         outside[: len(self.keys), : self.values.shape[1]] = self.values.cpu() <= 0
         outside[: len(self.keys), self.values.shape[1] :] = True
-        found = image_edges(images, options.neighbours, len(names))
-        linked = name_edges(images, names, outside, options.neighbours, options.power)
-        edges = Edges(*(torch.cat(pair) for pair in zip(found, linked, strict=True)))
+        to_images = image_edges(images, options.neighbours, len(names))
+        to_names = name_edges(images, names, outside, options.neighbours, options.power)
+        edges = Edges(*(torch.cat(pair) for pair in zip(to_images, to_names, strict=True)))
         whole = propagate(edges, len(names), len(names) + len(images), options.alpha)
-        own = whole[len(names) + len(self.keys) :]
-        share = own / own.sum(1, keepdim=True).clamp_min(torch.finfo(own.dtype).tiny)
+        query_rows = whole[len(names) + len(self.keys) :]
+        share = query_rows / query_rows.sum(1, keepdim=True).clamp_min(
+            torch.finfo(query_rows.dtype).tiny
+        )
         return (self.problem.scale * share).to(queries.device)
 
 
@@ -100,8 +102,8 @@ def name_edges(images: Tensor, names: Tensor, outside: Tensor, count: int, power
     first, count, parts = len(names), min(count, len(names)), []
     for rows in torch.split(torch.arange(len(images)), BLOCK):
         cosines = (images[rows] @ names.T).masked_fill(outside[rows], -torch.inf)
-        found = _edges(cosines, count, rows + first, 0)
-        parts.append(found._replace(weight=found.weight**power))
+        edges = _edges(cosines, count, rows + first, 0)
+        parts.append(edges._replace(weight=edges.weight**power))
     return Edges(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
@@ -130,12 +132,12 @@ def propagate(edges: Edges, classes: int, nodes: int, alpha: float) -> Tensor:
     weight = alpha * weight * inverse[start] * inverse[end]
     order = torch.argsort(start, stable=True)
     begins = torch.searchsorted(start[order], torch.arange(nodes))
-    found = given = torch.eye(nodes, classes, dtype=weight.dtype)
+    labels = targets = torch.eye(nodes, classes, dtype=weight.dtype)
     for _ in range(steps_of(alpha) if len(order) else 0):
-        found = given + F.embedding_bag(
-            end[order], found, begins, mode="sum", per_sample_weights=weight[order]
+        labels = targets + F.embedding_bag(
+            end[order], labels, begins, mode="sum", per_sample_weights=weight[order]
         )
-    return found
+    return labels
 
 
 def steps_of(alpha: float) -> int:

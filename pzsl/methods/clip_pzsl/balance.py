@@ -58,14 +58,14 @@ def balanced_weights(support: CandidateEntries, weights: Tensor, classes: int) -
     heavy = torch.nonzero(weights > NEGLIGIBLE).flatten()
     every_row = torch.repeat_interleave(support.sizes)
     rows, labels = every_row[heavy], support.labels[heavy]
-    held = weights[heavy]
-    sizes = class_sizes(labels, held, classes, len(support))
+    heavy_weights = weights[heavy]
+    sizes = class_sizes(labels, heavy_weights, classes, len(support))
     factors = torch.ones_like(sizes)
     for _ in range(ROUNDS):
-        mass = weights.new_zeros(len(support)).index_add_(0, rows, held * factors[labels])
-        share = held / mass.clamp_min(SMALLEST)[rows]
-        drawn = torch.zeros_like(sizes).index_add_(0, labels, share)
-        factors = (sizes / drawn.clamp_min(SMALLEST)).pow(SOFT)
-    found = weights.index_copy(0, heavy, held * factors[labels])
-    mass = weights.new_zeros(len(support)).index_add_(0, every_row, found)
-    return found / mass.clamp_min(SMALLEST)[every_row]
+        mass = weights.new_zeros(len(support)).index_add_(0, rows, heavy_weights * factors[labels])
+        share = heavy_weights / mass.clamp_min(SMALLEST)[rows]
+        class_mass = torch.zeros_like(sizes).index_add_(0, labels, share)
+        factors = (sizes / class_mass.clamp_min(SMALLEST)).pow(SOFT)
+    balanced = weights.index_copy(0, heavy, heavy_weights * factors[labels])
+    mass = weights.new_zeros(len(support)).index_add_(0, every_row, balanced)
+    return balanced / mass.clamp_min(SMALLEST)[every_row]

@@ -144,9 +144,9 @@ def label_logits(
     """
     trained, powers = EntryLogits(support), ColumnPowers(POWER, seen)
     walk(support, logits, trained, powers)
-    drawn = share * level(powers.log_sums)
-    own = trained.values.sub_(drawn.index_select(0, support.labels))
-    return own.lerp_(frozen, 0.5)
+    hub_logits = share * level(powers.log_sums)
+    image_logits = trained.values.sub_(hub_logits.index_select(0, support.labels))
+    return image_logits.lerp_(frozen, 0.5)
 
 
 def leave_one_out_weights(
@@ -169,16 +169,18 @@ def leave_one_out_weights(
     Returns:
         (M,) label weights.
     """
-    sums, found = gather(problem, support, weights, projected).sums, torch.empty_like(weights)
+    sums, updated = gather(problem, support, weights, projected).sums, torch.empty_like(weights)
     squares = sums.square().sum(1)
     for rows in support.blocks():
         entries = support.batch(rows, len(problem.seen))
         near = entries.rows.take(projected(rows) @ sums.T)
-        own = entries.of(weights)
-        cosines = leave_one_out_cosines(near, squares.index_select(0, entries.labels), own)
+        entry_weights = entries.of(weights)
+        cosines = leave_one_out_cosines(
+            near, squares.index_select(0, entries.labels), entry_weights
+        )
         scores = cosines.mul_(strength).add_(entries.of(logits)).add_(entries.log_mask)
-        entries.write(row_softmax(scores, entries.rows), found)
-    return found
+        entries.write(row_softmax(scores, entries.rows), updated)
+    return updated
 
 
 def hubness(support: CandidateEntries, logits: RowFunction) -> Tensor:
@@ -213,9 +215,9 @@ def balanced_hubness(support: CandidateEntries, logits: RowFunction, weights: Te
     sums = OwnAndOthers(weights)
     walk(support, logits, sums)
     mass = sums.mass
-    own = torch.stack(sums.own).logsumexp(dim=0) - mass.clamp_min(SMALLEST).log()
+    own_power = torch.stack(sums.own).logsumexp(dim=0) - mass.clamp_min(SMALLEST).log()
     others = torch.stack(sums.others).logsumexp(dim=0) - (len(support) - mass).clamp_min(1).log()
-    return level(torch.logaddexp(others, own - math.log(len(own))))
+    return level(torch.logaddexp(others, own_power - math.log(len(own_power))))
 
 
 class OwnAndOthers:
@@ -236,9 +238,9 @@ class OwnAndOthers:
         self.mass = self.mass + zeros.index_add(0, entries.labels, share)
         top, powers = column_powers(logits, POWER)
         whole = entries.rows.take(powers)
-        own = zeros.index_add_(0, entries.labels, whole * share)
+        own_sums = zeros.index_add_(0, entries.labels, whole * share)
         powers.view(-1)[entries.rows.cells] = whole * (1 - share).clamp_min(SMALLEST)
-        self.own.append(own.log_().add_(top))
+        self.own.append(own_sums.log_().add_(top))
         self.others.append(powers.sum(dim=0).log_().add_(top))
 
 
@@ -255,9 +257,9 @@ def joined_hubness(logits: Tensor, labels: Tensor, known: Tensor) -> Tensor:
     Returns:
         (new,) of the new classes.
     """
-    own, old = (POWER * logits).logsumexp(dim=0) / POWER, len(known)
+    of_means, old = (POWER * logits).logsumexp(dim=0) / POWER, len(known)
     alike = (LIKENESS * labels[old:] @ labels[:old].T).softmax(dim=1)
-    return own[old:] + alike @ (known - own[:old])
+    return of_means[old:] + alike @ (known - of_means[:old])
 
 
 def level(log_sums: Tensor) -> Tensor:

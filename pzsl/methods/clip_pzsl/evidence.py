@@ -32,17 +32,17 @@ def evidence_of(
     adapted = cache_rows(support, lambda rows: method.image_adapter(problem.embeddings(rows)))
     projected = cache_rows(support, lambda rows: space.project(adapted(rows)))
     trained = cache_rows(support, lambda rows: method.logits(adapted(rows), labels))
-    drawn = hub_share * hubness(support, trained)
+    hub_logits = hub_share * hubness(support, trained)
     sums = gather(problem, support, weights, projected).sums
     squares = sums.square().sum(1)
 
     def logits(rows: Tensor) -> Tensor:
-        return (trained(rows) - drawn).lerp(frozen_logits(rows), 0.5)
+        return (trained(rows) - hub_logits).lerp(frozen_logits(rows), 0.5)
 
     def of_others(rows: Tensor) -> Tensor:
         near = projected(rows) @ sums.T
         entries = support.batch(rows, len(sums))
-        own = entries.rows.put(entries.of(weights), near)
-        return leave_one_out_cosines(near, squares, own).mul_(strength)
+        own_weights = entries.rows.put(entries.of(weights), near)
+        return leave_one_out_cosines(near, squares, own_weights).mul_(strength)
 
     return LabelEvidence(logits, of_others)

@@ -187,10 +187,10 @@ class ClipPzsl(AdaptedMethod):
             self.metric.copy_(space.metric)
         projected = cache_rows(self.support, lambda rows: self._space.project(adapted(rows)))
         if options.left_out:
-            how = self._frozen_at, len(self.problem.seen), options.hubness
-            own = label_logits(self.support, logits, *how)
+            frozen_terms = self._frozen_at, len(self.problem.seen), options.hubness
+            image_logits = label_logits(self.support, logits, *frozen_terms)
             strength = leave_one_out_strength(self.problem, options.left_out_share)
-            self.weights.copy_(leave_one_out_weights(*parts, projected, own, strength))
+            self.weights.copy_(leave_one_out_weights(*parts, projected, image_logits, strength))
         weights = self._balanced(self.weights)
         self._mine(labels, weights, projected, logits)
         means = gather(self.problem, self.support, weights, adapted)
@@ -207,8 +207,8 @@ class ClipPzsl(AdaptedMethod):
         if self.miner is not None:
             labels = self.miner.refine_new(labels, self.means, old)
         if self.options.prototypes:
-            found = ClassStatistics(self.prototypes[:seen], self.counts)
-            prototypes = all_prototypes(found, labels, self.options.unseen_strength)
+            statistics = ClassStatistics(self.prototypes[:seen], self.counts)
+            prototypes = all_prototypes(statistics, labels, self.options.unseen_strength)
             self.prototypes[old:] = prototypes[old:]
         projected = self._space.project(self.means)
         logits = self._with_prototypes(self.logits(self.means, labels), projected)
@@ -226,8 +226,8 @@ class ClipPzsl(AdaptedMethod):
     ) -> None:
         """Prototypes and hubness of all classes; see `class_statistics` for the arguments."""
         if self.options.prototypes:
-            found = gather(self.problem, self.support, weights, projected)
-            self.prototypes.copy_(all_prototypes(found, labels, self.options.unseen_strength))
+            statistics = gather(self.problem, self.support, weights, projected)
+            self.prototypes.copy_(all_prototypes(statistics, labels, self.options.unseen_strength))
         if self.options.hubness:
 
             def whole(rows: Tensor) -> Tensor:
@@ -280,8 +280,8 @@ class ClipPzsl(AdaptedMethod):
         self.query_prototypes = None
         initial = self.prototypes[len(self.problem.seen) :]
         if self.transductive and self.options.prototypes and len(initial):
-            how = self._prototype_weight, lambda: map(self._scored, blocks())
-            self.query_prototypes = TransductivePrototypes(initial, *how)
+            weighting = self._prototype_weight, lambda: map(self._scored, blocks())
+            self.query_prototypes = TransductivePrototypes(initial, *weighting)
 
     def describe(self) -> dict[str, Any]:
         """The share of what is trained in the scores, and the noise that was estimated."""
@@ -294,5 +294,5 @@ class ClipPzsl(AdaptedMethod):
             return None
         labels = self.miner.refined if self.miner else self.label_embeddings()
         strength = leave_one_out_strength(self.problem, self.options.left_out_share)
-        how = self._frozen_logits, self._space, strength, self.options.hubness
-        return evidence_of(self, labels[: len(self.problem.seen)], *how)
+        strengths = self._frozen_logits, self._space, strength, self.options.hubness
+        return evidence_of(self, labels[: len(self.problem.seen)], *strengths)

@@ -98,12 +98,12 @@ def widen(support: CandidateEntries, model: NoiseModel, logits: RowFunction) -> 
 
 def weight_inside(support: CandidateEntries, weights: Tensor) -> Tensor:
     """How much of each image's label weights (M,) lies on its candidates, (N,)."""
-    held = []
+    inside = []
     for rows in support.blocks():
         entries = support.batch(rows, 0)
         candidates = entries.of(weights) * (entries.log_mask >= 0)
-        held.append(row_sum(candidates, entries.rows))
-    return torch.cat(held)
+        inside.append(row_sum(candidates, entries.rows))
+    return torch.cat(inside)
 
 
 def keep_inside(answer: Tensor, entries: BatchEntries, inside: Tensor) -> Tensor:
@@ -122,5 +122,5 @@ def keep_inside(answer: Tensor, entries: BatchEntries, inside: Tensor) -> Tensor
     """
     candidate, rows = entries.log_mask >= 0, entries.rows
     now = row_sum(answer * candidate, rows).clamp(SMALL, 1 - SMALL)
-    more, less = rows.spread(inside / now), rows.spread((1 - inside) / (1 - now))
-    return answer * torch.where(candidate, more, less)
+    inside_factor, outside_factor = rows.spread(inside / now), rows.spread((1 - inside) / (1 - now))
+    return answer * torch.where(candidate, inside_factor, outside_factor)

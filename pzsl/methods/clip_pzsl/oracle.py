@@ -28,8 +28,8 @@ class Oracle(ClipPzsl):
     def prepare(self) -> None:
         """Let true labels be the candidates, then as `clip-pzsl` does."""
         if self.problem.truth is not None:
-            told = tell(self.problem.candidates, self.problem.truth)
-            self.problem, self.support = replace(self.problem, candidates=told), told
+            true_sets = tell(self.problem.candidates, self.problem.truth)
+            self.problem, self.support = replace(self.problem, candidates=true_sets), true_sets
         super().prepare()
 
 
@@ -41,9 +41,9 @@ def tell(candidates: CandidateEntries, truth: Tensor) -> CandidateEntries:
     """
     rows = torch.repeat_interleave(candidates.sizes)
     unknown = truth[rows] < 0
-    known = torch.nonzero(truth >= 0).flatten()
-    row = torch.cat([rows[unknown], known])
-    label = torch.cat([candidates.labels[unknown], truth[known]])
+    labelled = torch.nonzero(truth >= 0).flatten()
+    row = torch.cat([rows[unknown], labelled])
+    label = torch.cat([candidates.labels[unknown], truth[labelled]])
     order = torch.argsort(row, stable=True)
     sizes = torch.bincount(row, minlength=len(candidates))
     return CandidateEntries.of(torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]), label[order])

@@ -104,5 +104,5 @@ def cache_rows(support: CandidateEntries, compute: RowFunction) -> RowFunction:
     first = compute(blocks[0])
     if len(support) * first.shape[1] > KEPT:
         return compute
-    kept = {id(rows): compute(rows) for rows in blocks[1:]} | {id(blocks[0]): first}
-    return lambda rows: kept[id(rows)] if id(rows) in kept else compute(rows)
+    cached = {id(rows): compute(rows) for rows in blocks[1:]} | {id(blocks[0]): first}
+    return lambda rows: cached[id(rows)] if id(rows) in cached else compute(rows)

@@ -49,7 +49,7 @@ class ConsistencyMethod(PartialMethod):
 
     def agree_on(self, batch: Batch, logits: list[Tensor]) -> None:
         """Remember the views' mean logits: the label weights follow them after the step."""
-        mean = torch.stack([each.detach() for each in logits]).mean(dim=0)
+        mean = torch.stack([view_logits.detach() for view_logits in logits]).mean(dim=0)
         self.last = batch._replace(logits=mean)
 
     def describe(self) -> dict[str, Any]:

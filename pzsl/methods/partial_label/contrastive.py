@@ -47,8 +47,8 @@ class ContrastiveMethod(PartialMethod):
     ) -> None:
         super().__init__(problem, options, generator)
         dim = problem.images.shape[1]
-        drawn = torch.randn(options.dimension, dim, generator=generator) / dim**0.5
-        self.head = nn.Parameter(drawn.to(problem.images.device))
+        initial = torch.randn(options.dimension, dim, generator=generator) / dim**0.5
+        self.head = nn.Parameter(initial.to(problem.images.device))
 
     def augmented(self, rows: Tensor) -> Tensor:
         """A second view of training rows (B,): unit vectors (B, D)."""

@@ -42,6 +42,8 @@ class Crdpll(ConsistencyMethod):
         weights = self.weights.index_select(0, batch.entries.entry_index)
         candidates = batch.dense(torch.ones_like(weights))
         logits = [batch.logits, *self.strong_views(batch)[1]]
-        apart = torch.stack([divergences(each, weights, batch.entries.rows) for each in logits])
+        apart = torch.stack(
+            [divergences(view_logits, weights, batch.entries.rows) for view_logits in logits]
+        )
         self.agree_on(batch, logits)
         return outside_losses(batch.logits, candidates) + self.ramp * apart.sum(dim=0)

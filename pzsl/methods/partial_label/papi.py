@@ -71,8 +71,8 @@ class Papi(ContrastiveMethod):
         for view in views:
             mixed = F.normalize(share * view + (1 - share) * view[order], dim=-1)
             features = self.project(self.image_adapter(mixed))
-            how = (prototypes, weights, order, share, self.options.temperature)
-            apart.append(mixed_prototype_losses(features, *how))
+            mixing = (prototypes, weights, order, share, self.options.temperature)
+            apart.append(mixed_prototype_losses(features, *mixing))
         losses = super().partial_loss(batch) + self.ramp * torch.stack(apart).sum(dim=0)
         self._move(batch, views)
         return losses
@@ -81,8 +81,8 @@ class Papi(ContrastiveMethod):
         """`w <- phi w + (1 - phi) f`, f restricted to the candidates, before the loss."""
         options, entry_index = self.options, batch.entries.entry_index
         phi = options.first_phi + self.progress * (options.last_phi - options.first_phi)
-        found = entries_softmax(batch.logits.detach(), batch.entries)
-        moved = found.lerp_(self.weights.index_select(0, entry_index), phi)
+        predicted = entries_softmax(batch.logits.detach(), batch.entries)
+        moved = predicted.lerp_(self.weights.index_select(0, entry_index), phi)
         self.weights.index_copy_(0, entry_index, moved)
 
     @torch.no_grad()
@@ -93,10 +93,10 @@ class Papi(ContrastiveMethod):
         momentum += self.progress * (options.last_momentum - momentum)
         labels = self.label_adapter(self.frozen_labels[: batch.logits.shape[1]])
         adapted = [self.image_adapter(view) for view in views]
-        other = batch._replace(logits=self.logits(adapted[1], labels))
-        found = torch.cat([self.predicted(batch), self.predicted(other)])
+        second_view = batch._replace(logits=self.logits(adapted[1], labels))
+        predictions = torch.cat([self.predicted(batch), self.predicted(second_view)])
         features = self.project(torch.cat(adapted))
-        self.prototypes.copy_(move_prototypes(self.prototypes, features, found, momentum))
+        self.prototypes.copy_(move_prototypes(self.prototypes, features, predictions, momentum))
 
     def after_step(self, rows: Tensor) -> None:
         """Nothing: the weights moved before the loss, the prototypes after it."""

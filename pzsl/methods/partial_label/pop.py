@@ -72,9 +72,9 @@ class Pop(PartialMethod):
     def _purify(self) -> None:
         rows = torch.repeat_interleave(self.support.sizes)
         stay = purify(self.sums, rows, len(self.support), self.theta.item())
-        kept = self.sums * stay
-        total = kept.new_zeros(len(self.support)).index_add_(0, rows, kept)
-        self.weights.copy_(kept / total.index_select(0, rows))
+        remaining = self.sums * stay
+        total = remaining.new_zeros(len(self.support)).index_add_(0, rows, remaining)
+        self.weights.copy_(remaining / total.index_select(0, rows))
         removed = (~stay & (self.log_mask > OUTSIDE / 2)).sum()
         self.log_mask.masked_fill_(~stay, OUTSIDE)
         self.sums.zero_()

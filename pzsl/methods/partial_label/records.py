@@ -62,12 +62,12 @@ class Records(ConsistencyMethod):
         adapted, strong = self.strong_views(batch)
         logits = [batch.logits, strong[0]]
         with torch.no_grad():
-            own = self.image_adapter(self.problem.images[batch.rows])
-            self.mean_image.lerp_((own + adapted[0]).mean(dim=0) / 2, 1 - self.options.momentum)
+            image = self.image_adapter(self.problem.images[batch.rows])
+            self.mean_image.lerp_((image + adapted[0]).mean(dim=0) / 2, 1 - self.options.momentum)
             bias = self.bias()
-        self.agree_on(batch, [each - bias for each in logits])
-        losses = [outside_losses(each, candidates) for each in logits]
-        losses += [divergences(each, weights, rows) for each in logits]
+        self.agree_on(batch, [view_logits - bias for view_logits in logits])
+        losses = [outside_losses(view_logits, candidates) for view_logits in logits]
+        losses += [divergences(view_logits, weights, rows) for view_logits in logits]
         return torch.stack(losses).sum(dim=0)
 
     def after_step(self, rows: Tensor) -> None:
@@ -77,8 +77,8 @@ class Records(ConsistencyMethod):
 
     def scores(self, images: Tensor) -> Tensor:
         """Scores of images (n, D) for all classes, seen first and less their bias: (n, K + U)."""
-        found = super().scores(images)
+        scores = super().scores(images)
         if self.options.debias:
             bias = self.bias()
-            found[:, : len(bias)] -= bias - bias.mean()
-        return found
+            scores[:, : len(bias)] -= bias - bias.mean()
+        return scores
