@@ -165,7 +165,7 @@ def test_an_existing_cache_is_kept_unless_asked(tmp_path):
     before = out.stat().st_mtime_ns
     assert import_npz(source, out) == out and out.stat().st_mtime_ns == before
     write(tmp_path, paths=np.array(list("abcdefg")))
-    with pytest.raises(UserError, match=r"exists already with other settings .*other /image/p"):
+    with pytest.raises(UserError, match=r"exists already, with other settings .*other /image/p"):
         import_npz(source, out)
     assert out.stat().st_mtime_ns == before
     import_npz(source, out, overwrite=True)

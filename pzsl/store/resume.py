@@ -77,7 +77,7 @@ def finished(path: Path, header: CacheHeader, dtype: str, views: int) -> Stored:
     others = [*missing_rows(stored), *differences(expected, dtype, views, stored)]
     if others:
         raise UserError(
-            f"{path} exists already with other settings ({'; '.join(others)}): see 'pzsl "
+            f"{path} exists already, with other settings ({'; '.join(others)}): see 'pzsl "
             f"inspect {path}', or replace it with --overwrite."
         )
     return stored
