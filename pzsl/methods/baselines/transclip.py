@@ -67,17 +67,18 @@ class Transclip(Transductive):
         )
         near, alikeness = near_images(images, queries, options.neighbours)
         covariance = images.new_full((images.shape[1],), 1 / images.shape[1])
-        log_labels = text
+        answers, log_labels = torch.cat([fixed, text.exp()]), text
         for number in range(options.rounds):
-            answers = torch.cat([fixed, log_labels.exp()])
-            means = weighted_means(answers, images, share)
+            weights = answers * share[:, None]
+            sums = weights.T @ images
+            means = weighted_means(weights, images, share, sums)
             if number:
-                covariance = diagonal_covariance(answers, images, share, means)
+                covariance = diagonal_covariance(weights, images, share, means, sums)
             evidence = options.text * text + log_density(queries, means, covariance)
             for _ in range(options.inner_rounds):
-                alike = torch.cat([fixed, log_labels.exp()])
-                pull = sum_of_near(alike, near, alikeness)
-                log_labels = (evidence + pull).log_softmax(1)
+                pull = sum_of_near(answers, near, alikeness)
+                log_labels = pull.add_(evidence).log_softmax(1)
+                answers[len(fixed) :] = log_labels.exp()
         return log_labels
 
 
@@ -103,30 +104,31 @@ def sum_of_near(answers: Tensor, near: Tensor, alikeness: Tensor) -> Tensor:
     """The answers (N, C) of near images (Q, k), weighted by their alikeness (Q, k): (Q, C)."""
     total = answers.new_zeros(len(near), answers.shape[1])
     for rows, weights in zip(near.unbind(1), alikeness.unbind(1), strict=True):
-        total += weights[:, None] * answers[rows]
+        total += answers[rows].mul_(weights[:, None])
     return total
 
 
-def weighted_means(answers: Tensor, images: Tensor, share: Tensor) -> Tensor:
+def weighted_means(weights: Tensor, images: Tensor, share: Tensor, sums: Tensor) -> Tensor:
     """Means of the classes.
 
     Args:
-        answers: (N, C) soft labels. images: (N, D). share: (N,) what each image counts.
+        weights: (N, C) soft labels times what each image counts. images: (N, D).
+        share: (N,) what each image counts. sums: (C, D) `weights.T @ images`.
 
     Returns:
         (C, D); the mean of all images for a class that none is of.
     """
-    weights = answers * share[:, None]
     counts = weights.sum(0)[:, None]
     centre = (share[:, None] * images).sum(0) / share.sum()
-    return torch.where(counts > SMALLEST, weights.T @ images / counts.clamp_min(SMALLEST), centre)
+    return torch.where(counts > SMALLEST, sums / counts.clamp_min(SMALLEST), centre)
 
 
-def diagonal_covariance(answers: Tensor, images: Tensor, share: Tensor, means: Tensor) -> Tensor:
+def diagonal_covariance(
+    weights: Tensor, images: Tensor, share: Tensor, means: Tensor, sums: Tensor
+) -> Tensor:
     """The variance of each dimension around the class means, (D,); arguments as there."""
-    weights = answers * share[:, None]
     squares = weights.sum(1) @ images.square() + weights.sum(0) @ means.square()
-    variance = (squares - 2 * ((weights.T @ images) * means).sum(0)) / share.sum()
+    variance = (squares - 2 * (sums * means).sum(0)) / share.sum()
     return variance.clamp_min(SMALLEST)
 
 
