@@ -54,6 +54,7 @@ def test_the_command_finds_the_wrong_labels(pzsl, mislabelled, tmp_path):
     assert len(flagged & wrong) / len(flagged) >= 0.95  # precision
     assert len(flagged & wrong) / len(wrong) >= 0.9  # recall
     assert result["changed"] == result["outside"] == len(flagged)
+    assert result["unchecked"] == np.sum(load_cache(cache).splits != "trainval") > 0
     assert result["expected_calibration_error"] < 0.05
     fixed = [row["label"] == truth[row["path"]][1] for row in rows]
     assert result["disambiguation"] == pytest.approx(100 * np.mean(fixed), abs=0.01)

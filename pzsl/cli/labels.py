@@ -62,4 +62,9 @@ def text_of(result: dict[str, Any]) -> str:
             f"right        {result['disambiguation']:.2f} % of the labels; expected calibration "
             f"error {result['expected_calibration_error']:.4f}"
         )
+    if result["unchecked"]:
+        lines.append(
+            f"not checked  {result['unchecked']:,} test images: to have all checked, extract with "
+            "--unseen 0 --test-share 0"
+        )
     return "\n".join(lines)

@@ -51,7 +51,8 @@ def labels(
         `out, run, images, changed` (had one label and should have another), `outside` (the label
         is none of the given ones), `review, unsure` (confidence below one half),
         `mean_confidence` and, where truth is known, `disambiguation` (right labels), in percent,
-        and `expected_calibration_error`, 0 to 1; else these two are None.
+        and `expected_calibration_error`, 0 to 1; else these two are None. `unchecked`: test images,
+        whose labels no run looks at.
 
     Raises:
         UserError: no such run, its cache is another one, the file is there already, or a class
@@ -72,7 +73,9 @@ def labels(
     rows = label_rows(trained)
     chosen = worth_a_look(rows) if review is None else min(review, len(rows))
     write_table(out, _columns(rows, chosen, listed))
-    return {"out": str(out), "run": str(record.folder), **_summary(rows, chosen)}
+    unchecked = len(trained.cache.splits) - len(rows)
+    place = {"out": str(out), "run": str(record.folder)}
+    return {**place, **_summary(rows, chosen), "unchecked": unchecked}
 
 
 def train_default(cache: str | Path | None, runs: str | Path) -> Path:
