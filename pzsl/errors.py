@@ -26,6 +26,10 @@ class SeveralError(UserError):
         super().__init__("\n".join(lines))
         self.lines = tuple(lines)
 
+    def __reduce__(self) -> tuple[type[SeveralError], tuple[tuple[str, ...]]]:
+        """As worker processes send it: made anew of its lines."""
+        return type(self), (self.lines,)
+
 
 class UsageError(UserError):
     """The command or the call itself was wrong (exit code 2)."""

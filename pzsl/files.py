@@ -7,6 +7,7 @@ import json
 import os
 import re
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ except ImportError:  # Windows
     fcntl = None
 
 ENDING = ".tmp"
+DENSEST, SLACK = 50, 2**28
+"""Times that what is compressed may unpack to its size, and bytes that it may come to anyway."""
 
 
 def check_regular(path: Path) -> None:
@@ -33,6 +36,38 @@ def check_regular(path: Path) -> None:
         error = OSError(f"this is no regular file, but {kind}")
         error.strerror = str(error)  # as errors of the system have it
         raise error
+
+
+def check_unpacked(size: int, path: Path) -> None:
+    """Refuse what unpacks to far more than its file holds, before memory or disk is taken for it.
+
+    Args:
+        size: bytes of its contents, as it declares them.
+        path: of the file.
+
+    Raises:
+        ValueError: it is taken for a decompression bomb.
+    """
+    held = path.stat().st_size
+    if size > DENSEST * held + SLACK:
+        raise ValueError(
+            f"{held / 1e6:,.1f} MB that unpack to {size / 1e6:,.0f} MB are taken for a "
+            "decompression bomb"
+        )
+
+
+def check_zip(path: Path) -> None:
+    """The same of a zip file, such as `.npz`; what is no zip file passes.
+
+    Raises:
+        OSError, ValueError: it is damaged, or taken for a decompression bomb.
+    """
+    if zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as file:
+                check_unpacked(sum(info.file_size for info in file.infolist()), path)
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+            raise ValueError(str(error)) from None
 
 
 def read_text(path: Path, encoding: str = "utf-8") -> str:

@@ -22,6 +22,13 @@ from typing import Any, NamedTuple
 from pzsl.errors import UsageError, UserError
 
 GROUPS = ("methods", "candidates", "datasets", "encoders")
+NEEDED = {
+    "methods": "a class that inherits from pzsl.methods.core.Method",
+    "candidates": "a function of (images, rate, eta) that draws a mask, or a class of such",
+    "datasets": "a function that gives a pzsl.datasets.Dataset",
+    "encoders": "a class whose objects have what pzsl.encoders.Encoder has",
+}
+"""What a name of each group should stand for."""
 _REFERENCE = re.compile(r"(?P<place>.+\.py|\w+(\.\w+)*):(?P<name>[A-Za-z_]\w*)", re.DOTALL)
 _TRUSTED = Path(".cache") / "pzsl" / "plugins"
 """File in the user's home with the digests of the plugin files that were used on this machine."""
@@ -89,7 +96,7 @@ def find(group: str, name: str) -> Plugin | None:
             f"Plugin '{name}' has changed since the run was made ({where}): put back the source "
             f"with SHA-256 {recorded_digest[:12]}, or train again."
         )
-    target = _load(name, where, source, entry, reference)
+    target = _load(name, where, source, entry, reference, NEEDED[group])
     if reference and reference["place"].endswith(".py"):
         return Plugin(
             f"{where.name}:{reference['name']}", target, f"{where}:{reference['name']}", source
@@ -178,16 +185,28 @@ def _source_file(name: str, place: str) -> Path:
         spec = None
     except Exception as error:
         raise PluginError(f"Plugin '{name}' can't be loaded: {_describe_error(error)}") from error
-    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+    if spec is not None and spec.origin == "built-in":
+        raise UsageError(
+            f"Plugin '{name}': module '{place}' is part of Python itself and has no source: name "
+            "the module or file that defines what you mean."
+        )
+    frozen = getattr(spec.loader_state, "filename", None) if spec else None  # os and its like
+    file = Path(frozen or (spec and spec.origin) or "")
+    if not file.is_file():
         raise UsageError(
             f"Plugin '{name}': module '{place}' can't be imported: install its package, or name "
             "its file (path/to/file.py:Name)."
         )
-    return Path(spec.origin)
+    return file
 
 
 def _load(
-    name: str, where: Path, source: str, entry: EntryPoint | None, reference: re.Match[str] | None
+    name: str,
+    where: Path,
+    source: str,
+    entry: EntryPoint | None,
+    reference: re.Match[str] | None,
+    needed: str,
 ) -> Any:
     """Import a plugin's module and return the class or function."""
     _files[str(where)] = name
@@ -200,7 +219,9 @@ def _load(
     except (Exception, SystemExit) as error:
         raise PluginError(f"Plugin '{name}' can't be loaded: {_describe_error(error)}") from error
     if not hasattr(module, reference["name"]):
-        raise UsageError(f"Plugin '{name}': {where} has no '{reference['name']}'.")
+        raise UsageError(
+            f"Plugin '{name}': {where} has no '{reference['name']}': name {needed} that it defines."
+        )
     return getattr(module, reference["name"])
 
 

@@ -13,7 +13,7 @@ from problems import write_cache
 
 from pzsl.bench import bench_labels, labels
 from pzsl.bench.labels import Found, area_under_roc, verdict
-from pzsl.errors import UsageError
+from pzsl.errors import UsageError, UserError
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=2, max_size=12))
@@ -69,3 +69,11 @@ def test_what_is_wrong_with_the_request_is_said(cache):
         bench_labels([])
     with pytest.raises(UsageError, match="above 0 and below 1"):
         bench_labels([cache], wrong=1.0)
+
+
+def test_too_few_labels_to_compare_are_refused(cache, tmp_path):
+    few = write_cache(tmp_path / "few.h5", seen=2, unseen=0, each=3)
+    with pytest.raises(UserError, match="at least 50 training images"):
+        bench_labels([few], runs=tmp_path / "runs", seeds=1, workers=1)
+    with pytest.raises(UsageError, match="--seeds should be a whole number from 1"):
+        bench_labels([cache], runs=tmp_path / "runs", seeds=0)

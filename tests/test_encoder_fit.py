@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import caches
 import numpy as np
 import pytest
 
 from pzsl import refine, report, train
-from pzsl.evaluation import EncoderFit, encoder_fit
+from pzsl.evaluation import EncoderFit, encoder_fit, noise_doubt
 from pzsl.store import CacheWriter, load_cache
 
 WARNING = "The encoder does not seem to fit these images"
@@ -71,3 +73,23 @@ def test_train_refine_and_report_tell_of_it(tmp_path, capsys):
     cache = write(tmp_path / "good.h5", True, True)
     train(cache, method="cc", rate=0.3, seeds=1, **options)
     assert WARNING not in capsys.readouterr().err
+
+
+def test_an_estimate_is_held_against_what_is_plausible():
+    assert noise_doubt(None) is noise_doubt(0.5) is noise_doubt(0.65, drawn=0.6) is None
+    assert "of 90 % of the training images" in noise_doubt(0.9)
+    assert noise_doubt(0.75, drawn=0.6) is not None
+
+
+def test_an_implausible_estimate_is_told_by_train_refine_and_report(tmp_path, capsys, monkeypatch):
+    for limit in ("PLAUSIBLE", "BESIDE"):
+        monkeypatch.setattr(import_module("pzsl.evaluation.encoder_fit"), limit, -1)
+    cache = write(tmp_path / "c.h5", True, False)
+    options = {"settings": {"epochs": 1, "min_steps": 2}, "workers": 1, "runs": tmp_path / "runs"}
+    for _ in range(2):  # a finished run says it again
+        (row,) = train(cache, noise="file", seeds=1, **options)["runs"]
+        assert "not plausible" in capsys.readouterr().err
+    refine(row["path"], tmp_path / "labels.csv")
+    assert "not plausible" in capsys.readouterr().err
+    found = report(tmp_path / "runs", tmp_path / "report", formats=["csv"])
+    assert any("not plausible" in line for line in found["warnings"])

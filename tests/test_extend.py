@@ -258,7 +258,7 @@ BROKEN = {
     "syntax": ("def x(:", "can't be loaded: SyntaxError"),
     "import": ("import nowhere_at_all", "can't be loaded: ModuleNotFoundError"),
     "exit": ("raise SystemExit(3)", "can't be loaded: SystemExit"),
-    "absent": ("", "has no 'Sharpen'"),
+    "absent": ("", "has no 'Sharpen': name a class that inherits from pzsl.methods.core.Method"),
     "no method": ("class Sharpen: pass", "is no method"),
     "no options": (
         "from pzsl.methods.core import Method\nclass Sharpen(Method):\n    Options = dict",
@@ -275,6 +275,20 @@ def test_a_plugin_that_cannot_be_used_is_blamed_by_name(pzsl, cache, tmp_path, h
     assert rc in (1, 2) and out == ""
     last = err.strip().splitlines()[-1]
     assert "mine.py:Sharpen'" in last and told in last and "fault in pzsl" not in last
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("os:nosuch", "has no 'nosuch': name a class that inherits from"),
+        ("os:path", "is no method"),
+        ("sys:nosuch", "is part of Python itself"),
+        ("nowhere:X", "can't be imported: install"),
+    ],
+)
+def test_a_module_that_has_no_such_plugin_is_told_of_as_what_it_is(name, told, pzsl, cache, home):
+    code, _, err = pzsl("train", "--cache", cache, "--method", name)
+    assert code in (1, 2) and f"Plugin '{name}'" in err and told in err
 
 
 @pytest.mark.parametrize(

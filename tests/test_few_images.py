@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from problems import unit, write_cache
 
 from pzsl import PartialLabelClassifier, train
@@ -25,6 +26,12 @@ def test_one_image_a_class_trains(method, tmp_path):
     cache = write_cache(tmp_path / "c.h5", seen=21, unseen=3, each=1, dim=64, spread=0.0)
     row = rates(cache, tmp_path / "runs", method)
     assert np.isfinite(row["U"])
+
+
+@pytest.mark.parametrize("method", ["transclip", "zlap", "clip-pzsl"])
+def test_a_cache_without_test_images_trains(method, tmp_path):
+    cache = write_cache(tmp_path / "c.h5", seen=4, unseen=0, each=1)
+    assert rates(cache, tmp_path / "runs", method)["H"] is None
 
 
 def test_few_shot_labels_of_one_image_a_class_train(tmp_path):
@@ -50,6 +57,51 @@ def test_a_single_class_is_refused_in_one_line(images):
     points = unit(np.random.default_rng(0).standard_normal((images, 32)))
     with pytest.raises(UserError, match="it needs at least two"):
         PartialLabelClassifier().fit(points, np.ones((images, 1), dtype=bool), points[:1])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([[1, 0, 1, 0]] * 12, "make a mask bool"),
+        ([[2**63]] * 12, "row 0 has candidate 9223372036854775808"),
+        (([0, 1] for _ in range(12)), "is of type generator"),
+        (3, "is of type int"),
+        ([[True, False, True, False]] * 11 + [[False] * 4], "row 11 has no candidate label"),
+        (torch.zeros(12, 4, dtype=torch.bool), "row 0 has no candidate label"),
+    ],
+    ids=str,
+)
+def test_candidates_that_are_none_are_refused_in_one_line(given, told):
+    with pytest.raises(UserError, match=told):
+        fitted(given)
+
+
+def test_a_mask_of_two_classes_that_is_no_mask_is_asked_about(capsys):
+    fitted([[0, 1], [1, 0]] * 6, classes=2)
+    assert "if the rows are those of a mask, make it bool" in capsys.readouterr().err
+    fitted([[True, False], [False, True]] * 6, classes=2)
+    assert "mask" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [{"scale": 0}, {"scale": "a"}, {"seed": -1}, {"seed": 1.5}, {"seed": None}], ids=str
+)
+def test_a_scale_and_a_seed_that_are_none_are_refused(words):
+    with pytest.raises(UserError, match=f"{next(iter(words))} should be a"):
+        fitted([[0, 1]] * 12, **words)
+
+
+@pytest.mark.parametrize("weights", [[0] * 12, [np.nan] * 12, [1] * 3, [-1] * 12], ids=str)
+def test_weights_of_images_that_are_none_are_refused(weights):
+    model = fitted([[0, 1]] * 12)
+    with pytest.raises(UserError, match=r"sample_weight should be \(12,\)"):
+        model.score(np.ones((12, 8)), [0] * 12, weights)
+
+
+def fitted(given, classes: int = 4, **words) -> PartialLabelClassifier:
+    points = unit(np.random.default_rng(0).standard_normal((12, 8)))
+    model = PartialLabelClassifier(method="clip", **words)
+    return model.fit(points, given, points[:classes])
 
 
 @pytest.mark.parametrize("spread", [0.0, 1e-7])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures.process import BrokenProcessPool
@@ -83,3 +84,20 @@ def test_a_pipe_is_no_matlab_file(tmp_path):
     os.mkfifo(tmp_path / "res101.mat")
     with pytest.raises(OSError, match="no regular file"):
         mat_process.load_apart(tmp_path / "res101.mat", ["labels"])
+
+
+@pytest.mark.skipif(
+    not hasattr(signal, "SIGBUS"), reason="such systems map no file that can shrink"
+)
+def test_a_file_that_is_cut_short_while_it_is_mapped_ends_in_one_line(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((4000, 64), np.float32))
+    code = (
+        "import os, numpy; from pzsl.cli.cut_short import tell_of_cut_files; tell_of_cut_files()\n"
+        "mapped = numpy.load('x.npy', mmap_mode='r'); os.truncate('x.npy', 4096)\n"
+        "print(mapped @ numpy.ones((64, 64), numpy.float32))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "was cut short while it was read" in done.stderr and done.stderr.count("\n") == 1

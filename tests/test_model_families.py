@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 import pzsl as library
 from pzsl.encoders import load_encoder
+from pzsl.encoders.beside import configuration_beside
 from pzsl.errors import UsageError, UserError
 
 TEXTS = ["a photo of a red fox.", "a zebra", "dogs, dogs and more dogs on a very long leash today"]
@@ -232,6 +233,33 @@ def test_what_is_wrong_with_a_folder_is_said_in_one_line(tmp_path):
     save_file({"x": torch.ones(1)}, folder / "model.safetensors")
     with pytest.raises(UserError, match="model_type 'bert' is none of clip, siglip"):
         load_encoder(f"local-dir:{folder}")
+
+
+@pytest.mark.parametrize(
+    ("file", "told", "line"),
+    [
+        ("open_clip_config.json", {"model_cfg": 3}, "'model_cfg' should be a JSON object"),
+        ("open_clip_config.json", {"preprocess_cfg": {"mean": "x"}}, "'mean' should be three"),
+        ("open_clip_config.json", {"preprocess_cfg": {"mean": [0, 0]}}, "'mean' should be three"),
+        ("open_clip_config.json", {"preprocess_cfg": {"std": [0] * 3}}, "numbers above 0"),
+        ("open_clip_config.json", {"preprocess_cfg": {"size": -5}}, "a number of pixels"),
+        ("open_clip_config.json", {"preprocess_cfg": {"resize_mode": "x"}}, "one of shortest"),
+        ("preprocessor_config.json", {"resample": 1}, "one of bicubic, .*, not 1"),
+        ("preprocessor_config.json", {"resample": []}, "one of bicubic"),
+        ("preprocessor_config.json", {"image_mean": 3}, "'mean' should be three"),
+    ],
+    ids=str,
+)
+def test_a_way_to_prepare_images_that_is_none_is_refused(file, told, line, tmp_path):
+    (tmp_path / file).write_text(json.dumps(told))
+    with pytest.raises(UserError, match=line):
+        configuration_beside(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("name", ["", "../..", "a/b/c", "a b"])
+def test_a_repository_has_an_owner_and_a_name(name):
+    with pytest.raises(UsageError, match="write hf-hub:OWNER/NAME"):
+        load_encoder(f"hf-hub:{name}")
 
 
 def test_weights_that_are_missing_are_never_random(tmp_path):

@@ -17,8 +17,18 @@ import pzsl
 from pzsl import load_cache, pack, predict, train
 from pzsl.errors import UserError
 from pzsl.inference.model import open_model
-from pzsl.inference.packing.read_folder import FILES, ONNX, SUMS, open_packed
+from pzsl.inference.packing.read_folder import (
+    ABOUT,
+    FILES,
+    FORMAT,
+    ONNX,
+    SUMS,
+    open_packed,
+    sums_of,
+)
+from pzsl.locks import unlock
 from pzsl.methods import METHODS, load_method
+from pzsl.store.hdf5 import locked
 
 SHORT = {"min_steps": 4, "epochs": 2}
 
@@ -165,6 +175,41 @@ def test_what_is_there_is_not_replaced(pzsl, packed, tmp_path):
     assert code == 0 and set(FILES) < set(json.loads(out)["files"])
     assert pzsl(*words, tmp_path / "model")[0] == 1
     assert pzsl(*words, tmp_path / "model", "--overwrite")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "x"},
+        {"format": FORMAT + 1},
+        {"run": {}},
+        {"classes": 3},
+        {"classes": ["heron"]},
+        {"scale": "nan"},
+        {"gamma": None},
+        {"encoder": {}},
+        {"dim": "x"},
+    ],
+    ids=str,
+)
+def test_a_folder_of_another_make_with_right_hashes_ends_in_one_line(change, packed, tmp_path):
+    shutil.copytree(packed, tmp_path / "p")
+    about = json.loads((tmp_path / "p" / ABOUT).read_text())
+    for text in (json.dumps(about | change), "[" * 100_000):
+        (tmp_path / "p" / ABOUT).write_text(text)
+        (tmp_path / "p" / SUMS).write_text(sums_of(tmp_path / "p"))
+        with pytest.raises(UserError, match=r"pack the run again|newer version") as error:
+            open_model(tmp_path / "p").scorer((), None)
+        assert "\n" not in str(error.value)
+
+
+def test_two_do_not_pack_into_one_folder(tmp_path):
+    run, held = one_run(tmp_path), locked(tmp_path / "model")
+    with pytest.raises(UserError, match="another process is writing it"):
+        pack(run, tmp_path / "model")
+    unlock(held)
+    pack(run, tmp_path / "model")
+    assert not list(tmp_path.glob("model.*"))
 
 
 def test_onnx_runtime_agrees(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -85,6 +86,17 @@ def test_a_wrong_checksum_is_refused(pzsl, server, cache, tmp_path):
     assert not (tmp_path / "x.h5").exists()
 
 
+def test_a_cache_that_is_none_takes_no_other_s_place(pzsl, server, cache, tmp_path):
+    push(cache, NAME)
+    about = json.loads(server.files[NAME, "pzsl-cache.json"])
+    about["sha256"] = hashlib.sha256(b"no cache").hexdigest()
+    server.files[NAME, "toy.h5"] = b"no cache"
+    server.files[NAME, "pzsl-cache.json"] = json.dumps(about).encode()
+    before = cache.read_bytes()
+    one_line(pzsl("pull", NAME, "--out", cache, "--overwrite"))
+    assert cache.read_bytes() == before
+
+
 @pytest.mark.parametrize("name", ["toy.h5", "pzsl-cache.json"])
 def test_a_missing_file_is_named(pzsl, server, cache, tmp_path, name):
     push(cache, NAME)
@@ -95,7 +107,8 @@ def test_a_missing_file_is_named(pzsl, server, cache, tmp_path, name):
 
 def test_a_damaged_description_is_refused(pzsl, server, cache, tmp_path):
     push(cache, NAME)
-    for text in ("{", "[]", '{"file": "../x.h5", "sha256": "0"}'):
+    named = ('{"file": "../x.h5", "sha256": "0"}', '{"file": "..", "sha256": "0"}')
+    for text in ("{", "[]", "[" * 100_000, *named):
         server.files[NAME, "pzsl-cache.json"] = text.encode()
         assert "damaged" in one_line(pzsl("pull", NAME, "--out", tmp_path / "x.h5"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import caches
 import numpy as np
@@ -14,9 +15,10 @@ from PIL import Image
 from pzsl.cli.common import complain
 from pzsl.datasets import Dataset, load_dataset
 from pzsl.datasets.reading import FileReader
-from pzsl.errors import UserError
+from pzsl.errors import UsageError, UserError
 from pzsl.exchange import import_npz
 from pzsl.files import parse_json, replacing, unfit_text
+from pzsl.inference.predict import _new_names
 from pzsl.store import CacheWriter
 
 UNFIT = ("a\0b", "\0", "owl\0", "half \ud800")
@@ -147,3 +149,9 @@ def test_a_full_disk_names_the_file(tmp_path):
     with pytest.raises(OSError) as error, replacing(tmp_path / "labels.csv"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert error.value.filename == str(tmp_path / "labels.csv")
+
+
+@pytest.mark.parametrize("name", ["x\udcff", "x\0"])
+def test_a_new_class_by_such_a_name_is_refused(name):
+    with pytest.raises(UsageError, match=r"--class .* holds a"):
+        _new_names(SimpleNamespace(classes=("heron",)), [name])

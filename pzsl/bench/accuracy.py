@@ -88,7 +88,7 @@ def bench_accuracy(
             results[table] = {"rows": rows, "summary": parts_summary(rows)}
             continue
         small = table == "small"
-        count = seeds or (SMALL_SEEDS if small else MAIN_SEEDS)
+        count = (SMALL_SEEDS if small else MAIN_SEEDS) if seeds is None else seeds
         folder = Path(runs) / ("development" if small and development else table)
         problems: list[Problem] = []
         for path in caches:

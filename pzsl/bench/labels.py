@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl.errors import UsageError
+from pzsl.errors import UsageError, UserError
 from pzsl.evaluation import expected_calibration_error, log_softmax
 from pzsl.inference.labelling import UNSURE, LabelRow, label_rows
 from pzsl.inference.record import read_record
@@ -22,6 +22,8 @@ from pzsl.training import train
 SEEDS, WRONG = 3, 0.2
 FOLDS = 5
 """Parts of the images that cleanlab's classifier is cross-validated on, as its guide has it."""
+FEWEST = 50
+"""Training images below which no finder is compared."""
 REGULARISATION, STEPS = 0.01, 200
 """Of that classifier, on standardised features: of 0.0001 to 0.1 what suits cleanlab best."""
 LEAST_SURE = 0.05
@@ -106,7 +108,7 @@ def bench_labels(
             noise="noisy",
             rate=0.0,
             eta=wrong,
-            seeds=seeds or SEEDS,
+            seeds=SEEDS if seeds is None else seeds,
             runs=runs,
             workers=workers,
         )["runs"]
@@ -127,6 +129,11 @@ def _finders_on(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """What each finder makes of a run's labels, by its name; the run's own first."""
     given = _given(trained)
+    if len(given.wrong) < FEWEST or given.wrong.all() or not given.wrong.any():
+        raise UserError(
+            f"{trained.cache.path}: {int(given.wrong.sum())} of {len(given.wrong)} labels came out "
+            f"wrong, which says nothing: give a cache of at least {FEWEST} training images."
+        )
     rows = {row.row: row for row in label_rows(trained)}
     ordered = [rows[int(row)] for row in trained.task.rows]
     yield "pzsl labels", verdict(_own(ordered), given.wrong) | _confidence_figures(ordered)

@@ -14,6 +14,9 @@ from pzsl.files import check_regular, real_path
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
 """Accepted formats, recognised by content; some of Pillow's others run external programs."""
 
+LARGEST = 2**30
+"""Bytes of a file beyond which it is taken for no photograph."""
+
 Image.init()  # otherwise Pillow knows only the five most common formats when given a list
 
 
@@ -26,6 +29,7 @@ def open_image(source: Path | IO[bytes]) -> Image.Image:
     """
     if isinstance(source, Path):
         check_regular(source)
+        check_length(source.stat().st_size)
     with Image.open(source, formats=FORMATS) as image:
         limit = Image.MAX_IMAGE_PIXELS
         if limit is not None and image.width * image.height > limit:
@@ -35,6 +39,16 @@ def open_image(source: Path | IO[bytes]) -> Image.Image:
             )
         image.load()
         return image
+
+
+def check_length(size: int) -> None:
+    """Refuse files of so many bytes: some kinds are read as a whole.
+
+    Raises:
+        OSError: it is too large.
+    """
+    if size > LARGEST:
+        raise OSError(f"{size / 1e9:,.1f} GB are too much for a photograph")
 
 
 @dataclass(frozen=True)

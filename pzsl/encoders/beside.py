@@ -7,12 +7,18 @@ from typing import Any
 
 from pzsl.errors import UserError
 from pzsl.files import parse_json, read_text
+from pzsl.requests import is_number, is_whole
 
 OPEN_CLIP = "open_clip_config.json"
 TRANSFORMERS = "preprocessor_config.json"
 MODEL = "config.json"
 INTERPOLATION = {2: "bilinear", 3: "bicubic"}
-"""Pillow's numbers, which transformers writes -> names."""
+"""Pillow's numbers, as transformers writes them."""
+WORDS = {
+    "interpolation": ("bicubic", "bilinear", "random"),
+    "resize_mode": ("shortest", "longest", "squash"),
+}
+"""What open_clip knows."""
 TAKEN = ("mean", "std", "interpolation", "resize_mode", "size")
 
 
@@ -31,11 +37,17 @@ def configuration_beside(weights: Path) -> tuple[dict[str, Any], str]:
     folder = weights.parent
     if (folder / OPEN_CLIP).is_file():
         configuration = read_configuration(folder / OPEN_CLIP)
-        settings = {k: v for k, v in _part(configuration, "preprocess_cfg").items() if k in TAKEN}
+        for name in ("model_cfg", "preprocess_cfg"):
+            if not isinstance(configuration.get(name, {}), dict):
+                raise _wrong(folder / OPEN_CLIP, name, configuration[name], "a JSON object")
+        given = _part(configuration, "preprocess_cfg").items()
+        settings = {k: v for k, v in given if k in TAKEN and v is not None}
+        _check_preparation(settings, folder / OPEN_CLIP)
         quick = _part(configuration, "model_cfg").get("quick_gelu")
         return settings | ({"quick_gelu": quick} if quick is not None else {}), OPEN_CLIP
     if (folder / TRANSFORMERS).is_file():
         settings = _of_transformers(read_configuration(folder / TRANSFORMERS))
+        _check_preparation(settings, folder / TRANSFORMERS)
         names = TRANSFORMERS
         if (folder / MODEL).is_file():
             model = read_configuration(folder / MODEL)
@@ -47,15 +59,42 @@ def configuration_beside(weights: Path) -> tuple[dict[str, Any], str]:
     return {}, ""
 
 
+def _check_preparation(settings: dict[str, Any], file: Path) -> None:
+    """Refuse ways to prepare an image that are none.
+
+    Raises:
+        UserError: the first of them.
+    """
+    for name, value in settings.items():
+        if name in WORDS:
+            fits, needed = value in WORDS[name], f"one of {', '.join(WORDS[name])}"
+        elif name == "size":
+            sizes = value if isinstance(value, list) else [value, value]
+            fits = len(sizes) == 2 and all(is_whole(size) and size > 0 for size in sizes)
+            needed = "a number of pixels, or height and width"
+        else:
+            three = isinstance(value, list) and len(value) == 3 and all(map(is_number, value))
+            fits = three and (name != "std" or min(value) > 0)
+            needed = f"three numbers{' above 0' if name == 'std' else ''}, of red, green and blue"
+        if not fits:
+            raise _wrong(file, name, value, needed)
+
+
+def _wrong(file: Path, name: str, value: Any, needed: str) -> UserError:
+    shown = repr(value)[:60]
+    return UserError(f"{file}: '{name}' should be {needed}, not {shown}: correct it there.")
+
+
 def _of_transformers(configuration: dict[str, Any]) -> dict[str, Any]:
     size = configuration.get("crop_size", configuration.get("size"))
     squashed = "crop_size" not in configuration and isinstance(size, dict) and "height" in size
     if isinstance(size, dict):
         size = size.get("height", size.get("shortest_edge"))
+    resample = configuration.get("resample", 3)
     settings = {
         "mean": configuration.get("image_mean"),
         "std": configuration.get("image_std"),
-        "interpolation": INTERPOLATION.get(configuration.get("resample", 3)),
+        "interpolation": INTERPOLATION.get(resample, resample) if is_whole(resample) else resample,
         "size": size,
         "resize_mode": "squash" if squashed else "shortest",
     }

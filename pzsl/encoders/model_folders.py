@@ -6,6 +6,7 @@ The names are open_clip's. The configuration file tells which library made the m
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pzsl.encoders.base import Encoder
@@ -19,6 +20,7 @@ from pzsl.progress import say
 LOCAL, HUB = "local-dir:", "hf-hub:"
 SMALL = ["*.json", "*.txt", "*.model"]
 """Files of a repository beside the weights: configurations and vocabularies."""
+REPOSITORY = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
 OF_TRANSFORMERS = ("model.safetensors",)
 """Weight files of transformers that can hold no code."""
 
@@ -95,6 +97,8 @@ def _fetched(model: str) -> Path:
     from huggingface_hub import constants
 
     repository, reason = model.removeprefix(HUB), "HF_HUB_OFFLINE is set"
+    if not REPOSITORY.fullmatch(repository):
+        raise UsageError(f"Model '{model}' is no repository of the hub: write {HUB}OWNER/NAME.")
     folder = _snapshot(repository, local_files_only=True)
     if folder is None and not constants.HF_HUB_OFFLINE:
         say(f"Fetching the model from {constants.ENDPOINT}/{repository} ...")

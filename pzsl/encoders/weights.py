@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pzsl.encoders.checkpoints import unwrapped
 from pzsl.errors import UserError
+from pzsl.files import check_unpacked, check_zip
 
 State = dict[str, Tensor]
 
@@ -39,6 +40,10 @@ def read_weights(path: Path) -> State:
         reason = f"should end in {', '.join(SUFFIXES)}" if path.is_file() else reason
         raise UserError(f"Weights '{path}': the file {reason}. Give a checkpoint to --pretrained.")
     state = unwrapped(_open(path), path)
+    try:  # a tensor may also repeat what little is stored of it
+        check_unpacked(4 * sum(value.numel() for value in state.values()), path)
+    except ValueError as error:
+        raise _broken(path, str(error)) from None
     return {n: value.float() if value.is_floating_point() else value for n, value in state.items()}
 
 
@@ -49,6 +54,7 @@ def _open(path: Path) -> dict[str, Any]:
             from safetensors.torch import load_file
 
             return load_file(path)
+        check_zip(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file can raise anything here
         if any(sign in str(error) for sign in ("Weights only load failed", "TorchScript")):
@@ -56,11 +62,14 @@ def _open(path: Path) -> dict[str, Any]:
                 f"Weights '{path}' hold code beside tensors and are not loaded: save the "
                 "state_dict alone, best as .safetensors, and give that file to --pretrained."
             ) from None
-        raise UserError(
-            f"Weights '{path}' ({path.stat().st_size} bytes) can't be read: the file is broken or "
-            "cut short; fetch it again."
-        ) from error
+        bomb = isinstance(error, ValueError) and "bomb" in str(error)
+        raise _broken(path, str(error) if bomb else "it is broken or cut short") from error
     return state if isinstance(state, dict) else {}
+
+
+def _broken(path: Path, why: str) -> UserError:
+    size = path.stat().st_size
+    return UserError(f"Weights '{path}' ({size} bytes) can't be read: {why}; fetch the file again.")
 
 
 def adapt(state: State, model: nn.Module) -> State:

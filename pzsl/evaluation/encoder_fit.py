@@ -15,6 +15,29 @@ LEAST = 0.05
 """Least (agreement - chance) / (1 - chance) of an encoder that suits the images."""
 
 
+PLAUSIBLE = 0.5
+"""Share of candidate sets that may lack the truth: with more, who made them did not know it."""
+BESIDE = 0.1
+"""How far an estimate may lie above a share that was drawn."""
+
+
+def noise_doubt(estimated: float | None, drawn: float = 0.0) -> str | None:
+    """One line where more sets seem to lack the true label than is plausible; else None.
+
+    Args:
+        estimated: share that a method estimated, from what the encoder answers; None without one.
+        drawn: share that synthetic noise was drawn with.
+    """
+    if estimated is None or estimated <= max(PLAUSIBLE, drawn + BESIDE):
+        return None
+    return (
+        f"The noise that was estimated is not plausible: the true label would be outside the "
+        f"candidate set of {100 * estimated:.0f} % of the training images. Either the encoder "
+        "does not know these images, or the sets are not theirs: don't trust these labels before "
+        "you have looked at some (pzsl review)."
+    )
+
+
 class EncoderFit(NamedTuple):
     """Shares of images, 0 to 1.
 

@@ -15,7 +15,7 @@ from pzsl.datasets.names import first_alike
 from pzsl.datasets.own import check_once
 from pzsl.errors import UserError
 from pzsl.exchange.vectors import LOGIT_SCALE, UNREADABLE, check_vectors, write_vectors
-from pzsl.files import digest, parse_json, sha256_of
+from pzsl.files import check_zip, digest, parse_json, sha256_of
 from pzsl.progress import say
 from pzsl.store.cache import Cache
 from pzsl.store.hdf5 import OPTIONAL_JSON, CacheHeader
@@ -157,6 +157,7 @@ def _read(source: Path) -> Arrays:
     if not source.is_file():
         raise UserError(f"{source}: no such file.")
     try:
+        check_zip(source)
         with np.load(source, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files}
     except UNREADABLE as error:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +13,10 @@ from typing import Any
 
 from pzsl.datasets.fetching import PUBLICATIONS
 from pzsl.errors import UsageError, UserError
+from pzsl.files import parse_json, read_text, replacing, sha256_of
 from pzsl.network import is_reachable
 from pzsl.progress import say
+from pzsl.requests import is_plain_name
 from pzsl.store import Cache, inspect_cache, load_cache
 
 ABOUT = "pzsl-cache.json"
@@ -48,7 +48,7 @@ def push(cache: str | Path, to: str) -> dict[str, Any]:
     problems = inspect_cache(path)["problems"]
     if problems:
         raise UserError(f"{path} is incomplete or damaged, so it is not shared: {problems[0]}")
-    about = {"file": path.name, "sha256": _sha256(path), **_facts(loaded)}
+    about = {"file": path.name, "sha256": sha256_of(path), **_facts(loaded)}
     say(f"push {path} ({path.stat().st_size:,} bytes) to {_endpoint()}/datasets/{to}")
     files: dict[str, str | bytes] = {
         path.name: str(path),
@@ -93,13 +93,14 @@ def pull(source: str, out: str | Path | None = None, overwrite: bool = False) ->
     if target.exists() and not overwrite:
         raise UsageError(f"{target} exists: give --overwrite to replace it, or another --out.")
     downloaded = _download(source, about["file"])
-    if _sha256(downloaded) != about["sha256"]:
+    if sha256_of(downloaded) != about["sha256"]:
         raise UserError(
             f"'{about['file']}' of {source} does not have the checksum in {ABOUT}: it is damaged "
             f"or was replaced. Delete {downloaded} and pull again, or ask its owner."
         )
-    _copy(downloaded, target)
-    load_cache(target)
+    load_cache(downloaded)  # before it takes the place of another one
+    with replacing(target) as temporary:
+        shutil.copyfile(downloaded, temporary)
     facts = {name: about.get(name) for name in ("dataset", "encoder")}
     size = target.stat().st_size
     return {
@@ -145,11 +146,11 @@ def _check_name(name: str) -> None:
 
 def _read_about(source: str, file: Path) -> dict[str, Any]:
     try:
-        about = json.loads(file.read_text(encoding="utf-8"))
+        about = parse_json(read_text(file))
         name, digest = about["file"], about["sha256"]
     except (ValueError, KeyError, TypeError):
         name = digest = ""
-    if not (isinstance(name, str) and isinstance(digest, str) and name == Path(name).name != ""):
+    if not (isinstance(name, str) and isinstance(digest, str) and is_plain_name(name)):
         raise UserError(f"{source} holds no cache of pzsl: its {ABOUT} is damaged.")
     return dict(about)
 
@@ -210,20 +211,3 @@ def _endpoint() -> str:
     from huggingface_hub import constants
 
     return os.environ.get("HF_ENDPOINT", constants.ENDPOINT).rstrip("/")
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file under a temporary name, then rename it: nobody sees half of it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
-    os.close(handle)
-    try:
-        shutil.copyfile(source, name)
-        Path(name).replace(target)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from pzsl.candidates import CandidateSets, validate
 from pzsl.errors import UserError
+from pzsl.progress import say
 
 
-def as_plain(given: Any) -> Any:
+def as_plain(given: Any, name: str = "candidates") -> Any:
     """A mask, an array (N,), or a list: without tensors, sparse matrices and data frames."""
     if hasattr(given, "detach"):  # a torch tensor, wherever it lies
         return given.detach().cpu().numpy()
@@ -21,12 +22,23 @@ def as_plain(given: Any) -> Any:
         return given.tocsr().astype(bool).toarray()
     if hasattr(given, "__array__"):  # of pandas and others
         return np.asarray(given)
+    if given is None:
+        return None
     if not isinstance(given, Sequence) or isinstance(given, str):
-        return given
+        raise UserError(
+            f"{name}: an array, a frame or a list is needed, with an entry for each row, but this "
+            f"is of type {type(given).__name__}."
+        )
     if _are_single(given):
         return np.asarray(given)
-    rows = [as_plain(each) for each in given]
+    rows = [_plain_row(each) for each in given]
     return np.array(rows) if _are_masks(rows) else given
+
+
+def _plain_row(each: Any) -> Any:
+    """The candidates of one image: an array where they come as one, or as a list of its values."""
+    listed = isinstance(each, Sequence) and not isinstance(each, str)
+    return as_plain(each) if listed or hasattr(each, "__array__") else each
 
 
 def _are_single(given: Sequence[Any]) -> bool:
@@ -104,6 +116,7 @@ def candidate_arrays(
         row_of = {label: row for row, label in enumerate(classes.tolist())}
         plain = classes.dtype.kind in "iu" and np.array_equal(classes, np.arange(count))
         lists = [_rows(row, each, None if plain else row_of) for row, each in enumerate(given)]
+        _doubt_mask(lists, count)
         sets = CandidateSets.from_lists(lists)
     if seen is None:
         allowed = np.isin(np.arange(count), sets.labels)
@@ -116,6 +129,27 @@ def candidate_arrays(
     return validate(sets.offsets, sets.labels, allowed, "candidates"), allowed
 
 
+def _doubt_mask(lists: list[list[int]], classes: int) -> None:
+    """Ask back where class numbers look like a mask, whose zeros and ones would be classes.
+
+    Raises:
+        UserError: they can't be sets.
+    """
+    width = len(lists[0]) if lists else 0
+    if width < 2 or any(len(row) != width or not {0, 1}.issuperset(row) for row in lists):
+        return
+    if any(len(set(row)) < width for row in lists):
+        raise UserError(
+            f"candidates: each row is {width} zeros and ones, which are read as class numbers: "
+            "make a mask bool, as in numpy.array(candidates, dtype=bool)."
+        )
+    if classes == 2:
+        say(
+            "candidates: both classes are candidates of each image, so nothing is learnt from "
+            "them; if the rows are those of a mask, make it bool."
+        )
+
+
 def _rows(row: int, candidates: Any, row_of: dict[Any, int] | None) -> list[int]:
     """Rows of the class list of one image's candidates."""
     items = _items(candidates)
@@ -123,7 +157,7 @@ def _rows(row: int, candidates: Any, row_of: dict[Any, int] | None) -> list[int]
         if row_of is None:
             if any(isinstance(each, bool) for each in items):
                 raise TypeError  # rows of a mask that differ in length: True is no class 1
-            return [index(each) for each in items]
+            return [_class_number(row, each) for each in items]
         return [row_of[each] for each in items]
     except TypeError:
         raise UserError(
@@ -134,6 +168,13 @@ def _rows(row: int, candidates: Any, row_of: dict[Any, int] | None) -> list[int]
         raise UserError(
             f"candidates: row {row} names '{error.args[0]}', which is no class."
         ) from None
+
+
+def _class_number(row: int, given: Any) -> int:
+    number = index(given)
+    if abs(number) > np.iinfo(np.int32).max:
+        raise UserError(f"candidates: row {row} has candidate {number}, which is no class.")
+    return number
 
 
 def class_means(

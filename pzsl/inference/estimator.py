@@ -19,6 +19,7 @@ from pzsl.inference.candidate_arrays import as_plain, candidate_arrays, class_li
 from pzsl.inference.scikit_learn import ScikitClassifier, UnfittedError
 from pzsl.methods import find_method, make_options
 from pzsl.methods.core import CandidateEntries, Method, Problem
+from pzsl.requests import LAST_SEED, is_number, is_whole
 from pzsl.training import RunConfig
 from pzsl.training.loop import fit, fit_all
 from pzsl.training.run import calibrate, make_method, one_thread, refined_labels
@@ -155,7 +156,7 @@ class PartialLabelClassifier(ScikitClassifier):
         """
         best = self.decision_function(X).argmax(axis=1)
         sets, _ = candidate_arrays(as_plain(y), len(best), self.classes_, None)
-        weights = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+        weights = None if sample_weight is None else _weights(sample_weight, len(best))
         return float(np.average(sets.contains(best).astype(np.float64), weights=weights))
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
@@ -182,6 +183,10 @@ class PartialLabelClassifier(ScikitClassifier):
 
     def _config(self) -> RunConfig:
         """The run that this is, of candidate sets that came with the data."""
+        if not (is_number(self.scale) and self.scale > 0):
+            raise UsageError(f"scale should be a number above 0, not {self.scale!r}.")
+        if not (is_whole(self.seed) and 0 <= self.seed <= LAST_SEED):
+            raise UsageError(f"seed should be a whole number from 0, not {self.seed!r}.")
         options = asdict(make_options(self.method, self.preset, self.options or {}))
         if find_method(self.method).needs == TRUE_LABELS:
             raise UsageError(f"Method '{self.method}' needs true labels: it is for `pzsl train`.")
@@ -229,11 +234,23 @@ def _fault(array: NDArray[Any]) -> str | None:
     return "" if array.ndim != 2 or not array.size or array.dtype.kind not in "fiu" else None
 
 
+def _weights(given: ArrayLike, images: int) -> NDArray[np.float64]:
+    """How much each image counts, checked."""
+    weights = np.asarray(given, dtype=np.float64)
+    usable = weights.shape == (images,) and np.isfinite(weights).all() and (weights >= 0).all()
+    if not usable or not weights.sum() > 0:
+        raise UserError(
+            f"sample_weight should be ({images},) numbers from 0, not all of them 0, but is "
+            f"{weights.shape}."
+        )
+    return weights
+
+
 def _vectors(name: str, given: ArrayLike) -> NDArray[np.float32]:
     """Unit vectors (n, D) of an argument, checked."""
     if hasattr(given, "tocsr"):
         raise UserError(f"{name} is a sparse matrix: dense vectors are needed, use X.toarray().")
-    array = np.asarray(as_plain(given))
+    array = np.asarray(as_plain(given, name))
     fault = _fault(array)
     if fault is not None:
         raise UserError(

@@ -16,7 +16,7 @@ from pzsl.datasets.names import normal_form, tidy
 from pzsl.errors import UsageError, UserError
 from pzsl.evaluation import level_of
 from pzsl.extraction.pipeline import Block
-from pzsl.files import digest
+from pzsl.files import digest, unfit_text
 from pzsl.inference.answer_file import AnswerFile
 from pzsl.inference.answers import Answer, Wanted, answers
 from pzsl.inference.embedding_blocks import embedding_blocks
@@ -25,7 +25,7 @@ from pzsl.inference.label_table import check_names, check_out
 from pzsl.inference.model import Model, open_model
 from pzsl.inference.restore import Scorer
 from pzsl.inference.sources import Source, find_images
-from pzsl.progress import progress, say
+from pzsl.progress import printable, progress, say
 from pzsl.requests import check_counts
 
 
@@ -199,7 +199,8 @@ def _looked_at(scorer: Scorer, blocks: Iterable[Block]) -> list[Block]:
     held = list(blocks)
     images = [torch.from_numpy(block.features) for block in held if len(block.rows)]
     with torch.no_grad():
-        scorer.method.observe_queries(lambda: images)
+        if images:  # none, where not one can be read
+            scorer.method.observe_queries(lambda: images)
     return held
 
 
@@ -223,6 +224,8 @@ def _new_names(run: Model, classes: Sequence[str]) -> tuple[str, ...]:
     for name in map(tidy, classes):
         if not name:
             raise UsageError("--class should be a name, not nothing.")
+        if unfit := unfit_text([name]):
+            raise UsageError(f"--class {printable(name)!r} holds {unfit[1]}: type the name anew.")
         if normal_form(name) in known:
             say(f"'{name}' is a class of the run already.")
         else:

@@ -59,7 +59,7 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
     try:
         given = {name: value for name, value in config.items() if name in known}
         run = RunConfig(**{"results": 1, **given})  # records of before had no such number
-        _check_values(run, metrics["gamma"])
+        check_values(run, metrics["gamma"])
         calibration = read_calibration(folder / "calibration.json")
         place = Path(cache or environment["cache"])
     except (KeyError, TypeError, ValueError) as error:
@@ -90,7 +90,7 @@ def _finished(folder: Path) -> Path:
     raise UserError(f"{folder} is no finished run: give the folder of one{hint}.")
 
 
-def _check_values(run: RunConfig, gamma: Any) -> None:
+def check_values(run: RunConfig, gamma: Any) -> None:
     """Refuse what no run can have been.
 
     Raises:

@@ -179,9 +179,10 @@ def _link(runs: Path, out: Path) -> str:
 
 
 def _encoder_warnings(runs: Sequence[Run]) -> list[str]:
-    """The warnings in the runs' records that an encoder does not fit a data set's images."""
-    encoder_warnings = {(run.dataset, run.environment.get("encoder_warning", "")) for run in runs}
-    return [f"{name}: {warning}" for name, warning in sorted(encoder_warnings) if warning]
+    """Warnings in the runs' records against trusting them: the worst of each kind a data set."""
+    recorded = {(run.dataset, str(run.environment.get("encoder_warning", ""))) for run in runs}
+    worst = {(name, line.partition(":")[0]): line for name, line in sorted(recorded) if line}
+    return [f"{name}: {line}" for (name, _), line in worst.items()]
 
 
 def _cache_warnings(runs: Sequence[Run]) -> list[str]:

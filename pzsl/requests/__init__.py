@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from pzsl.requests.described import OUTPUT, Described, described, option
 from pzsl.requests.extract import ENGINES, ON_ERROR, OWN, PUBLISHED, ExtractRequest
-from pzsl.requests.train import LABELS, TrainRequest
+from pzsl.requests.train import LABELS, LAST_SEED, TrainRequest
 from pzsl.requests.values import as_list, check_counts, is_number, is_plain_name, is_whole
 
 __all__ = [
     "ENGINES",
     "LABELS",
+    "LAST_SEED",
     "ON_ERROR",
     "OUTPUT",
     "OWN",

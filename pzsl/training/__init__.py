@@ -105,7 +105,17 @@ def _train(request: TrainRequest) -> dict[str, Any]:
     done = run_sweep(cache, grid, sweep, where, *how)
     if done < len(grid):
         say(f"{len(grid) - done} runs were finished already")
-    return {"sweep": str(sweep), "runs": [_row(config, sweep / config.name) for config in grid]}
+    folders = [sweep / config.name for config in grid]
+    for doubt in sorted({_doubt(folder) for folder in folders} - {warning or "", ""})[-1:]:
+        say(doubt)
+    rows = [_row(config, folder) for config, folder in zip(grid, folders, strict=True)]
+    return {"sweep": str(sweep), "runs": rows}
+
+
+def _doubt(folder: Path) -> str:
+    """What the record of a run says against trusting it; '' where nothing does."""
+    said = json.loads((folder / "env.json").read_text(encoding="utf-8"))
+    return str(said.get("encoder_warning", ""))
 
 
 def _in_blocks(data: Cache, config: RunConfig, memory: float) -> bool:

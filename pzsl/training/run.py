@@ -26,6 +26,7 @@ from pzsl.evaluation import (
     disambiguation_accuracy,
     encoder_fit,
     mean_entropy,
+    noise_doubt,
     probability_metrics,
 )
 from pzsl.files import write_atomic, write_json
@@ -245,6 +246,7 @@ def _write_record(
     write_atomic(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in history))
     device = str(method.problem.images.device)
     packages = {name: version(name) for name in ("torch", "numpy", "h5py")}
+    doubt = noise_doubt(metrics.get("estimated_eta"), config.eta)
     environment = {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -254,7 +256,7 @@ def _write_record(
         "split_hash": cache.split_hash,
         "templates": list(cache.templates),
         "annotation": cache.annotation,
-        "encoder_warning": encoder_fit(cache).warning or "",
+        "encoder_warning": encoder_fit(cache).warning or doubt or "",
         "encoder": {key: str(cache.provenance.get(key, "")) for key in ("model", "pretrained")},
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -171,7 +171,8 @@ def summarise_tests(cache: Cache, method: Method, look: Look | None = None) -> S
 
     parts = []
     with torch.no_grad():
-        method.observe_queries(lambda: map(read, blocks))
+        if blocks:
+            method.observe_queries(lambda: map(read, blocks))
         for rows in blocks:
             scores = _checked(method, method.scores(read(rows)), (len(rows), len(column)))
             parts.append(summarise(scores[:, column], cache.labels[rows], cache.seen))

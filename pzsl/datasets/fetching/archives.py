@@ -13,12 +13,31 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, Self
 
 from pzsl.errors import UserError
+from pzsl.files import check_unpacked
 
-Damage = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
-"""Raised for damaged or encrypted archives, beside OSError without an errno."""
+Damage = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
+"""Raised for damaged or encrypted archives and bombs, beside OSError without an errno."""
+OF_NAMES = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.SOLARIS_XHDTYPE),
+    b"x",
+    b"g",
+)
+LONGEST = 2**20
+"""Bytes that the names and notes of a member may have."""
+
+
+class _Header(tarfile.TarInfo):
+    """One whose long name, which is read as a whole, is as long as names are."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in OF_NAMES and found.size > LONGEST:
+            raise tarfile.ReadError(f"a name of {found.size:,} bytes")
+        return found
 
 
 class Member(NamedTuple):
@@ -59,6 +78,8 @@ def unpack(archive: Path, root: Path, only: str = "") -> int:
         if not count:
             raise UserError(f"{archive} holds no file{f' below {only}' if only else ''}.")
         _move(stage, root)
+    except UserError:
+        raise
     except (*Damage, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise UserError(f"{archive} can't be unpacked to {root}: {error.strerror}.") from None
@@ -78,12 +99,14 @@ def _members(archive: Path, only: str) -> Iterator[Member]:
         with zipfile.ZipFile(archive) as file:
             yield from _zip_members(archive, file, only)
     else:
-        with tarfile.open(archive) as file:
+        with tarfile.open(archive, tarinfo=_Header) as file:
             yield from _tar_members(archive, file, only)
 
 
 def _zip_members(archive: Path, file: zipfile.ZipFile, only: str) -> Iterator[Member]:
-    for info in file.infolist():
+    members = file.infolist()
+    check_unpacked(sum(info.file_size for info in members), archive)
+    for info in members:
         _safe_parts(archive, info.filename)
         if info.is_dir() or not info.filename.startswith(only):
             continue
@@ -94,7 +117,10 @@ def _zip_members(archive: Path, file: zipfile.ZipFile, only: str) -> Iterator[Me
 
 def _tar_members(archive: Path, file: tarfile.TarFile, only: str) -> Iterator[Member]:
     """Regular files; links to files of the same archive are unpacked as copies."""
+    total = 0
     for info in file:
+        total += info.size
+        check_unpacked(total, archive)
         name = info.name.removeprefix("./")
         _safe_parts(archive, name)
         if info.isdir() or not name.startswith(only):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.text_files import SEPARATORS, decode, find_dialect, read_bytes, records_of
 from pzsl.errors import UserError
-from pzsl.files import digest, parse_json, sha256_of
+from pzsl.files import check_unpacked, digest, parse_json, sha256_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,8 +173,12 @@ def read_parquet(file: Path, columns: list[str] | None = None) -> Any:
             f"{file}: Parquet files need pyarrow: pip install 'pzsl[parquet]', or use a CSV."
         ) from None
     try:
+        about = parquet.read_metadata(file)
+        groups = [about.row_group(number) for number in range(about.num_row_groups)]
+        cells = 8 * about.num_rows * about.num_columns  # equal ones are stored but once
+        check_unpacked(cells + sum(group.total_byte_size for group in groups), file)
         return parquet.read_table(file, columns=columns)
     except OSError as error:
         raise UserError(f"{file} can't be read: {error.strerror or error}.") from None
-    except ArrowException as error:
+    except (ArrowException, ValueError) as error:
         raise UserError(f"{file} is no complete Parquet file ({error}).") from None

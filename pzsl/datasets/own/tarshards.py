@@ -23,7 +23,7 @@ from PIL import Image
 from pzsl.datasets.base import Dataset
 from pzsl.datasets.names import join_spellings, joined_spellings_message, normal_form, tidy
 from pzsl.datasets.own.folder import SUFFIXES, draw_share
-from pzsl.datasets.reading import open_image
+from pzsl.datasets.reading import check_length, open_image
 from pzsl.errors import UserError
 from pzsl.files import digest, parse_json, read_text
 from pzsl.progress import say
@@ -55,6 +55,7 @@ class TarReader:
             OSError: it is no whole image, or its tar file is missing or cut short.
         """
         place = self.places[path]
+        check_length(place.length)
         with self.tars[place.tar].open("rb") as file:
             file.seek(place.offset)
             content = file.read(place.length)

@@ -13,11 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from pzsl.files import check_regular
+from pzsl.files import check_regular, check_unpacked
 from pzsl.workers import end_with_parent, without_main_module
 
-LARGEST = 2**34
-"""Most bytes that the fields of a file may unpack to; the largest published file has 0.6 GB."""
 TOO_NEW = "it is in MATLAB's HDF5 format: save it again as version 7 (save -v7)"
 
 
@@ -60,8 +58,7 @@ def _load(path: str, fields: list[str]) -> dict[str, Any]:
 
     try:
         sizes = [prod(map(int, shape)) * 8 for name, shape, _ in whosmat(path) if name in fields]
-        if sum(sizes) > LARGEST:
-            raise ValueError(f"it declares {sum(sizes) / 1e9:,.0f} GB")
+        check_unpacked(sum(sizes), Path(path))
         contents = loadmat(path, variable_names=fields, appendmat=False, chars_as_strings=True)
         values = {name: _plain(contents[name]) for name in fields if name in contents}
         header = contents["__header__"].decode("latin-1")

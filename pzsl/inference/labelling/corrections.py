@@ -74,11 +74,21 @@ def _checked(file: Path, trained: Trained) -> dict[str, str]:
 
     try:
         check_regular(file)
-        frame = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        frame = pd.read_csv(
+            file,
+            dtype=str,
+            header=None,  # else pandas numbers columns of one name
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            compression=None,
+        )
     except (OSError, ValueError) as error:
         raise UserError(f"{file} can't be read as a CSV ({error}).") from None
-    if not {*COLUMNS} <= {*frame.columns}:
-        raise UserError(f"{file} should have the columns path and label, as the page saves them.")
+    frame = frame.set_axis(frame.iloc[0], axis=1).iloc[1:]
+    if any([*frame.columns].count(name) != 1 for name in COLUMNS):
+        raise UserError(
+            f"{file} should have the columns path and label, each once, as the page saves them."
+        )
     seen = list(trained.names[: trained.seen])
     known = {trained.cache.paths[row] for row in trained.task.rows}
     chosen: dict[str, str] = {}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pzsl.errors import UsageError
-from pzsl.evaluation import encoder_fit
+from pzsl.evaluation import encoder_fit, noise_doubt
 from pzsl.inference.label_table import check_names, check_out, write_table
 from pzsl.inference.labelling.label_rows import LabelRow, calibration_error, label_rows, share_right
 from pzsl.inference.record import read_record
@@ -67,7 +67,8 @@ def labels(
     record = read_record(folder, cache)
     trained = restore(record)
     check_names(out, trained.names)
-    warning = encoder_fit(trained.cache).warning
+    estimated = trained.method.describe().get("estimated_eta")
+    warning = encoder_fit(trained.cache).warning or noise_doubt(estimated, record.config.eta)
     if warning:
         say(warning)
     rows = label_rows(trained)

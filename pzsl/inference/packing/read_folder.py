@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,10 @@ from torch import Tensor
 from pzsl import plugins
 from pzsl.errors import UserError
 from pzsl.evaluation import Calibration
-from pzsl.files import digest, sha256_of
-from pzsl.inference.record import read_calibration
+from pzsl.files import digest, parse_json, read_text, sha256_of
+from pzsl.inference.record import check_values, read_calibration
 from pzsl.inference.restore import Scorer, restore_method
+from pzsl.requests import is_number, is_whole
 from pzsl.training import RunConfig
 
 FORMAT = 1
@@ -50,6 +50,13 @@ class Packed:
         """The trained method, with names and their label embeddings (n, D) added."""
         scale, file = float(self.about["scale"]), self.folder / WEIGHTS
         method = restore_method(self.config, scale, file, text)
+        known, added = len(self.about["classes"]), 0 if text is None else len(text)
+        rows = len(method.problem.seen) + len(method.problem.unseen) - added
+        if rows != known:
+            raise UserError(
+                f"{self.folder} names {known} classes, but its weights are of {rows}: pack the run "
+                "again."
+            )
         named = (*self.about["classes"], *names)
         return Scorer(method, float(self.about["gamma"]), self.calibration, named)
 
@@ -85,12 +92,42 @@ def open_packed(folder: Path) -> Packed:
         UserError: a file is missing or was changed, or a newer version of pzsl wrote it.
     """
     sums = _check(folder)
-    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    if about["format"] > FORMAT:
+    try:  # hashes tell of accidents alone: who made the folder made them, too
+        about = parse_json(read_text(folder / ABOUT))
+        if not is_whole(about["format"]):
+            raise ValueError("'format' should be a whole number")
+        newer = about["format"] > FORMAT
+        if not newer:
+            config = RunConfig(**about["run"])
+            check_values(config, about["gamma"])
+            _check_about(about)
+            calibration = read_calibration(folder / CALIBRATION)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UserError(
+            f"{folder} is no packed run ({type(error).__name__}: {error}): pack the run again."
+        ) from None
+    if newer:
         raise UserError(f"{folder} was packed by a newer version of pzsl: pip install -U pzsl.")
-    config = RunConfig(**about["run"])
     plugins.enrol(config.plugins, trusted_only=True)
-    return Packed(folder, about, config, read_calibration(folder / CALIBRATION), digest(sums))
+    return Packed(folder, about, config, calibration, digest(sums))
+
+
+def _check_about(about: dict[str, Any]) -> None:
+    """Refuse values that `pack` doesn't write.
+
+    Raises:
+        KeyError, TypeError, ValueError: the first of them.
+    """
+    classes = about["classes"]
+    for name, value in (("classes", classes), ("templates", about["templates"])):
+        if not (isinstance(value, list) and all(isinstance(text, str) for text in value)):
+            raise ValueError(f"'{name}' should be a list of texts")
+    if not (is_number(about["scale"]) and about["scale"] > 0):
+        raise ValueError("'scale' should be a number above 0")
+    if not (is_whole(about["dim"]) and isinstance(about["dataset"], str)):
+        raise ValueError("'dim' should be a whole number, and 'dataset' a text")
+    if not isinstance(about["encoder"], dict) or not {"model", "pretrained"} <= {*about["encoder"]}:
+        raise ValueError("'encoder' should tell a model and its weights")
 
 
 def sums_of(folder: Path) -> str:

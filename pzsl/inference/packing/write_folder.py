@@ -28,7 +28,9 @@ from pzsl.inference.packing.read_folder import (
 )
 from pzsl.inference.record import Record, read_record
 from pzsl.inference.restore import Trained, restore, restore_scorer
+from pzsl.locks import unlock
 from pzsl.progress import say
+from pzsl.store.hdf5 import locked
 from pzsl.training.checkpoint import model_bytes
 
 CHECKED, CLOSE = 512, 1e-6
@@ -73,21 +75,15 @@ def pack(
         raise UserError(f"{out} is there already: give another --out ({hint}).")
     record = read_record(run, cache)
     trained = restore(record)
-    building = out.with_name(out.name + ".partial")
-    shutil.rmtree(building, ignore_errors=True)
     try:
-        building.mkdir(parents=True)
-        _write(building, record, trained)
-        onnx_difference = export_onnx(trained, building / ONNX) if onnx else None
-        write_atomic(building / SUMS, sums_of(building))
-        difference = _compare(building, trained)
-        if out.exists():
-            shutil.rmtree(out)
-        building.replace(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        held = locked(out)
+        try:
+            difference, onnx_difference = _build(out, record, trained, onnx)
+        finally:
+            unlock(held)
     except OSError as error:
         raise UserError(f"{out} can't be written: {error.strerror or error}.") from None
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     if trained.method.kept_state:
         say(f"{out} holds the training images' embeddings, as {record.config.method} needs them.")
     files = sorted(out.iterdir())
@@ -99,6 +95,24 @@ def pack(
         "largest_difference": difference,
         "onnx_difference": onnx_difference,
     }
+
+
+def _build(out: Path, record: Record, trained: Trained, onnx: bool) -> tuple[float, float | None]:
+    """Write the folder beside its place, and put it there; the differences of its scores."""
+    building = out.with_name(out.name + ".partial")
+    shutil.rmtree(building, ignore_errors=True)
+    try:
+        building.mkdir()
+        _write(building, record, trained)
+        onnx_difference = export_onnx(trained, building / ONNX) if onnx else None
+        write_atomic(building / SUMS, sums_of(building))
+        difference = _compare(building, trained)
+        if out.exists():
+            shutil.rmtree(out)
+        building.replace(out)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return difference, onnx_difference
 
 
 def _write(folder: Path, record: Record, trained: Trained) -> None:

@@ -211,7 +211,7 @@ class Method(nn.Module):
     def observe_queries(self, blocks: Blocks) -> None:
         """Called with all images that are to be scored, before they are, without gradient.
 
-        Inductive methods do nothing here.
+        There is one at least. Inductive methods do nothing here.
         """
 
     def scores(self, images: Tensor) -> Tensor:

@@ -17,12 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pzsl.errors import UserError
+from pzsl.files import check_unpacked
 from pzsl.store.hdf5.heap import check_heaps
 
 VIRTUAL = ("/image/features", "/image/views")
 """The data sets that may be in parts."""
-DENSEST = 1100
-"""Largest ratio by which HDF5's compression can shrink data (zeros, by deflate)."""
 MERGE = "merge the parts again with --overwrite"
 
 
@@ -57,17 +56,18 @@ def check_sizes(datasets: Mapping[str, h5py.Dataset], path: Path) -> None:
     Raises:
         UserError: a data set does so.
     """
-    end = path.stat().st_size
+    end, packed = path.stat().st_size, 0
     for name, data in datasets.items():
         declared, stored = data.size * data.dtype.itemsize, data.id.get_storage_size()
         plain = data.chunks is None and not data.is_virtual
         place = data.id.get_offset() or 0
-        short = stored < declared if plain else declared > DENSEST * (stored + 2**20)
-        if (not data.is_virtual and short) or place + stored > end:
+        packed += 0 if plain or data.is_virtual else declared
+        if (plain and stored < declared) or place + stored > end:
             raise UserError(
                 f"{path}: {name} should have {declared / 1e6:,.1f} MB, which the file does not "
                 "hold: it is damaged: copy it again, or extract it again with --overwrite."
             )
+    check_unpacked(packed, path)
 
 
 def mapped(data: h5py.Dataset, path: Path) -> NDArray[Any]:
