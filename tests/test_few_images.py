@@ -69,7 +69,7 @@ def test_a_single_class_is_refused_in_one_line(images):
         ([[True, False, True, False]] * 11 + [[False] * 4], "row 11 has no candidate label"),
         (torch.zeros(12, 4, dtype=torch.bool), "row 0 has no candidate label"),
     ],
-    ids=str,
+    ids=("numbers", "large", "generator", "one", "lists", "tensor"),
 )
 def test_candidates_that_are_none_are_refused_in_one_line(given, told):
     with pytest.raises(UserError, match=told):
