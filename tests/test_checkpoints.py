@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pzsl.encoders import load_encoder
-from pzsl.encoders.beside import configuration_beside
+from pzsl.encoders.preprocessing_files import preprocessing_beside
 from pzsl.encoders.transformers_layout import IN_A_LAYER, TOPS, TURNED
 from pzsl.encoders.weights import read_weights, weights_hash
 from pzsl.errors import UserError
@@ -180,8 +180,8 @@ def test_a_size_that_the_model_does_not_take_is_refused(state, tmp_path):
 def test_a_configuration_that_is_no_json_object_is_named(tmp_path, content):
     (tmp_path / "open_clip_config.json").write_text(content)
     with pytest.raises(UserError, match=r"open_clip_config\.json"):
-        configuration_beside(tmp_path / "x.pt")
+        preprocessing_beside(tmp_path / "x.pt")
 
 
 def test_nothing_beside_the_file_says_nothing(tmp_path):
-    assert configuration_beside(tmp_path / "x.pt") == ({}, "")
+    assert preprocessing_beside(tmp_path / "x.pt") == ({}, "")

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 import pzsl as library
 from pzsl.encoders import load_encoder
-from pzsl.encoders.beside import configuration_beside
+from pzsl.encoders.preprocessing_files import preprocessing_beside
 from pzsl.errors import UsageError, UserError
 
 TEXTS = ["a photo of a red fox.", "a zebra", "dogs, dogs and more dogs on a very long leash today"]
@@ -253,7 +253,7 @@ def test_what_is_wrong_with_a_folder_is_said_in_one_line(tmp_path):
 def test_a_way_to_prepare_images_that_is_none_is_refused(file, told, line, tmp_path):
     (tmp_path / file).write_text(json.dumps(told))
     with pytest.raises(UserError, match=line):
-        configuration_beside(tmp_path / "x.safetensors")
+        preprocessing_beside(tmp_path / "x.safetensors")
 
 
 @pytest.mark.parametrize("name", ["", "../..", "a/b/c", "a b"])

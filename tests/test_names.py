@@ -15,7 +15,7 @@ from standin import plant
 
 from pzsl.datasets import load_dataset
 from pzsl.datasets.base import UNKNOWN, Candidates, Dataset
-from pzsl.datasets.doubts import doubts, occurrences, one_edit_apart
+from pzsl.datasets.class_warnings import class_warnings, occurrences, one_edit_apart
 from pzsl.datasets.names import first_alike, join_spellings, normal_form, tidy
 from pzsl.errors import UserError
 
@@ -161,27 +161,31 @@ def test_a_misspelt_candidate_is_told():
     sets = Candidates(np.array([0, 2, 4, 6]), np.array([0, 1, 0, 1, 0, 2], dtype=np.int32))
     data = dataset(["kestrel", "magpie", "magpei"], [0, 0, UNKNOWN], sets)
     assert occurrences(data).tolist() == [5, 2, 1]
-    lines = doubts(data)
+    lines = class_warnings(data)
     assert any("'magpei' (1 times) and 'magpie' (2 times)" in line for line in lines)
 
 
 def test_a_class_that_occurs_once_is_told():
-    (line,) = doubts(dataset(["dog", "owl", "fox"], [0, 0, 0, 1, 1, 1, 2]))
+    (line,) = class_warnings(dataset(["dog", "owl", "fox"], [0, 0, 0, 1, 1, 1, 2]))
     assert line == "1 class occurs once only ('fox'): misspelt, perhaps?"
 
 
 def test_about_as_many_classes_as_images_are_told():
     names = [f"file {letter}" for letter in "abcdef"]
-    assert any("6 classes for 7 images" in line for line in doubts(dataset(names, [*range(6), 0])))
+    assert any(
+        "6 classes for 7 images" in line for line in class_warnings(dataset(names, [*range(6), 0]))
+    )
 
 
 def test_numbers_as_class_names_are_told():
-    lines = doubts(dataset(["3", "5.0", "fox"], [0, 0, 1, 1, 2, 2]))
+    lines = class_warnings(dataset(["3", "5.0", "fox"], [0, 0, 1, 1, 2, 2]))
     assert [line for line in lines if "2 of 3 class names are numbers ('3', '5.0')" in line]
 
 
 def test_nothing_is_said_of_plain_classes():
-    assert doubts(dataset(["dog", "fox", "zone 1", "zone 2"], [0, 0, 1, 1, 2, 2, 3, 3])) == []
+    assert (
+        class_warnings(dataset(["dog", "fox", "zone 1", "zone 2"], [0, 0, 1, 1, 2, 2, 3, 3])) == []
+    )
 
 
 @given(st.text("abcde", min_size=5, max_size=8), st.integers(0, 7), st.sampled_from("xyz"))

@@ -1,4 +1,4 @@
-"""The closer look at single runs: what is drawn and told is what the runs recorded."""
+"""The details of the best row: what is drawn and told is what the runs recorded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from records import details_of, write_run
 
 from pzsl.reports import report
-from pzsl.reports.closer import closer_look, seen_unseen_curves
+from pzsl.reports.best_row import best_row, seen_unseen_curves
 from pzsl.reports.figures import styles
 from pzsl.reports.groups import rows_of
 from pzsl.reports.pictures import pictures_of
@@ -37,15 +37,15 @@ def pairs_of(runs):
 
 
 def test_classes_and_confusions_are_those_of_all_seeds_together(runs):
-    closer = closer_look(pairs_of(runs), [])
-    assert closer.label == "cc"
-    told = [(one.name, one.accuracy, one.test) for one in closer.worst]
+    best = best_row(pairs_of(runs), [])
+    assert best.label == "cc"
+    told = [(one.name, one.accuracy, one.test) for one in best.worst]
     assert told == [("<script>alert(1)</script>", 25.0, 20), ("owl", 50.0, 40)]
-    assert [(one.name, one.accuracy) for one in closer.best] == [
+    assert [(one.name, one.accuracy) for one in best.best] == [
         ("cat", 90.0),
         ("100% & _more_", 50.0),
     ]
-    pairs = [(one.true, one.predicted, one.images, one.share) for one in closer.confusions]
+    pairs = [(one.true, one.predicted, one.images, one.share) for one in best.confusions]
     assert pairs == [
         ("owl", "cat", 20, 50.0),
         ("<script>alert(1)</script>", "100% & _more_", 15, 75.0),
@@ -62,7 +62,7 @@ def test_the_curve_has_the_point_that_gamma_chose(runs):
 
 
 def test_weights_are_drawn_over_the_epochs_and_after_training(runs):
-    (_, path, figure), _ = closer_look(pairs_of(runs), []).weights
+    (_, path, figure), _ = best_row(pairs_of(runs), []).weights
     assert path == "cat/1.png"
     truth, other = figure.axes[0].get_lines()
     assert (truth.get_label(), list(truth.get_ydata())) == ("cat (true)", [0.6, 0.7, 0.9])
@@ -70,7 +70,7 @@ def test_weights_are_drawn_over_the_epochs_and_after_training(runs):
 
 
 def test_the_map_has_every_label_before_and_after(runs):
-    figure = dict(closer_look(pairs_of(runs), []).figures)[
+    figure = dict(best_row(pairs_of(runs), []).figures)[
         "Label embeddings before (hollow) and after (full) training"
     ]
     points = [line for line in figure.axes[0].get_lines() if line.get_marker() != "None"]
@@ -78,10 +78,10 @@ def test_the_map_has_every_label_before_and_after(runs):
     assert points[3].get_xydata().tolist() == [[0.0, 0.0]]  # owl, after
 
 
-def test_old_records_have_no_closer_look(tmp_path):
+def test_old_records_have_no_best_row(tmp_path):
     write_run(tmp_path, "a", {"method": "cc"})
-    found = pictures_of(pairs_of(tmp_path), LOOKS, [])
-    assert (found.closer, found.curves) == (None, [])
+    pictures = pictures_of(pairs_of(tmp_path), LOOKS, [])
+    assert (pictures.best_row, pictures.curves) == (None, [])
 
 
 @pytest.mark.parametrize(

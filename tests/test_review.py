@@ -168,7 +168,7 @@ def test_wrong_corrections_are_refused_before_anything_is_written(pzsl, reviewed
         (f"path,label\n{test_image},class 1\n", "is no training image"),
         (f"path,label\n{path},clas 1\n", "unknown class 'clas 1'"),
         (f"path,label\n{path},class 9\n", "unknown class 'class 9'"),  # an unseen one
-        (f"path,label\n{path},class 1\n{path},class 2\n", "another label further up"),
+        (f"path,label\n{path},class 1\n{path},class 2\n", "a different label in a row above"),
         ("a,b\n1,2\n", "columns path and label"),
         (f"path,label,label\n{path},class 1,class 2\n", "path and label, each once"),
         ("", "can't be read"),

@@ -72,10 +72,10 @@ def test_a_run_whose_cache_has_moved_asks_for_its_new_place(tmp_path):
     cache = write_cache(tmp_path / "c.h5")
     (row,) = pzsl.train(cache, method="clip", rate=0.3, seeds=1, runs=tmp_path, workers=1)["runs"]
     cache.rename(tmp_path / "moved.h5")
-    with pytest.raises(UserError, match=r"isn't there any more: name its new place with --cache"):
+    with pytest.raises(UserError, match=r"isn't there any more: give its new path with --cache"):
         pzsl.refine(row["path"], tmp_path / "labels.csv")
     np.save(tmp_path / "new.npy", np.eye(6, dtype=np.float32))
-    with pytest.raises(UserError, match=r"isn't there any more: name its new place with --cache"):
+    with pytest.raises(UserError, match=r"isn't there any more: give its new path with --cache"):
         pzsl.predict(row["path"], [tmp_path / "new.npy"])
     found = pzsl.refine(row["path"], tmp_path / "labels.csv", cache=tmp_path / "moved.h5")
     assert found["images"] == 8 * 14

@@ -75,14 +75,14 @@ def _without_prefix(state: State, path: Path) -> State:
         if prefixes:
             model_state = {n: value for n, value in state.items() if n.startswith(prefixes[0])}
             if len(model_state) < len(state):
-                others = sorted(set(state) - set(model_state))
+                unexpected = sorted(set(state) - set(model_state))
                 say(
-                    f"Weights '{path.name}': {len(others)} tensors beside the model "
-                    f"'{prefixes[0]}' are left out, such as '{others[0]}'."
+                    f"Weights '{path.name}': {len(unexpected)} tensors beside the model "
+                    f"'{prefixes[0]}' are left out, such as '{unexpected[0]}'."
                 )
             return {n.removeprefix(prefixes[0]): value for n, value in model_state.items()}
-    first = {name.partition(".")[0] for name in state}
-    while len(first) == 1 and all("." in name for name in state):
+    outer_names = {name.partition(".")[0] for name in state}
+    while len(outer_names) == 1 and all("." in name for name in state):
         state = {name.partition(".")[2]: value for name, value in state.items()}
-        first = {name.partition(".")[0] for name in state}
+        outer_names = {name.partition(".")[0] for name in state}
     return state

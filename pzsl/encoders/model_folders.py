@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from pzsl.encoders.base import Encoder
-from pzsl.encoders.beside import MODEL, OPEN_CLIP
+from pzsl.encoders.preprocessing_files import MODEL, OPEN_CLIP
 from pzsl.encoders.published import FILES, from_hub
 from pzsl.encoders.weights import SUFFIXES
 from pzsl.errors import UsageError, UserError

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from pzsl.device import resolve_device, resolve_precision
 from pzsl.encoders.base import Identity
-from pzsl.encoders.beside import OPEN_CLIP, configuration_beside
 from pzsl.encoders.images import Preparation, normalised
 from pzsl.encoders.int8 import to_int8
+from pzsl.encoders.preprocessing_files import OPEN_CLIP, preprocessing_beside
 from pzsl.encoders.published import Source, find_weights
 from pzsl.encoders.trimming import encode_tokens
 from pzsl.encoders.weights import (
@@ -164,7 +164,7 @@ def load_openclip_folder(
         weights: the weight file.
         device: see `load_encoder`. precision: see there.
     """
-    source = Source(weights.name, weights, *configuration_beside(weights))
+    source = Source(weights.name, weights, *preprocessing_beside(weights))
     return _load(f"local-dir:{folder}", name, source, device, precision)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
-from pzsl.encoders.beside import configuration_beside
+from pzsl.encoders.preprocessing_files import preprocessing_beside
 from pzsl.encoders.weights import SUFFIXES
 from pzsl.errors import UsageError, UserError, nearest
 from pzsl.network import is_reachable
@@ -68,7 +68,7 @@ def find_weights(model: str, pretrained: str | None) -> Source:
 
 def _of_file(model: str, path: Path) -> Source:
     """Weights in a file; configuration beside it takes precedence over a tag in its name."""
-    beside, files = configuration_beside(path)
+    beside, files = preprocessing_beside(path)
     published_config = known_origin(model, path)
     origin = " and ".join(filter(None, [files, "the published tag" if published_config else ""]))
     return Source(path.name, path, published_config | beside, origin)

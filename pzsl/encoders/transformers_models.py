@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from pzsl.device import resolve_device, resolve_precision
 from pzsl.encoders.base import Identity
-from pzsl.encoders.beside import MODEL, configuration_beside, read_configuration
 from pzsl.encoders.openclip import OpenClipEncoder, as_json
+from pzsl.encoders.preprocessing_files import MODEL, preprocessing_beside, read_configuration
 from pzsl.encoders.weights import weights_hash
 from pzsl.errors import UsageError, UserError
 
@@ -70,7 +70,7 @@ def load_transformers(
         raise UsageError("--precision int8 is for open_clip's vision transformers: use fp32.")
     model, tokenizer = _opened(folder, weights)
     state = {key: value.float() for key, value in model.state_dict().items()}
-    preprocessing, _ = configuration_beside(weights)
+    preprocessing, _ = preprocessing_beside(weights)
     preprocessing.pop("quick_gelu", None)  # its own library builds the model
     vision, text = model.config.vision_config, model.config.text_config
     preprocessing.setdefault("size", vision.image_size)

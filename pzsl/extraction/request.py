@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pzsl.datasets import Dataset, load_dataset
-from pzsl.datasets.doubts import doubts
+from pzsl.datasets.class_warnings import class_warnings
 from pzsl.datasets.fetching import PUBLICATIONS, fetch, find_root, is_by_hand, usual_places
 from pzsl.device import cores, default_batch
 from pzsl.encoders import Encoder, load_encoder
@@ -62,7 +62,7 @@ class Job:
             f"({identity.weights_hash[:12]}), {identity.precision} on {self.encoder.device}, "
             f"batches of {self.batch_size}, {self.threads} threads.",
             f"{_about_prompts(prompts)}{kinds}",
-            *(doubts(data) if data.name in OWN else []),
+            *(class_warnings(data) if data.name in OWN else []),
         ]
 
 

@@ -19,7 +19,7 @@ from pzsl.progress import say
 from pzsl.store.hdf5 import locked
 
 ROWS = 10_000
-"""Rows of a Parquet file that are written together."""
+"""Rows written to a Parquet file at a time."""
 COLUMNS = (
     *("path", "label", "probability", "seen", "classes", "probabilities", "unsure", "likely"),
     "failed",
@@ -27,22 +27,22 @@ COLUMNS = (
 
 
 class AnswerFile:
-    """`OUT.partial`: a line that says what was asked, then a line of JSON for each image, in order.
+    """`OUT.partial`: a line that identifies the question, then one JSON line per image, in order.
 
-    A line is whole or cut off at the end of the file: so nothing but the number of whole lines is
-    needed to go on. When all are there, the file becomes the table OUT.
+    Only the last line can be incomplete, so the number of complete lines says where to resume. When
+    every image has its line, the file becomes the table OUT.
 
     Args:
-        out: the table: `.csv`, `.parquet`, `.json` or `.jsonl`, which `check_out` has looked at.
-        asked: tells one question from another; answers to another one are not gone on with.
-        resumable: whether an answer stays the same when others come later.
+        out: the table: `.csv`, `.parquet`, `.json` or `.jsonl`, already checked by `check_out`.
+        question: identifies run, images and options; answers to another question are discarded.
+        resumable: whether the answer for one image is independent of later images.
 
     Attributes:
-        done: how many images have their answers already.
-        failed: images that can't be read so far, `{path, reason}`.
+        done: how many images were answered before.
+        failed: images so far that could not be read, `{path, reason}`.
     """
 
-    def __init__(self, out: Path, asked: str, resumable: bool = True) -> None:
+    def __init__(self, out: Path, question: str, resumable: bool = True) -> None:
         self.out, self.partial = out, out.with_name(out.name + ".partial")
         self.done = 0
         self.failed: list[dict[str, str]] = []
@@ -52,7 +52,7 @@ class AnswerFile:
             raise _not_written(out, error) from None
         self._lock = locked(out)
         try:
-            self._file = self._open(json.dumps({"asked": asked}), resumable)
+            self._file = self._open(json.dumps({"asked": question}), resumable)
         except BaseException:
             unlock(self._lock)
             raise
@@ -60,18 +60,18 @@ class AnswerFile:
     def _open(self, head: str, resumable: bool) -> IO[str]:
         end = self._whole_lines(head) if resumable and self.partial.exists() else 0
         if not end and self.partial.exists():
-            say(f"{self.partial} holds answers to another question: it is begun anew.")
+            say(f"{self.partial} holds answers to another question: starting again.")
         file = self.partial.open("r+" if end else "w", encoding="utf-8", newline="\n")
         if end:
             file.seek(end)
             file.truncate()
-            say(f"Going on: {self.done:,} images have their answers already.")
+            say(f"Resuming: {self.done:,} images have been answered already.")
         else:
             file.write(head + "\n")
         return file
 
     def _whole_lines(self, head: str) -> int:
-        """Where the last whole answer ends, in bytes; 0 where it is no file for this question."""
+        """Where the last complete line ends, in bytes; 0 if the file is for another question."""
         with self.partial.open("rb") as file:
             if file.readline() != (head + "\n").encode("utf-8"):
                 return 0
@@ -103,7 +103,7 @@ class AnswerFile:
             ) from None
 
     def finish(self) -> None:
-        """Make the table of all answers; the partial file goes."""
+        """Write the table of all answers and delete the partial file."""
         self._file.close()
         try:
             with replacing(self.out) as temporary:
@@ -144,8 +144,8 @@ def _row(answer: dict[str, Any]) -> dict[str, Any]:
         best["name"],
         best["probability"],
         best["seen"],
-        [each["name"] for each in classes],
-        [each["probability"] for each in classes],
+        [entry["name"] for entry in classes],
+        [entry["probability"] for entry in classes],
         answer.get("unsure"),
         answer.get("likely"),
         answer.get("reason", ""),

@@ -11,11 +11,11 @@ from pzsl.inference.restore import Scorer
 
 
 class Wanted(NamedTuple):
-    """What is to be said of each image.
+    """What an answer should contain.
 
     Attributes:
-        top: how many classes are named.
-        threshold: the least probability of a class in the set of likely ones; None for no sets.
+        top: how many classes to name.
+        threshold: lowest probability of a class in the set of likely classes; None for no sets.
     """
 
     top: int
@@ -23,14 +23,14 @@ class Wanted(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What is said of one image.
+    """The answer for one image.
 
     Attributes:
-        path: what it is called.
-        classes: `{name, score, probability, seen}` of each, the likeliest first; none where the
+        path: the image's name.
+        classes: `{name, score, probability, seen}` per class, the likeliest first; empty if the
             image can't be read.
-        likely: the set that holds the class but for the error rate; None where none was given.
-        failed: why it can't be read; '' where it can.
+        likely: the conformal set at the given error rate; None without an error rate.
+        failed: why the image can't be read; '' if it can.
     """
 
     path: str
@@ -42,20 +42,20 @@ class Answer(NamedTuple):
         """As a value for JSON: `{path, classes}`, with `{unsure, likely}`; or `{path, reason}`."""
         if self.failed:
             return {"path": self.path, "reason": self.failed}
-        said: dict[str, Any] = {"path": self.path, "classes": self.classes}
+        fields: dict[str, Any] = {"path": self.path, "classes": self.classes}
         if self.likely is not None:
-            said |= {"unsure": len(self.likely) > 1, "likely": self.likely}
-        return said
+            fields |= {"unsure": len(self.likely) > 1, "likely": self.likely}
+        return fields
 
 
 def answers(scorer: Scorer, names: list[str], images: Tensor, wanted: Wanted) -> list[Answer]:
     """The likeliest classes of images.
 
     Args:
-        scorer: what answers.
-        names: (n,) of the images.
+        scorer: the trained method.
+        names: (n,) names of the images.
         images: (n, D) unit embeddings.
-        wanted: what is to be said.
+        wanted: what each answer should contain.
     """
     with torch.no_grad():
         scores = scorer.method.scores(images)
@@ -64,10 +64,14 @@ def answers(scorer: Scorer, names: list[str], images: Tensor, wanted: Wanted) ->
     best = scores.topk(min(wanted.top, scores.shape[1]), dim=1).indices
     likely = _likely_sets(scorer, shares, wanted.threshold)
     columns = best, scores.gather(1, best), shares.gather(1, best)
-    listed = zip(*(column.tolist() for column in columns), strict=True)
+    best_classes = zip(*(column.tolist() for column in columns), strict=True)
     return [
-        Answer(name, [_class(scorer, *one) for one in zip(*own, strict=True)], sets)
-        for name, own, sets in zip(names, listed, likely, strict=True)
+        Answer(
+            name,
+            [_class(scorer, *best_class) for best_class in zip(*image_classes, strict=True)],
+            likely_set,
+        )
+        for name, image_classes, likely_set in zip(names, best_classes, likely, strict=True)
     ]
 
 
@@ -83,7 +87,7 @@ def _class(scorer: Scorer, label: int, score: float, share: float) -> dict[str, 
 def _likely_sets(
     scorer: Scorer, shares: Tensor, threshold: float | None
 ) -> list[list[str]] | list[None]:
-    """The classes (n lists) of at least a probability, the likeliest first and never none."""
+    """Per image, the classes above a probability, likeliest first; always at least one."""
     if threshold is None:
         return [None] * len(shares)
     sizes = (shares >= threshold).sum(dim=1).clamp(min=1).tolist()

@@ -14,36 +14,36 @@ from pzsl.errors import UserError
 from pzsl.progress import say
 
 
-def as_plain(given: Any, name: str = "candidates") -> Any:
-    """A mask, an array (N,), or a list: without tensors, sparse matrices and data frames."""
-    if hasattr(given, "detach"):  # a torch tensor, wherever it lies
-        return given.detach().cpu().numpy()
-    if hasattr(given, "tocsr"):  # a sparse matrix: what isn't zero is a candidate
-        return given.tocsr().astype(bool).toarray()
-    if hasattr(given, "__array__"):  # of pandas and others
-        return np.asarray(given)
-    if given is None:
+def as_plain(values: Any, name: str = "candidates") -> Any:
+    """Convert tensors, sparse matrices and frames to arrays; lists of candidates stay lists."""
+    if hasattr(values, "detach"):  # a torch tensor, wherever it lies
+        return values.detach().cpu().numpy()
+    if hasattr(values, "tocsr"):  # a sparse matrix: what isn't zero is a candidate
+        return values.tocsr().astype(bool).toarray()
+    if hasattr(values, "__array__"):  # of pandas and others
+        return np.asarray(values)
+    if values is None:
         return None
-    if not isinstance(given, Sequence) or isinstance(given, str):
+    if not isinstance(values, Sequence) or isinstance(values, str):
         raise UserError(
             f"{name}: an array, a frame or a list is needed, with an entry for each row, but this "
-            f"is of type {type(given).__name__}."
+            f"is of type {type(values).__name__}."
         )
-    if _are_single(given):
-        return np.asarray(given)
-    rows = [_plain_row(each) for each in given]
-    return np.array(rows) if _are_masks(rows) else given
+    if _are_single(values):
+        return np.asarray(values)
+    rows = [_plain_row(row) for row in values]
+    return np.array(rows) if _are_masks(rows) else values
 
 
-def _plain_row(each: Any) -> Any:
-    """The candidates of one image: an array where they come as one, or as a list of its values."""
-    listed = isinstance(each, Sequence) and not isinstance(each, str)
-    return as_plain(each) if listed or hasattr(each, "__array__") else each
+def _plain_row(candidates: Any) -> Any:
+    """The candidates of one image; an array if they are array-like or a list of plain values."""
+    listed = isinstance(candidates, Sequence) and not isinstance(candidates, str)
+    return as_plain(candidates) if listed or hasattr(candidates, "__array__") else candidates
 
 
-def _are_single(given: Sequence[Any]) -> bool:
+def _are_single(values: Sequence[Any]) -> bool:
     """Whether each image has one number or name, not a collection of them."""
-    return all(isinstance(each, str | int | float | np.generic) for each in given)
+    return all(isinstance(value, str | int | float | np.generic) for value in values)
 
 
 def _are_masks(rows: Sequence[Any]) -> bool:
@@ -53,33 +53,36 @@ def _are_masks(rows: Sequence[Any]) -> bool:
 
 
 def class_list(
-    given: Any, count: int | None, names: ArrayLike | None, mask_width: int | None
+    candidates: Any, count: int | None, names: ArrayLike | None, mask_width: int | None
 ) -> NDArray[Any]:
     """The classes (C,) that predictions are taken from.
 
     Args:
-        given: candidates, plain. count: of the label embeddings, None without any.
-        names: what the classes are called, None for their numbers.
-        mask_width: columns of a mask, None where there is none.
+        candidates: as `as_plain` returns them.
+        count: number of label embeddings; None without any.
+        names: class names; None to use their numbers.
+        mask_width: columns of a mask; None if the candidates are no mask.
 
     Raises:
-        UserError: there are not as many names as classes, a name twice, or a single class.
+        UserError: the number of names is wrong, a name occurs twice, or there is only one class.
     """
     if names is not None:
         classes = np.asarray(names)
-        wanted = classes.size if count is None else count
-        if classes.shape != (wanted,) or len(set(classes.tolist())) != wanted:
-            raise UserError(f"classes should be {wanted} different names, but is {classes.shape}.")
+        expected = classes.size if count is None else count
+        if classes.shape != (expected,) or len(set(classes.tolist())) != expected:
+            raise UserError(
+                f"classes should be {expected} different names, but is {classes.shape}."
+            )
     elif count is not None:
         classes = np.arange(count)
     elif mask_width is not None:
         classes = np.arange(mask_width)
-    elif isinstance(given, np.ndarray) and given.dtype != object:
-        classes = np.unique(given)
+    elif isinstance(candidates, np.ndarray) and candidates.dtype != object:
+        classes = np.unique(candidates)
         if classes.dtype.kind == "f" and (classes != np.round(classes)).any():
             raise UserError("Unknown label type: continuous. Classes should be numbers or names.")
     else:
-        classes = np.array(sorted({label for each in given for label in _items(each)}))
+        classes = np.array(sorted({label for row in candidates for label in _items(row)}))
     if len(classes) < 2:
         raise UserError(
             f"The classifier can't train with {len(classes)} class: it needs at least two."
@@ -87,35 +90,43 @@ def class_list(
     return classes
 
 
-def _items(each: Any) -> Any:
-    return [each] if isinstance(each, str) or not hasattr(each, "__iter__") else each
+def _items(candidates: Any) -> Any:
+    return (
+        [candidates]
+        if isinstance(candidates, str) or not hasattr(candidates, "__iter__")
+        else candidates
+    )
 
 
 def candidate_arrays(
-    given: Any, images: int, classes: NDArray[Any], seen: ArrayLike | None
+    candidates: Any, images: int, classes: NDArray[Any], seen: ArrayLike | None
 ) -> tuple[CandidateSets, NDArray[np.bool_]]:
-    """Candidate sets of an argument, and which classes are seen, both checked.
+    """Check candidates given as an argument; returns them as sets, and which classes are seen.
 
     Args:
-        given: a bool mask (N, C), an array (N,) of one label each, or N collections of labels.
+        candidates: a bool mask (N, C), an array (N,) of one label each, or N collections of labels.
         images: N. classes: (C,) numbers or names. seen: (C,) bool, or None.
 
     Raises:
-        UserError: a wrong shape or type, an empty set, or a label that is no class.
+        UserError: a wrong shape or type, an empty set, or an unknown label.
     """
-    count, is_mask = len(classes), isinstance(given, np.ndarray) and given.ndim == 2
+    count, is_mask = len(classes), isinstance(candidates, np.ndarray) and candidates.ndim == 2
     expected: tuple[int, ...] = (images, count) if is_mask else (images,)
-    shape: tuple[int, ...] = given.shape if isinstance(given, np.ndarray) else (len(given),)
+    shape: tuple[int, ...] = (
+        candidates.shape if isinstance(candidates, np.ndarray) else (len(candidates),)
+    )
     if shape != expected:
         raise UserError(f"candidates should have shape {expected}, but have {shape}.")
     if is_mask:
-        if given.dtype != np.bool_:
-            raise UserError(f"candidates should be a mask of bool, but are {given.dtype}.")
-        sets = CandidateSets.from_masks([given], np.arange(count))
+        if candidates.dtype != np.bool_:
+            raise UserError(f"candidates should be a mask of bool, but are {candidates.dtype}.")
+        sets = CandidateSets.from_masks([candidates], np.arange(count))
     else:
         row_of = {label: row for row, label in enumerate(classes.tolist())}
         plain = classes.dtype.kind in "iu" and np.array_equal(classes, np.arange(count))
-        lists = [_rows(row, each, None if plain else row_of) for row, each in enumerate(given)]
+        lists = [
+            _rows(row, items, None if plain else row_of) for row, items in enumerate(candidates)
+        ]
         _doubt_mask(lists, count)
         sets = CandidateSets.from_lists(lists)
     if seen is None:
@@ -130,10 +141,10 @@ def candidate_arrays(
 
 
 def _doubt_mask(lists: list[list[int]], classes: int) -> None:
-    """Ask back where class numbers look like a mask, whose zeros and ones would be classes.
+    """Refuse or report class numbers that look like a mask of zeros and ones.
 
     Raises:
-        UserError: they can't be sets.
+        UserError: a class occurs twice in a row, so the rows can't be sets.
     """
     width = len(lists[0]) if lists else 0
     if width < 2 or any(len(row) != width or not {0, 1}.issuperset(row) for row in lists):
@@ -151,14 +162,14 @@ def _doubt_mask(lists: list[list[int]], classes: int) -> None:
 
 
 def _rows(row: int, candidates: Any, row_of: dict[Any, int] | None) -> list[int]:
-    """Rows of the class list of one image's candidates."""
+    """The class indices of one image's candidates."""
     items = _items(candidates)
     try:
         if row_of is None:
-            if any(isinstance(each, bool) for each in items):
+            if any(isinstance(label, bool) for label in items):
                 raise TypeError  # rows of a mask that differ in length: True is no class 1
-            return [_class_number(row, each) for each in items]
-        return [row_of[each] for each in items]
+            return [_class_number(row, label) for label in items]
+        return [row_of[label] for label in items]
     except TypeError:
         raise UserError(
             f"candidates: row {row} should be a collection of class numbers, but is "
@@ -170,8 +181,8 @@ def _rows(row: int, candidates: Any, row_of: dict[Any, int] | None) -> list[int]
         ) from None
 
 
-def _class_number(row: int, given: Any) -> int:
-    number = index(given)
+def _class_number(row: int, label: Any) -> int:
+    number = index(label)
     if abs(number) > np.iinfo(np.int32).max:
         raise UserError(f"candidates: row {row} has candidate {number}, which is no class.")
     return number
@@ -180,12 +191,12 @@ def _class_number(row: int, given: Any) -> int:
 def class_means(
     images: NDArray[np.float32], sets: CandidateSets, classes: int
 ) -> NDArray[np.float32]:
-    """The mean image of each class, each image shared out among its candidates: (C, D).
+    """The unit mean embedding of each class (C, D); an image counts equally for its candidates.
 
-    They stand for label embeddings where there are none; a class without an image has none.
+    These replace missing label embeddings.
 
     Raises:
-        UserError: a class has no image, or its images have a mean without direction.
+        UserError: a class has no image, or the mean of its images is zero.
     """
     rows, sizes = sets.rows(), sets.sizes()
     means = np.zeros((classes, images.shape[1]))

@@ -1,4 +1,4 @@
-"""Embeddings of what is to be answered, block by block, in bounded memory."""
+"""Embeddings of the images to classify, block by block, in bounded memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pzsl.inference.sources import Source
 from pzsl.progress import say
 
 VECTORS = 1024
-"""Features that are scored at a time."""
+"""Features scored at a time."""
 Blocks = Callable[[NDArray[np.int64]], Generator[Block]]
 
 
@@ -31,7 +31,7 @@ def embedding_blocks(
     batch_size: int | None,
     workers: int | None,
 ) -> Blocks:
-    """What gives the embeddings of some rows, block by block, in stage one's pipeline."""
+    """A function from row numbers to blocks of embeddings, by the pipeline of stage one."""
     if source.vectors is not None or encoder is None:
         return lambda rows: _given(source, dim, rows)
     size, threads = batch_size or default_batch(encoder.device), workers or cores()
@@ -56,14 +56,14 @@ def embedding_blocks(
 
 
 def _given(source: Source, dim: int, rows: NDArray[np.int64]) -> Generator[Block]:
-    """Features that are there already, as blocks."""
+    """Precomputed features, as blocks."""
     vectors = source.vectors
     assert vectors is not None
     if vectors.shape[1] != dim:
         raise UserError(
-            f"The features have {vectors.shape[1]} dimensions, those that were trained on have "
+            f"The features have {vectors.shape[1]} dimensions, the training features "
             f"{dim}: give features of the same encoder."
         )
     for start in range(0, len(rows), VECTORS):
-        some = rows[start : start + VECTORS]
-        yield Block(some, as_unit(vectors[some]), (), 0.0, 0.0)
+        block_rows = rows[start : start + VECTORS]
+        yield Block(block_rows, as_unit(vectors[block_rows]), (), 0.0, 0.0)

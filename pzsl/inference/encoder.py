@@ -1,4 +1,4 @@
-"""The encoder of a run, for images and class names that come later."""
+"""The encoder of a run, for new images and class names."""
 
 from __future__ import annotations
 
@@ -13,56 +13,57 @@ from pzsl.inference.model import Model
 from pzsl.progress import say
 
 UNNAMED = ("", "(imported)")
-"""What a cache calls an encoder that nobody told."""
+"""What a cache records if its encoder is unknown."""
 
 
 def encoder_of(
     run: Model, model: str | None = None, pretrained: str | None = None, device: str = "auto"
 ) -> Encoder:
-    """The encoder that a run's images went through.
+    """Load the encoder that made a run's features.
 
     Args:
-        run: tells its model, and a hash of its weights.
-        model: where the cache was imported and doesn't tell.
-        pretrained: tag or checkpoint file, where it has moved or the cache doesn't tell.
+        run: records the encoder's model and a hash of its weights.
+        model: the encoder, if the cache was imported and doesn't record it.
+        pretrained: tag or checkpoint file, if it has moved or the cache doesn't record it.
         device: auto, cpu, cuda or mps.
 
     Raises:
-        UserError: it can't be loaded, or is another one.
+        UserError: it can't be loaded, or isn't the encoder that was used.
     """
-    told, made_of = str(run.encoder["model"]), str(run.encoder["pretrained"])
-    if told in UNNAMED and model is None:
+    model_name, weights_name = str(run.encoder["model"]), str(run.encoder["pretrained"])
+    if model_name in UNNAMED and model is None:
         raise UserError(
             f"{run.where} was imported and doesn't tell its encoder: name it with --model (and "
             "--pretrained), or give features (.npy)."
         )
-    weights = pretrained or (None if model or made_of in ("", "built-in") else made_of)
+    weights = pretrained or (None if model or weights_name in ("", "built-in") else weights_name)
     plugin = run.encoder["preprocessing"].get("plugin")
     if plugin:
-        plugins.enrol({f"encoders {told}": plugin}, trusted_only=True)
+        plugins.enrol({f"encoders {model_name}": plugin}, trusted_only=True)
     chosen, kind = resolve_device(device), str(run.encoder["precision"])
     precision = kind if kind == "int8" and chosen.type == "cpu" else None
     try:
-        encoder = load_encoder(model or told, weights, device, precision)
+        encoder = load_encoder(model or model_name, weights, device, precision)
     except UserError as error:
         raise UserError(
-            f"The encoder of {run.where}, {model or told} with weights '{weights or made_of}', "
-            f"can't be loaded: {error} A checkpoint file can be named with --pretrained."
+            f"The encoder of {run.where}, {model or model_name} with weights "
+            f"'{weights or weights_name}', can't be loaded: {error} A checkpoint file "
+            "can be named with --pretrained."
         ) from None
     _compare(run, encoder)
     return encoder
 
 
 def _compare(run: Model, encoder: Encoder) -> None:
-    """Hold an encoder against what a run tells of its own.
+    """Compare an encoder with what the run records of its own.
 
     Raises:
-        UserError: weights or dimensions are others.
+        UserError: weights or dimensions differ.
     """
-    identity, known = encoder.identity, str(run.encoder["weights_hash"])
-    if known and known != identity.weights_hash:
+    identity, recorded_hash = encoder.identity, str(run.encoder["weights_hash"])
+    if recorded_hash and recorded_hash != identity.weights_hash:
         raise UserError(
-            f"{run.where} was made with other weights ({known[:12]}) than these of "
+            f"{run.where} was made with other weights ({recorded_hash[:12]}) than these of "
             f"{identity.model} ({identity.weights_hash[:12]}): name theirs with --pretrained."
         )
     if identity.dim != run.dim:
@@ -70,7 +71,7 @@ def _compare(run: Model, encoder: Encoder) -> None:
             f"{run.where} holds embeddings of {run.dim} dimensions, those of "
             f"{identity.model} have {identity.dim}: name the encoder that made them with --model."
         )
-    if not known:
+    if not recorded_hash:
         say(
             f"{run.where} doesn't tell its encoder's weights: {identity.model}, "
             f"{identity.pretrained}, is taken on trust."
@@ -78,10 +79,10 @@ def _compare(run: Model, encoder: Encoder) -> None:
 
 
 def embed_names(run: Model, encoder: Encoder, names: tuple[str, ...]) -> Tensor:
-    """Unit label embeddings (n, D) of new classes, by the run's templates.
+    """Unit label embeddings (n, D) of new classes, from the run's prompt templates.
 
     Raises:
-        UserError: the run knows its classes by more than prompts.
+        UserError: the run's label embeddings are made of more than prompts.
     """
     templates = [template for template in run.templates if template.count("{}") == 1]
     if run.labels != "text" or len(templates) < len(run.templates):

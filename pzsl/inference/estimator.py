@@ -1,4 +1,4 @@
-"""Any method on plain arrays, in the manner of scikit-learn: no cache, no file, no class names."""
+"""Any method on plain arrays, as a scikit-learn estimator: no cache, no file, no class names."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from pzsl.training.run import calibrate, make_method, one_thread, refined_labels
 from pzsl.training.task import BLOCK, TRUE_LABELS
 
 Candidates = ArrayLike | Sequence[Collection[int]] | Sequence[Collection[str]]
-"""Of each image: a row of a mask (N, C), or its candidate classes by number or by name."""
+"""Per image: a row of a mask (N, C), or its candidate classes by number or by name."""
 
 
 class PartialLabelClassifier(ScikitClassifier):
-    """A method of `pzsl methods`, trained on arrays; the same numbers as a run on the same data.
+    """A method of `pzsl methods`, trained on arrays; gives the numbers of a run on the same data.
 
     Args:
-        method, preset: what is trained.
+        method, preset: what to train.
         options: options of the method that differ from the preset's.
         scale: the encoder's logit scale.
-        seed: of all that is drawn.
+        seed: of all random numbers.
         device: auto, cpu, cuda or mps.
 
     Attributes:
         classes_: (C,) class numbers (the rows of the label embeddings), or names.
         n_features_in_: D.
         seen_: (C,) which classes had candidates.
-        labels_: (N,) the class that was settled on for each training image.
+        labels_: (N,) refined label of each training image.
         confidence_: (N,) its label weight, 0 to 1.
-        gamma_: what is taken off the scores of seen classes.
+        gamma_: subtracted from the scores of seen classes (calibrated stacking).
         calibration_: the temperature of probabilities, and thresholds of conformal sets.
         method_: the trained method itself.
     """
@@ -79,19 +79,19 @@ class PartialLabelClassifier(ScikitClassifier):
         Args:
             X: (N, D) image embeddings, of any length but zero.
             y: the candidates: a bool mask (N, C), as an array, a tensor or a sparse matrix; N
-                collections of classes; or one class an image (N,).
+                collections of classes; or one class per image (N,).
             label_embeddings: (C, D) of all classes, in the same space; None: the mean image of
                 each class, which leaves no class unseen.
             seen: (C,) bool, which classes may be candidates; None: those that occur in some set.
-            classes: (C,) names of the classes, which `y` and the predictions are then made of;
-                None: their numbers or, without label embeddings, the classes that occur.
+            classes: (C,) names of the classes, used in `y` and in predictions; None: their numbers
+                or, without label embeddings, the classes that occur.
 
         Raises:
-            UserError: an array's shape, a vector without length, a set that is empty or names a
-                class that is none. UsageError: an unknown method, preset or option.
+            UserError: an array has the wrong shape, a vector is zero, or a candidate set is empty
+                or names an unknown class. UsageError: an unknown method, preset or option.
         """
-        images, given = _vectors("X", X), as_plain(y)
-        if given is None:
+        images, candidates = _vectors("X", X), as_plain(y)
+        if candidates is None:
             raise UserError("fit requires y to be passed, but the target y is None.")
         labels = (
             None if label_embeddings is None else _vectors("label_embeddings", label_embeddings)
@@ -101,9 +101,15 @@ class PartialLabelClassifier(ScikitClassifier):
                 f"X has {images.shape[1]} dimensions and label_embeddings {labels.shape[1]}: "
                 "both should be of one encoder."
             )
-        width = given.shape[1] if isinstance(given, np.ndarray) and given.ndim == 2 else None
-        self.classes_ = class_list(given, None if labels is None else len(labels), classes, width)
-        sets, self.seen_ = candidate_arrays(given, len(images), self.classes_, seen)
+        width = (
+            candidates.shape[1]
+            if isinstance(candidates, np.ndarray) and candidates.ndim == 2
+            else None
+        )
+        self.classes_ = class_list(
+            candidates, None if labels is None else len(labels), classes, width
+        )
+        sets, self.seen_ = candidate_arrays(candidates, len(images), self.classes_, seen)
         if labels is None:
             labels = class_means(images, sets, len(self.classes_))
         self.n_features_in_ = images.shape[1]
@@ -132,9 +138,9 @@ class PartialLabelClassifier(ScikitClassifier):
         with torch.no_grad():
             self.method_.observe_queries(lambda: (block.to(device) for block in blocks))
             for start, block in zip(range(0, len(images), BLOCK), blocks, strict=False):
-                found = self.method_.scores(block.to(device))
-                found[:, : len(problem.seen)] -= self.gamma_
-                scores[start : start + BLOCK, self._order] = found.cpu().numpy()
+                block_scores = self.method_.scores(block.to(device))
+                block_scores[:, : len(problem.seen)] -= self.gamma_
+                scores[start : start + BLOCK, self._order] = block_scores.cpu().numpy()
         return scores
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
@@ -151,8 +157,8 @@ class PartialLabelClassifier(ScikitClassifier):
         """Share of images (n, D) whose predicted class is `y`, or among the candidates `y`.
 
         Args:
-            y: one class an image (n,), or candidates as `fit` takes them.
-            sample_weight: (n,) how much each image counts; None: all the same.
+            y: one class per image (n,), or candidates as `fit` takes them.
+            sample_weight: (n,) weight of each image; None: all equal.
         """
         best = self.decision_function(X).argmax(axis=1)
         sets, _ = candidate_arrays(as_plain(y), len(best), self.classes_, None)
@@ -174,15 +180,15 @@ class PartialLabelClassifier(ScikitClassifier):
         Raises:
             UsageError: there is no such argument.
         """
-        known = self.get_params()
+        arguments = self.get_params()
         for name, value in params.items():
-            if name not in known:
-                raise UsageError(f"There is no parameter '{name}': use {', '.join(known)}.")
+            if name not in arguments:
+                raise UsageError(f"There is no parameter '{name}': use {', '.join(arguments)}.")
             setattr(self, name, value)
         return self
 
     def _config(self) -> RunConfig:
-        """The run that this is, of candidate sets that came with the data."""
+        """The configuration of the equivalent run, with candidate sets that came with the data."""
         if not (is_number(self.scale) and self.scale > 0):
             raise UsageError(f"scale should be a number above 0, not {self.scale!r}.")
         if not (is_whole(self.seed) and 0 <= self.seed <= LAST_SEED):
@@ -190,8 +196,8 @@ class PartialLabelClassifier(ScikitClassifier):
         options = asdict(make_options(self.method, self.preset, self.options or {}))
         if find_method(self.method).needs == TRUE_LABELS:
             raise UsageError(f"Method '{self.method}' needs true labels: it is for `pzsl train`.")
-        what = ("arrays", "", "", self.method, self.preset, "file", None, 0.0, "text")
-        return RunConfig(*what, self.seed, options)
+        identity = ("arrays", "", "", self.method, self.preset, "file", None, 0.0, "text")
+        return RunConfig(*identity, self.seed, options)
 
     def _problem(
         self,
@@ -207,11 +213,11 @@ class PartialLabelClassifier(ScikitClassifier):
         )
         text = torch.from_numpy(labels).to(device)
         seen = torch.from_numpy(self.seen_).to(device)
-        pixels = torch.from_numpy(images).to(device)
-        return Problem(pixels, support, text[seen], text[~seen], self.scale)
+        image_features = torch.from_numpy(images).to(device)
+        return Problem(image_features, support, text[seen], text[~seen], self.scale)
 
     def _settle(self) -> None:
-        """Keep the label of each training image, and how sure that is."""
+        """Store the refined label of each training image and its confidence."""
         method, support = self.method_, self.method_.support
         self.labels_ = self.classes_[self._order[refined_labels(method).cpu().numpy()]]
         starts = support.offsets[:-1].cpu().numpy()
@@ -224,7 +230,7 @@ class PartialLabelClassifier(ScikitClassifier):
 
 
 def _fault(array: NDArray[Any]) -> str | None:
-    """What keeps an array from being vectors, in scikit-learn's words where it has some."""
+    """Why an array can't be used as vectors, in scikit-learn's words where it has some."""
     if array.dtype.kind == "c":
         return ": Complex data not supported"
     if array.ndim == 1:
@@ -234,9 +240,9 @@ def _fault(array: NDArray[Any]) -> str | None:
     return "" if array.ndim != 2 or not array.size or array.dtype.kind not in "fiu" else None
 
 
-def _weights(given: ArrayLike, images: int) -> NDArray[np.float64]:
+def _weights(sample_weight: ArrayLike, images: int) -> NDArray[np.float64]:
     """How much each image counts, checked."""
-    weights = np.asarray(given, dtype=np.float64)
+    weights = np.asarray(sample_weight, dtype=np.float64)
     usable = weights.shape == (images,) and np.isfinite(weights).all() and (weights >= 0).all()
     if not usable or not weights.sum() > 0:
         raise UserError(
@@ -246,11 +252,11 @@ def _weights(given: ArrayLike, images: int) -> NDArray[np.float64]:
     return weights
 
 
-def _vectors(name: str, given: ArrayLike) -> NDArray[np.float32]:
+def _vectors(name: str, values: ArrayLike) -> NDArray[np.float32]:
     """Unit vectors (n, D) of an argument, checked."""
-    if hasattr(given, "tocsr"):
+    if hasattr(values, "tocsr"):
         raise UserError(f"{name} is a sparse matrix: dense vectors are needed, use X.toarray().")
-    array = np.asarray(as_plain(given, name))
+    array = np.asarray(as_plain(values, name))
     fault = _fault(array)
     if fault is not None:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Tables of labels as CSV, Parquet or JSON lines, which `extract --dataset table` takes again."""
+"""Tables of labels as CSV, Parquet or JSON lines, which `extract --dataset table` reads again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pzsl.errors import UsageError, UserError
 from pzsl.files import replacing
 
 SEPARATOR = "|"
-"""Between the names of a list in a CSV; the other formats have lists."""
+"""Separates the names of a list in a CSV; the other formats have lists."""
 SUFFIXES = (".csv", ".parquet", ".json", ".jsonl")
 
 
@@ -18,7 +18,8 @@ def check_out(out: Path, overwrite: bool) -> None:
     """Refuse, before any work is done, a table that could not be written.
 
     Raises:
-        UsageError: an unknown ending. UserError: the file is there already, or no pyarrow.
+        UsageError: an unknown ending.
+        UserError: the file exists, or pyarrow is missing.
     """
     if out.suffix.lower() not in SUFFIXES:
         raise UsageError(f"--out {out}: its ending should be one of {', '.join(SUFFIXES)}.")
@@ -34,7 +35,7 @@ def check_out(out: Path, overwrite: bool) -> None:
 
 
 def check_names(out: Path, names: Sequence[str]) -> None:
-    """Refuse class names that a list in a CSV would take apart.
+    """Refuse class names that would be split or trimmed in a CSV's list.
 
     Raises:
         UserError: a name holds the separator, or begins or ends with a blank.
@@ -48,7 +49,7 @@ def check_names(out: Path, names: Sequence[str]) -> None:
 
 
 def write_table(out: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write columns of equal length; the file's ending says how.
+    """Write columns of equal length, in the format of the file's ending.
 
     Args:
         out: `.csv` (lists are joined by `|`), `.parquet`, or `.json` (one list of records) or
@@ -87,5 +88,5 @@ def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return f"{value:.4f}"
     if isinstance(value, list):
-        return SEPARATOR.join(str(_cell(each)) for each in value)
+        return SEPARATOR.join(str(_cell(entry)) for entry in value)
     return value

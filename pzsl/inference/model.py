@@ -1,4 +1,4 @@
-"""What can answer: a finished run with its cache, or a packed folder."""
+"""What can classify new images: a finished run with its cache, or a packed folder."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from pzsl.inference.record import read_record
 from pzsl.inference.restore import Scorer, class_names, open_cache, restore_scorer
 
 TOLD = ("model", "pretrained", "weights_hash", "precision", "preprocessing")
-"""What a cache tells of its encoder."""
+"""What a cache records of its encoder."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """What can answer, before its weights are read.
+    """A finished run or a packed folder, before its weights are read.
 
     Attributes:
-        folder: of the run, or the packed one.
-        where: the file that tells the encoder, for messages.
+        folder: the run's folder, or the packed one.
+        where: the file that records the encoder, for messages.
         classes: (K + U,) names, the seen first.
         dim: D of image and label embeddings.
         encoder: `model, pretrained, weights_hash, precision, preprocessing`.
         templates: the prompts of class names.
         dataset: name of the data set.
         labels: what label embeddings are made of: `text`, `attributes` or `both`.
-        calibration: of its probabilities.
-        identity: a hash of all that answers depend on, but for names that join.
-        scorer: the trained method, with names and their label embeddings (n, D) added.
+        calibration: of the probabilities.
+        identity: a hash of all that answers depend on, except for added class names.
+        scorer: returns the trained method, with names and their label embeddings (n, D) added.
     """
 
     folder: Path
@@ -52,15 +52,15 @@ class Model:
 
 
 def open_model(run: str | Path, cache: str | Path | None = None) -> Model:
-    """What a folder holds.
+    """Open a finished run or a packed folder.
 
     Args:
-        run: of a finished run, or one that `pack` wrote; or `hf-hub:OWNER/NAME` for one of these
-            on the Hugging Face hub.
-        cache: of the run, where it has moved.
+        run: folder of a finished run, or one that `pack` wrote; or `hf-hub:OWNER/NAME` for a packed
+            folder on the Hugging Face hub.
+        cache: the run's cache, if it has moved.
 
     Raises:
-        UserError: there is neither, the cache is gone, or a file is damaged.
+        UserError: there is neither, the cache is missing, or a file is damaged.
     """
     folder = fetched(run)
     return _of_pack(folder) if is_packed(folder) else _of_run(folder, cache)

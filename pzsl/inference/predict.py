@@ -1,4 +1,4 @@
-"""Classes of new images, also of classes that are only named now."""
+"""Classify new images, also into classes that were not known in training."""
 
 from __future__ import annotations
 
@@ -51,30 +51,30 @@ def predict(
     Args:
         run: folder of a finished run, or one that `pack` wrote, by path or `hf-hub:OWNER/NAME`.
         images: image files, folders that are searched for images at any depth, and tables with a
-            column of paths; or one `.npy` file (N, D) of features that are there already.
-        classes: names to add to the run's classes; nothing need be known of them but the name.
-        top: how many classes are named for each image.
-        error_rate: 0 to below 1; each image gets a set of likely classes which lacks the true one
-            for so many images, and is unsure where that holds several.
-        out: a table of all answers, `.csv`, `.parquet`, `.json` or `.jsonl`; written as they come
-            into `OUT.partial`, and gone on with where that was cut off.
-        root: folder that the paths of tables start from; by default that of each table.
-        cache: the run's cache, where it has moved.
-        model: the encoder, where the cache was imported and doesn't tell.
+            column of paths; or one `.npy` file (N, D) of precomputed features.
+        classes: names to add to the run's classes; only the name need be known.
+        top: how many classes to name for each image.
+        error_rate: 0 to below 1; each image gets a set of likely classes, which misses the true
+            class for about this share of images; an image is unsure if its set has several.
+        out: a table of all answers, `.csv`, `.parquet`, `.json` or `.jsonl`; answers are first
+            written to `OUT.partial`, from which an interrupted call resumes.
+        root: folder that the paths of tables are relative to; by default that of each table.
+        cache: the run's cache, if it has moved.
+        model: the encoder, if the cache was imported and doesn't record it.
         pretrained: the encoder's weights: a tag, or a checkpoint file that has moved.
         device: of the encoder.
-        batch_size, workers: as of `extract`.
-        overwrite: replace a table that is there.
+        batch_size, workers: as in `extract`.
+        overwrite: replace an existing table.
 
     Returns:
-        `classes` (how many were in question), `answered` (images), `resumed` (answers that were
-        there before), `images_per_second` (of those encoded now, else None), `failed`: `{path,
-        reason}` of those that can't be read, and `images`: one `{path, classes: [{name, score,
-        probability, seen}]}` for each, the likeliest first; none where they are in `out`. A score
-        is that of the method, less gamma for seen classes; probabilities are its softmax at the
-        temperature that fits held-out images. With an error rate each also has `unsure` and
-        `likely`. `calibration` tells `temperature`, `held_out` images, `error_rate`, `threshold`
-        (least probability in a set) and `coverage` (percent of held-out images).
+        `classes` (their number), `answered` (images), `resumed` (images answered by an earlier
+        call), `images_per_second` (of the images encoded now, else None), `failed`: `{path,
+        reason}` of images that can't be read, and `images`: one `{path, classes: [{name, score,
+        probability, seen}]}` per image, the likeliest class first; empty if they are in `out`. A
+        score is that of the method, less gamma for seen classes; probabilities are its softmax at
+        the temperature that fits held-out images. With an error rate each image also has `unsure`
+        and `likely`. `calibration` holds `temperature`, `held_out` images, `error_rate`,
+        `threshold` (lowest probability in a set) and `coverage` (percent of held-out images).
 
     Raises:
         UserError: no such run or image, or the encoder isn't the one that made the cache.
@@ -85,32 +85,32 @@ def predict(
     if out is not None:
         check_out(Path(out), overwrite)
     source = find_images(images, root)
-    opened = open_model(run, cache)
-    names = _new_names(opened, classes)
+    run_model = open_model(run, cache)
+    names = _new_names(run_model, classes)
     if out is not None:
-        check_names(Path(out), (*opened.classes, *names))
+        check_names(Path(out), (*run_model.classes, *names))
     encoder = None
     if source.vectors is None or names:
-        encoder = encoder_of(opened, model, pretrained, device)
-    text = embed_names(opened, encoder, names) if encoder and names else None
-    scorer = opened.scorer(names, text)
-    calibration = _told(opened, error_rate)
+        encoder = encoder_of(run_model, model, pretrained, device)
+    text = embed_names(run_model, encoder, names) if encoder and names else None
+    scorer = run_model.scorer(names, text)
+    calibration = _told(run_model, error_rate)
     wanted = Wanted(top, calibration["threshold"])
-    blocks = embedding_blocks(source, opened.dim, encoder, batch_size, workers)
+    blocks = embedding_blocks(source, run_model.dim, encoder, batch_size, workers)
     if out is None:
-        found: list[Answer] = []
-        rate = _answer(scorer, source, wanted, blocks(_rows(source)), 0, found.extend)
-        failed = [answer.plain() for answer in found if answer.failed]
-        listed = [answer.plain() for answer in found if not answer.failed]
+        all_answers: list[Answer] = []
+        rate = _answer(scorer, source, wanted, blocks(_rows(source)), 0, all_answers.extend)
+        failed = [answer.plain() for answer in all_answers if answer.failed]
+        listed = [answer.plain() for answer in all_answers if not answer.failed]
         return _result(scorer, calibration, len(listed), 0, rate, failed, listed)
-    asked = _question(opened, names, source, wanted)
-    with AnswerFile(Path(out), asked, not scorer.method.transductive) as file:
+    question = _question(run_model, names, source, wanted)
+    with AnswerFile(Path(out), question, not scorer.method.transductive) as file:
         start = file.done
         rate = _answer(scorer, source, wanted, blocks(_rows(source)[start:]), start, file.write)
         file.finish()
-        good = len(source.names) - len(file.failed)
+        answered = len(source.names) - len(file.failed)
         return {
-            **_result(scorer, calibration, good, start, rate, file.failed, []),
+            **_result(scorer, calibration, answered, start, rate, file.failed, []),
             "out": str(out),
         }
 
@@ -136,26 +136,28 @@ def _result(
 
 
 def _told(run: Model, error_rate: float | None) -> dict[str, Any]:
-    """What is known of the probabilities, and of the sets at an error rate.
+    """The calibration of the probabilities, and of the sets at an error rate.
 
     Raises:
-        UserError: sets are asked for, and nothing was held out in training.
+        UserError: an error rate is given, but no image was held out in training.
     """
-    found = run.calibration
-    if not found.images:
+    calibration = run.calibration
+    if not calibration.images:
         if error_rate is not None:
             raise UserError(
                 f"{run.folder} was trained without held-out images, so --error-rate can't be "
                 "kept: train with the method's calibrate=true, or again if it is of an old version."
             )
-        say(f"{run.folder} held no images out: probabilities are CLIP's softmax as it is.")
-    sets = error_rate is not None
+        say(f"{run.folder} held no images out: probabilities are CLIP's uncalibrated softmax.")
+    with_sets = error_rate is not None
     return {
-        "temperature": round(found.temperature, 4),
-        "held_out": found.images,
+        "temperature": round(calibration.temperature, 4),
+        "held_out": calibration.images,
         "error_rate": error_rate,
-        "threshold": found.threshold(error_rate) if error_rate is not None else None,
-        "coverage": round(100 * found.coverage[level_of(error_rate or 0)], 2) if sets else None,
+        "threshold": calibration.threshold(error_rate) if error_rate is not None else None,
+        "coverage": round(100 * calibration.coverage[level_of(error_rate or 0)], 2)
+        if with_sets
+        else None,
     }
 
 
@@ -164,7 +166,7 @@ def _rows(source: Source) -> NDArray[np.int64]:
 
 
 def _question(run: Model, names: tuple[str, ...], source: Source, wanted: Wanted) -> str:
-    """A hash of all that answers depend on."""
+    """A hash of everything the answers depend on."""
     return digest(run.identity, *names, repr(wanted), source.digest)
 
 
@@ -179,11 +181,11 @@ def _answer(
     """Answer block by block; returns images per second."""
     total, before, clock = len(source.names), done, time.perf_counter()
     with closing(blocks), progress(total, "images", done) as bar:
-        found: Iterable[Block] = blocks
+        queried_blocks: Iterable[Block] = blocks
         if scorer.method.transductive:
-            found = _looked_at(scorer, blocks)
+            queried_blocks = _looked_at(scorer, blocks)
         try:
-            for block in found:
+            for block in queried_blocks:
                 write(_answers_of(scorer, source, wanted, block))
                 done += len(block.rows) + len(block.failures)
                 bar.update(len(block.rows) + len(block.failures))
@@ -195,13 +197,13 @@ def _answer(
 
 
 def _looked_at(scorer: Scorer, blocks: Iterable[Block]) -> list[Block]:
-    """All blocks, once the method has looked at all their images together."""
-    held = list(blocks)
-    images = [torch.from_numpy(block.features) for block in held if len(block.rows)]
+    """Show a transductive method all images together; returns all blocks."""
+    all_blocks = list(blocks)
+    images = [torch.from_numpy(block.features) for block in all_blocks if len(block.rows)]
     with torch.no_grad():
         if images:  # none, where not one can be read
             scorer.method.observe_queries(lambda: images)
-    return held
+    return all_blocks
 
 
 def _answers_of(scorer: Scorer, source: Source, wanted: Wanted, block: Block) -> list[Answer]:
@@ -212,22 +214,22 @@ def _answers_of(scorer: Scorer, source: Source, wanted: Wanted, block: Block) ->
     }
     if len(block.rows):
         names = [source.names[row] for row in block.rows]
-        found = answers(scorer, names, torch.from_numpy(block.features), wanted)
-        of_row |= dict(zip(block.rows.tolist(), found, strict=True))
+        block_answers = answers(scorer, names, torch.from_numpy(block.features), wanted)
+        of_row |= dict(zip(block.rows.tolist(), block_answers, strict=True))
     return [of_row[row] for row in sorted(of_row)]
 
 
 def _new_names(run: Model, classes: Sequence[str]) -> tuple[str, ...]:
-    """Class names that are new, each once; of those that the run knows already it says so."""
-    known = {normal_form(name) for name in run.classes}
-    new: dict[str, str] = {}
+    """Class names that the run lacks, each once; known ones are reported and left out."""
+    known_forms = {normal_form(name) for name in run.classes}
+    new_names: dict[str, str] = {}
     for name in map(tidy, classes):
         if not name:
             raise UsageError("--class should be a name, not nothing.")
         if unfit := unfit_text([name]):
-            raise UsageError(f"--class {printable(name)!r} holds {unfit[1]}: type the name anew.")
-        if normal_form(name) in known:
-            say(f"'{name}' is a class of the run already.")
+            raise UsageError(f"--class {printable(name)!r} holds {unfit[1]}: type the name again.")
+        if normal_form(name) in known_forms:
+            say(f"'{name}' is already a class of the run.")
         else:
-            new.setdefault(normal_form(name), name)
-    return tuple(new.values())
+            new_names.setdefault(normal_form(name), name)
+    return tuple(new_names.values())

@@ -1,4 +1,4 @@
-"""What the folder of a finished run says: read, and checked to be of one run."""
+"""Read the folder of a finished run, and check that its files are of one run."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from pzsl.training.run import is_finished
 
 @dataclass(frozen=True)
 class Record:
-    """What a run's folder says of it.
+    """The record of a finished run.
 
     Attributes:
         folder: of the run.
-        config: what was done.
+        config: its configuration.
         gamma: of calibrated stacking.
-        calibration: of its probabilities.
-        cache: the file that it was trained on.
+        calibration: of the probabilities.
+        cache: the cache file that it was trained on.
     """
 
     folder: Path
@@ -44,21 +44,21 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
     """Read the record of a finished run.
 
     Args:
-        folder: of the run, the one that holds its `metrics.json`; or the one above, where only one
-            finished run lies.
-        cache: the cache, where it isn't any more at the place that the record names.
+        folder: of the run, with its `metrics.json`; or the folder above, if it holds exactly one
+            finished run.
+        cache: the cache, if it is no longer where the record says.
 
     Raises:
-        UserError: no finished run is there, or its record is damaged.
+        UserError: there is no finished run, or its record is damaged.
     """
     folder = _finished(Path(folder))
     config, metrics, environment = (
         _json(folder / name) for name in ("config.json", "metrics.json", "env.json")
     )
-    known = {field.name for field in fields(RunConfig)}
+    known_fields = {field.name for field in fields(RunConfig)}
     try:
-        given = {name: value for name, value in config.items() if name in known}
-        run = RunConfig(**{"results": 1, **given})  # records of before had no such number
+        known_values = {name: value for name, value in config.items() if name in known_fields}
+        run = RunConfig(**{"results": 1, **known_values})  # older records lack this number
         check_values(run, metrics["gamma"])
         calibration = read_calibration(folder / "calibration.json")
         place = Path(cache or environment["cache"])
@@ -67,7 +67,7 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
     check_parts(folder, metrics)
     if run.results != RESULTS:
         say(
-            f"{folder}: trained by another version of pzsl, whose numbers were others "
+            f"{folder}: trained by another version of pzsl, which gave other numbers "
             f"(results {run.results}, here {RESULTS}): what it answers now may differ from its "
             "record; train again to be sure."
         )
@@ -76,14 +76,14 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
 
 
 def _finished(folder: Path) -> Path:
-    """The finished run that a folder is, or the only one in it.
+    """A folder if it is a finished run, else the only finished run inside it.
 
     Raises:
         UserError: there is none, or several.
     """
     if is_finished(folder):
         return folder
-    inside = sorted(found.parent for found in folder.glob("*/metrics.json"))
+    inside = sorted(file.parent for file in folder.glob("*/metrics.json"))
     if len(inside) == 1:
         return inside[0]
     hint = f", such as {inside[0]}" if inside else " (pzsl train --json names it as 'path')"
@@ -91,10 +91,10 @@ def _finished(folder: Path) -> Path:
 
 
 def check_values(run: RunConfig, gamma: Any) -> None:
-    """Refuse what no run can have been.
+    """Refuse values that no run can have.
 
     Raises:
-        ValueError: a value of another type, or out of its range.
+        ValueError: a value has the wrong type or is out of range.
     """
     texts = run.dataset, run.cache_hash, run.model, run.method, run.preset, run.noise, run.labels
     if not all(isinstance(text, str) for text in texts) or not isinstance(run.options, dict):
@@ -110,20 +110,22 @@ def check_values(run: RunConfig, gamma: Any) -> None:
 
 
 def read_calibration(path: Path) -> Calibration:
-    """What a record says of its probabilities; records of before don't.
+    """The calibration of a run's probabilities; the identity for older records without one.
 
     Raises:
-        KeyError, TypeError, ValueError: it isn't as it should be.
+        KeyError, TypeError, ValueError: the file is damaged.
     """
     if not path.is_file():
         return Calibration()
-    said = _json(path)
-    thresholds, coverage = (tuple(map(float, said[key])) for key in ("thresholds", "coverage"))
-    found = Calibration(float(said["temperature"]), thresholds, coverage, int(said["images"]))
-    numbers = (found.temperature, *thresholds, *coverage)
-    if not np.isfinite(numbers).all() or found.temperature <= 0:
+    values = _json(path)
+    thresholds, coverage = (tuple(map(float, values[key])) for key in ("thresholds", "coverage"))
+    calibration = Calibration(
+        float(values["temperature"]), thresholds, coverage, int(values["images"])
+    )
+    numbers = (calibration.temperature, *thresholds, *coverage)
+    if not np.isfinite(numbers).all() or calibration.temperature <= 0:
         raise ValueError("calibration.json holds what is no number")
-    return found
+    return calibration
 
 
 def _json(path: Path) -> dict[str, Any]:

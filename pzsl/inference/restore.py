@@ -1,4 +1,4 @@
-"""A finished run as it was when training ended, out of its saved state."""
+"""Restore a finished run from its saved state."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ MODEL = "model.safetensors"
 
 @dataclass(frozen=True)
 class Scorer:
-    """A trained method, and what makes answers of its scores.
+    """A trained method, and what turns its scores into answers.
 
     Attributes:
         method: with its trained state.
-        gamma: taken off the scores of seen classes.
-        calibration: of its probabilities.
+        gamma: subtracted from the scores of seen classes.
+        calibration: of the probabilities.
         names: (K + U + new,) class names in the order of the method's scores, the seen first.
     """
 
@@ -45,13 +45,13 @@ class Scorer:
 
     @property
     def seen(self) -> int:
-        """K, how many of the names had training images."""
+        """K, the number of classes with training images."""
         return len(self.method.problem.seen)
 
 
 @dataclass(frozen=True)
 class Trained(Scorer):
-    """A trained method with what it was trained on.
+    """A trained method with its training data.
 
     Attributes:
         cache: features, class names and splits.
@@ -63,10 +63,10 @@ class Trained(Scorer):
 
 
 def restore(record: Record) -> Trained:
-    """The trained method with its training images and their label weights, on the CPU.
+    """Restore the trained method with its training images and their label weights, on the CPU.
 
     Raises:
-        UserError: the cache is gone or is another one, or the model's file is damaged.
+        UserError: the cache is missing or a different one, or the model's file is damaged.
     """
     cache = open_cache(record)
     _check_cache(cache, record)
@@ -74,41 +74,41 @@ def restore(record: Record) -> Trained:
     with one_thread(resolve_device("cpu")), torch.no_grad():
         method = make_method(record.config, task.problem, record.config.seed)
         load_state(method, read_state(record.folder / MODEL), record.folder / MODEL)
-    named = tuple(class_names(cache))
-    return Trained(method.eval(), record.gamma, record.calibration, named, cache, task)
+    names = tuple(class_names(cache))
+    return Trained(method.eval(), record.gamma, record.calibration, names, cache, task)
 
 
 def restore_scorer(record: Record, names: Sequence[str] = (), text: Tensor | None = None) -> Scorer:
-    """The trained method, on the CPU, out of its saved state: no training image is read.
+    """Restore the trained method from its saved state, on the CPU, without reading training images.
 
     Args:
         record: of the run.
         names: classes to add. text: (len(names), D) their label embeddings.
 
     Raises:
-        UserError: as `restore`.
+        UserError: as in `restore`.
     """
     cache, file = open_cache(record, check=False), record.folder / MODEL
     if not _has_labels(cache, read_state(file), record.config.labels):
         _check_cache(cache, record)
     method = restore_method(record.config, cache.logit_scale, file, text)
-    named = (*class_names(cache), *names)
-    return Scorer(method, record.gamma, record.calibration, named)
+    all_names = (*class_names(cache), *names)
+    return Scorer(method, record.gamma, record.calibration, all_names)
 
 
 def restore_method(
     config: RunConfig, scale: float, file: Path, text: Tensor | None = None
 ) -> Method:
-    """A method as it was when training ended, out of its saved state alone.
+    """Restore a trained method from its saved state alone.
 
     Args:
-        config: of its run. scale: CLIP's.
+        config: of its run. scale: CLIP's logit scale.
         file: its saved state. text: (n, D) label embeddings of classes to add.
 
     Raises:
         UserError: the file is damaged.
     """
-    saved, new = read_state(file), 0 if text is None else len(text)
+    saved, added = read_state(file), 0 if text is None else len(text)
     unseen = saved[UNSEEN] if text is None else torch.cat([saved[UNSEEN], text])
     problem = Problem(
         images=saved[SEEN][:0],
@@ -119,16 +119,16 @@ def restore_method(
     )
     with one_thread(resolve_device("cpu")), torch.no_grad():
         method = lay_out(config, problem, config.seed)
-        load_state(method, saved, file, new)
-        if new:
-            method.add_classes(new)
+        load_state(method, saved, file, added)
+        if added:
+            method.add_classes(added)
     return method.eval()
 
 
 def _has_labels(cache: Cache, saved: dict[str, Tensor], kind: str) -> bool:
-    """Whether a cache has the very label embeddings, seen and unseen: so classes and encoder.
+    """Whether a cache has the saved label embeddings, hence the same classes and encoder.
 
-    No answer depends on more of it: its training images may be others, or gone.
+    No answer depends on more of it: its training images may differ or be missing.
     """
     if kind != "text" or not cache.templates:
         return False
@@ -138,15 +138,15 @@ def _has_labels(cache: Cache, saved: dict[str, Tensor], kind: str) -> bool:
 
 
 def open_cache(record: Record, check: bool = True) -> Cache:
-    """The cache that a run was trained on, as `load_cache` gives it.
+    """Load the cache that a run was trained on.
 
     Raises:
-        UserError: it isn't there any more, or isn't whole.
+        UserError: it is missing or incomplete.
     """
     if not record.cache.exists():
         raise UserError(
             f"{record.cache}: the cache that {record.folder} was trained on isn't there any more: "
-            "name its new place with --cache."
+            "give its new path with --cache."
         )
     return load_cache(record.cache, check=check)
 
@@ -166,10 +166,10 @@ def class_names(cache: Cache) -> list[str]:
 
 
 def read_state(file: Path) -> dict[str, Tensor]:
-    """What a model's file holds.
+    """Read the tensors of a model's file.
 
     Raises:
-        UserError: it can't be read, or has no label embeddings: an older version wrote it.
+        UserError: it can't be read, or an older version wrote it, without label embeddings.
     """
     try:
         saved = load_file(file)
@@ -180,24 +180,30 @@ def read_state(file: Path) -> dict[str, Tensor]:
     return saved
 
 
-def load_state(method: Method, saved: dict[str, Tensor], file: Path, new: int = 0) -> None:
-    """Put the saved state into a method; what has a row for each class may have `new` rows more.
+def load_state(method: Method, saved: dict[str, Tensor], file: Path, added: int = 0) -> None:
+    """Load the saved state into a method, whose per-class tensors may have `added` more rows.
 
-    State of training images has no place in a method that was laid out for none, unless its scores
+    A method that was laid out without training images leaves out their state, unless its scores
     need it.
     """
-    for name, own in method.state_dict().items():
-        held = saved.get(name)
-        if name in method.kept_state and held is not None and held.shape[1:] == own.shape[1:]:
-            getattr(method, name).data = held.clone()
+    for name, value in method.state_dict().items():
+        saved_value = saved.get(name)
+        if (
+            name in method.kept_state
+            and saved_value is not None
+            and saved_value.shape[1:] == value.shape[1:]
+        ):
+            getattr(method, name).data = saved_value.clone()
             continue
-        if held is None or (held.shape != own.shape and not new and own.numel()):
-            found = "nothing" if held is None else f"shape {tuple(held.shape)}"
+        if saved_value is None or (
+            saved_value.shape != value.shape and not added and value.numel()
+        ):
+            actual = "nothing" if saved_value is None else f"shape {tuple(saved_value.shape)}"
             raise UserError(
-                f"{file}: '{name}' should have shape {tuple(own.shape)}, but there is {found}: "
+                f"{file}: '{name}' should have shape {tuple(value.shape)}, but there is {actual}: "
                 "it was written by another version of pzsl: train again."
             )
-        if held.shape == own.shape:
-            own.copy_(held)
-        elif held.shape[1:] == own.shape[1:] and len(held) + new == len(own):
-            own[: len(held)] = held
+        if saved_value.shape == value.shape:
+            value.copy_(saved_value)
+        elif saved_value.shape[1:] == value.shape[1:] and len(saved_value) + added == len(value):
+            value[: len(saved_value)] = saved_value

@@ -1,4 +1,4 @@
-"""What scikit-learn's estimators inherit, and what stands in for it where it isn't installed."""
+"""The base classes of scikit-learn's estimators, and substitutes if it isn't installed."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ else:
 
             def __repr__(self) -> str:
                 """Name and arguments."""
-                given: dict[str, Any] = self.get_params()
-                inside = ", ".join(f"{name}={value!r}" for name, value in given.items())
+                params: dict[str, Any] = self.get_params()
+                inside = ", ".join(f"{name}={value!r}" for name, value in params.items())
                 return f"{type(self).__name__}({inside})"
 
         class UnfittedError(UserError):

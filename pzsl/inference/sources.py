@@ -1,4 +1,4 @@
-"""What is to be answered: image files, folders, tables of images, or features that are there."""
+"""The images to classify: image files, folders, tables of images, or precomputed features."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ FEATURES = ".npy"
 
 @dataclass(frozen=True)
 class Source:
-    """The images that are to be answered, in order.
+    """The images to classify, in order.
 
     Attributes:
-        names: (N,) what answers call them: their path as it was given or, of features, `FILE[ROW]`.
-        files: (N,) the image files; none where there are features.
-        vectors: (N, D) features, mapped rather than read; None where there are images.
+        names: (N,) their names in answers: the path as given or, for features, `FILE[ROW]`.
+        files: (N,) the image files; empty for features.
+        vectors: (N, D) features, memory-mapped; None for images.
     """
 
     names: tuple[str, ...]
@@ -34,33 +34,33 @@ class Source:
 
     @property
     def digest(self) -> str:
-        """A hash that tells this list of images from others."""
+        """A hash of this list of images."""
         return digest(*self.names, *self.files)
 
 
-def find_images(given: Sequence[str | Path], root: str | Path | None = None) -> Source:
-    """The images that arguments mean.
+def find_images(arguments: Sequence[str | Path], root: str | Path | None = None) -> Source:
+    """Find the images named by arguments.
 
     Args:
-        given: image files, folders that are searched at any depth, tables with a column of paths;
-            or one `.npy` file (N, D) of features, alone.
-        root: folder that the paths of tables start from; by default that of each table.
+        arguments: image files, folders that are searched at any depth, tables with a column of
+            paths; or a single `.npy` file (N, D) of features.
+        root: folder that the paths of tables are relative to; by default that of each table.
 
     Raises:
-        UsageError: nothing is named, or features beside other things.
+        UsageError: nothing is given, or features together with other arguments.
         UserError: a file or a folder is missing, empty, or not what its ending says.
     """
-    places = [Path(each) for each in given]
+    places = [Path(argument) for argument in arguments]
     if not places:
         raise UsageError("Name at least one image, a folder or table of some, or features (.npy).")
     if any(place.suffix.lower() == FEATURES for place in places):
         if len(places) > 1:
-            raise UsageError("Features (.npy) are answered alone: name one file and nothing else.")
+            raise UsageError("Features (.npy) can't be mixed: name one file and nothing else.")
         return _features(places[0])
-    found = dict.fromkeys(
+    name_files = dict.fromkeys(
         pair for place in places for pair in _images(place, Path(root) if root else None)
     )
-    names, files = zip(*found, strict=True)
+    names, files = zip(*name_files, strict=True)
     return Source(names, files)
 
 

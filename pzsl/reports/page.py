@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from pzsl.reports import figures, wording
-from pzsl.reports.closer import Captioned, Closer
+from pzsl.reports.best_row import BestRow, Captioned
 from pzsl.reports.figures import Style
 from pzsl.reports.groups import Row
 from pzsl.reports.pictures import Pictures
@@ -104,18 +104,18 @@ def _section(
         "sources": [_source(row, runs) for row, runs in pairs],
         "epochs": _inline(pictures.epochs, f"{anchor}-e"),
         "trades": _inline(pictures.curves, f"{anchor}-t"),
-        "closer": pictures.closer and _closer(anchor, pictures.closer, images),
+        "best_row": pictures.best_row and _best_row(anchor, pictures.best_row, images),
     }
 
 
-def _closer(anchor: str, closer: Closer, images: Path | None) -> dict[str, Any]:
+def _best_row(anchor: str, best_row: BestRow, images: Path | None) -> dict[str, Any]:
     """The template's values for the details of one row, with thumbnails if there are images."""
-    named = [(caption, figure) for caption, _, figure in closer.weights]
+    named = [(caption, figure) for caption, _, figure in best_row.weights]
     weight_figures = _inline(named, f"{anchor}-w")
-    thumbs = [thumbnail(images, path) if images else "" for _, path, _ in closer.weights]
+    thumbs = [thumbnail(images, path) if images else "" for _, path, _ in best_row.weights]
     return {
-        **closer._asdict(),
-        "figures": _inline(closer.figures, f"{anchor}-c"),
+        **best_row._asdict(),
+        "figures": _inline(best_row.figures, f"{anchor}-c"),
         "weights": [(*figure, thumb) for figure, thumb in zip(weight_figures, thumbs, strict=True)],
     }
 

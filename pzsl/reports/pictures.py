@@ -9,7 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from pzsl.reports import figures, wording
-from pzsl.reports.closer import Captioned, Closer, closer_look, seen_unseen_curves
+from pzsl.reports.best_row import BestRow, Captioned, best_row, seen_unseen_curves
 from pzsl.reports.comparison import CEILING
 from pzsl.reports.figures import Series, Style
 from pzsl.reports.groups import Row, setting_of, spread
@@ -27,16 +27,16 @@ class Pictures(NamedTuple):
     more: Captioned
     epochs: Captioned
     curves: Captioned
-    closer: Closer | None
+    best_row: BestRow | None
 
     def all_figures(self) -> Captioned:
         """All figures with unique captions."""
         parts = [("Disambiguation", self.epochs), ("Seen-unseen curve", self.curves)]
         named = [(f"{part}: {name}", figure) for part, group in parts for name, figure in group]
-        closer = self.closer.figures if self.closer else []
-        weights = self.closer.weights if self.closer else []
+        details = self.best_row.figures if self.best_row else []
+        weights = self.best_row.weights if self.best_row else []
         weight_figures = [(f"Weights: {caption}", figure) for caption, _, figure in weights]
-        return [*self.main, *self.more, *named, *closer, *weight_figures]
+        return [*self.main, *self.more, *named, *details, *weight_figures]
 
 
 def pictures_of(pairs: Pairs, styles: dict[str, Style], warnings: list[str]) -> Pictures:
@@ -56,9 +56,7 @@ def pictures_of(pairs: Pairs, styles: dict[str, Style], warnings: list[str]) -> 
     other_figures += _gaps(rows, styles)
     main = _over_rates(rows, styles, "H", partial(_mean, "H"))
     curves = seen_unseen_curves(pairs, styles, warnings)
-    return Pictures(
-        main, other_figures, _epochs(pairs, styles), curves, closer_look(pairs, warnings)
-    )
+    return Pictures(main, other_figures, _epochs(pairs, styles), curves, best_row(pairs, warnings))
 
 
 def figure_files(parts: Sequence[tuple[str, Pictures]], kinds: Sequence[str]) -> dict[str, bytes]:

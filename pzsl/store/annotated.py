@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pzsl.errors import UserError
 from pzsl.locks import unlock
 from pzsl.store.hdf5 import (
-    AGAIN,
     CHECKSUMS,
     OF_CANDIDATES,
+    RECREATE_HINT,
     SUMMED,
     allocate,
     check_room,
@@ -65,7 +65,7 @@ def write_candidates(
         with explained(target):
             stored = read_stored(source)
             for problem in checksum_problems(stored):
-                raise UserError(f"{source}: {problem}: {AGAIN}.")
+                raise UserError(f"{source}: {problem}: {RECREATE_HINT}.")
             added_bytes = sum(array.nbytes for array in sets.values())
             check_room(target, source.stat().st_size + added_bytes)
             arrays = {name: array for name, array in stored.arrays.items() if name != CHECKSUMS}

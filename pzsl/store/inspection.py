@@ -11,7 +11,7 @@ import numpy as np
 from pzsl.errors import UserError
 from pzsl.store.cache import Cache
 from pzsl.store.hdf5 import CHECKSUMS, SPLITS, UNKNOWN, Stored, checksum_problems, read_stored
-from pzsl.store.reader import GO_ON, as_cache, cache_problems, missing_rows, partial_path
+from pzsl.store.reader import RESUME_HINT, as_cache, cache_problems, missing_rows, partial_path
 
 
 def inspect_cache(path: str | Path) -> dict[str, Any]:
@@ -82,5 +82,5 @@ def _counts(cache: Cache, stored: Stored) -> dict[str, Any]:
 
 
 def _problems(cache: Cache, stored: Stored) -> list[str]:
-    missing = [f"{problem}: {GO_ON}" for problem in missing_rows(stored)]
+    missing = [f"{problem}: {RESUME_HINT}" for problem in missing_rows(stored)]
     return missing or [*cache_problems(cache), *checksum_problems(stored)]

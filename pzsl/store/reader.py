@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from pzsl.errors import UserError
 from pzsl.files import state_of
 from pzsl.store.cache import LAZY, Cache
-from pzsl.store.hdf5 import AGAIN, Stored, checksum_problems, decoded, read_stored
+from pzsl.store.hdf5 import RECREATE_HINT, Stored, checksum_problems, decoded, read_stored
 from pzsl.store.unit_length import CHUNK
 from pzsl.store.validation import content_problems, feature_problems
 from pzsl.store.whole_numbers import as_whole
 
 PARTIAL = ".partial"
 """Ending of an unfinished cache; a file without it is complete."""
-GO_ON = "run the command that started it again, it resumes where it stopped"
+RESUME_HINT = "run the command that started it again, it resumes where it stopped"
 
 
 def partial_path(path: Path) -> Path:
@@ -47,18 +47,18 @@ def load_cache(path: str | Path, check: bool = True, part: bool = False) -> Cach
     path = Path(path)
     if not path.exists() and partial_path(path).exists():
         raise UserError(
-            f"{path}: not finished yet (see 'pzsl inspect {partial_path(path)}'): {GO_ON}."
+            f"{path}: not finished yet (see 'pzsl inspect {partial_path(path)}'): {RESUME_HINT}."
         )
     state, stored = state_of(path), read_stored(path)
     for problem in missing_rows(stored):
-        raise UserError(f"{path}: {problem}: {GO_ON}.")
+        raise UserError(f"{path}: {problem}: {RESUME_HINT}.")
     if stored.attributes["part"] and not part:
         raise UserError(f"{path} is part of a cache: put all parts together with 'pzsl merge'.")
     cache = as_cache(path, stored)
     object.__setattr__(cache, "_state", state)
     if check:
         for problem in chain(cache_problems(cache), checksum_problems(stored)):
-            raise UserError(f"{path}: {problem}: {AGAIN}.")
+            raise UserError(f"{path}: {problem}: {RECREATE_HINT}.")
     return cache
 
 

@@ -74,8 +74,10 @@ def train(
     Raises:
         UserError: the cache is not as it should be. UsageError: an unknown name or a wrong value.
     """
-    given = dict(locals())  # before any other name: the arguments, which are the request's fields
-    return _train(TrainRequest(**given))
+    arguments = dict(
+        locals()
+    )  # before any other name: the arguments, which are the request's fields
+    return _train(TrainRequest(**arguments))
 
 
 def _train(request: TrainRequest) -> dict[str, Any]:
@@ -101,10 +103,10 @@ def _train(request: TrainRequest) -> dict[str, Any]:
         f"{request.first_seed} to {request.first_seed + request.seeds - 1}, labels "
         f"{request.labels}, device {where} -> {sweep}"
     )
-    how = request.workers, request.checkpoint_seconds, request.memory, request.engine
-    done = run_sweep(cache, grid, sweep, where, *how)
-    if done < len(grid):
-        say(f"{len(grid) - done} runs were finished already")
+    execution = request.workers, request.checkpoint_seconds, request.memory, request.engine
+    trained_now = run_sweep(cache, grid, sweep, where, *execution)
+    if trained_now < len(grid):
+        say(f"{len(grid) - trained_now} runs were finished already")
     folders = [sweep / config.name for config in grid]
     for doubt in sorted({_doubt(folder) for folder in folders} - {warning or "", ""})[-1:]:
         say(doubt)
@@ -114,8 +116,8 @@ def _train(request: TrainRequest) -> dict[str, Any]:
 
 def _doubt(folder: Path) -> str:
     """What the record of a run says against trusting it; '' where nothing does."""
-    said = json.loads((folder / "env.json").read_text(encoding="utf-8"))
-    return str(said.get("encoder_warning", ""))
+    environment = json.loads((folder / "env.json").read_text(encoding="utf-8"))
+    return str(environment.get("encoder_warning", ""))
 
 
 def _in_blocks(data: Cache, config: RunConfig, memory: float) -> bool:

@@ -64,8 +64,8 @@ def check_grid(cache: Cache, configs: Sequence[RunConfig]) -> None:
         rows = training_rows(cache, config.imbalance, config.seed)
         _check_truth(cache, config, rows)
         check_size(config.noise, config.rate or 0.0, len(rows), int(cache.seen.sum()))
-        some = rows if config.noise in FROM_DATA else rows[:1]
-        labelled_by_hand(cache, config, some, candidate_sets(cache, config, some))
+        checked_rows = rows if config.noise in FROM_DATA else rows[:1]
+        labelled_by_hand(cache, config, checked_rows, candidate_sets(cache, config, checked_rows))
     if not cache.templates and any(config.labels != "attributes" for config in configs):
         cache.label_embeddings()  # says what to do instead
     if cache.attributes is None and any(config.labels != "text" for config in configs):
@@ -81,10 +81,10 @@ def candidate_sets(cache: Cache, config: RunConfig, rows: NDArray[np.int64]) -> 
             how = _HOW_TO_GET_SETS.format(path=cache.path)
             raise UserError(f"{cache.path} holds no candidate sets: {how}")
         _check_origin(cache, config.noise)
-        held = (cache.candidate_offsets, cache.candidate_labels, cache.seen)
-        return validate(*held, where=str(cache.path), rows=rows)
+        stored_sets = (cache.candidate_offsets, cache.candidate_labels, cache.seen)
+        return validate(*stored_sets, where=str(cache.path), rows=rows)
     _check_truth(cache, config, rows)
-    similar = FrozenProbabilities(cache, rows) if find_kind(config.noise).similar else None
+    probabilities = FrozenProbabilities(cache, rows) if find_kind(config.noise).similar else None
     return generate(
         config.noise,
         truth=cache.labels[rows],
@@ -93,7 +93,7 @@ def candidate_sets(cache: Cache, config: RunConfig, rows: NDArray[np.int64]) -> 
         rate=config.rate or 0.0,
         eta=config.eta,
         seed=config.seed,
-        similarities=similar,
+        similarities=probabilities,
     )
 
 
@@ -164,10 +164,10 @@ class FrozenProbabilities:
 
     def __call__(self, start: int, stop: int) -> NDArray[np.float32]:
         """Those of the images from `start` up to `stop`, (n, K)."""
-        first, last = start // self.size, (stop - 1) // self.size
+        first_block, last_block = start // self.size, (stop - 1) // self.size
         parts = [
             self._block(number)[max(start - number * self.size, 0) : stop - number * self.size]
-            for number in range(first, last + 1)
+            for number in range(first_block, last_block + 1)
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 

@@ -63,31 +63,31 @@ def fold_fits(
     for number in range(min(FOLDS, classes)):
         if number >= FEWEST and sum(len(fold[0].label) for fold in summaries) >= ENOUGH:
             break
-        kept, unseen = class_fold != number, class_fold[labels] == number
-        train = torch.nonzero((image_fold != number) & ~unseen).flatten()
-        check = torch.nonzero((image_fold == number) | unseen).flatten()
-        if len(train) and len(check) and kept.any():
-            method = make(hold_out(problem, kept, train), seed + number + 1)
+        seen_classes, held_out_class = class_fold != number, class_fold[labels] == number
+        train = torch.nonzero((image_fold != number) & ~held_out_class).flatten()
+        held_out = torch.nonzero((image_fold == number) | held_out_class).flatten()
+        if len(train) and len(held_out) and seen_classes.any():
+            method = make(hold_out(problem, seen_classes, train), seed + number + 1)
             yield Fit(method, seed + number + 1)
-            summaries.append(_score(method, problem, kept, check, labels[check]))
+            summaries.append(_score(method, problem, seen_classes, held_out, labels[held_out]))
             if after is not None:
-                after(method, kept, check)
+                after(method, seen_classes, held_out)
             del method  # before the next is made: on millions of images each takes half a gibibyte
     return summaries
 
 
-def hold_out(problem: Problem, kept: Tensor, train: Tensor) -> Problem:
+def hold_out(problem: Problem, seen_classes: Tensor, train: Tensor) -> Problem:
     """The problem with only the `kept` (K,) classes seen, on the `train` (n,) images."""
-    columns = torch.where(kept, kept.cumsum(0) - 1, -1)
+    columns = torch.where(seen_classes, seen_classes.cumsum(0) - 1, -1)
     views, truth, labelled = problem.views, problem.truth, problem.labelled
     if truth is not None:
         truth = torch.where(truth[train] >= 0, columns[truth[train]], -1)
     return replace(
         problem,
         images=choose_rows(problem.images, train),
-        candidates=problem.candidates.restrict(train, columns, int(kept.sum())),
-        seen=problem.seen[kept],
-        unseen=torch.cat([problem.seen[~kept], problem.unseen]),
+        candidates=problem.candidates.restrict(train, columns, int(seen_classes.sum())),
+        seen=problem.seen[seen_classes],
+        unseen=torch.cat([problem.seen[~seen_classes], problem.unseen]),
         views=None if views is None else choose_rows(views, train),
         truth=truth,
         labelled=None if labelled is None else labelled[train],
@@ -112,22 +112,29 @@ def unseen_names(kept: int, classes: int, unseen: int) -> int:
 
 
 def _score(
-    method: Method, problem: Problem, kept: Tensor, check: Tensor, labels: Tensor
+    method: Method, problem: Problem, seen_classes: Tensor, held_out: Tensor, labels: Tensor
 ) -> list[Summary]:
     """A fold's summary at each share; the labels (n,) of the images `check` are refined ones."""
-    classes, seen = len(kept), int(kept.sum())
-    order = torch.cat([torch.nonzero(kept).flatten(), torch.nonzero(~kept).flatten()])
+    classes, seen = len(seen_classes), int(seen_classes.sum())
+    order = torch.cat(
+        [torch.nonzero(seen_classes).flatten(), torch.nonzero(~seen_classes).flatten()]
+    )
     target = torch.argsort(order)[labels].cpu().numpy()
     width = classes + unseen_names(seen, classes, len(problem.unseen))
     side = np.arange(width) < seen
-    blocks = torch.split(check, BLOCK)
+    blocks = torch.split(held_out, BLOCK)
     parts: list[list[Summary]] = []
     with torch.no_grad():
         method.observe_queries(lambda: (problem.images[rows] for rows in blocks))
-        for start, rows in zip(range(0, len(check), BLOCK), blocks, strict=True):
-            own = target[start : start + BLOCK]
+        for start, rows in zip(range(0, len(held_out), BLOCK), blocks, strict=True):
+            block_target = target[start : start + BLOCK]
             scores = _at_each_share(method, problem.images[rows])
-            parts.append([summarise(each[:, :width].cpu().numpy(), own, side) for each in scores])
+            parts.append(
+                [
+                    summarise(blended[:, :width].cpu().numpy(), block_target, side)
+                    for blended in scores
+                ]
+            )
     # Classes are balanced over all folds together, so each answers to its number in the problem.
     names = np.concatenate([order.cpu().numpy(), np.full(width - classes, -1)])
     return [_renamed(Summary.join(share), labels, names) for share in zip(*parts, strict=True)]

@@ -102,10 +102,10 @@ def _read(
 def _metadata(content: bytes) -> dict[str, str]:
     """The texts in the header of a safetensors file whose tensors could be read."""
     header = parse_json(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    found = header.get("__metadata__", {})
-    if not isinstance(found, dict):
+    metadata = header.get("__metadata__", {})
+    if not isinstance(metadata, dict):
         raise ValueError("its metadata are no table")
-    return {str(name): str(value) for name, value in found.items()}
+    return {str(name): str(value) for name, value in metadata.items()}
 
 
 def _checksum(tensors: dict[str, Tensor], about: dict[str, str]) -> str:

@@ -107,21 +107,21 @@ def _best(summary: Summary, scale: float) -> tuple[float, float]:
     """The gamma of the highest H, and that H."""
     margin = summary.seen_score - summary.unseen_score
     grid = np.linspace(margin.min(), margin.max(), POINTS)
-    found = _hits(summary, grid, scale).harmonic()
-    return grid[found.argmax()], found.max()
+    harmonic = _hits(summary, grid, scale).harmonic()
+    return grid[harmonic.argmax()], harmonic.max()
 
 
 def _sureness(
     joined: Sequence[Summary], shares: Sequence[float], share: float, gamma: float, scale: float
 ) -> float:
     """How far to believe in a share and a gamma: `1 - (error / gain)^2`, at least 0."""
-    found = []
+    interpolated = []
     for width in (SMOOTH, SHARP):
         before = _hits(joined[0], np.zeros(1), scale, width)
         after = [_hits(summary, np.array([gamma]), scale, width) for summary in joined]
-        each = np.array([_gain(hits, before) for hits in after])
-        found.append([np.interp(share, shares, part) for part in each.T])
-    gain, error = float(found[0][0]), float(found[1][1])
+        gains = np.array([_gain(hits, before) for hits in after])
+        interpolated.append([np.interp(share, shares, values) for values in gains.T])
+    gain, error = float(interpolated[0][0]), float(interpolated[1][1])
     return max(0.0, 1 - (error / gain) ** 2) if gain > 0 else 0.0
 
 
@@ -137,12 +137,12 @@ def _hits(summary: Summary, grid: Values, scale: float, width: float = SMOOTH) -
     margin = (summary.seen_score - summary.unseen_score).astype(np.float64)
     order = np.flatnonzero(right)[np.argsort(group[right > 0], kind="stable")]
     values = np.zeros((len(grid), len(groups)))
-    for some in np.split(order, range(BLOCK, len(order), BLOCK)):
-        steps = (grid[:, None] - margin[some]) / (width * scale)
+    for chunk in np.split(order, range(BLOCK, len(order), BLOCK)):
+        steps = (grid[:, None] - margin[chunk]) / (width * scale)
         below = 1 / (1 + np.exp(np.clip(steps, -60, 60)))
-        share = np.where(seen[some], below, 1 - below) * right[some]
-        which, starts = np.unique(group[some], return_index=True)
-        values[:, which] += np.add.reduceat(share, starts, axis=1)
+        share = np.where(seen[chunk], below, 1 - below) * right[chunk]
+        present, starts = np.unique(group[chunk], return_index=True)
+        values[:, present] += np.add.reduceat(share, starts, axis=1)
     return Hits(values, groups % 2 == 1)
 
 
@@ -153,7 +153,10 @@ def _gain(hits: Hits, before: Hits) -> tuple[float, float]:
     between both, S and U being means over classes.
     """
     change = hits.values[0] - before.values[0]
-    s, u = ((now + then)[0] / 2 for now, then in zip(hits.sides(), before.sides(), strict=True))
+    s, u = (
+        (after_sum + before_sum)[0] / 2
+        for after_sum, before_sum in zip(hits.sides(), before.sides(), strict=True)
+    )
     total = (s + u) ** 2 + TINY
     variance = (2 * u**2 / total) ** 2 * _variance(change[hits.seen])
     variance += (2 * s**2 / total) ** 2 * _variance(change[~hits.seen])

@@ -74,7 +74,7 @@ class RunConfig:
         """
         values = self.as_dict()
         if self.plugins:
-            values["plugins"] = {key: one["source"] for key, one in self.plugins.items()}
+            values["plugins"] = {key: record["source"] for key, record in self.plugins.items()}
         short = self.method.rpartition(":")[2]
         return f"{short}-{digest(json.dumps(values, sort_keys=True))[:12]}"
 
@@ -91,21 +91,23 @@ def options_of(methods: Sequence[str], preset: str, settings: Mapping[str, Any])
     Raises:
         UsageError: unknown method or preset, a setting that no method knows, a wrong value.
     """
-    found, used = {}, set()
+    preset_and_options, used = {}, set()
     for method in methods:
-        own = preset if preset in find_method(method).presets else "default"
-        known = asdict(make_options(method, own))
-        changes = {key: value for key, value in settings.items() if key in known}
+        own_preset = preset if preset in find_method(method).presets else "default"
+        own_options = asdict(make_options(method, own_preset))
+        changes = {key: value for key, value in settings.items() if key in own_options}
         used |= set(changes)
-        found[method] = (own, asdict(make_options(method, own, changes)))
+        preset_and_options[method] = (own_preset, asdict(make_options(method, own_preset, changes)))
     unused = [key for key in settings if key not in used]
     if unused:
-        every = sorted({key for _, options in found.values() for key in options})
-        raise UsageError(f"No method here has an option '{unused[0]}'.{nearest(unused[0], every)}")
+        all_options = sorted({key for _, options in preset_and_options.values() for key in options})
+        raise UsageError(
+            f"No method here has an option '{unused[0]}'.{nearest(unused[0], all_options)}"
+        )
     presets = sorted({name for method in methods for name in find_method(method).presets})
     if preset not in presets:
         raise UsageError(f"No method here has a preset '{preset}'.{nearest(preset, presets)}")
-    return found
+    return preset_and_options
 
 
 def expand(
@@ -127,11 +129,11 @@ def expand(
     nothing to noise that comes with the data, nor to `uss`, which is 0.5 by itself; eta
     means nothing to all but `noisy`. Each configuration occurs once.
     """
-    methods, noises, others = _without_places(methods, noises)
+    methods, noises, plugin_records = _without_places(methods, noises)
     systems = [
-        (method, *found)
+        (method, *preset_and_options)
         for preset in presets
-        for method, found in options_of(methods, preset, settings or {}).items()
+        for method, preset_and_options in options_of(methods, preset, settings or {}).items()
     ]
     ambiguities = [
         (noise, own_rate, own_eta)
@@ -144,15 +146,15 @@ def expand(
     axes = itertools.product(seeds, imbalances, few_shots, ambiguities, systems)
     for seed, imbalance, shots, ambiguity, system in axes:
         (noise, rate, eta), (method, preset, options) = ambiguity, system
-        asked = (noise, rate, float(eta))
+        drawn_sets = (noise, rate, float(eta))
         used = {
-            key: others[key]
+            key: plugin_records[key]
             for key in (f"methods {method}", f"candidates {noise}")
-            if key in others
+            if key in plugin_records
         }
         tail = float(imbalance)
         run = RunConfig(
-            *source, method, preset, *asked, labels, seed, options, shots, tail, plugins=used
+            *source, method, preset, *drawn_sets, labels, seed, options, shots, tail, plugins=used
         )
         runs.setdefault(run.name, run)
     return list(runs.values())
@@ -168,8 +170,8 @@ def _without_places(
     """
     used: dict[str, dict[str, str]] = {}
 
-    def known(group: str, name: str, own: Container[str]) -> str:
-        plugin = None if name in own else plugins.find(group, name)
+    def recorded_name(group: str, name: str, built_in: Container[str]) -> str:
+        plugin = None if name in built_in else plugins.find(group, name)
         if plugin is None:
             return name  # ours, or unknown: said where it is looked up
         key = f"{group} {plugin.name}"
@@ -181,12 +183,13 @@ def _without_places(
         plugins.trust(plugin)
         return plugin.name
 
-    named = [known("methods", method, METHODS) for method in methods]
-    drawn = [
-        f"{known('candidates', noise, NOISES)}{rate}" for noise, rate in map(_split_rate, noises)
+    method_names = [recorded_name("methods", method, METHODS) for method in methods]
+    noise_names = [
+        f"{recorded_name('candidates', noise, NOISES)}{rate}"
+        for noise, rate in map(_split_rate, noises)
     ]
     plugins.enrol(used)
-    return named, drawn, used
+    return method_names, noise_names, used
 
 
 def _split_rate(word: str) -> tuple[str, str]:
@@ -206,7 +209,7 @@ def _noise_and_rates(word: str, rates: Sequence[float]) -> tuple[str, Sequence[f
     if noise == "uss":
         return noise, [USS_RATE]
     if not rate:
-        return noise, [float(each) for each in rates]
+        return noise, [float(rate) for rate in rates]
     try:
         return noise, [float(rate[1:])]
     except ValueError:

@@ -49,16 +49,16 @@ def _nearest(task: Task, row: int) -> list[int]:
     start, end = support.offsets[row : row + 2].tolist()
     labels = support.labels[start:end].cpu()
     image = problem.images[torch.tensor([row], device=support.offsets.device)]
-    near = (image @ problem.seen.T)[0].cpu()[labels]
-    first = (labels != int(task.truth[row])).long()
-    order = sorted(range(len(labels)), key=lambda i: (int(first[i]), -float(near[i])))
+    cosines = (image @ problem.seen.T)[0].cpu()[labels]
+    is_wrong = (labels != int(task.truth[row])).long()
+    order = sorted(range(len(labels)), key=lambda i: (int(is_wrong[i]), -float(cosines[i])))
     return [int(labels[i]) for i in order[:CANDIDATES]]
 
 
 def _weights_of(method: Method, row: int, labels: list[int]) -> list[float]:
     start, end = method.support.offsets[row : row + 2].tolist()
-    own = method.support.labels[start:end].tolist()
-    weights = dict(zip(own, method.weights[start:end].tolist(), strict=True))
+    labels_of_image = method.support.labels[start:end].tolist()
+    weights = dict(zip(labels_of_image, method.weights[start:end].tolist(), strict=True))
     return [round(weights.get(label, 0.0), 4) for label in labels]
 
 
@@ -73,9 +73,9 @@ def details_of(
         gamma: that of the run.
     """
     seen_ids = np.flatnonzero(cache.seen)
-    known = task.truth[task.truth >= 0]
-    train = np.bincount(seen_ids[known], minlength=len(cache.seen))
-    found: dict[str, Any] = {
+    known_truth = task.truth[task.truth >= 0]
+    train = np.bincount(seen_ids[known_truth], minlength=len(cache.seen))
+    details: dict[str, Any] = {
         "classes": {
             "name": list(cache.classes),
             "seen": cache.seen.astype(int).tolist(),
@@ -96,10 +96,10 @@ def details_of(
     }
     if summary is not None:
         test, hits = class_hits(summary, gamma, len(cache.seen))
-        found["classes"] |= {"test": test.tolist(), "hits": hits.tolist()}
-        found["confusions"] = top_confusions(summary, gamma, PAIRS)
-        found["curve"] = dict(zip(("S", "U"), thin_curve(summary, POINTS), strict=True))
-    return found
+        details["classes"] |= {"test": test.tolist(), "hits": hits.tolist()}
+        details["confusions"] = top_confusions(summary, gamma, PAIRS)
+        details["curve"] = dict(zip(("S", "U"), thin_curve(summary, POINTS), strict=True))
+    return details
 
 
 def label_map(method: Method, ids: Any) -> dict[str, Any] | None:
@@ -117,11 +117,11 @@ def label_map(method: Method, ids: Any) -> dict[str, Any] | None:
     chosen = np.unique(np.linspace(0, len(ids) - 1, min(MAPPED, len(ids))).round().astype(int))
     with torch.no_grad():
         before, after = method.frozen_labels, method.label_embeddings()
-    both = torch.cat([before[chosen], after[chosen]]).cpu().double()  # MPS knows no float64
-    both -= both.mean(0)
-    _, vectors = torch.linalg.eigh(both.T @ both)
+    embeddings = torch.cat([before[chosen], after[chosen]]).cpu().double()  # MPS knows no float64
+    embeddings -= embeddings.mean(0)
+    _, vectors = torch.linalg.eigh(embeddings.T @ embeddings)
     plane = _with_fixed_signs(vectors[:, -2:].flip(1))
-    points = (both @ plane).numpy().round(4)
+    points = (embeddings @ plane).numpy().round(4)
     return {
         "class": np.asarray(ids)[chosen].tolist(),
         "before": points[: len(chosen)].tolist(),

@@ -78,8 +78,8 @@ class StoredRows:
             return torch.cat([self[_part(key, half)] for half in halves])
         self._read(needed)
         slots = self.slot[runs] * RUN + rows % RUN
-        found = torch.from_numpy(self.kept[(slots, *(view.cpu().numpy() for view in views))])
-        return found.to(self.device, torch.float32)
+        values = torch.from_numpy(self.kept[(slots, *(view.cpu().numpy() for view in views))])
+        return values.to(self.device, torch.float32)
 
     def shuffled(self, generator: torch.Generator) -> Tensor:
         """All rows in an order that is cheap to read: runs at random, mixed within 64 of them."""
@@ -115,16 +115,16 @@ class StoredRows:
 
 def fill(file: Any, block: NDArray[Any]) -> None:
     """Read a contiguous array from where an unbuffered file stands."""
-    left = block.data.cast("B")
-    while left:
-        read = file.readinto(left)
+    unread = block.data.cast("B")
+    while unread:
+        read = file.readinto(unread)
         if not read:
             raise EOFError(f"{file.name} ends within an array: was it cut off?")
-        left = left[read:]
+        unread = unread[read:]
 
 
 def _part(key: Tensor | tuple[Tensor, Tensor], rows: Tensor) -> Any:
-    return tuple(each[rows] for each in key) if isinstance(key, tuple) else key[rows]
+    return tuple(indices[rows] for indices in key) if isinstance(key, tuple) else key[rows]
 
 
 def in_blocks(array: NDArray[Any], count: int, memory: float) -> bool:
@@ -140,12 +140,12 @@ def load_rows(
     if in_blocks(array, len(rows), memory):
         assert isinstance(array, np.memmap)
         return StoredRows(array, rows, device)
-    held = torch.empty(len(rows), *array.shape[1:], device=device)
+    features = torch.empty(len(rows), *array.shape[1:], device=device)
     for start in range(0, len(rows), BLOCK):
         block = np.array(array[rows[start : start + BLOCK]], dtype=np.float32)
-        held[start : start + BLOCK] = torch.from_numpy(block)
+        features[start : start + BLOCK] = torch.from_numpy(block)
         release(array)
-    return held
+    return features
 
 
 def choose_rows(images: TrainingFeatures, rows: Tensor) -> TrainingFeatures:

@@ -42,7 +42,7 @@ class FoldSample:
         return HeldOut(*(part.cpu().numpy() for part in parts))
 
 
-def sample_fold(fold: Method, whole: Method, kept: Tensor, check: Tensor) -> FoldSample:
+def sample_fold(fold: Method, whole: Method, seen_classes: Tensor, held_out: Tensor) -> FoldSample:
     """Score some held-out images of a fold.
 
     Args:
@@ -51,11 +51,13 @@ def sample_fold(fold: Method, whole: Method, kept: Tensor, check: Tensor) -> Fol
         kept: (K,) bool, which of the seen classes the fold's model knows images of.
         check: (n,) the held-out images, as rows of the whole problem.
     """
-    problem, seen = whole.problem, int(kept.sum())
-    order = torch.cat([torch.nonzero(kept).flatten(), torch.nonzero(~kept).flatten()])
-    width = len(kept) + unseen_names(seen, len(kept), len(problem.unseen))
-    count = min(len(check), IMAGES, max(1, NUMBERS // width))
-    rows = check[torch.arange(count, device=check.device) * len(check) // count]
+    problem, seen = whole.problem, int(seen_classes.sum())
+    order = torch.cat(
+        [torch.nonzero(seen_classes).flatten(), torch.nonzero(~seen_classes).flatten()]
+    )
+    width = len(seen_classes) + unseen_names(seen, len(seen_classes), len(problem.unseen))
+    count = min(len(held_out), IMAGES, max(1, NUMBERS // width))
+    rows = held_out[torch.arange(count, device=held_out.device) * len(held_out) // count]
     index, batch_row = whole.support.entries(rows)
     weights = whole.weights.detach()[index]
     weights = weights / torch.zeros(count, device=weights.device).index_add(

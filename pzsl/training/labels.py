@@ -63,13 +63,17 @@ def project_attributes(
     weights = np.repeat(1.0 / sets.sizes(), sets.sizes())
     centre = images.mean(axis=0)
     centred = images - centre
-    known = standard[seen]
+    seen_attributes = standard[seen]
     for _ in range(ROUNDS):
-        counts = np.bincount(label, weights, minlength=len(known))
-        sums = csr_array((weights, (label, row)), shape=(len(known), len(images))) @ centred
+        counts = np.bincount(label, weights, minlength=len(seen_attributes))
+        sums = (
+            csr_array((weights, (label, row)), shape=(len(seen_attributes), len(images))) @ centred
+        )
         # Least squares over images: each class counts as often as its weights say.
-        gram = known.T @ (counts[:, None] * known) + RIDGE * np.eye(known.shape[1])
-        mapped = standard @ np.linalg.solve(gram, known.T @ sums)
+        gram = seen_attributes.T @ (counts[:, None] * seen_attributes) + RIDGE * np.eye(
+            seen_attributes.shape[1]
+        )
+        mapped = standard @ np.linalg.solve(gram, seen_attributes.T @ sums)
         similar = np.einsum("md,md->m", unit(centred)[row], unit(mapped[seen])[label])
         weights = np.exp(20 * (similar - 1))
         weights /= np.bincount(row, weights, minlength=len(images))[row]

@@ -86,9 +86,9 @@ def fit_all(steps: Generator[Fit, None, T]) -> T:
     try:
         while True:
             fit(*next(steps))
-    except StopIteration as done:
-        found: T = done.value
-        return found
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
 
 
 def _epoch(method: Method, optimizer: Optimizer, seed: int, epoch: int) -> float:

@@ -40,8 +40,8 @@ class AdamW:
     def __init__(self, parameters: Iterable[nn.Parameter], weight_decay: float) -> None:
         self.parameters, self.weight_decay = list(parameters), weight_decay
         self.steps = [0] * len(self.parameters)
-        self.first = [torch.zeros_like(each) for each in self.parameters]
-        self.second = [torch.zeros_like(each) for each in self.parameters]
+        self.first = [torch.zeros_like(value) for value in self.parameters]
+        self.second = [torch.zeros_like(value) for value in self.parameters]
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
@@ -83,7 +83,7 @@ class Sgd:
 
     def __init__(self, parameters: Iterable[nn.Parameter], weight_decay: float) -> None:
         self.parameters, self.weight_decay = list(parameters), weight_decay
-        self.velocity = [torch.zeros_like(each) for each in self.parameters]
+        self.velocity = [torch.zeros_like(value) for value in self.parameters]
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
@@ -96,12 +96,12 @@ class Sgd:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Velocities, as tensors."""
-        return {f"{index}.velocity": each for index, each in enumerate(self.velocity)}
+        return {f"{index}.velocity": value for index, value in enumerate(self.velocity)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on from a state, in place."""
-        for index, each in enumerate(self.velocity):
-            each.copy_(state[f"{index}.velocity"])
+        for index, value in enumerate(self.velocity):
+            value.copy_(state[f"{index}.velocity"])
 
 
 OPTIMIZERS: dict[str, type[AdamW] | type[Sgd]] = {"adamw": AdamW, "sgd": Sgd}

@@ -202,7 +202,7 @@ def calibrate(
     if not method.options.calibrate or not len(problem.unseen):
         return Calibrated(0.0, Calibration())
     samples: list[FoldSample] = []
-    held = yield from fold_fits(
+    folds = yield from fold_fits(
         lambda part, seed: make_method(config, part, seed, fold=True),
         problem,
         refined_labels(method),
@@ -210,7 +210,7 @@ def calibrate(
         lambda fold, kept, check: samples.append(sample_fold(fold, method, kept, check)),
     )
     shares = SHARES if method.fades else [1.0]
-    choice = choose(held, shares, problem.scale, len(problem.images) / len(problem.seen))
+    choice = choose(folds, shares, problem.scale, len(problem.images) / len(problem.seen))
     if method.fades:
         method.fade(choice.share)
     return Calibrated(choice.gamma, calibration_of([sample.at(*choice) for sample in samples]))

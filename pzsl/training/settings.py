@@ -19,13 +19,14 @@ def _is_text(value: Any) -> bool:
 def _are(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
     """One value of a kind, or a list of them; a text may hold several, comma-separated."""
     return lambda value: all(
-        kind(each) or _is_text(each) for each in (value if isinstance(value, list) else [value])
+        kind(entry) or _is_text(entry) for entry in (value if isinstance(value, list) else [value])
     )
 
 
 def _are_settings(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(each, bool) or _is_text(each) or is_number(each) for each in value.values()
+        isinstance(option, bool) or _is_text(option) or is_number(option)
+        for option in value.values()
     )
 
 

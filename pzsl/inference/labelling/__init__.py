@@ -1,4 +1,4 @@
-"""Labels of the training images: found, written as a table, looked at on a page, corrected."""
+"""Labels of the training images: find wrong ones, write a table, review them, correct them."""
 
 from pzsl.inference.labelling.corrections import apply_corrections
 from pzsl.inference.labelling.find_labels import UNSURE, labels

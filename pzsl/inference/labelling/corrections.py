@@ -1,4 +1,4 @@
-"""Corrections made by hand, merged into a table for the next run."""
+"""Merge corrections made by hand into a table for the next run."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def apply_corrections(
     runs: str | Path = "runs",
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Write a table of all images of a run's cache, with the labels that were corrected by hand.
+    """Write a table of all images of a run's cache, with labels corrected by hand.
 
     Args:
         corrections: CSV of the review page, `path, label`; an empty label means that the image
-            shows none of the classes: it is left out.
-        run: folder of the run that was reviewed. cache: its cache, where it has moved.
+            shows none of the classes and is left out.
+        run: folder of the run that was reviewed. cache: its cache, if it has moved.
         out: the table, `path, label, candidates, split, unseen`, which `pzsl extract --dataset
-            table` takes. A corrected image has its one label as the only candidate, or as its label
-            where single labels were asked about; the others are as they came.
-        runs: folder of run records, where a run is trained here.
-        overwrite: replace a table that is there.
+            table` reads. The label of a corrected image is its only candidate or, if the data had
+            single labels, its label; the other images are unchanged.
+        runs: folder of run records, if a run is trained here.
+        overwrite: replace an existing table.
 
     Returns:
         `table, images, corrected, removed`.
 
     Raises:
-        UserError: a file can't be read, or a correction names an image that isn't trained on or
-            a class that isn't seen; all that can be wrong is checked before anything is written.
+        UserError: a file can't be read, or a correction names an image outside the training set or
+            an unseen class. All corrections are checked before anything is written.
     """
     out = Path(out)
     check_out(out, overwrite)
@@ -53,8 +53,8 @@ def apply_corrections(
     trained = restore(record)
     check_names(out, trained.names)
     chosen = _checked(Path(corrections), trained)
-    asked = labels_are_candidates(trained.cache, record.config.noise)
-    table = _table(trained, chosen, asked)
+    single_labels = labels_are_candidates(trained.cache, record.config.noise)
+    table = _table(trained, chosen, single_labels)
     write_table(out, table)
     return {
         "table": str(out),
@@ -65,7 +65,7 @@ def apply_corrections(
 
 
 def _checked(file: Path, trained: Trained) -> dict[str, str]:
-    """Label by image id, each of them known.
+    """Read corrections: label by image id, both checked.
 
     Raises:
         UserError: see `apply_corrections`.
@@ -90,49 +90,54 @@ def _checked(file: Path, trained: Trained) -> dict[str, str]:
             f"{file} should have the columns path and label, each once, as the page saves them."
         )
     seen = list(trained.names[: trained.seen])
-    known = {trained.cache.paths[row] for row in trained.task.rows}
+    train_paths = {trained.cache.paths[row] for row in trained.task.rows}
     chosen: dict[str, str] = {}
     for line, (path, label) in enumerate(zip(frame["path"], frame["label"], strict=True), 2):
-        if path not in known:
+        if path not in train_paths:
             raise UserError(f"{file}, row {line}: '{path}' is no training image of this run.")
         if label and label not in seen:
             raise UserError(f"{file}, row {line}: unknown class '{label}'.{nearest(label, seen)}")
         if chosen.setdefault(path, label) != label:
-            raise UserError(f"{file}, row {line}: '{path}' has another label further up.")
+            raise UserError(f"{file}, row {line}: '{path}' has a different label in a row above.")
     return chosen
 
 
-def _table(trained: Trained, chosen: dict[str, str], asked: bool) -> dict[str, list[Any]]:
-    """The columns of the new table: test images and uncorrected ones as they came.
+def _table(trained: Trained, chosen: dict[str, str], single_labels: bool) -> dict[str, list[Any]]:
+    """The columns of the new table; test images and uncorrected ones are unchanged.
 
-    Where the labels were `asked` about they still are: as candidates they would leave the label
-    beside them to pass for the truth.
+    Single labels stay in the label column: if they moved to the candidates, that column would be
+    taken for the true labels.
     """
-    cache, given = trained.cache, trained.task.problem.candidates
-    offsets, labels = given.offsets.tolist(), given.labels.tolist()
+    cache, candidates = trained.cache, trained.task.problem.candidates
+    offsets, labels = candidates.offsets.tolist(), candidates.labels.tolist()
     place = {int(row): index for index, row in enumerate(trained.task.rows)}
     lines: list[tuple[Any, ...]] = []
     for row, path in enumerate(cache.paths):
-        own = cache.classes[cache.labels[row]] if cache.labels[row] >= 0 else ""
-        sets: list[str] = []
+        label_name = cache.classes[cache.labels[row]] if cache.labels[row] >= 0 else ""
+        candidate_names: list[str] = []
         if row in place:
             start, end = offsets[place[row]], offsets[place[row] + 1]
-            sets = [trained.names[label] for label in labels[start:end]]
-            sets = [chosen[path]] if path in chosen else sets
-            own, sets = (sets[0], []) if asked else (own, sets)
-        if (own or sets) and chosen.get(path) != "":
-            unseen = bool(own) and own not in trained.names[: trained.seen]
-            lines.append((path, own, sets, str(cache.splits[row]), unseen))
+            candidate_names = [trained.names[label] for label in labels[start:end]]
+            candidate_names = [chosen[path]] if path in chosen else candidate_names
+            label_name, candidate_names = (
+                (candidate_names[0], []) if single_labels else (label_name, candidate_names)
+            )
+        if (label_name or candidate_names) and chosen.get(path) != "":
+            unseen = bool(label_name) and label_name not in trained.names[: trained.seen]
+            lines.append((path, label_name, candidate_names, str(cache.splits[row]), unseen))
     _tell_what_is_lost(cache.classes, lines, len(cache.paths) - len(lines))
-    names = ("path", "label", "candidates", "split", "unseen")
-    return {name: [line[index] for line in lines] for index, name in enumerate(names)}
+    columns = ("path", "label", "candidates", "split", "unseen")
+    return {name: [line[index] for line in lines] for index, name in enumerate(columns)}
 
 
 def _tell_what_is_lost(classes: Sequence[str], lines: Sequence[Any], left_out: int) -> None:
-    """Say which images and classes the table is without."""
-    named = {name for line in lines for name in (line[1], *line[2])}
-    gone = [name for name in classes if name not in named]
+    """Report images and classes that the table lacks."""
+    occurring = {name for line in lines for name in (line[1], *line[2])}
+    absent = [name for name in classes if name not in occurring]
     if left_out:
         say(f"{left_out} images are left out: they have no label, or show none of the classes.")
-    if gone:
-        say(f"{len(gone)} classes occur in no row, such as '{gone[0]}': list all with --classes.")
+    if absent:
+        say(
+            f"{len(absent)} classes occur in no row, such as '{absent[0]}': list all with "
+            "--classes."
+        )

@@ -1,4 +1,4 @@
-"""Which given labels are wrong, what they should be, and how sure that is."""
+"""Find wrong labels, what they should be, and how sure that is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pzsl.store import load_cache
 from pzsl.training import train
 
 UNSURE = 0.5
-"""Confidence below which a label counts as unsure; doubt from which an image is worth a look."""
+"""Confidence below which a label counts as unsure, and doubt above which an image is marked."""
 LISTED = 5
 """Candidates that a row lists at most."""
 
@@ -34,18 +34,18 @@ def labels(
     runs: str | Path = "runs",
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Write a row for each training image: what was given, what it should be, and why in doubt.
+    """Write a row per training image: the given labels, the refined label, and why it is in doubt.
 
     Args:
         run: folder of a finished run; without one, the default method is trained on `cache` with
-            the candidate sets, or the one label an image, that it holds.
+            its candidate sets, or with its single labels.
         out: the table, `.csv`, `.parquet`, `.json` or `.jsonl`, the most doubtful image first.
-        cache: the run's cache where it has moved, or the one to train on.
-        review: how many images are marked as worth a look; None: those whose doubt is at least
-            one half.
-        listed: how many candidates a row lists at most; None for all of them.
-        runs: folder of run records, where a run is trained here.
-        overwrite: replace a table that is there.
+        cache: the run's cache if it has moved, or the one to train on.
+        review: how many images to mark as worth a look; None: those whose doubt is at least one
+            half.
+        listed: most candidates listed in a row; None for all.
+        runs: folder of run records, if a run is trained here.
+        overwrite: replace an existing table.
 
     Returns:
         `out, run, images, changed` (had one label and should have another), `outside` (the label
@@ -80,20 +80,20 @@ def labels(
 
 
 def train_default(cache: str | Path | None, runs: str | Path) -> Path:
-    """Train the default method on what a cache holds; the folder of the run.
+    """Train the default method on a cache; returns the folder of the run.
 
     Raises:
-        UsageError: no cache is named. UserError: those of `train`.
+        UsageError: no cache is given. UserError: those of `train`.
     """
     if cache is None:
         raise UsageError("Name a finished run with --run, or a cache to train on with --cache.")
     noise = "annotated" if load_cache(cache, check=False).annotation else "file"
-    found = train(cache, noise=(noise,), seeds=1, runs=runs)
-    return Path(found["runs"][0]["path"])
+    result = train(cache, noise=(noise,), seeds=1, runs=runs)
+    return Path(result["runs"][0]["path"])
 
 
 def worth_a_look(rows: Sequence[LabelRow]) -> int:
-    """How many rows, the most doubtful first, are more likely wrong than right."""
+    """The number of rows that are more likely wrong than right."""
     return sum(row.doubt >= UNSURE for row in rows)
 
 
@@ -116,7 +116,7 @@ def _columns(rows: Sequence[LabelRow], review: int, listed: int | None) -> dict[
 
 
 def _summary(rows: Sequence[LabelRow], review: int) -> dict[str, Any]:
-    """Counts over all rows, and what is known of their truth."""
+    """Counts over all rows, and metrics if true labels are known."""
     right, error = share_right(list(rows)), calibration_error(list(rows))
     return {
         "images": len(rows),

@@ -1,4 +1,4 @@
-"""What a run makes of each training image's labels: one row an image, the most doubtful first."""
+"""A run's view of each training image's labels: one row per image, the most doubtful first."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pzsl.inference.labelling.label_weights import reported_weights
 from pzsl.inference.restore import Trained
 
 SURE = 0.9
-"""Confidence from which nothing is said about a label."""
+"""Confidence above which a label needs no remark."""
 SHOWN = 0.001
-"""Weight from which a label is listed that is no candidate."""
+"""Weight above which a label outside the candidate set is listed."""
 
 
 class LabelRow(NamedTuple):
@@ -23,15 +23,15 @@ class LabelRow(NamedTuple):
 
     Attributes:
         path: its id.
-        given: its candidate labels, or its one label, as they came.
-        label: what it should have: the heaviest label.
+        given: its candidate labels, or its single label, as in the data.
+        label: the refined label, which has the largest weight.
         confidence: weight of that label, 0 to 1.
-        runner_up: the next heaviest label, '' where there is none.
+        runner_up: the label of the second-largest weight; '' if there is none.
         outside: whether `label` is none of the given ones.
         doubt: 0 to 1, how likely it is that the label or the given set is wrong.
-        candidates, weights: all labels in question, heaviest first.
-        right: whether `label` is the true one; None where that is unknown.
-        row: of the cache.
+        candidates, weights: all listed labels, largest weight first.
+        right: whether `label` is the true one; None if that is unknown.
+        row: its row of the cache.
     """
 
     path: str
@@ -48,12 +48,12 @@ class LabelRow(NamedTuple):
 
     @property
     def changed(self) -> bool:
-        """Whether the image came with one label and should have another."""
+        """Whether the image had a single label and should have another."""
         return self.outside and len(self.given) == 1
 
     @property
     def why(self) -> str:
-        """Why the image deserves a look, in plain words; '' where it doesn't."""
+        """Why the image is worth a look, in plain words; '' if it isn't."""
         share = f"{100 * self.confidence:.0f} %"
         if self.changed:
             return f"given '{self.given[0]}', but '{self.label}' fits better ({share})"
@@ -74,35 +74,35 @@ def label_rows(trained: Trained) -> list[LabelRow]:
 
 
 def by_gain(rows: Iterable[LabelRow]) -> list[LabelRow]:
-    """Rows by what a correction would gain, the most first: how likely the label is wrong.
+    """Rows by the gain of a correction, the largest first: how likely the refined label is wrong.
 
-    A wrong given label gains nothing where the run already has the right one in its place.
+    Correcting a wrong given label gains nothing if the refined label is already right.
     """
     return sorted(rows, key=lambda row: (row.confidence, row.path))
 
 
 def _rows(trained: Trained) -> Iterator[LabelRow]:
     """Each training image, in the order of the cache."""
-    names, given = trained.names, trained.task.problem.candidates
+    names, candidates = trained.names, trained.task.problem.candidates
     support, entry_weights = reported_weights(trained.method)
     weights, labels = entry_weights.cpu().numpy(), support.labels.cpu().numpy()
     chosen = support.heaviest(entry_weights).cpu().numpy()
-    given_labels = given.labels.cpu().numpy()
-    given_spans, spans = (pairwise(each.offsets.tolist()) for each in (given, support))
+    given_labels = candidates.labels.cpu().numpy()
+    given_spans, spans = (pairwise(sets.offsets.tolist()) for sets in (candidates, support))
     for index, ((start, end), (first, last)) in enumerate(zip(spans, given_spans, strict=True)):
-        own = given_labels[first:last].tolist()
+        given = given_labels[first:last].tolist()
         weight_of = dict(zip(labels[start:end].tolist(), weights[start:end].tolist(), strict=True))
         best, truth = int(chosen[index]), int(trained.task.truth[index])
-        listed = [label for label in weight_of if label in own or weight_of[label] >= SHOWN]
+        listed = [label for label in weight_of if label in given or weight_of[label] >= SHOWN]
         listed.sort(key=lambda label: (label != best, -weight_of[label], label))
         yield LabelRow(
             path=trained.cache.paths[trained.task.rows[index]],
-            given=[names[label] for label in own],
+            given=[names[label] for label in given],
             label=names[best],
             confidence=weight_of[best],
             runner_up=names[listed[1]] if len(listed) > 1 else "",
-            outside=best not in own,
-            doubt=_doubt(weight_of, own, best),
+            outside=best not in given,
+            doubt=_doubt(weight_of, given, best),
             candidates=[names[label] for label in listed],
             weights=[weight_of[label] for label in listed],
             right=best == truth if truth >= 0 else None,
@@ -111,21 +111,21 @@ def _rows(trained: Trained) -> Iterator[LabelRow]:
 
 
 def _doubt(weight_of: dict[int, float], given: list[int], best: int) -> float:
-    """The larger of two chances: the label is wrong, or the given set is without the truth."""
+    """The larger of two probabilities: the label is wrong; the given set lacks the true label."""
     outside = 1.0 - sum(weight_of.get(label, 0.0) for label in given)
     return min(1.0, max(0.0, outside, 1.0 - weight_of[best]))
 
 
 def calibration_error(rows: list[LabelRow]) -> float | None:
-    """Expected calibration error of the confidences, 0 to 1; None where no truth is known."""
-    known = [row for row in rows if row.right is not None]
-    if not known:
+    """Expected calibration error of the confidences, 0 to 1; None if no true label is known."""
+    checked = [row for row in rows if row.right is not None]
+    if not checked:
         return None
-    confidence = np.array([row.confidence for row in known])
-    return expected_calibration_error(confidence, np.array([row.right for row in known]))
+    confidence = np.array([row.confidence for row in checked])
+    return expected_calibration_error(confidence, np.array([row.right for row in checked]))
 
 
 def share_right(rows: list[LabelRow]) -> float | None:
-    """Percent of the labels that are the true ones; None where no truth is known."""
-    known = [row.right for row in rows if row.right is not None]
-    return 100 * float(np.mean(known)) if known else None
+    """Percentage of right labels; None if no true label is known."""
+    hits = [row.right for row in rows if row.right is not None]
+    return 100 * float(np.mean(hits)) if hits else None

@@ -1,11 +1,11 @@
-"""How sure the labels of training images are: calibrated where the truth may be outside (ours).
+"""Calibrated label weights of training images whose true label may be outside their set (ours).
 
-The evidence for each label leaves the image's own candidates aside, so the candidates can be held
-against it. With probabilities `p = softmax(logits / T)`, a set of n of the K labels that lost its
-truth with probability eta, to a random other label, is as likely as `m (1 - eta) + (1 - m) eta n /
-(K - n)`, m being the part of p inside it (times what depends on n alone). T, eta and the strength
-of the other images' evidence are those that make the sets likeliest: no true label is needed. The
-share of wrong sets is so estimated once more, with all that training has found out.
+The evidence for each label ignores the image's own candidates, so that they can be compared with
+it. Let `p = softmax(logits / T)`, and let a set of n of the K labels lose its true label to a
+random other one with probability eta. Up to a factor that depends on n alone, the likelihood of the
+set is `m (1 - eta) + (1 - m) eta n / (K - n)`, with m the sum of p inside it. T, eta and the
+strength of the other images' evidence maximise the likelihood of all sets: no true label is needed.
+This estimates the share of wrong sets again, now with everything that training has learnt.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from torch import Tensor
 from pzsl.methods.core import CandidateEntries, LabelEvidence, Method
 
 STRENGTHS = (1.0, 2.0, 3.0, 4.0)
-"""What the other images' evidence may be worth, against what training took it for."""
+"""Factors to try on the other images' evidence, relative to its strength in training."""
 TEMPERATURES = tuple(0.2 * 1.2**step for step in range(16))
 """0.2 to 3."""
 SAMPLE = 10_000
-"""Images that the choice is made on, at most."""
+"""Most images used to choose."""
 ROUNDS, START, LEAST, MOST = 100, 0.1, 1e-6, 0.95
-"""Of the estimate of eta; its first value, its smallest and its largest."""
+"""EM steps for eta; its first, smallest and largest value."""
 TINY = 1e-30
 FAINT = 1e-4
-"""Lighter labels outside the set are left out, unless they are one of the two heaviest."""
+"""Labels outside the set with less weight are left out, except for the two largest weights."""
 
 
 class Fit(NamedTuple):
-    """What makes label weights of evidence.
+    """What turns evidence into label weights.
 
     Attributes:
         strength: of the other images' evidence. temperature: of the logits.
-        eta: share of the images whose truth is outside.
-        likelihood: mean logarithm of how likely the sets are.
+        eta: share of images whose true label is outside the set.
+        likelihood: mean log-likelihood of the sets.
     """
 
     strength: float
@@ -47,29 +47,29 @@ class Fit(NamedTuple):
 
 
 class LabelWeights(NamedTuple):
-    """Label weights (M,) of the entries of a support; each image's sum to one."""
+    """Label weights (M,) of candidate entries; they sum to one per image."""
 
     support: CandidateEntries
     weights: Tensor
 
 
 def reported_weights(method: Method) -> LabelWeights:
-    """Calibrated label weights of a trained method, or those that training ended with.
+    """Calibrated label weights of a trained method, or those at the end of training.
 
-    These stand where the method has no evidence that leaves the candidates aside, and where it
-    takes sets of several labels at their word: what is outside them then tells nothing.
+    The latter are used if the method has no evidence that ignores the candidates, or if it trusts
+    sets of several labels to hold the true one.
     """
     evidence, support = method.label_evidence(), method.support
     single = len(method.problem.candidates.labels) == len(support)
     if evidence is None or not (single or bool((support.log_mask < 0).any())):
         return LabelWeights(support, method.weights.detach())
     with torch.no_grad():
-        found = fit(evidence, method.problem.candidates)
-        return weigh(evidence, method.problem.candidates, found)
+        fitted = fit(evidence, method.problem.candidates)
+        return weigh(evidence, method.problem.candidates, fitted)
 
 
 def fit(evidence: LabelEvidence, candidates: CandidateEntries) -> Fit:
-    """Strength, temperature and eta that make the candidate sets likeliest."""
+    """Strength, temperature and eta of the highest likelihood of the candidate sets."""
     rows = _some(len(candidates), candidates.labels.device)
     logits, others = evidence.logits(rows), evidence.of_others(rows)
     inside = _inside(candidates, rows, logits)
@@ -80,7 +80,7 @@ def fit(evidence: LabelEvidence, candidates: CandidateEntries) -> Fit:
         for temperature in TEMPERATURES:
             mass = ((whole / temperature).softmax(dim=1) * inside).sum(dim=1)
             fits.append(Fit(strength, temperature, *_estimate(mass, odds)))
-    return max(fits, key=lambda one: one.likelihood)
+    return max(fits, key=lambda fitted: fitted.likelihood)
 
 
 def _some(images: int, device: torch.device) -> Tensor:
@@ -89,13 +89,13 @@ def _some(images: int, device: torch.device) -> Tensor:
 
 
 def _inside(candidates: CandidateEntries, rows: Tensor, like: Tensor) -> Tensor:
-    """Which labels are candidates of some images: bool, of the shape of `like` (B, K)."""
+    """Which labels are candidates of the images: bool, of the shape of `like` (B, K)."""
     entries = candidates.batch(rows, like.shape[1])
     return entries.rows.put(torch.ones_like(entries.log_mask), like) > 0
 
 
 def _odds(inside: Tensor) -> Tensor:
-    """How likely a label is among the candidates by chance: odds (B,) of candidates (B, K)."""
+    """Odds (B,) that a random label is among the candidates (B, K)."""
     size = inside.sum(dim=1)
     return size / (inside.shape[1] - size).clamp_min(1)
 
@@ -104,7 +104,7 @@ def _estimate(mass: Tensor, odds: Tensor) -> tuple[float, float]:
     """eta by EM, and the mean log-likelihood of the sets.
 
     Args:
-        mass: (n,) what lies inside each image's set. odds: (n,) of the set.
+        mass: (n,) probability inside each image's set. odds: (n,) of the set.
     """
     mass, odds, eta = mass.double().clamp(0, 1), odds.double(), START
     for _ in range(ROUNDS):
@@ -114,28 +114,28 @@ def _estimate(mass: Tensor, odds: Tensor) -> tuple[float, float]:
     return eta, (outside + inside).clamp_min(TINY).log().mean().item()
 
 
-def weigh(evidence: LabelEvidence, candidates: CandidateEntries, found: Fit) -> LabelWeights:
-    """Label weights of all candidates, and of what else is likely enough to be told."""
-    parts = list(_weighed(evidence, candidates, found))
-    sizes, labels, masks, weights = (torch.cat(each) for each in zip(*parts, strict=True))
+def weigh(evidence: LabelEvidence, candidates: CandidateEntries, fitted: Fit) -> LabelWeights:
+    """Label weights of all candidates, and of other labels that are likely enough to list."""
+    parts = list(_weighed(evidence, candidates, fitted))
+    sizes, labels, masks, weights = (torch.cat(column) for column in zip(*parts, strict=True))
     offsets = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
     return LabelWeights(CandidateEntries(offsets, labels, masks), weights)
 
 
 def _weighed(
-    evidence: LabelEvidence, candidates: CandidateEntries, found: Fit
+    evidence: LabelEvidence, candidates: CandidateEntries, fitted: Fit
 ) -> Iterator[tuple[Tensor, ...]]:
-    """Of each block of images: entries of each image; labels, log-masks and weights of these."""
+    """Per block of images: entries per image; labels, log-masks and weights of the entries."""
     for rows in candidates.blocks():
-        logits = evidence.logits(rows) + found.strength * evidence.of_others(rows)
+        logits = evidence.logits(rows) + fitted.strength * evidence.of_others(rows)
         inside = _inside(candidates, rows, logits)
-        against = (found.eta / (1 - found.eta) * _odds(inside)).log().clamp_max(0)
+        against = (fitted.eta / (1 - fitted.eta) * _odds(inside)).log().clamp_max(0)
         mask = torch.where(inside, 0.0, against[:, None])
-        share = (logits / found.temperature + mask).softmax(dim=1)
+        share = (logits / fitted.temperature + mask).softmax(dim=1)
         listed = inside | (share > FAINT)
         listed.scatter_(1, share.topk(min(2, share.shape[1]), dim=1).indices, True)
         row, label = listed.nonzero(as_tuple=True)
-        kept = share * listed
-        kept /= kept.sum(dim=1, keepdim=True)
+        weights = share * listed
+        weights /= weights.sum(dim=1, keepdim=True)
         sizes = torch.bincount(row, minlength=len(rows))
-        yield sizes, label, mask[row, label], kept[row, label]
+        yield sizes, label, mask[row, label], weights[row, label]

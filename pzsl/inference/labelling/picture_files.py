@@ -1,4 +1,4 @@
-"""The picture files of a cache's images: where they were, or where they have moved to."""
+"""Find the picture files of a cache's images, also after they have moved."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from pzsl.errors import UserError
 from pzsl.store import Cache
 
 OpenImage = Callable[[str], Image.Image]
-"""Opens the picture of an image id; OSError where there is none."""
+"""Opens the picture of an image id; raises OSError if there is none."""
 QUALITY = 80
 
 
 def find_pictures(cache: Cache, folder: Path | None = None) -> OpenImage:
-    """How the pictures of a cache are opened.
+    """A function that opens the pictures of a cache.
 
     Args:
-        cache: whose images they are.
-        folder: where they lie now; None for the folder that the cache names.
+        cache: with the image ids.
+        folder: where the pictures are now; None for the folder that the cache names.
 
     Returns:
-        A function of an image id. An id is a path below the folder or, where there is no such
-        file, the file in it that has the longest end of the path in common with the id; one
-        that several files have in common counts as missing.
+        A function of an image id. The id is a path below the folder. If there is no such file, the
+        file is used whose path shares the longest ending with the id; if several do, the picture
+        counts as missing.
 
     Raises:
         UserError: there is no such folder.
@@ -52,7 +52,7 @@ def find_pictures(cache: Cache, folder: Path | None = None) -> OpenImage:
 
 
 class _Folder:
-    """Pictures below a folder; its files are listed once, when the first has moved."""
+    """Pictures below a folder; its files are listed once, when a picture isn't at its path."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -62,7 +62,7 @@ class _Folder:
         """Open the picture of an image id.
 
         Raises:
-            OSError: it is missing, ambiguous, no whole image, or outside of the folder.
+            OSError: it is missing, ambiguous, damaged, or outside the folder.
         """
         parts = PurePosixPath(image).parts
         file = self.root.joinpath(*parts)
@@ -73,30 +73,32 @@ class _Folder:
         return open_image(file)
 
     def _moved(self, parts: tuple[str, ...]) -> tuple[str, ...]:
-        """The one file whose path ends as the id's does, for the longest such end."""
+        """The only file whose path shares the longest ending with the id."""
         if self._by_name is None:
             self._by_name = self._list()
-        alike = self._by_name.get(parts[-1] if parts else "", [])
-        common = [_common_end(parts, other) for other in alike]
-        best = [other for other, size in zip(alike, common, strict=True) if size == max(common)]
-        if len(best) != 1:
-            found = f"{len(best)} files are called so" if best else "no such file"
-            raise OSError(f"{'/'.join(parts)}: {found} below {self.root}")
-        return best[0]
+        same_name = self._by_name.get(parts[-1] if parts else "", [])
+        common = [_common_end(parts, path) for path in same_name]
+        longest = [
+            path for path, size in zip(same_name, common, strict=True) if size == max(common)
+        ]
+        if len(longest) != 1:
+            reason = f"{len(longest)} files are called so" if longest else "no such file"
+            raise OSError(f"{'/'.join(parts)}: {reason} below {self.root}")
+        return longest[0]
 
     def _list(self) -> dict[str, list[tuple[str, ...]]]:
-        found = defaultdict(list)
+        by_name = defaultdict(list)
         for folder, _, names in os.walk(self.root):
             inside = Path(folder).relative_to(self.root).parts
             for name in names:
-                found[name].append((*inside, name))
-        return found
+                by_name[name].append((*inside, name))
+        return by_name
 
 
-def _common_end(one: tuple[str, ...], other: tuple[str, ...]) -> int:
-    """How many names at the end of two paths are the same."""
+def _common_end(first: tuple[str, ...], second: tuple[str, ...]) -> int:
+    """How many components two paths share at their ends."""
     count = 0
-    for left, right in zip(reversed(one), reversed(other), strict=False):
+    for left, right in zip(reversed(first), reversed(second), strict=False):
         if left != right:
             break
         count += 1

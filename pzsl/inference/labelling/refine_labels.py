@@ -1,4 +1,4 @@
-"""Clean labels under the command's old name: `labels`, with all candidates in every row."""
+"""`refine`, an older form of `labels` that lists all candidates in every row."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def refine(
     cache: str | Path | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Write the label that a run settled on for each training image, with all its candidates.
+    """Write the refined label of each training image, with all its candidates.
 
     Args:
         run: folder of a finished run.
-        out: the table, as `labels` writes it; `pzsl extract --dataset table` takes it again.
-        cache: the run's cache, where it has moved.
-        overwrite: replace a file that is there.
+        out: the table, as `labels` writes it; `pzsl extract --dataset table` can read it.
+        cache: the run's cache, if it has moved.
+        overwrite: replace an existing file.
 
     Returns:
         What `labels` returns.

@@ -1,4 +1,4 @@
-"""One page of the images most worth a look, to be corrected in a browser."""
+"""A page of the images most in need of review, to be corrected in a browser."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from pzsl.requests import check_counts
 
 PAGE = "index.html"
 CHOICES = 9
-"""Candidates that get a button, one for each digit key."""
+"""Most candidates with a button, one per digit key."""
 LARGE, SMALL = 448, 128
-"""Pixels of the picture in question, and of those that it is compared with."""
+"""Pixels of the picture to review, and of those it is compared with."""
 
 
 def review(
@@ -43,17 +43,17 @@ def review(
     Args:
         run: folder of a finished run; without one, the default method is trained on `cache`.
         out: folder of the page, or a file that ends in `.html`.
-        cache: the run's cache where it has moved, or the one to train on.
-        images: folder of the pictures, where they have moved.
-        count: how many images the page shows, those first whose correction would gain most.
-        runs: folder of run records, where a run is trained here.
-        overwrite: replace a page that is there.
+        cache: the run's cache if it has moved, or the one to train on.
+        images: folder of the pictures, if they have moved.
+        count: how many images to show, those first whose correction would gain most.
+        runs: folder of run records, if a run is trained here.
+        overwrite: replace an existing page.
 
     Returns:
-        `page, run, images` (on the page), `missing` (of them without a picture).
+        `page, run, images` (on the page), `missing` (those of them without a picture).
 
     Raises:
-        UserError: no such run, the page is there already, or none of the pictures is found.
+        UserError: no such run, the page exists, or none of the pictures is found.
         UsageError: neither run nor cache, or a count below one.
     """
     page = Path(out) if Path(out).suffix.lower() in (".html", ".htm") else Path(out) / PAGE
@@ -83,59 +83,65 @@ def review(
 def _sure_images(
     trained: Trained, rows: Sequence[LabelRow], shown: Sequence[LabelRow]
 ) -> list[list[str]]:
-    """Of each shown image and each of its choices: the most similar image that surely has it."""
+    """Per shown image and choice: the most similar other image that surely has this label."""
     features = trained.cache.images
     of_class: dict[str, list[int]] = {}
     for row in rows:
         if row.doubt <= 1 - SURE:
             of_class.setdefault(row.label, []).append(row.row)
     paths = trained.cache.paths
-    held: dict[str, NDArray[np.float32]] = {}
-    found = []
+    features_of: dict[str, NDArray[np.float32]] = {}
+    similar_images = []
     for row in shown:
         alike = []
         for name in _choices(row):
             sure = of_class.get(name, [])
-            if sure and name not in held:
-                held[name] = np.asarray(features[np.sort(sure)])
-            near = held[name] @ features[row.row] if sure else np.empty(0)
-            others = np.where(np.sort(sure) == row.row, -np.inf, near) if sure else near
-            best = int(others.argmax()) if sure else -1
-            alike.append(paths[np.sort(sure)[best]] if sure and np.isfinite(others[best]) else "")
-        found.append(alike)
-    return found
+            if sure and name not in features_of:
+                features_of[name] = np.asarray(features[np.sort(sure)])
+            cosines = features_of[name] @ features[row.row] if sure else np.empty(0)
+            other_cosines = (
+                np.where(np.sort(sure) == row.row, -np.inf, cosines) if sure else cosines
+            )
+            best = int(other_cosines.argmax()) if sure else -1
+            alike.append(
+                paths[np.sort(sure)[best]] if sure and np.isfinite(other_cosines[best]) else ""
+            )
+        similar_images.append(alike)
+    return similar_images
 
 
 def _choices(row: LabelRow) -> dict[str, float]:
-    """Weights of the labels that get a button: the heaviest, and the one that was given."""
+    """Weights of the labels with a button: those of the largest weights, and the given one."""
     weight_of = dict(zip(row.candidates, row.weights, strict=True))
-    first = row.candidates[:CHOICES]
-    if len(row.given) == 1 and row.given[0] not in first:
-        first = [*row.candidates[: CHOICES - 1], row.given[0]]
-    return {name: weight_of.get(name, 0.0) for name in first}
+    shown = row.candidates[:CHOICES]
+    if len(row.given) == 1 and row.given[0] not in shown:
+        shown = [*row.candidates[: CHOICES - 1], row.given[0]]
+    return {name: weight_of.get(name, 0.0) for name in shown}
 
 
 def _embedded(
     pictures: OpenImage, shown: Sequence[LabelRow], alike: Sequence[Sequence[str]]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """The pictures of each shown image and of those it is compared with; paths of missing ones."""
+    """Pictures of each shown image and of those it is compared with; paths of missing pictures."""
     small: dict[str, str] = {}
-    found, missing = [], []
+    embedded, missing = [], []
     with progress(len(shown), "images", label="pictures") as bar:
-        for row, others in zip(shown, alike, strict=True):
-            for path in others:
+        for row, similar_paths in zip(shown, alike, strict=True):
+            for path in similar_paths:
                 if path and path not in small:
                     small[path] = _picture(pictures, path, SMALL)
             large = _picture(pictures, row.path, LARGE)
             if not large:
                 missing.append(row.path)
-            found.append({"picture": large, "alike": [small.get(path, "") for path in others]})
+            embedded.append(
+                {"picture": large, "alike": [small.get(path, "") for path in similar_paths]}
+            )
             bar.update(1)
-    return found, missing
+    return embedded, missing
 
 
 def _picture(pictures: OpenImage, path: str, side: int) -> str:
-    """A data URI, or '' where the picture can't be read."""
+    """A data URI, or '' if the picture can't be read."""
     try:
         return thumbnail(pictures(path), side)
     except (OSError, ValueError, SyntaxError):
@@ -143,7 +149,7 @@ def _picture(pictures: OpenImage, path: str, side: int) -> str:
 
 
 def _page(trained: Trained, shown: Sequence[LabelRow], pictures: Sequence[dict[str, Any]]) -> str:
-    """The page's HTML: all that comes from the data lies in one JSON block, escaped."""
+    """The page's HTML; everything from the data is in one JSON block, escaped."""
     items = [
         {
             "path": row.path,
@@ -166,7 +172,7 @@ def _page(trained: Trained, shown: Sequence[LabelRow], pictures: Sequence[dict[s
 
 
 def _in_script(value: Any) -> str:
-    """JSON that can neither end the script element that it stands in nor begin a comment."""
+    """JSON that can neither end its script element nor begin a comment."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False)
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")

@@ -22,7 +22,7 @@ SHOWN = 20
 
 
 def model_card(trained: Trained, config: RunConfig, metrics: Mapping[str, Any]) -> str:
-    """Markdown with a YAML head: what the model is, how good, what for, and where it ends.
+    """Markdown with a YAML header: the model, its metrics, its use and its limits.
 
     Args:
         trained: the run. config: of it. metrics: its `metrics.json`.
@@ -38,12 +38,12 @@ def _head(trained: Trained, metrics: Mapping[str, Any]) -> list[str]:
         "pipeline_tag: zero-shot-image-classification",
         "tags: [clip, zero-shot-learning, partial-label-learning]",
     ]
-    known = {key: metrics[key] for key in METRICS if metrics.get(key) is not None}
-    if known:
+    figures = {key: metrics[key] for key in METRICS if metrics.get(key) is not None}
+    if figures:
         lines += ["model-index:", f"- name: {name}", "  results:", "  - task:"]
         lines += ["      type: zero-shot-image-classification", "    dataset:"]
         lines += [f"      name: {name}", f"      type: {name}", "    metrics:"]
-        for key, value in known.items():
+        for key, value in figures.items():
             lines += [
                 f"    - type: {key}",
                 f"      name: {METRICS[key]}",
@@ -91,7 +91,7 @@ def _body(trained: Trained, config: RunConfig, metrics: Mapping[str, Any]) -> li
 
 
 def _held(trained: Trained) -> str:
-    """What of the training images is given away with the folder."""
+    """What the folder discloses about the training images."""
     if trained.method.kept_state:
         return (
             f"`model.safetensors` holds the embeddings of all {len(trained.task.rows):,} training "
@@ -104,15 +104,17 @@ def _held(trained: Trained) -> str:
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[str]:
-    """A table of what is known of its quality."""
+    """A table of the known metrics."""
     rows = {
-        **{f"{key}: {said} (%)": metrics.get(key) for key, said in METRICS.items()},
+        **{f"{key}: {quantity} (%)": metrics.get(key) for key, quantity in METRICS.items()},
         "right labels among the training images (%)": metrics.get("disambiguation"),
         "expected calibration error (0 to 1)": metrics.get("expected_calibration_error"),
         "coverage of the sets at an error rate of 5 % (%)": metrics.get("coverage"),
     }
-    known = [f"| {said} | {value:.4g} |" for said, value in rows.items() if value is not None]
-    if not known:
+    lines = [
+        f"| {quantity} | {value:.4g} |" for quantity, value in rows.items() if value is not None
+    ]
+    if not lines:
         return []
     return [
         "## Figures",
@@ -121,11 +123,11 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
         "",
         "| | |",
         "|---|---|",
-        *known,
+        *lines,
         "",
     ]
 
 
 def _plain(text: Any) -> str:
-    """A text without what Markdown or HTML would take for its own."""
+    """A text with the characters of Markdown and HTML escaped."""
     return "".join(f"\\{c}" if c in "\\`*_[]<>|#&" else c for c in str(text).replace("\n", " "))

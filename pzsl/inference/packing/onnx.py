@@ -15,7 +15,7 @@ from pzsl.inference.restore import Scorer
 
 OPSET = 18
 TRIED = 8
-"""Images that the exported graph is tried on."""
+"""Images to test the exported graph on."""
 
 
 class ScoringPart(nn.Module):
@@ -36,13 +36,13 @@ class ScoringPart(nn.Module):
 
 
 def export_onnx(scorer: Scorer, file: Path) -> float:
-    """Write the scoring part, and try it.
+    """Export the scoring part to ONNX, and compare it with the method.
 
     Returns:
         The largest difference between its scores and those of the method.
 
     Raises:
-        UserError: onnx isn't installed, or an image's scores depend on the others.
+        UserError: onnx isn't installed, or the method is transductive.
     """
     try:
         import onnx  # noqa: F401
@@ -65,9 +65,9 @@ def export_onnx(scorer: Scorer, file: Path) -> float:
             output_names=["scores"],
             dynamic_axes={"images": {0: "n"}, "scores": {0: "n"}},
             opset_version=OPSET,
-            dynamo=False,  # a trace: what is fixed by training is a constant of the graph
+            dynamo=False,  # a trace: trained tensors become constants of the graph
         )
         expected = part(images[:3]).numpy()
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    found = session.run(["scores"], {"images": images[:3].numpy()})[0]
-    return float(abs(found - expected).max())
+    actual = session.run(["scores"], {"images": images[:3].numpy()})[0]
+    return float(abs(actual - expected).max())

@@ -19,24 +19,24 @@ from pzsl.requests import is_number, is_whole
 from pzsl.training import RunConfig
 
 FORMAT = 1
-"""Raised whenever an older version of pzsl could not read the folder."""
+"""Raised when a change would keep older versions of pzsl from reading the folder."""
 SUMS = "SHA256SUMS"
 ABOUT, CALIBRATION, WEIGHTS = "config.json", "calibration.json", "model.safetensors"
 CARD, ONNX = "README.md", "scores.onnx"
 FILES = (ABOUT, CALIBRATION, WEIGHTS)
-"""Files that are needed; the model card is nobody's need, and may be edited."""
+"""Required files; the model card is not, and may be edited."""
 HUB = "hf-hub:"
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A packed folder whose files are as they were written.
+    """A packed folder whose files are unchanged.
 
     Attributes:
-        folder: of it.
+        folder: its path.
         about: `config.json`: classes, encoder, templates, the run's configuration.
         config: of the run.
-        calibration: of its probabilities.
+        calibration: of the probabilities.
         identity: a hash of all its files.
     """
 
@@ -47,15 +47,15 @@ class Packed:
     identity: str
 
     def scorer(self, names: tuple[str, ...] = (), text: Tensor | None = None) -> Scorer:
-        """The trained method, with names and their label embeddings (n, D) added."""
+        """Restore the trained method, with names and their label embeddings (n, D) added."""
         scale, file = float(self.about["scale"]), self.folder / WEIGHTS
         method = restore_method(self.config, scale, file, text)
-        known, added = len(self.about["classes"]), 0 if text is None else len(text)
+        packed_classes, added = len(self.about["classes"]), 0 if text is None else len(text)
         rows = len(method.problem.seen) + len(method.problem.unseen) - added
-        if rows != known:
+        if rows != packed_classes:
             raise UserError(
-                f"{self.folder} names {known} classes, but its weights are of {rows}: pack the run "
-                "again."
+                f"{self.folder} names {packed_classes} classes, but its weights are of {rows}: "
+                "pack the run again."
             )
         named = (*self.about["classes"], *names)
         return Scorer(method, float(self.about["gamma"]), self.calibration, named)
@@ -67,7 +67,7 @@ def is_packed(folder: Path) -> bool:
 
 
 def fetched(run: str | Path) -> Path:
-    """The folder that is meant; one on the Hugging Face hub is fetched first.
+    """The folder of a run; one on the Hugging Face hub is downloaded first.
 
     Raises:
         UserError: the hub has no such model, or can't be reached.
@@ -86,13 +86,13 @@ def fetched(run: str | Path) -> Path:
 
 
 def open_packed(folder: Path) -> Packed:
-    """Read a packed folder; each of its files is held against its hash.
+    """Read a packed folder, after checking each file against its hash.
 
     Raises:
         UserError: a file is missing or was changed, or a newer version of pzsl wrote it.
     """
     sums = _check(folder)
-    try:  # hashes tell of accidents alone: who made the folder made them, too
+    try:  # hashes find accidents only: the folder's author wrote them, too
         about = parse_json(read_text(folder / ABOUT))
         if not is_whole(about["format"]):
             raise ValueError("'format' should be a whole number")
@@ -137,7 +137,7 @@ def sums_of(folder: Path) -> str:
 
 
 def _check(folder: Path) -> str:
-    """Hold all files against the hashes that were written with them; the text of the hashes."""
+    """Compare all files with the hashes written with them; returns the text of the hashes."""
     try:
         text = (folder / SUMS).read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError):
@@ -151,10 +151,10 @@ def _check(folder: Path) -> str:
         raise _changed(folder, SUMS, "was changed")
     for sha, name in lines:
         try:
-            found = sha256_of(folder / name)
+            actual = sha256_of(folder / name)
         except OSError as error:
             raise _changed(folder, name, f"can't be read ({error.strerror})") from None
-        if found != sha:
+        if actual != sha:
             raise _changed(folder, name, "was changed since it was packed")
     return text
 

@@ -47,27 +47,27 @@ def pack(
     onnx: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Write a folder from which `predict` works, wherever it is copied to.
+    """Write a self-contained folder that `predict` can use anywhere.
 
-    It holds the weights, the label embeddings and class names, what the encoder has to be and how
-    it prepares images, the calibration and a model card. The encoder's own weights are not in it.
-    Nothing of a single training image is either, unless the method answers by these (`gda`,
-    `tip-adapter`, the transductive baselines): then their embeddings are, and a line says so.
+    It holds the weights, the label embeddings and class names, which encoder is needed and how
+    it preprocesses images, the calibration and a model card, but not the encoder's own weights.
+    Nor does it hold any single training image's embedding, unless the method needs these to answer
+    (`gda`, `tip-adapter`, the transductive baselines): this is then reported.
 
     Args:
         run: folder of a finished run.
         out: the folder to write.
-        cache: the run's cache, where it has moved.
-        onnx: write the scoring part as `scores.onnx` too: from unit image embeddings (n, D) to
+        cache: the run's cache, if it has moved.
+        onnx: also write the scoring part as `scores.onnx`: from unit image embeddings (n, D) to
             scores (n, C), less gamma for seen classes.
-        overwrite: replace a packed folder that is there.
+        overwrite: replace an existing packed folder.
 
     Returns:
         `out, files, bytes, classes, largest_difference` (between scores of the run and of the
         folder) and `onnx_difference` (None without).
 
     Raises:
-        UserError: no such run, the folder is there already, or the method can't be packed.
+        UserError: no such run, the folder exists, or the method can't be packed.
     """
     out = Path(out)
     if out.exists() and not (overwrite and (out / SUMS).is_file()):
@@ -77,11 +77,11 @@ def pack(
     trained = restore(record)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        held = locked(out)
+        lock = locked(out)
         try:
             difference, onnx_difference = _build(out, record, trained, onnx)
         finally:
-            unlock(held)
+            unlock(lock)
     except OSError as error:
         raise UserError(f"{out} can't be written: {error.strerror or error}.") from None
     if trained.method.kept_state:
@@ -98,7 +98,11 @@ def pack(
 
 
 def _build(out: Path, record: Record, trained: Trained, onnx: bool) -> tuple[float, float | None]:
-    """Write the folder beside its place, and put it there; the differences of its scores."""
+    """Write a temporary folder, compare its scores with the run's, and move it into place.
+
+    Returns:
+        The largest differences of its scores and of the ONNX graph's (None without).
+    """
     building = out.with_name(out.name + ".partial")
     shutil.rmtree(building, ignore_errors=True)
     try:
@@ -142,13 +146,13 @@ def _compare(folder: Path, trained: Trained) -> float:
     """The largest difference between scores of the run and of the folder.
 
     Raises:
-        UserError: they differ: the method needs more than is packed.
+        UserError: they differ, so the method needs more than is packed.
     """
     again = open_packed(folder).scorer()
     images = torch.from_numpy(trained.cache.images[:CHECKED].copy())
     with torch.no_grad():
-        both = trained.method.scores(images) - again.method.scores(images)
-    difference = float(both.abs().max())
+        differences = trained.method.scores(images) - again.method.scores(images)
+    difference = float(differences.abs().max())
     if not difference <= CLOSE * trained.method.problem.scale:
         raise UserError(
             f"A run of {type(trained.method).__name__} can't be packed: its scores differ by "

@@ -24,10 +24,10 @@ from pzsl.store.hdf5.layout import (
     utc_now,
 )
 from pzsl.store.hdf5.raw_file import (
-    AGAIN,
     OF_CANDIDATES,
     OPTIONAL,
     OPTIONAL_JSON,
+    RECREATE_HINT,
     Stored,
     decoded,
     read_stored,
@@ -35,12 +35,12 @@ from pzsl.store.hdf5.raw_file import (
 from pzsl.store.hdf5.virtual import VIRTUAL, layouts, read_attributes, relative_part, sources_json
 
 __all__ = [
-    "AGAIN",
     "CHECKSUMS",
     "DTYPES",
     "OF_CANDIDATES",
     "OPTIONAL",
     "OPTIONAL_JSON",
+    "RECREATE_HINT",
     "SCHEMA",
     "SPLITS",
     "SUMMED",

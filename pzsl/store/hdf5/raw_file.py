@@ -79,7 +79,7 @@ OPTIONAL_JSON = ("annotation", "augmentation")
 """Attributes with JSON objects that a cache may have; {} if it doesn't."""
 PIECES = ("part", "sources")
 """The same: which part of a cache it is (`Part`), and the parts that a virtual cache reads."""
-AGAIN = "extract or import it again with --overwrite"
+RECREATE_HINT = "extract or import it again with --overwrite"
 
 
 class Stored(NamedTuple):
@@ -141,7 +141,7 @@ def _schema(file: h5py.File, path: Path) -> int:
         newer = "update pzsl, or " if schema > SCHEMA else ""
         raise UserError(
             f"{path}: schema version {schema}, but this pzsl reads version {SCHEMA}: "
-            f"{newer}{AGAIN}."
+            f"{newer}{RECREATE_HINT}."
         )
     return schema
 
@@ -151,22 +151,26 @@ def _attributes(file: h5py.File, path: Path) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name in ATTRIBUTES:
         if name not in raw:
-            raise UserError(f"{path}: the attribute '{name}' is missing: {AGAIN}.")
+            raise UserError(f"{path}: the attribute '{name}' is missing: {RECREATE_HINT}.")
         values[name] = raw[name]
     values["logit_scale"] = float(values["logit_scale"])
     values |= {name: raw.get(name, "{}") for name in (*OPTIONAL_JSON, *PIECES)}
     for name in values.keys() - NUMBERS:
         if not isinstance(values[name], str):
-            raise UserError(f"{path}: the attribute '{name}' should be text: {AGAIN}.")
+            raise UserError(f"{path}: the attribute '{name}' should be text: {RECREATE_HINT}.")
     for name in (*STRUCTURED, *OPTIONAL_JSON, *PIECES):
         values[name] = parse_json(values[name])
         if not isinstance(values[name], dict):
-            raise UserError(f"{path}: the attribute '{name}' should be a JSON object: {AGAIN}.")
+            raise UserError(
+                f"{path}: the attribute '{name}' should be a JSON object: {RECREATE_HINT}."
+            )
     lists = (values["augmentation"].get("kinds", []), [*values["origin"].values()])
     if not all(
         isinstance(entries, list) and all(isinstance(w, str) for w in entries) for entries in lists
     ):
-        raise UserError(f"{path}: its 'origin' or 'augmentation' should hold text: {AGAIN}.")
+        raise UserError(
+            f"{path}: its 'origin' or 'augmentation' should hold text: {RECREATE_HINT}."
+        )
     return values
 
 
@@ -179,15 +183,17 @@ def _datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
             virtual = name not in VIRTUAL and plan.get_layout() == h5py.h5d.VIRTUAL
             elsewhere = h5py.h5o.get_info(data.id).fileno != file_number
             if plan.get_external_count() or virtual or elsewhere:
-                raise UserError(f"{path}: {name} lies in another file, which isn't read: {AGAIN}.")
+                raise UserError(
+                    f"{path}: {name} lies in another file, which isn't read: {RECREATE_HINT}."
+                )
             datasets[name] = data
         elif name in REQUIRED or (name == CHECKSUMS and SUMMED in file.attrs):
-            raise UserError(f"{path}: the data set {name} is missing: {AGAIN}.")
+            raise UserError(f"{path}: the data set {name} is missing: {RECREATE_HINT}.")
         elif name in file:
-            raise UserError(f"{path}: the data set {name} is damaged: {AGAIN}.")
+            raise UserError(f"{path}: the data set {name} is damaged: {RECREATE_HINT}.")
     parts = [name for name in datasets if name.startswith("/image/candidates/")]
     if len(parts) == 1:
-        raise UserError(f"{path}: {parts[0]} is missing its other half: {AGAIN}.")
+        raise UserError(f"{path}: {parts[0]} is missing its other half: {RECREATE_HINT}.")
     return datasets
 
 
@@ -207,11 +213,11 @@ def _check_shapes(datasets: dict[str, h5py.Dataset], path: Path) -> None:
             comma = "," if len(letters) == 1 else ""
             raise UserError(
                 f"{path}: {name} should have shape ({expected}{comma}), but has {data.shape}: "
-                f"{AGAIN}."
+                f"{RECREATE_HINT}."
             )
         text = h5py.check_string_dtype(data.dtype) is not None
         if not (data.dtype.kind in KINDS[name] if name in KINDS else text):
-            raise UserError(f"{path}: {name} has the wrong type {data.dtype}: {AGAIN}.")
+            raise UserError(f"{path}: {name} has the wrong type {data.dtype}: {RECREATE_HINT}.")
 
 
 def decoded(array: NDArray[Any], path: Path) -> list[str]:
@@ -225,9 +231,11 @@ def decoded(array: NDArray[Any], path: Path) -> list[str]:
     try:  # all at once: decoding a million names one by one takes longer than their embeddings
         words = b"\0".join(array.tolist()).decode("utf-8").split("\0")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: a name in it is not valid UTF-8 ({error}): {AGAIN}.") from error
+        raise UserError(
+            f"{path}: a name in it is not valid UTF-8 ({error}): {RECREATE_HINT}."
+        ) from error
     if len(words) != len(array):
-        raise UserError(f"{path}: a name in it holds a zero byte: {AGAIN}.")
+        raise UserError(f"{path}: a name in it holds a zero byte: {RECREATE_HINT}.")
     return words
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pzsl.errors import UserError
 from pzsl.progress import say
 from pzsl.store.hdf5 import VIRTUAL, Stored, read_stored
-from pzsl.store.reader import GO_ON, PARTIAL, missing_rows, partial_path
+from pzsl.store.reader import PARTIAL, RESUME_HINT, missing_rows, partial_path
 from pzsl.store.resume import SKIPPED
 from pzsl.store.shards.parts import Part
 
@@ -23,7 +23,7 @@ SAME = (
 """Attributes in which all parts have to agree."""
 ALIKE = ("/class/name", "/class/seen", "/class/attributes")
 """Data sets in which all parts have to agree."""
-AGAIN = "run the same 'pzsl extract' with"
+RERUN_SHARD = "run the same 'pzsl extract' with"
 
 
 class PartFile(NamedTuple):
@@ -53,12 +53,14 @@ def read_part_file(path: Path) -> PartFile:
     if not path.exists():
         for problem in missing_rows(stored):
             raise UserError(
-                f"{partial}: shard {part} is not finished ({problem}): {AGAIN} --shard {part}, it "
-                "resumes where it stopped."
+                f"{partial}: shard {part} is not finished ({problem}): {RERUN_SHARD} --shard "
+                f"{part}, it resumes where it stopped."
             )
-        raise UserError(f"{partial}: shard {part} lacks its last step: {AGAIN} --shard {part}.")
+        raise UserError(
+            f"{partial}: shard {part} lacks its last step: {RERUN_SHARD} --shard {part}."
+        )
     for problem in missing_rows(stored):
-        raise UserError(f"{path}: {problem}: {GO_ON}.")
+        raise UserError(f"{path}: {problem}: {RESUME_HINT}.")
     piece = PartFile(path, part, stored)
     row_count, expected = (
         len(stored.arrays["/image/label"]) + len(piece.skipped),
@@ -120,8 +122,8 @@ def _check_complete(first: PartFile, piece_of_shard: dict[int, PartFile]) -> Non
     verb = f"shards {named} are" if len(missing) > 1 else f"shard {named} is"
     and_so_on = ", and so on for each" if len(missing) > 1 else ""
     raise UserError(
-        f"{first.path.parent}: {verb} missing: {AGAIN} --shard {missing[0]}/{of}{and_so_on}; then "
-        "merge."
+        f"{first.path.parent}: {verb} missing: {RERUN_SHARD} --shard "
+        f"{missing[0]}/{of}{and_so_on}; then merge."
     )
 
 

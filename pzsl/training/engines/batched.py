@@ -63,11 +63,11 @@ def _kind(fitting: Fit, number: int) -> Hashable:
 
 def fit_together(fits: Sequence[Fit]) -> None:
     """Train alike methods in one program, each as `fit` would: with the same rows and hooks."""
-    first = fits[0].method
+    first_method = fits[0].method
     stack = Stack([fitting.method for fitting in fits])
-    optimizer = AdamW(stack.values, first.options.weight_decay)
+    optimizer = AdamW(stack.values, first_method.options.weight_decay)
     _take_moments(fits, optimizer)
-    for epoch in range(fits[0].start, first.epochs):
+    for epoch in range(fits[0].start, first_method.epochs):
         losses = _epoch(stack, fits, optimizer, epoch)
         if any(fitting.on_epoch for fitting in fits):
             stack.write_back()
@@ -85,38 +85,40 @@ def fit_together(fits: Sequence[Fit]) -> None:
 
 def _epoch(stack: Stack, fits: Sequence[Fit], optimizer: AdamW, epoch: int) -> Tensor:
     """One pass of each run over its own images, in its own order; returns the mean losses (R,)."""
-    first, images = fits[0].method, [fitting.method.problem.images for fitting in fits]
-    options, device = first.options, images[0].device
+    first_method, images = fits[0].method, [fitting.method.problem.images for fitting in fits]
+    options, device = first_method.options, images[0].device
     generators = [epoch_generator(fitting.seed, epoch) for fitting in fits]
     stack.front.begin_epoch(epoch, generators[0])
     orders = [
-        batches(own, options.batch_size, generator)
-        for own, generator in zip(images, generators, strict=True)
+        batches(run_images, options.batch_size, generator)
+        for run_images, generator in zip(images, generators, strict=True)
     ]
-    per_epoch, total = -(-len(images[0]) // options.batch_size), torch.zeros_like(stack.each)
+    per_epoch, total = -(-len(images[0]) // options.batch_size), torch.zeros_like(stack.run_losses)
     for number, rows in enumerate(zip(*orders, strict=True)):
-        rate = learning_rate(options.lr, epoch * per_epoch + number, first.epochs * per_epoch)
+        rate = learning_rate(
+            options.lr, epoch * per_epoch + number, first_method.epochs * per_epoch
+        )
         batch = stack.step_rows(rows)
         stack.front.loss(batch).backward()  # type: ignore[no-untyped-call]
         optimizer.step(rate)
         with torch.no_grad():
             stack.front.after_step(batch)
-            total += stack.each * stack.mask.sum(1)
-    return total / torch.tensor([len(own) for own in images], device=device)
+            total += stack.run_losses * stack.mask.sum(1)
+    return total / torch.tensor([len(run_images) for run_images in images], device=device)
 
 
 def _take_moments(fits: Sequence[Fit], optimizer: AdamW) -> None:
     """Go on from the moments of each run."""
-    for own, shared in _moments(fits, optimizer):
-        shared.copy_(own)
+    for moment, stacked in _moments(fits, optimizer):
+        stacked.copy_(moment)
     if isinstance(fits[0].optimizer, AdamW):
         optimizer.steps = list(fits[0].optimizer.steps)
 
 
 def _give_moments(fits: Sequence[Fit], optimizer: AdamW) -> None:
     """Let each run have its own moments, for its checkpoint."""
-    for own, shared in _moments(fits, optimizer):
-        own.copy_(shared)
+    for moment, stacked in _moments(fits, optimizer):
+        moment.copy_(stacked)
     for fitting in fits:
         if isinstance(fitting.optimizer, AdamW):
             fitting.optimizer.steps = list(optimizer.steps)
@@ -126,6 +128,8 @@ def _moments(fits: Sequence[Fit], optimizer: AdamW) -> Iterator[tuple[Tensor, Te
     """The moments of each run that has an optimiser of its own, and where they are stacked."""
     for run, fitting in enumerate(fits):
         if isinstance(fitting.optimizer, AdamW):
-            own = [*fitting.optimizer.first, *fitting.optimizer.second]
-            for each, whole in zip(own, [*optimizer.first, *optimizer.second], strict=True):
-                yield each, whole[run]
+            run_moments = [*fitting.optimizer.first, *fitting.optimizer.second]
+            for moment, stacked in zip(
+                run_moments, [*optimizer.first, *optimizer.second], strict=True
+            ):
+                yield moment, stacked[run]

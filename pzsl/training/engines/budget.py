@@ -50,14 +50,14 @@ def fill(
         shared: bytes that all runs of a group hold together. own: those that each adds.
     """
     groups: list[list[Job]] = []
-    left = 0
+    unused = 0
     for job in jobs:
         need = own(job)
-        if not groups or len(groups[-1]) == TOGETHER or need > left:
+        if not groups or len(groups[-1]) == TOGETHER or need > unused:
             groups.append([])
-            left = budget - shared(job)
+            unused = budget - shared(job)
         groups[-1].append(job)
-        left -= need
+        unused -= need
     return groups
 
 
@@ -66,9 +66,9 @@ def shared_bytes(job: Job) -> int:
     cache = _cache(job)
     (images, dim), classes = _size(job, cache), len(cache.seen)
     views = 0 if cache.views is None else cache.views.shape[1]
-    held = 0 if job.config.blocks else images * dim * (1 + views)
-    passing = [images * dim, images * dim, images * classes]
-    return FLOAT * (held + sum(min(each, KEPT) for each in passing))
+    features = 0 if job.config.blocks else images * dim * (1 + views)
+    temporaries = [images * dim, images * dim, images * classes]
+    return FLOAT * (features + sum(min(numbers, KEPT) for numbers in temporaries))
 
 
 def own_bytes(job: Job) -> int:

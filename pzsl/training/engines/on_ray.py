@@ -30,12 +30,12 @@ def run_on_ray(jobs: Sequence[Job], workers: int | None) -> Iterator[Outcome]:
     with connect(workers) as ray:
         needs = {"num_gpus": 1} if jobs[0].device.startswith("cuda") else {"num_cpus": 1}
         task = ray.remote(_attempt).options(max_retries=RETRIES, **needs)
-        of = {task.remote(job): job for job in jobs}
-        waiting = [*of]
+        job_of = {task.remote(job): job for job in jobs}
+        waiting = [*job_of]
         while waiting:
-            done, waiting = ray.wait(waiting)
-            for reference in done:
-                yield Outcome(of[reference], _failure(ray, reference))
+            finished, waiting = ray.wait(waiting)
+            for reference in finished:
+                yield Outcome(job_of[reference], _failure(ray, reference))
 
 
 def _attempt(job: Job) -> tuple[str | None, str | None]:

@@ -30,57 +30,59 @@ class Stack(nn.Module):
         self.methods = cast("list[AdaptedMethod]", list(methods))
         self.names = [name for name, _ in methods[0].named_parameters()]
         columns = zip(*(method.parameters() for method in methods), strict=True)
-        self.values = nn.ParameterList(torch.stack([*map(_plain, each)]) for each in columns)
+        self.values = nn.ParameterList(
+            torch.stack([*map(_plain, parameters)]) for parameters in columns
+        )
         counts = [len(method.support) for method in methods]
         self.starts = torch.tensor([0, *counts]).cumsum(0).to(self.values[0].device)
         self.labels = torch.stack([method.frozen_labels for method in self.methods])
         self.front = self._front()
         self.mask = self.labels.new_ones(0)
-        self.each = self.labels.new_zeros(len(methods))
+        self.run_losses = self.labels.new_zeros(len(methods))
 
     def _front(self) -> AdaptedMethod:
         """A method that holds the images of all runs, and one more without any entry."""
-        first = self.methods[0]
-        problem = replace(first.problem, candidates=self._support(None))
-        front = type(first)(problem, first.options, torch.Generator())
+        first_method = self.methods[0]
+        problem = replace(first_method.problem, candidates=self._support(None))
+        front = type(first_method)(problem, first_method.options, torch.Generator())
         front.joint = JointPass(self._seen_logits, self._total)
         for name in front.run_state:
-            getattr(front, name).copy_(getattr(first, name))
+            getattr(front, name).copy_(getattr(first_method, name))
         for name in front.entry_state:
-            setattr(front, name, torch.cat([getattr(each, name) for each in self.methods]))
+            setattr(front, name, torch.cat([getattr(method, name) for method in self.methods]))
         for name in front.image_state:
             setattr(front, name, self._of_images(name))
         front.support = self._support(getattr(front, "log_mask", None))
         return front
 
     def _of_images(self, name: str) -> Tensor | None:
-        found = [getattr(method, name) for method in self.methods]
-        if all(each is None for each in found):
+        states = [getattr(method, name) for method in self.methods]
+        if all(state is None for state in states):
             return None
         ones = self.labels.new_ones
-        whole = [
-            ones(len(method.support)) if each is None else each
-            for method, each in zip(self.methods, found, strict=True)
+        filled = [
+            ones(len(method.support)) if state is None else state
+            for method, state in zip(self.methods, states, strict=True)
         ]
-        return torch.cat([*whole, ones(1)])
+        return torch.cat([*filled, ones(1)])
 
     def _support(self, log_mask: Tensor | None) -> CandidateEntries:
         supports, offsets, end = [method.support for method in self.methods], [], 0
         for support in supports:
             offsets.append(support.offsets[:-1] + end)
             end += len(support.labels)
-        last = torch.full((2,), end, device=self.starts.device)
+        ends = torch.full((2,), end, device=self.starts.device)
         if log_mask is None:
             log_mask = torch.cat([support.log_mask for support in supports])
         labels = torch.cat([support.labels for support in supports])
-        return CandidateEntries(torch.cat([*offsets, last]), labels, log_mask)
+        return CandidateEntries(torch.cat([*offsets, ends]), labels, log_mask)
 
     def step_rows(self, rows: Sequence[Tensor]) -> Tensor:
         """Rows of one batch of each run, in the long list; shorter batches are filled up."""
         self.rows = torch.nn.utils.rnn.pad_sequence([*rows], batch_first=True, padding_value=-1)
         self.mask = (self.rows >= 0).to(self.labels.dtype)
-        far = self.starts[:-1, None] + self.rows
-        return torch.where(self.rows >= 0, far, self.starts[-1]).flatten()
+        long_rows = self.starts[:-1, None] + self.rows
+        return torch.where(self.rows >= 0, long_rows, self.starts[-1]).flatten()
 
     def _images(self) -> Tensor:
         rows = self.rows.clamp_min(0)
@@ -92,33 +94,38 @@ class Stack(nn.Module):
 
     def _matrices(self, side: str) -> Matrices:
         """Matrices of all runs, (R, r, D) and (R, D, r), of one side's adapters."""
-        found = dict(zip(self.names, self.values, strict=True))
-        if f"{side}.up" in found:
-            return Matrices(found[f"{side}.down"], found[f"{side}.up"])
+        parameters = dict(zip(self.names, self.values, strict=True))
+        if f"{side}.up" in parameters:
+            return Matrices(parameters[f"{side}.down"], parameters[f"{side}.up"])
         down, up = matrices(nn.Identity(), self.labels[0])
         runs = len(self.methods)
         return Matrices(down.expand(runs, -1, -1), up.expand(runs, -1, -1))
 
     def _seen_logits(self, _: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (R B, K) of the batch of `step_rows`, and the alignment loss of each run (R,)."""
-        first, images = self.methods[0], self._images()
-        seen, scale = len(first.problem.seen), first.problem.scale
-        own, other = map(self._matrices, ("image_adapter", "label_adapter"))
-        x, t = adapt(images, own, other.up), adapt(self.labels, other, own.up)
-        u = torch.cat([x.crossed + x.hidden @ (own.up.mT @ other.up), x.hidden], dim=2)
+        first_method, images = self.methods[0], self._images()
+        seen, scale = len(first_method.problem.seen), first_method.problem.scale
+        image_matrices, label_matrices = map(self._matrices, ("image_adapter", "label_adapter"))
+        x, t = (
+            adapt(images, image_matrices, label_matrices.up),
+            adapt(self.labels, label_matrices, image_matrices.up),
+        )
+        u = torch.cat(
+            [x.crossed + x.hidden @ (image_matrices.up.mT @ label_matrices.up), x.hidden], dim=2
+        )
         v = torch.cat([t.hidden, t.crossed], dim=2)[:, :seen]
         cosines = images @ self.labels[:, :seen].mT + u @ v.mT
         logits = scale * cosines * x.inverse[:, :, None] * t.inverse[:, None, :seen]
-        near = (x.lean * x.inverse * self.mask).sum(1) / self.mask.sum(1)
-        away = 2 - near - (t.lean * t.inverse).mean(1)
-        return logits.flatten(0, 1), first.options.alignment * scale * away
+        kept_cosine = (x.lean * x.inverse * self.mask).sum(1) / self.mask.sum(1)
+        penalty = 2 - kept_cosine - (t.lean * t.inverse).mean(1)
+        return logits.flatten(0, 1), first_method.options.alignment * scale * penalty
 
-    def _total(self, losses: Tensor, away: Tensor) -> Tensor:
+    def _total(self, losses: Tensor, penalty: Tensor) -> Tensor:
         """The sum of the losses of all runs, so that each gets the slopes of its own."""
-        held = losses.view(self.mask.shape) * self.mask
-        each = held.sum(1) / self.mask.sum(1) + away
-        self.each = each.detach()
-        return each.sum()
+        masked = losses.view(self.mask.shape) * self.mask
+        run_losses = masked.sum(1) / self.mask.sum(1) + penalty
+        self.run_losses = run_losses.detach()
+        return run_losses.sum()
 
     def release(self) -> None:
         """Break the circle of this and its front, which else keeps the memory of all runs."""

@@ -63,9 +63,9 @@ def run_sweep(
         raise UsageError(f"--engine is one of {', '.join(ENGINES)}, not '{engine}'.")
     todo = [config for config in configs if not is_finished(folder / config.name)]
     where = Path.resolve if engine == "ray" else Path  # a cluster's machines have other folders
-    held = str(device), checkpoint_seconds, memory
+    execution = str(device), checkpoint_seconds, memory
     jobs = [
-        Job(str(where(cache_path)), config, str(where(folder / config.name)), *held)
+        Job(str(where(cache_path)), config, str(where(folder / config.name)), *execution)
         for config in todo
     ]
     plan = {config.name: (config.method, config.preset) for config in configs}
@@ -82,16 +82,16 @@ def run_sweep(
     return len(todo)
 
 
-def _watch(outcomes: Iterator[Outcome], total: int, left: int) -> list[Outcome]:
+def _watch(outcomes: Iterator[Outcome], total: int, unfinished: int) -> list[Outcome]:
     """Have all runs done; returns those that failed."""
     failed: list[Outcome] = []
-    done = total - left
+    finished = total - unfinished
     try:
         for outcome in outcomes:
             failed += [outcome] if outcome.failure else []
-            done += not outcome.failure
+            finished += not outcome.failure
     except KeyboardInterrupt:
-        say(f"Stopped: {done} of {total} runs are done; the same command goes on.")
+        say(f"Stopped: {finished} of {total} runs are done; the same command goes on.")
         raise
     return failed
 
@@ -121,24 +121,24 @@ def _on_gpu(jobs: Sequence[Job], device: torch.device) -> Iterator[Outcome]:
 
 def _together(group: Sequence[Job]) -> Iterator[Outcome]:
     """Runs in one program; where they lack memory in two, where one fails one by one."""
-    told = 0
+    reported = 0
     try:
         for _ in run_together(group):
-            told += 1
+            reported += 1
             yield Outcome(group[0])
         return
     except OSError:
         raise
     except Exception as error:  # told of under its name by the run that it belongs to
-        left = [job for job in group if not is_finished(Path(job.folder))]
-        split = lacks_memory(error) and len(left) > 1
-    yield from (Outcome(job) for job in group[: len(group) - len(left) - told])
+        unfinished = [job for job in group if not is_finished(Path(job.folder))]
+        split = lacks_memory(error) and len(unfinished) > 1
+    yield from (Outcome(job) for job in group[: len(group) - len(unfinished) - reported])
     if not split:
-        yield from _one_by_one(left)
+        yield from _one_by_one(unfinished)
         return
-    half = (len(left) + 1) // 2
+    half = (len(unfinished) + 1) // 2
     say(f"Out of memory with {len(group)} runs in one program: going on with {half}.")
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    yield from _together(left[:half])
-    yield from _together(left[half:])
+    yield from _together(unfinished[:half])
+    yield from _together(unfinished[half:])

@@ -22,7 +22,7 @@ WORDS = {
 TAKEN = ("mean", "std", "interpolation", "resize_mode", "size")
 
 
-def configuration_beside(weights: Path) -> tuple[dict[str, Any], str]:
+def preprocessing_beside(weights: Path) -> tuple[dict[str, Any], str]:
     """Read preprocessing and activation from configuration files beside the weights.
 
     These are open_clip's `open_clip_config.json`, or transformers' `preprocessor_config.json` and
@@ -40,8 +40,8 @@ def configuration_beside(weights: Path) -> tuple[dict[str, Any], str]:
         for name in ("model_cfg", "preprocess_cfg"):
             if not isinstance(configuration.get(name, {}), dict):
                 raise _wrong(folder / OPEN_CLIP, name, configuration[name], "a JSON object")
-        given = _part(configuration, "preprocess_cfg").items()
-        settings = {k: v for k, v in given if k in TAKEN and v is not None}
+        preprocessing = _part(configuration, "preprocess_cfg").items()
+        settings = {k: v for k, v in preprocessing if k in TAKEN and v is not None}
         _check_preparation(settings, folder / OPEN_CLIP)
         quick = _part(configuration, "model_cfg").get("quick_gelu")
         return settings | ({"quick_gelu": quick} if quick is not None else {}), OPEN_CLIP

@@ -41,7 +41,7 @@ class Confusion(NamedTuple):
     share: float
 
 
-class Closer(NamedTuple):
+class BestRow(NamedTuple):
     """Details of a data set's best row; lists and figures are empty if not recorded."""
 
     label: str
@@ -66,7 +66,7 @@ def seen_unseen_curves(pairs: Pairs, styles: dict[str, Style], warnings: list[st
     return [(name, drawings.seen_unseen(trades)) for name, trades in settings.items()]
 
 
-def closer_look(pairs: Pairs, warnings: list[str]) -> Closer | None:
+def best_row(pairs: Pairs, warnings: list[str]) -> BestRow | None:
     """Details of the row with the highest H that recorded any, over its seeds; else None."""
     ranked = sorted(
         (pair for pair in pairs if pair[0]["method"] != CEILING and pair[0]["H_mean"] is not None),
@@ -77,11 +77,11 @@ def closer_look(pairs: Pairs, warnings: list[str]) -> Closer | None:
         details = [entry for entry in recorded if entry is not None]
         comparable = [entry for entry in details if entry.names == details[0].names]
         if comparable:
-            return _closer(row, comparable)
+            return _best_row(row, comparable)
     return None
 
 
-def _closer(row: Row, details: Sequence[Details]) -> Closer:
+def _best_row(row: Row, details: Sequence[Details]) -> BestRow:
     first, classes = details[0], class_results(details)
     figures: Captioned = []
     if classes:
@@ -97,7 +97,7 @@ def _closer(row: Row, details: Sequence[Details]) -> Closer:
         figures.append(("Label embeddings before (hollow) and after (full) training", drawing))
     ordered = sorted(classes, key=lambda result: (result.accuracy, -result.test, result.name))
     half = min(LISTED, len(ordered) // 2)
-    return Closer(
+    return BestRow(
         row["label"],
         wording.setting_text(row),
         figures,

@@ -32,7 +32,7 @@ SHORT = 4
 """Shorter names are often one edit apart without a typing error: cat, bat."""
 
 
-def doubts(data: Dataset) -> list[str]:
+def class_warnings(data: Dataset) -> list[str]:
     """Warnings about classes that are probably not intended.
 
     Reported are: almost as many classes as images, or else classes that occur once; names one edit
