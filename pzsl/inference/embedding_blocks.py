@@ -61,7 +61,7 @@ def _given(source: Source, dim: int, rows: NDArray[np.int64]) -> Generator[Block
     assert vectors is not None
     if vectors.shape[1] != dim:
         raise UserError(
-            f"The features have {vectors.shape[1]} dimensions, the training features "
+            f"The features have {vectors.shape[1]} dimensions, the training features have "
             f"{dim}: give features of the same encoder."
         )
     for start in range(0, len(rows), VECTORS):

@@ -55,7 +55,7 @@ def find_images(arguments: Sequence[str | Path], root: str | Path | None = None)
         raise UsageError("Name at least one image, a folder or table of some, or features (.npy).")
     if any(place.suffix.lower() == FEATURES for place in places):
         if len(places) > 1:
-            raise UsageError("Features (.npy) can't be mixed: name one file and nothing else.")
+            raise UsageError("Features (.npy) are answered alone: name one file and nothing else.")
         return _features(places[0])
     name_files = dict.fromkeys(
         pair for place in places for pair in _images(place, Path(root) if root else None)
