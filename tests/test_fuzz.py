@@ -202,7 +202,7 @@ def check(kind: str, folder: Path, count: int) -> None:
         elif kind in STRICT and found["read"] != whole["read"] and not found["said"].strip():
             wrong.append(found)
     assert not wrong, f"{len(wrong)} of {count}: {json.dumps(wrong[:3], indent=1)[:4000]}"
-    assert kind in ("toml", "checkpoint") or refused > 0  # such a run starts anew, and says so
+    assert kind in ("toml", "checkpoint") or refused > 0  # such a run starts again, and says so
 
 
 @pytest.mark.parametrize("kind", ["cache", "npz", "json"])

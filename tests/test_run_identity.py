@@ -182,7 +182,7 @@ def test_a_damaged_checkpoint_is_told_of_and_never_gone_on_from(
     capsys.readouterr()
     work(replace(job, folder=str(tmp_path / "cut")))
     assert metrics_of(tmp_path / "cut") == metrics_of(tmp_path / "whole")
-    assert ("the run starts anew" in capsys.readouterr().err) == (kind != "none")
+    assert ("the run starts again" in capsys.readouterr().err) == (kind != "none")
 
 
 # --- trainings that diverge ----------------------------------------------------------------------

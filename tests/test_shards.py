@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,12 +21,14 @@ from test_extraction import BOMB, assert_same, run_cli
 
 import pzsl.ray
 from pzsl.encoders import load_encoder
-from pzsl.errors import UsageError, UserError
+from pzsl.errors import SeveralError, UsageError, UserError
 from pzsl.exchange import merge
 from pzsl.extraction import extract, processes, ray_engine, request
 from pzsl.extraction.encode_cache import fill
 from pzsl.extraction.request import prepare
+from pzsl.plugins import PluginError
 from pzsl.store import find_parts, part_path
+from pzsl.workers import WorkerPool
 
 ROOT = Path(__file__).parents[1]
 UNIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
@@ -246,44 +249,81 @@ def test_an_unknown_device_is_refused_before_anything_begins(asked, tmp_path):
 # --- several devices: the processes --------------------------------------------------------------
 
 
-def crew(monkeypatch, serve, *words):
-    """Have words worked on, in place of shards, by processes that do as `serve`."""
-    monkeypatch.setattr(processes, "serve", serve)
-    return processes.run_shards(workers.Ask(), Path("x.h5"), words, ["cpu", "cpu"], lambda n: None)
+def work_on(prepare, *tasks):
+    """What two worker processes tell of tasks, which are words."""
+    with WorkerPool(prepare, tasks, lambda task: f"task {task}", "give fewer") as pool:
+        return list(pool.run_all(["cpu", "cpu"]))
 
 
-def test_a_shard_that_loses_its_process_again_and_again_is_named(monkeypatch, capsys):
-    with pytest.raises(UserError) as caught:
-        crew(monkeypatch, workers.dies, "1/1")
-    assert str(caught.value).startswith("Shard 1/1 was lost 4 times: its process on cpu was ended")
-    assert "with code 9" in str(caught.value) and "--shard 1/1" in str(caught.value)
-    assert capsys.readouterr().err.count("another one resumes shard 1/1") == 3
+def test_a_task_that_loses_its_process_again_and_again_is_lost_and_the_next_is_done(capsys):
+    told = work_on(workers.mostly_dying, "dies", "a", "b")
+    reason = "on cpu was ended with code 9, 4 times, often for lack of memory: give fewer."
+    assert ("dies", "lost", f"its process {reason}") in told
+    assert {("a", "done", "aa"), ("b", "done", "bb")} <= set(told) and len(told) == 3
+    line = "The process of task dies on cpu was ended with code 9, often for lack of memory"
+    err = capsys.readouterr().err
+    assert err.count(f"{line}: another one resumes it (loss") == 3
 
 
-def test_an_error_in_a_process_is_the_users_and_a_fault_is_ours(monkeypatch):
-    with pytest.raises(UserError, match=r"Shard .*: the disk is full"):
-        crew(monkeypatch, workers.answers, ("error", "the disk is full"))
-    with pytest.raises(RuntimeError, match="KeyError"):
-        crew(monkeypatch, workers.answers, ("fault", "KeyError"))
+def test_a_shard_that_loses_its_process_again_and_again_is_named(monkeypatch):
+    monkeypatch.setattr(processes, "load_job", workers.dying)
+    with pytest.raises(UserError, match=r"^Shard 1/1 .*code 9, 4 .* fewer --devices .*--shard 1/1"):
+        processes.run_shards(None, Path("x.h5"), ["1/1"], ["cpu"], lambda images: None)
+
+
+def test_what_processes_tell_comes_with_its_task():
+    told = work_on(workers.failing, "a", "b", "c")
+    assert sorted(m for m in told if m[1] == "done") == [(t, "done", t * 2) for t in "abc"]
+    assert {m[1:] for m in told if m[1] != "done"} == {("about", "cpu")}
+
+
+ERRORS = {
+    "user": (UserError, "^the weights are broken$"),
+    "usage": (UsageError, "^no such device$"),
+    "several": (SeveralError, "^two lines\none\nother$"),
+    "system": (OSError, "No space left.*x.h5"),
+    "cut": (RuntimeError, "(?s)task cut on cpu:.*EOFError"),
+    "memory": (MemoryError, "^$"),
+    "allocator": (MemoryError, "can't allocate memory"),
+    "plugin": (PluginError, r"^Plugin 'mine' failed: KeyError: 'seven' \(line"),
+    "fault": (RuntimeError, "(?s)task fault on cpu:.*KeyError: 'seven'"),
+}
+
+
+@pytest.mark.parametrize("task", ERRORS)
+def test_an_error_in_a_process_is_that_of_the_command(task):
+    kind, line = ERRORS[task]
+    with pytest.raises(kind) as caught:
+        work_on(workers.failing, task)
+    assert type(caught.value) is kind and re.search(line, str(caught.value))
+    assert task != "several" or caught.value.lines == ("two lines", "one", "other")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGBUS"), reason="this system has no such signal")
+def test_a_process_that_reads_beyond_a_file_that_was_cut_short_does_not_blame_memory():
+    ((_, kind, reason),) = work_on(workers.reading_beyond, "a")
+    assert kind == "lost" and "4 times, as a file was cut short while it was read: " in reason
+    assert "mv" in reason and "memory" not in reason
 
 
 @UNIX
 def test_four_shards_on_two_processes_one_of_them_killed_are_a_single_run(
     asked, single, tmp_path, monkeypatch, capsys
 ):
-    out, killed, hear = tmp_path / "x.h5", [], processes.WorkerPool.handle_message
+    out, killed, handle = tmp_path / "x.h5", [], WorkerPool.handle_message
     extract(**asked, out=out, shard="4/4")  # four shards, the last one is done
 
-    def hear_and_kill(self, worker, kind, value):
+    def handle_and_kill(self, worker, kind, value):
         if kind == "images" and not killed:
             killed.append(worker.process.pid)
             os.kill(worker.process.pid, signal.SIGKILL)
-        hear(self, worker, kind, value)
+        yield from handle(self, worker, kind, value)
 
-    monkeypatch.setattr(processes.WorkerPool, "handle_message", hear_and_kill)
+    monkeypatch.setattr(WorkerPool, "handle_message", handle_and_kill)
     result = extract(**asked, out=out, devices=["cpu", "cpu"])
     assert len(killed) == 1
-    assert "was ended by signal 9: another one resumes shard" in capsys.readouterr().err
+    line = r"The process of shard \d/4 on cpu was ended by signal 9.*: another one resumes it"
+    assert re.search(line, capsys.readouterr().err)
     assert result["resumed"] >= 10 + 3  # the shard that was there, and at least a batch
     assert result["resumed"] + result["encoded"] == 40
     assert sorted(file.name for file in tmp_path.glob("x.*")) == ["x.h5"]

@@ -18,9 +18,10 @@ from problems import write_cache
 from pzsl.errors import UserError
 from pzsl.store import load_cache
 from pzsl.training.config import RunConfig, expand
-from pzsl.training.engines import budget, job, on_processes, sweep
+from pzsl.training.engines import budget, job, sweep
 from pzsl.training.engines.budget import fill
 from pzsl.training.engines.sweep import run_sweep
+from pzsl.workers import WorkerPool
 
 CPU = torch.device("cpu")
 
@@ -113,31 +114,31 @@ def test_a_failure_is_forgotten_when_the_run_succeeds(tmp_path):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_a_killed_worker_is_replaced_and_its_run_gone_on_with(tmp_path, monkeypatch, capsys):
     cache = write_cache(tmp_path / "c.h5")
-    real = on_processes.Crew.give
+    real = WorkerPool.assign
     killed = []
 
-    def give_and_kill(self, worker, job):
+    def assign_and_kill(self, worker, job):
         real(self, worker, job)
         if not killed:
             killed.append(job.config.name)
             worker.process.kill()
 
-    monkeypatch.setattr(on_processes.Crew, "give", give_and_kill)
+    monkeypatch.setattr(WorkerPool, "assign", assign_and_kill)
     assert run_sweep(cache, grid(cache, [0.1, 0.2, 0.3]), tmp_path, CPU, 2) == 3
     assert finished(tmp_path) == 3
-    assert f"The process of run {killed[0]} was ended by signal 9" in capsys.readouterr().err
+    assert f"The process of run {killed[0]} on cpu was ended by signal 9" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_a_run_whose_workers_all_die_is_given_up_in_one_line(tmp_path, monkeypatch):
     cache = write_cache(tmp_path / "c.h5")
-    real = on_processes.Crew.give
+    real = WorkerPool.assign
 
-    def give_and_kill(self, worker, job):
+    def assign_and_kill(self, worker, job):
         real(self, worker, job)
         worker.process.kill()
 
-    monkeypatch.setattr(on_processes.Crew, "give", give_and_kill)
+    monkeypatch.setattr(WorkerPool, "assign", assign_and_kill)
     with pytest.raises(UserError, match=r"2 of 2 .*4 times, often for lack of .*the same command"):
         run_sweep(cache, grid(cache, [0.1, 0.2]), tmp_path, CPU, 2)
     assert len(list(tmp_path.rglob("failed.json"))) == 2
@@ -179,7 +180,7 @@ def test_an_interrupt_says_at_once_how_far_the_sweep_is(workers, tmp_path):
     began = time.monotonic()
     _, err = process.communicate(timeout=60)
     assert time.monotonic() - began < 10
-    assert "Stopped: 0 of 2 runs are done; the same command goes on." in err
+    assert "Stopped: 0 of 2 runs are done: run the same command to resume." in err
     assert "Traceback" not in err and process.returncode != 0
 
 

@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
-from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Ask:
-    """In place of a request: only its device is looked at."""
-
-    device: str = ""
+from pzsl import plugins
+from pzsl.errors import SeveralError, UsageError, UserError
 
 
-def dies(pipe: Any, request: Ask, target: Any) -> None:
-    """A process that doesn't live to finish a shard."""
-    pipe.recv()
-    os._exit(9)
+def dying(*given: Any) -> Any:
+    """A process that doesn't live to finish a task."""
+    return lambda task: os._exit(9)
 
 
-def answers(pipe: Any, request: Ask, target: Any) -> None:
-    """A process that sends back what it is sent, and ends when told."""
-    for word in iter(pipe.recv, None):
-        pipe.send(word)
+def mostly_dying(device: str, tell: Any) -> Any:
+    """A process that one of the tasks kills, and that doubles the others."""
+    return lambda task: os._exit(9) if task == "dies" else task * 2
+
+
+def reading_beyond(device: str, tell: Any) -> Any:
+    """A process whose mapped file is cut short."""
+    return lambda task: os.kill(os.getpid(), signal.SIGBUS)
+
+
+def failing(device: str, tell: Any) -> Any:
+    """A process that meets the error that a task is called after, or doubles the task."""
+    errors = {
+        "user": UserError("the weights are broken"),
+        "usage": UsageError("no such device"),
+        "several": SeveralError(["two lines", "one", "other"]),
+        "system": OSError(errno.ENOSPC, "No space left on device", "x.h5"),
+        "cut": EOFError("no more bytes"),
+        "memory": MemoryError(),
+        "allocator": RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ..."),
+        "fault": KeyError("seven"),
+    }
+    tell("about", device)
+
+    def double(task: str) -> str:
+        if task in errors:
+            raise errors[task]
+        if task == "plugin":
+            plugins._files["mine.py"] = "mine"
+            exec(compile("raise KeyError('seven')", "mine.py", "exec"))
+        return task * 2
+
+    return double
 
 
 def mortal(encoding: type) -> type:

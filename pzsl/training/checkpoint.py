@@ -58,18 +58,18 @@ def load_checkpoint(
 
     Args:
         path: of the checkpoint. method, optimizer: as they were made for the run.
-        run: name of the run; a checkpoint of another one is not gone on with.
+        run: name of the run; a checkpoint of another one is not resumed.
 
     Returns:
         The next epoch and the history so far: 0 and nothing where there is no checkpoint, or one
-        that is damaged or another run's. That is said; the run then starts anew.
+        that is damaged or another run's. That is said; the run then starts again.
     """
     if not path.exists():
         return 0, []
     try:
         epoch, history, tensors = _read(path, method, optimizer, run)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        say(f"{path}: no checkpoint to go on from ({error}): the run starts anew.")
+        say(f"{path}: no checkpoint to resume from ({error}): the run starts again.")
         return 0, []
     method.load_state_dict(_below(MODEL, tensors))
     if optimizer is not None:

@@ -14,7 +14,7 @@ from pzsl.ray import connect
 from pzsl.training.engines.job import Job, Outcome, work
 
 RETRIES = 3
-"""How often a run may lose its machine; it goes on from its checkpoint."""
+"""How often a run may lose its machine; it resumes from its checkpoint."""
 
 
 def run_on_ray(jobs: Sequence[Job], workers: int | None) -> Iterator[Outcome]:

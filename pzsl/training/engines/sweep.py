@@ -91,7 +91,7 @@ def _watch(outcomes: Iterator[Outcome], total: int, unfinished: int) -> list[Out
             failed += [outcome] if outcome.failure else []
             finished += not outcome.failure
     except KeyboardInterrupt:
-        say(f"Stopped: {finished} of {total} runs are done; the same command goes on.")
+        say(f"Stopped: {finished} of {total} runs are done: run the same command to resume.")
         raise
     return failed
 
