@@ -115,21 +115,21 @@ def small_problems(name: str, cache: Cache, folder: Path, seeds: int) -> list[Pr
 def main_problems(name: str, cache: Cache, folder: Path, seeds: int) -> list[Problem]:
     """A cache as it is (split 0), and with its classes and images divided anew."""
     whole = _opened(f"{name}: split 0", 0, seeds, cache.path)
-    others = [
+    resplits = [
         _problem(f"{name}: split {split}", 0, seeds, cache, resplit(cache, split), folder)
         for split in range(1, RESPLITS + 1)
     ]
-    return [whole, *others]
+    return [whole, *resplits]
 
 
-def _problem(name: str, seed: int, seeds: int, cache: Cache, made: Made, folder: Path) -> Problem:
+def _problem(name: str, seed: int, seeds: int, cache: Cache, drawn: Made, folder: Path) -> Problem:
     """Put a problem into a cache of its own, where it is not there yet."""
     stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + f"-{seed}"
     out = folder / "caches" / f"{stem}.h5"
     if not out.is_file():
         out.parent.mkdir(parents=True, exist_ok=True)
         source = out.with_suffix(".npz")
-        np.savez(source, **arrays(cache, made, stem), allow_pickle=False)
+        np.savez(source, **arrays(cache, drawn, stem), allow_pickle=False)
         import_any(source, out, normalise=True)
         source.unlink()
     return _opened(name, seed, seeds, out)
@@ -141,10 +141,10 @@ def _opened(name: str, seed: int, seeds: int, path: Path) -> Problem:
     images = np.bincount(cache.labels[test], minlength=len(cache.classes))
     s, u = frozen_sides(cache)
     worth = 0.0
-    for classes, other in ((cache.seen, u), (~cache.seen, s)):
+    for classes, other_side in ((cache.seen, u), (~cache.seen, s)):
         fewest = images[classes & (images > 0)].min()
         part = 100 / (fewest * (classes & (images > 0)).sum())
-        worth = max(worth, 2 * part * (other / max(s + u, 1.0)) ** 2)
+        worth = max(worth, 2 * part * (other_side / max(s + u, 1.0)) ** 2)
     return Problem(name, seed, seeds, path, 2 * s * u / max(s + u, TINY), worth)
 
 
@@ -156,14 +156,14 @@ def frozen_sides(cache: Cache) -> tuple[float, float]:
     """
     labels = cache.label_embeddings()
     alike = np.unique(labels, axis=0, return_index=True, return_inverse=True, return_counts=True)
-    _, first, group, size = alike
+    _, first_row, group, size = alike
     test = np.flatnonzero(cache.splits != "trainval")
     truth, credit = cache.labels[test], np.zeros(len(test))
     for start in range(0, len(test), BLOCK):
         images = np.asarray(cache.images[test[start : start + BLOCK]])
-        answer = (images @ labels[first].T).argmax(1)
-        right = group[truth[start : start + BLOCK]] == answer
-        credit[start : start + BLOCK] = right / size[answer]
+        predicted = (images @ labels[first_row].T).argmax(1)
+        right = group[truth[start : start + BLOCK]] == predicted
+        credit[start : start + BLOCK] = right / size[predicted]
     sides = (cache.splits[test] == side for side in ("test_seen", "test_unseen"))
     s, u = (float(100 * class_weights(truth[side]) @ credit[side]) for side in sides)
     return s, u
@@ -173,9 +173,9 @@ def _cells(
     problems: Sequence[Problem], noises: Sequence[str], folder: Path, workers: int | None
 ) -> list[dict[str, Any]]:
     """Train on every problem under every noise; one row for each name and noise."""
-    found: dict[tuple[str, str], list[tuple[Problem, dict[str, Any]]]] = {}
+    runs_of: dict[tuple[str, str], list[tuple[Problem, dict[str, Any]]]] = {}
     for problem in problems:
-        done = train(
+        result = train(
             problem.cache,
             noise=noises,
             seeds=problem.seeds,
@@ -183,16 +183,16 @@ def _cells(
             runs=folder / "runs",
             workers=workers,
         )
-        for run in done["runs"]:
+        for run in result["runs"]:
             noise = run["noise"] if run["rate"] is None else f"{run['noise']}:{run['rate']:g}"
-            found.setdefault((problem.name, noise), []).append((problem, run))
-    return [_row(name, noise, runs) for (name, noise), runs in found.items()]
+            runs_of.setdefault((problem.name, noise), []).append((problem, run))
+    return [_row(name, noise, runs) for (name, noise), runs in runs_of.items()]
 
 
 def _row(name: str, noise: str, runs: list[tuple[Problem, dict[str, Any]]]) -> dict[str, Any]:
     h = [run["H"] for _, run in runs]
     gains = [run["H"] - problem.frozen for problem, run in runs]
-    short = [
+    shortfalls = [
         min(0.0, gain + max(RUN, problem.image))
         for (problem, _), gain in zip(runs, gains, strict=True)
     ]
@@ -206,7 +206,7 @@ def _row(name: str, noise: str, runs: list[tuple[Problem, dict[str, Any]]]) -> d
         "gain": mean(gains),
         "worst": min(gains),
         "image": max(problem.image for problem, _ in runs),
-        "harmed_runs": sum(each < 0 for each in short),
+        "harmed_runs": sum(shortfall < 0 for shortfall in shortfalls),
         "gamma_loss": mean(_best(Path(run["path"])) - run["H"] for _, run in runs),
         "labels": mean(run["disambiguation"] for _, run in runs),
     }

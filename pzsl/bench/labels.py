@@ -35,11 +35,11 @@ FIGURES = (
 
 
 class Found(NamedTuple):
-    """What a finder says of n given labels.
+    """A finder's result on n given labels.
 
     Attributes:
-        flagged: (n,) whether it takes the label for wrong.
-        doubt: (n,) how wrong it looks, in any unit.
+        flagged: (n,) whether it considers the label wrong.
+        doubt: (n,) how wrong the label looks, in any unit.
     """
 
     flagged: NDArray[np.bool_]
@@ -74,11 +74,11 @@ def bench_labels(
     wrong: float = WRONG,
     workers: int | None = None,
 ) -> dict[str, Any]:
-    """Make some of a cache's labels wrong, and see who finds them.
+    """Replace some of a cache's labels by wrong ones, and compare methods that find them.
 
-    Each training image has one label, which is a random other one with probability `wrong`. The
-    default is trained on these labels, and its `labels` is held against the truth; cleanlab gets
-    the same features and labels.
+    Each training image has one label, which is replaced by a random other one with probability
+    `wrong`. The default is trained on these labels, and the result of `labels` is compared with the
+    truth; cleanlab gets the same features and labels.
 
     Args:
         caches: with true labels of their training images.
@@ -103,7 +103,7 @@ def bench_labels(
     finders = _cleanlab_finders()
     rows = []
     for cache in caches:
-        done = train(
+        trained_runs = train(
             cache,
             noise="noisy",
             rate=0.0,
@@ -112,12 +112,12 @@ def bench_labels(
             runs=runs,
             workers=workers,
         )["runs"]
-        found: dict[str, list[dict[str, Any]]] = {}
-        for run in done:
+        verdicts: dict[str, list[dict[str, Any]]] = {}
+        for run in trained_runs:
             trained = restore(read_record(run["path"]))
-            for finder, told in _finders_on(trained, finders):
-                found.setdefault(finder, []).append(told)
-        rows += [_row(Path(cache).stem, finder, told) for finder, told in found.items()]
+            for finder, figures in _finders_on(trained, finders):
+                verdicts.setdefault(finder, []).append(figures)
+        rows += [_row(Path(cache).stem, finder, figures) for finder, figures in verdicts.items()]
     return {"rows": rows}
 
 
@@ -128,17 +128,17 @@ def _finders_on(
     trained: Trained, finders: dict[str, Finder]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """What each finder makes of a run's labels, by its name; the run's own first."""
-    given = _given(trained)
-    if len(given.wrong) < FEWEST or given.wrong.all() or not given.wrong.any():
+    data = _given(trained)
+    if len(data.wrong) < FEWEST or data.wrong.all() or not data.wrong.any():
         raise UserError(
-            f"{trained.cache.path}: {int(given.wrong.sum())} of {len(given.wrong)} labels came out "
+            f"{trained.cache.path}: {int(data.wrong.sum())} of {len(data.wrong)} labels came out "
             f"wrong, which says nothing: give a cache of at least {FEWEST} training images."
         )
     rows = {row.row: row for row in label_rows(trained)}
     ordered = [rows[int(row)] for row in trained.task.rows]
-    yield "pzsl labels", verdict(_own(ordered), given.wrong) | _confidence_figures(ordered)
+    yield "pzsl labels", verdict(_own(ordered), data.wrong) | _confidence_figures(ordered)
     for name, finder in finders.items():
-        yield name, verdict(finder(given), given.wrong)
+        yield name, verdict(finder(data), data.wrong)
 
 
 def _given(trained: Trained) -> Given:
@@ -159,19 +159,19 @@ def _own(rows: Sequence[LabelRow]) -> Found:
     return Found(doubt >= UNSURE, doubt)
 
 
-def verdict(found: Found, wrong: NDArray[np.bool_]) -> dict[str, Any]:
+def verdict(finding: Found, wrong: NDArray[np.bool_]) -> dict[str, Any]:
     """Precision, recall and area under the ROC curve of a finder, in percent.
 
     Args:
-        found: what it says of n labels. wrong: (n,) which are wrong; some, and not all.
+        finding: on n labels. wrong: (n,) which are wrong; some, and not all.
     """
-    hits = int((found.flagged & wrong).sum())
+    hits = int((finding.flagged & wrong).sum())
     return {
         "images": len(wrong),
         "wrong": 100 * float(wrong.mean()),
-        "precision": 100 * hits / max(1, int(found.flagged.sum())),
+        "precision": 100 * hits / max(1, int(finding.flagged.sum())),
         "recall": 100 * hits / int(wrong.sum()),
-        "AUROC": 100 * area_under_roc(found.doubt, wrong),
+        "AUROC": 100 * area_under_roc(finding.doubt, wrong),
     }
 
 
@@ -193,20 +193,20 @@ def _confidence_figures(rows: Sequence[LabelRow]) -> dict[str, Any]:
     confidence = np.array([row.confidence for row in rows])
     right = np.array([bool(row.right) for row in rows])
     least = np.argsort(confidence, kind="stable")[: max(1, round(LEAST_SURE * len(rows)))]
-    left = int((~right).sum())
+    wrong = int((~right).sum())
     return {
         "ECE": expected_calibration_error(confidence, right),
-        "wrong after": 100 * left / len(rows),
-        "of these least sure": 100 * int((~right[least]).sum()) / left if left else None,
+        "wrong after": 100 * wrong / len(rows),
+        "of these least sure": 100 * int((~right[least]).sum()) / wrong if wrong else None,
     }
 
 
-def _row(problem: str, finder: str, told: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _row(problem: str, finder: str, verdicts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Means over the seeds."""
-    row: dict[str, Any] = {"problem": problem, "finder": finder, "runs": len(told)}
+    row: dict[str, Any] = {"problem": problem, "finder": finder, "runs": len(verdicts)}
     for name in FIGURES:
-        known = [one[name] for one in told if one.get(name) is not None]
-        row[name] = mean(known) if known else None
+        values = [figures[name] for figures in verdicts if figures.get(name) is not None]
+        row[name] = mean(values) if values else None
     return row
 
 
@@ -216,35 +216,35 @@ def _cleanlab_finders() -> dict[str, Finder]:
         say("cleanlab isn't installed, so nothing stands beside: pip install 'pzsl[bench]'")
         return {}
     return {
-        "cleanlab, classifier": lambda given: _cleanlab(given, _cross_validated(given)),
-        "cleanlab, frozen CLIP": lambda given: _cleanlab(given, _by_names(given)),
+        "cleanlab, classifier": lambda data: _cleanlab(data, _cross_validated(data)),
+        "cleanlab, frozen CLIP": lambda data: _cleanlab(data, _by_names(data)),
     }
 
 
-def _cleanlab(given: Given, probabilities: NDArray[np.float64]) -> Found:
+def _cleanlab(data: Given, probabilities: NDArray[np.float64]) -> Found:
     """cleanlab's answer, as it is without options, to probabilities (n, K)."""
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
-    flagged = find_label_issues(given.label, probabilities, n_jobs=1)
-    quality = get_label_quality_scores(given.label, probabilities)
+    flagged = find_label_issues(data.label, probabilities, n_jobs=1)
+    quality = get_label_quality_scores(data.label, probabilities)
     return Found(np.asarray(flagged, bool), 1.0 - np.asarray(quality))
 
 
-def _by_names(given: Given) -> NDArray[np.float64]:
+def _by_names(data: Given) -> NDArray[np.float64]:
     """Frozen CLIP's probabilities, which have met no label."""
-    return np.exp(log_softmax(given.scale * given.features @ given.text.T))
+    return np.exp(log_softmax(data.scale * data.features @ data.text.T))
 
 
-def _cross_validated(given: Given) -> NDArray[np.float64]:
+def _cross_validated(data: Given) -> NDArray[np.float64]:
     """Of each image by a logistic regression that was fitted without it, as cleanlab asks for."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import KFold
 
-    found = np.full((len(given.label), len(given.text)), 1e-12)
-    standard = (given.features - given.features.mean(0)) / (given.features.std(0) + 1e-6)
+    probabilities = np.full((len(data.label), len(data.text)), 1e-12)
+    standard = (data.features - data.features.mean(0)) / (data.features.std(0) + 1e-6)
     for train_rows, rows in KFold(FOLDS, shuffle=True, random_state=0).split(standard):
         model = LogisticRegression(C=REGULARISATION, max_iter=STEPS)
-        model.fit(standard[train_rows], given.label[train_rows])
-        found[np.ix_(rows, model.classes_)] = model.predict_proba(standard[rows])
-    return np.asarray(found / found.sum(axis=1, keepdims=True))
+        model.fit(standard[train_rows], data.label[train_rows])
+        probabilities[np.ix_(rows, model.classes_)] = model.predict_proba(standard[rows])
+    return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))

@@ -91,8 +91,8 @@ def write_rows(path: Path, rows: int, unseen: int = 0) -> Path:
     with CacheWriter(path, header) as writer:
         writer.write_text(_text(block))
         for start in range(0, rows, BLOCK):
-            some = np.arange(start, min(start + BLOCK, rows))
-            writer.write(some, block[: len(some)])
+            block_rows = np.arange(start, min(start + BLOCK, rows))
+            writer.write(block_rows, block[: len(block_rows)])
         return writer.finish()
 
 

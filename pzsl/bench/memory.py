@@ -44,8 +44,8 @@ def measure_memory(quick: bool) -> dict[str, Any]:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         seconds = time.perf_counter() - start
     if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or ["nothing was said"]
-        raise UserError(f"The run on {rows:,} rows failed: {last[0]}")
+        last_line = done.stderr.strip().splitlines()[-1:] or ["nothing was said"]
+        raise UserError(f"The run on {rows:,} rows failed: {last_line[0]}")
     return {
         "setting": {"rows": rows, "dimensions": DIM, "classes": CLASSES, "rate": RATE},
         "figures": {

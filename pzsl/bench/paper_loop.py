@@ -53,12 +53,14 @@ def train_paper_style(cache: Cache, epochs: int, rate: float, seed: int = 0) -> 
             expanded = refined[:seen].expand(len(batch), -1, -1)
             logits = cache.logit_scale * torch.bmm(expanded, batch[:, :, None])[:, :, 0]
             log_p = logits.log_softmax(dim=1)
-            held = weights[index]
-            loss = -(held * log_p).sum(dim=1).mean() + 20 * (1 - (refined * labels).sum(1).mean())
+            batch_weights = weights[index]
+            loss = -(batch_weights * log_p).sum(dim=1).mean() + 20 * (
+                1 - (refined * labels).sum(1).mean()
+            )
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            p = log_p.detach().exp() * (held > 0)
+            p = log_p.detach().exp() * (batch_weights > 0)
             weights[index] = p / p.sum(dim=1, keepdim=True).clamp_min(1e-12)
     return weights
 

@@ -66,8 +66,8 @@ def part_rows(
     return rows
 
 
-def _found(done: dict[str, Any]) -> list[float]:
-    return [float(run["H"]) for run in done["runs"]]
+def _found(result: dict[str, Any]) -> list[float]:
+    return [float(run["H"]) for run in result["runs"]]
 
 
 def _compared(changed: Sequence[float], before: Sequence[float]) -> dict[str, Any]:

@@ -172,9 +172,9 @@ def growth(plan: Plan) -> dict[str, float]:
         for factor in plan.growth
     ]
     return {
-        "images": _slope(plan.growth, [partial(_epoch, made_problem(each)) for each in by_images]),
+        "images": _slope(plan.growth, [partial(_epoch, made_problem(size)) for size in by_images]),
         "classes": _slope(
-            plan.growth, [partial(_epoch, made_problem(each)) for each in by_classes]
+            plan.growth, [partial(_epoch, made_problem(size)) for size in by_classes]
         ),
         "runs": _slope(
             plan.growth, [partial(_epoch, made_problem(small), runs) for runs in plan.growth]

@@ -72,9 +72,9 @@ def ratio(images: Matrix, text: Matrix, k: int, scale: float) -> Mask:
     scores = images @ text[0].T
     columns = _largest(scores, k)
     values = np.take_along_axis(scores, columns, axis=1)
-    near = scale * (values - values.max(axis=1, keepdims=True)) >= math.log(SHARE)
+    is_likely = scale * (values - values.max(axis=1, keepdims=True)) >= math.log(SHARE)
     mask = np.zeros(scores.shape, dtype=np.bool_)
-    np.put_along_axis(mask, columns, near, axis=1)
+    np.put_along_axis(mask, columns, is_likely, axis=1)
     return mask
 
 

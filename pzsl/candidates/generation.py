@@ -131,11 +131,13 @@ def generate(
     def masks() -> Iterator[Mask]:
         for start in range(0, len(truth), step):
             block = slice(start, start + step)
-            near = None
+            block_similarities = None
             if noise_kind.similar and similarities is not None:
                 count = len(keys[block])
-                near = _seen_columns(similarities(start, start + count), count, seen)
-            mask = noise_kind.draw(Images(keys[block], columns[block], labels, near), rate, eta)
+                block_similarities = _seen_columns(similarities(start, start + count), count, seen)
+            mask = noise_kind.draw(
+                Images(keys[block], columns[block], labels, block_similarities), rate, eta
+            )
             yield (
                 mask
                 if kind in KINDS
@@ -233,10 +235,10 @@ def _seen_columns(
             f"Candidates: similarities should be {shapes[0]} or {shapes[1]}, "
             f"but are {similarities.shape}."
         )
-    bad = np.flatnonzero(~(np.isfinite(similarities) & (similarities >= 0)).all(axis=1))
-    if len(bad):
+    invalid = np.flatnonzero(~(np.isfinite(similarities) & (similarities >= 0)).all(axis=1))
+    if len(invalid):
         raise UserError(
-            f"Candidates: row {bad[0]} of the similarities is negative or not finite: "
+            f"Candidates: row {invalid[0]} of the similarities is negative or not finite: "
             "give probabilities."
         )
     return similarities if similarities.shape == shapes[1] else similarities[:, seen]

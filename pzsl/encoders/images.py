@@ -82,9 +82,9 @@ def resize_and_crop(image: Image.Image, size: int, resampling: Image.Resampling)
     short = min(width, height)
     resized = [int(size * side / short) for side in (width, height)]
     box = []
-    for side, new in zip((width, height), resized, strict=True):
-        start = round((new - size) / 2.0)
-        box.append((start * side / new, min(side, (start + size) * side / new)))
+    for side, new_side in zip((width, height), resized, strict=True):
+        start = round((new_side - size) / 2.0)
+        box.append((start * side / new_side, min(side, (start + size) * side / new_side)))
     (left, right), (top, bottom) = box
     return image.resize((size, size), resampling, box=(left, top, right, bottom))
 

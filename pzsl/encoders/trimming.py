@@ -31,8 +31,8 @@ def encode_tokens(model: Any, tokens: Tensor) -> Tensor:
     shorter = {name: getattr(text, name)[cut] for name, cut in names.items()}
     if text is not model:
         shorter = {f"text.{name}": value for name, value in shorter.items()}
-    answer = torch.func.functional_call(model, shorter, kwargs={"text": tokens[:, :length]})
-    vectors: Tensor = answer["text_features"] if isinstance(answer, dict) else answer[1]
+    features = torch.func.functional_call(model, shorter, kwargs={"text": tokens[:, :length]})
+    vectors: Tensor = features["text_features"] if isinstance(features, dict) else features[1]
     return vectors
 
 

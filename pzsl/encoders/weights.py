@@ -137,14 +137,15 @@ def load_into(model: nn.Module, state: State, name: str, path: Path) -> None:
     actual = {key: tuple(value.shape) for key, value in state.items()}
     wrong = [key for key in sorted(expected | actual) if expected.get(key) != actual.get(key)]
     if wrong:
-        first, missing = wrong[0], sorted(set(expected) - set(actual))
+        first_wrong, missing = wrong[0], sorted(set(expected) - set(actual))
         remedy = "give the --model that they belong to"
         if len(missing) > len(expected) / 2:
             remedy += f"; {len(missing)} are missing, so the file may hold a part of a model only: "
             remedy += "save its whole state_dict"
         raise UserError(
-            f"Weights '{path}' do not fit the model {name}: '{first}' is "
-            f"{actual.get(first, 'missing')} in the file and {expected.get(first, 'unknown')} in "
+            f"Weights '{path}' do not fit the model {name}: '{first_wrong}' is "
+            f"{actual.get(first_wrong, 'missing')} in the file and "
+            f"{expected.get(first_wrong, 'unknown')} in "
             f"the model ({len(wrong)} of {len(expected)} differ): {remedy}."
         )
     model.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""The methods: where each lives, its paper, what it needs, its presets. Nothing is loaded."""
+"""The methods: module, paper, needs and presets of each, without importing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each preset changes: option -> value, over the defaults of its method."""
+"""The options that each preset changes from its method's defaults: option -> value."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def describe() -> list[dict[str, Any]]:
     """Every method as plain values: name, paper, year, needs, about, presets; plugins unread."""
-    own = [
+    built_in = [
         {
             "name": name,
             "paper": entry.paper,
@@ -30,13 +30,20 @@ def describe() -> list[dict[str, Any]]:
         }
         for name, entry in METHODS.items()
     ]
-    others = {"paper": "see its package", "year": None, "needs": "", "about": "an installed plugin"}
+    unknown_fields = {
+        "paper": "see its package",
+        "year": None,
+        "needs": "",
+        "about": "an installed plugin",
+    }
     installed = [name for name in plugins.names("methods") if name not in METHODS]
-    return own + [{"name": name, **others, "presets": {"default": {}}} for name in installed]
+    return built_in + [
+        {"name": name, **unknown_fields, "presets": {"default": {}}} for name in installed
+    ]
 
 
 def find_method(name: str) -> Entry:
-    """What is known of a method: one of `METHODS`, or a plugin.
+    """The catalogue entry of a method: one of `METHODS`, or made from a plugin.
 
     Raises:
         UsageError: unknown name; the nearest is offered, plugins included.
@@ -92,11 +99,13 @@ def make_options(name: str, preset: str = "default", changes: Settings = NONE) -
     if preset not in presets:
         raise UsageError(f"Method '{name}' has no preset '{preset}'.{nearest(preset, [*presets])}")
     options = replace(kind(), **presets[preset])
-    known = {field.name: getattr(options, field.name) for field in fields(options)}
+    defaults = {field.name: getattr(options, field.name) for field in fields(options)}
     for key in changes:
-        if key not in known:
-            raise UsageError(f"Method '{name}' has no option '{key}'.{nearest(key, list(known))}")
-    read = {key: read_value(key, value, known[key]) for key, value in changes.items()}
+        if key not in defaults:
+            raise UsageError(
+                f"Method '{name}' has no option '{key}'.{nearest(key, list(defaults))}"
+            )
+    read = {key: read_value(key, value, defaults[key]) for key, value in changes.items()}
     return replace(options, **read)
 
 

@@ -1,13 +1,13 @@
-"""Cosines of adapted images and adapted labels, without ever writing out an adapted vector (ours).
+"""Cosines of adapted images and adapted labels, without computing an adapted vector (ours).
 
 An adapted embedding is `(z + B g) / length`, where g has few numbers. So the cosine of an image x
 and a label t, adapted by B_x and B_t, is
 
     (x.t + (B_t'x).g_t + g_x.(B_x't) + g_x.(B_x'B_t g_t)) / (length_x length_t)
 
-The frozen cosine x.t never changes; all else has the length of the ranks. At 512 dimensions and
-rank 32 this is less than half the arithmetic of the plain way, `LowRankAdapter` and a product. The
-slopes are written by hand: autograd would make three times as many small steps.
+The frozen cosine x.t never changes; all other vectors have the length of the ranks. At 512
+dimensions and rank 32 this is less than half the arithmetic of `LowRankAdapter` and a product. The
+gradients are written by hand: autograd would need three times as many small steps.
 """
 
 from __future__ import annotations
@@ -57,24 +57,24 @@ class Side(NamedTuple):
         return self.projected[..., 2 * self.hidden.shape[-1] :]
 
 
-def adapt(z: Tensor, own: Matrices, other: Tensor) -> Side:
-    """Factors of unit embeddings z (n, D); `other` (D, r') is the other side's B.
+def adapt(z: Tensor, adapter: Matrices, other_up: Tensor) -> Side:
+    """Factors of unit embeddings z (n, D); `other_up` (D, r') is the other side's B.
 
     With a leading axis of R runs: z (R, n, D), matrices (R, r, D) and (R, D, r).
     """
-    rank = own.up.shape[-1]
-    projected = z @ torch.cat([own.down.mT, own.up, other], dim=-1)
+    rank = adapter.up.shape[-1]
+    projected = z @ torch.cat([adapter.down.mT, adapter.up, other_up], dim=-1)
     hidden = F.gelu(projected[..., :rank])
     inner = projected[..., rank : 2 * rank]
     add_product = torch.addmm if z.ndim == 2 else torch.baddbmm
-    pull = add_product(inner, hidden, own.up.mT @ own.up)
+    pull = add_product(inner, hidden, adapter.up.mT @ adapter.up)
     along = (inner * hidden).sum(dim=-1)
     square = (pull * hidden).sum(dim=-1).add_(along).add_(1).clamp_min_(SHORTEST)
     return Side(projected, hidden, pull, square.rsqrt_(), along.add_(1))
 
 
 class Slopes(NamedTuple):
-    """Slopes of a loss by the factors of one side: (n, r), (n, r'), (n,) and (n,)."""
+    """Gradients of a loss by the factors of one side: (n, r), (n, r'), (n,) and (n,)."""
 
     hidden: Tensor
     crossed: Tensor
@@ -83,10 +83,10 @@ class Slopes(NamedTuple):
 
 
 def adapt_backward(
-    z: Tensor, own: Matrices, side: Side, by: Slopes
+    z: Tensor, adapter: Matrices, side: Side, by: Slopes
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Slopes by A' (D, r), B (D, r) and the other side's B (D, r'); overwrites `by.hidden`."""
-    rank = own.up.shape[1]
+    """Gradients by A' (D, r), B (D, r) and the other side's B (D, r'); overwrites `by.hidden`."""
+    rank = adapter.up.shape[1]
     before, inner = side.projected[:, :rank], side.projected[:, rank : 2 * rank]
     by_square = (by.inverse * side.inverse.pow(3)).mul_(-0.5)
     by_hidden = by.hidden.addcmul_(side.pull, by_square[:, None], value=2)
@@ -96,7 +96,7 @@ def adapt_backward(
     by_gram = side.hidden.T @ (side.hidden * by_square[:, None])
     slopes = z.T @ torch.cat([by_before, by_inner, by.crossed], dim=1)
     by_down, by_up, by_other = torch.split(slopes, [rank, rank, by.crossed.shape[1]], dim=1)
-    return by_down, torch.addmm(by_up, own.up, by_gram, alpha=2), by_other
+    return by_down, torch.addmm(by_up, adapter.up, by_gram, alpha=2), by_other
 
 
 class _AdaptedLogits(torch.autograd.Function):
@@ -106,22 +106,22 @@ class _AdaptedLogits(torch.autograd.Function):
     def forward(
         context: Any, images: Tensor, labels: Tensor, frozen: Tensor, scale: float, *four: Tensor
     ) -> tuple[Tensor, Tensor]:
-        own, other = Matrices(*four[:2]), Matrices(*four[2:])
-        x, t = adapt(images, own, other.up), adapt(labels, other, own.up)
+        of_images, of_labels = Matrices(*four[:2]), Matrices(*four[2:])
+        x, t = adapt(images, of_images, of_labels.up), adapt(labels, of_labels, of_images.up)
         a, c = x.inverse, t.inverse[: frozen.shape[1]]
-        across = torch.addmm(x.crossed, x.hidden, own.up.T @ other.up)
+        across = torch.addmm(x.crossed, x.hidden, of_images.up.T @ of_labels.up)
         u = torch.cat([across, x.hidden], dim=1).mul_(a[:, None])
         v = torch.cat([t.hidden, t.crossed], dim=1)[: len(c)].mul_(c[:, None])
         logits = (frozen * (scale * a)[:, None]).mul_(c).addmm_(u, v.T, alpha=scale)
         context.save_for_backward(images, labels, frozen, *four)
         context.made = x, t, u, v, scale
-        near = torch.dot(x.lean, x.inverse) / len(x.lean)
-        return logits, 2 - near - torch.dot(t.lean, t.inverse) / len(t.lean)
+        kept_cosine = torch.dot(x.lean, x.inverse) / len(x.lean)
+        return logits, 2 - kept_cosine - torch.dot(t.lean, t.inverse) / len(t.lean)
 
     @staticmethod
     def backward(context: Any, slope: Tensor, by_away: Tensor) -> tuple[Tensor | None, ...]:
         images, labels, frozen, *four = context.saved_tensors
-        own, other = Matrices(*four[:2]), Matrices(*four[2:])
+        of_images, of_labels = Matrices(*four[:2]), Matrices(*four[2:])
         x, t, u, v, scale = context.made
         a, c, product = x.inverse, t.inverse[: len(v)], slope * frozen
         by_u, by_v = (slope @ v).mul_(scale), (slope.T @ u).mul_(scale)
@@ -129,25 +129,27 @@ class _AdaptedLogits(torch.autograd.Function):
         by_c = (product.T @ a).mul_(scale).add_((by_v * v).sum(dim=1).div_(c))
         by_u.mul_(a[:, None])
         by_v.mul_(c[:, None])
-        width = other.up.shape[1]
+        width = of_labels.up.shape[1]
         by_across = by_u[:, :width]
-        by_x = torch.addmm(by_u[:, width:], by_across, other.up.T @ own.up)
+        by_x = torch.addmm(by_u[:, width:], by_across, of_labels.up.T @ of_images.up)
         mixed = x.hidden.T @ by_across
         beyond = (0, 0, 0, len(labels) - len(v))  # unseen labels have no logits
         by_v, by_c = F.pad(by_v, beyond), F.pad(by_c, beyond[2:])
-        one = adapt_backward(images, own, x, _slopes(by_x, by_across, by_a, by_away, x))
-        two = adapt_backward(
-            labels, other, t, _slopes(by_v[:, :width], by_v[:, width:], by_c, by_away, t)
+        image_slopes = adapt_backward(
+            images, of_images, x, _slopes(by_x, by_across, by_a, by_away, x)
         )
-        by_up = one[1].add_(two[2]).addmm_(other.up, mixed.T)
-        by_other = two[1].add_(one[2]).addmm_(own.up, mixed)
-        return None, None, None, None, one[0].T, by_up, two[0].T, by_other
+        label_slopes = adapt_backward(
+            labels, of_labels, t, _slopes(by_v[:, :width], by_v[:, width:], by_c, by_away, t)
+        )
+        by_up = image_slopes[1].add_(label_slopes[2]).addmm_(of_labels.up, mixed.T)
+        by_other = label_slopes[1].add_(image_slopes[2]).addmm_(of_images.up, mixed)
+        return None, None, None, None, image_slopes[0].T, by_up, label_slopes[0].T, by_other
 
 
 def _slopes(
     hidden: Tensor, crossed: Tensor, inverse: Tensor, by_away: Tensor, side: Side
 ) -> Slopes:
-    """Slopes of one side, to which the distance `- mean(lean inverse)` adds its own."""
+    """Gradients of one side, including that of the distance `- mean(lean inverse)`."""
     share = by_away / -len(side.lean)
     return Slopes(hidden, crossed, inverse + share * side.lean, share * side.inverse)
 
@@ -171,13 +173,13 @@ def adapted_logits(
     Returns:
         (B, K) logits, and the sum of both sides' mean of `1 - cos` with the frozen vectors.
     """
-    own, other = (matrices(adapter, images) for adapter in (image_adapter, label_adapter))
-    logits, away = _AdaptedLogits.apply(images, labels, frozen, scale, *own, *other)
+    of_images, of_labels = (matrices(adapter, images) for adapter in (image_adapter, label_adapter))
+    logits, away = _AdaptedLogits.apply(images, labels, frozen, scale, *of_images, *of_labels)
     return logits, away
 
 
 def matrices(adapter: nn.Module, like: Tensor) -> Matrices:
-    """The matrices of an adapter; of rank 0 where it is the identity."""
+    """The matrices of an adapter; of rank 0 if it is the identity."""
     if isinstance(adapter, LowRankAdapter):
         return Matrices(adapter.down, adapter.up)
     return Matrices(like.new_zeros(0, like.shape[1]), like.new_zeros(like.shape[1], 0))

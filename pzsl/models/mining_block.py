@@ -41,13 +41,13 @@ def assign(logits: Tensor, allowed: Tensor | None = None) -> Tensor:
 
 
 class KMeansCrossAttention(nn.Module):
-    """Labels are the cluster centres, instances the points (Yu et al., ECCV 2022).
+    """Cross-attention with labels as cluster centres and images as points (Yu et al., ECCV 2022).
 
-    The update of a centre is the mean value of its points, or their sum on a scale that a layer
-    normalisation gives it; 0 for an empty cluster. (The published code normalises the sums over
-    the batch; a label's update would then depend on which other labels there are.) No gradient
-    passes the argmax, so the query and key weights learn from the returned logits, which the
-    caller supervises. Both start as the identity: the first assignment is frozen CLIP's.
+    The update of a centre is the mean value of its points, or their sum after layer normalisation;
+    0 for an empty cluster. (The published code normalises the sums over the batch; a label's update
+    would then depend on the other labels.) No gradient passes the argmax, so the query and key
+    weights learn from the returned logits, which the caller supervises. Both start as the identity:
+    the first assignment is frozen CLIP's.
 
     Args:
         dim: D. update: `mean`, or `sum`, which is then normalised.
@@ -67,11 +67,15 @@ class KMeansCrossAttention(nn.Module):
         """Move labels (C, D) towards the points of all blocks.
 
         Returns:
-            The labels (C, D), and, while there are slopes, the assignment logits (n, reach) of
+            The labels (C, D) and, if gradients are enabled, the assignment logits (n, reach) of
             each block.
         """
         queries = F.normalize(labels[:reach] @ self.query.T, dim=-1)
-        sums, counts, found = torch.zeros_like(labels), labels.new_zeros(len(labels), 1), []
+        sums, counts, logits_of_blocks = (
+            torch.zeros_like(labels),
+            labels.new_zeros(len(labels), 1),
+            [],
+        )
         for points, allowed in blocks():
             keys = F.normalize(points @ self.key.T, dim=-1)
             logits = scale * keys @ queries.T
@@ -79,10 +83,10 @@ class KMeansCrossAttention(nn.Module):
             sums = sums.index_add(0, nearest, points @ self.value.T)
             counts.index_add_(0, nearest, torch.ones_like(points[:, :1]))
             if torch.is_grad_enabled():
-                found.append(logits)
+                logits_of_blocks.append(logits)
         if self.update == "sum":
-            return labels + self.gate * F.layer_norm(sums, sums.shape[1:]), found
-        return labels + self.gate * (sums / counts.clamp_min(1.0)), found
+            return labels + self.gate * F.layer_norm(sums, sums.shape[1:]), logits_of_blocks
+        return labels + self.gate * (sums / counts.clamp_min(1.0)), logits_of_blocks
 
 
 class Layer(nn.Module):
@@ -139,8 +143,8 @@ class SemanticMiningBlock(nn.Module):
     def __init__(self, dim: int, layers: int, parts: Parts, generator: torch.Generator) -> None:
         super().__init__()
         heads = next(h for h in (8, 4, 2, 1) if dim % h == 0)
-        made = (Layer(dim, heads, parts, generator) for _ in range(layers))
-        self.layers = nn.ModuleList(made)
+        stacked = (Layer(dim, heads, parts, generator) for _ in range(layers))
+        self.layers = nn.ModuleList(stacked)
 
     def forward(
         self, labels: Tensor, blocks: Blocks | None, scale: float, reach: int | None = None
@@ -149,20 +153,20 @@ class SemanticMiningBlock(nn.Module):
 
         Args:
             labels: (C, D) unit label embeddings, seen and unseen together.
-            blocks: unit image embeddings that labels may attend to; None for none. Nothing of the
-                size images by labels is larger than one of them.
+            blocks: unit image embeddings that labels may attend to; None for none. Memory for
+                images times labels is bounded by the largest block.
             scale: of the assignment logits.
-            reach: points go to so many labels, the first; None for all of them.
+            reach: points may be assigned to the first `reach` labels; None for all.
 
         Returns:
-            (C, D) unit vectors, and, while there are slopes, the assignment logits (n, reach) of
+            (C, D) unit vectors and, if gradients are enabled, the assignment logits (n, reach) of
             each layer and block.
         """
-        found = []
+        logits_of_blocks = []
         for layer in self.layers:
             labels, logits = layer(labels, blocks, scale, reach)
-            found += logits
-        return F.normalize(labels, dim=-1), found
+            logits_of_blocks += logits
+        return F.normalize(labels, dim=-1), logits_of_blocks
 
 
 def _drawn(rows: int, columns: int, generator: torch.Generator) -> nn.Parameter:

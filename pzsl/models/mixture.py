@@ -33,41 +33,45 @@ class Mixture:
 def fit_mixture(values: Tensor) -> Mixture | None:
     """Fit two Gaussians by EM (Dempster et al. 1977), from the two means of Lloyd's algorithm.
 
-    The CPU does it, wherever the values lie: each round ends with a number that is looked at.
+    It runs on the CPU for values on any device: each round checks the likelihood.
 
     Args:
         values: (N,) finite numbers.
 
     Returns:
-        The mixture; None where the values don't form two groups: all (nearly) equal, or one of the
-        two groups ran empty.
+        The mixture; None if the values don't form two groups: they are (nearly) equal, or one group
+        became empty.
 
     Raises:
         ValueError: no value, or one that is not finite.
     """
     values = values.cpu().double()  # in this order: Apple's GPUs know no float64
     if not len(values) or not values.isfinite().all():
-        bad = torch.nonzero(~values.isfinite()).flatten()
-        where = f"value {int(bad[0])} is {float(values[bad[0]])}" if len(bad) else "there is none"
+        not_finite = torch.nonzero(~values.isfinite()).flatten()
+        where = (
+            f"value {int(not_finite[0])} is {float(values[not_finite[0]])}"
+            if len(not_finite)
+            else "there is none"
+        )
         raise ValueError(f"a mixture is fitted to finite values, but {where}")
     width = float(values.max() - values.min())
     if width < 1e-9 * max(1.0, float(values.abs().max())):
         return None
     floor = NARROWEST * width**2
     high = _two_means(values)
-    answer = torch.stack([1.0 - high, high])
+    posterior = torch.stack([1.0 - high, high])
     before = -math.inf
     for _ in range(ROUNDS):
-        counts = answer.sum(1)
+        counts = posterior.sum(1)
         if counts.min() < 1e-6:
             return None
-        means = answer @ values / counts
+        means = posterior @ values / counts
         away = (values - means[:, None]).square_()
-        spread = (answer * away).sum(1) / counts
+        spread = (posterior * away).sum(1) / counts
         mixture = Mixture(means, spread.clamp_min(floor), counts / len(values))
         joint = mixture.log_joint(values)
         evidence = torch.logaddexp(*joint)
-        answer, likelihood = joint.sub_(evidence).exp_(), float(evidence.mean())
+        posterior, likelihood = joint.sub_(evidence).exp_(), float(evidence.mean())
         if likelihood - before < CLOSE:
             break
         before = likelihood
@@ -78,8 +82,8 @@ def fit_mixture(values: Tensor) -> Mixture | None:
 def low_posterior(values: Tensor, mixture: Mixture | None) -> Tensor:
     """Posterior (N,) that values belong to the component with the lower mean.
 
-    A value beyond one of the means is answered as that mean is: of two Gaussians the wider one wins
-    in both tails, and a very low loss would count as a high one. Without two groups all is low.
+    A value beyond one of the means gets that mean's posterior: the wider Gaussian wins in both
+    tails, so a very low loss would count as a high one. Without two groups all values count as low.
     """
     if mixture is None:
         return torch.ones_like(values)

@@ -1,4 +1,4 @@
-"""Semantic mining in closed form: soft k-means attention of labels to images, then to labels."""
+"""Semantic mining in closed form: labels attend to images (soft k-means), then to labels."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 SIMILARITY_SCALE = 20.0
 """Sharpness of the unseen labels' attention to the seen ones."""
 NEGLIGIBLE = 1e-3
-"""Lighter label weights are left out of sums over images."""
+"""Smaller label weights are left out of sums over images."""
 SHRINKAGE = 2.0
-"""The covariance counts as much as the identity at 2 D images."""
+"""Covariance and identity have equal weight at 2 D images."""
 ROUNDING = 1e-5
-"""A smaller total variance of unit vectors is what single precision makes of none."""
+"""A smaller total variance of unit vectors is rounding error in single precision."""
 
 
 def class_sums(images: Tensor, labels: Tensor, weights: Tensor, rows: Tensor, out: Tensor) -> None:
@@ -55,11 +55,11 @@ def within_covariance(second: Tensor, sums: Tensor, counts: Tensor, images: int)
 
 
 def whitening(covariance: Tensor, images: int) -> Tensor:
-    """A matrix L such that the images times L vary alike in all directions within a class.
+    """A matrix L that whitens images within classes: images times L vary alike in all directions.
 
-    The covariance is shrunk to a multiple of the identity, `2 D / (2 D + N)` of the way, so that
-    few images change little (linear discriminant analysis, regularised as by Friedman 1989). Where
-    the images of a class don't vary, as with one image a class, it is the identity.
+    The covariance is shrunk towards a multiple of the identity by `2 D / (2 D + N)`, so that few
+    images change little (regularised discriminant analysis, Friedman 1989). If the images of a
+    class don't vary, as with one image per class, L is the identity.
 
     Args:
         covariance: (D, D) within the classes. images: N, from which it was estimated.
@@ -80,29 +80,29 @@ def whitening(covariance: Tensor, images: int) -> Tensor:
 
 
 def leave_one_out_cosines(
-    near: Tensor, squares: Tensor, weights: Tensor, shortest: float = 1e-3
+    products: Tensor, squares: Tensor, weights: Tensor, shortest: float = 1e-3
 ) -> Tensor:
-    """Cosines of images with the prototypes that the others make, without the image itself.
+    """Leave-one-out cosines: of images with class prototypes, without the image itself.
 
-    An image that is part of a prototype is like it, whatever its label.
+    A prototype that contains an image resembles it, whatever the image's label.
 
     Args:
-        near: (m,) products of a unit image and the sum of a class.
+        products: (m,) products of a unit image and the sum of a class.
         squares: (m,) squared length of that sum.
         weights: (m,) weight of the image in the sum.
-        shortest: sums below this length count as if they had it.
+        shortest: lower bound on the length of the sum that is left.
 
     Returns:
-        (m,), or the shape that the three have together.
+        (m,), or the shape to which the three broadcast.
     """
-    length = (squares - 2 * weights * near + weights**2).clamp_min(shortest**2).sqrt()
-    return (near - weights) / length
+    length = (squares - 2 * weights * products + weights**2).clamp_min(shortest**2).sqrt()
+    return (products - weights) / length
 
 
 def unseen_prototypes(
     prototypes: Tensor, seen: Tensor, unseen: Tensor, share: Tensor, strength: float
 ) -> Tensor:
-    """Prototypes of unseen labels: they attend to the seen labels that resemble them (ours).
+    """Prototypes of unseen labels, which attend to the seen labels that resemble them (ours).
 
     Args:
         prototypes: (K, D) unit prototypes of the seen labels.

@@ -47,32 +47,32 @@ def train(
     memory: float = MEMORY,
     engine: str = "local",
 ) -> dict[str, Any]:
-    """Run every method at every noise rate with every seed; skip what is finished.
+    """Run every method at every noise rate with every seed; skip finished runs.
 
     Args:
         cache: HDF5 cache of stage one.
         method, preset, noise, rate, eta: the axes of the grid, each one value or several; eta
-            counts for `noisy` only.
-        few_shot: true labels a class that are given by hand, another axis of the grid.
-        imbalance: long tails, another axis: how many times larger a share of its training images
-            the most frequent class keeps than the rarest one.
+            applies to `noisy` only.
+        few_shot: number of true labels per class that are given by hand; another axis of the grid.
+        imbalance: ratio of a long tail, another axis: the most frequent class keeps this many times
+            the share of its training images that the rarest class keeps.
         seeds: number of seeds.
-        first_seed: the first of them.
+        first_seed: the first seed.
         labels: what label embeddings are made of: `text`, `attributes` or `both`.
         settings: options that override the preset's, for the methods that know them.
         runs: folder of all run records.
-        name: of the sweep; the cache's name when None.
+        name: of the sweep; by default the cache's name.
         device: auto, cpu, cuda or mps.
-        workers: processes; one per core when None.
-        checkpoint_seconds: least time between two checkpoints of a run.
-        memory: GiB of training features that a run holds; larger ones are read in blocks.
+        workers: number of processes; by default one per core.
+        checkpoint_seconds: minimum time between two checkpoints of a run.
+        memory: GiB of training features that a run keeps in memory; larger ones are read in blocks.
         engine: `local`: processes of this machine; `ray`: a Ray cluster.
 
     Returns:
         `runs`: one flat dict per run with its setting, metrics and path; `sweep`: the folder.
 
     Raises:
-        UserError: the cache is not as it should be. UsageError: an unknown name or a wrong value.
+        UserError: the cache can't be trained on. UsageError: an unknown name or a wrong value.
     """
     arguments = dict(
         locals()
@@ -115,7 +115,7 @@ def _train(request: TrainRequest) -> dict[str, Any]:
 
 
 def _doubt(folder: Path) -> str:
-    """What the record of a run says against trusting it; '' where nothing does."""
+    """The warning about the encoder in a run's record; '' if there is none."""
     environment = json.loads((folder / "env.json").read_text(encoding="utf-8"))
     return str(environment.get("encoder_warning", ""))
 

@@ -27,16 +27,16 @@ _HOW_TO_GET_SETS = (
     "(pzsl extract --dataset table), or use --noise uniform."
 )
 BLOCK = 4096
-"""Most images that are compared with the labels in one go."""
+"""Most images compared with the labels at a time."""
 CELLS = 1 << 25
-"""Most images times labels: 128 MiB of their likeness."""
+"""Most image-label pairs compared at a time: 128 MiB of similarities."""
 
 
 def training_rows(cache: Cache, imbalance: float = 1.0, seed: int = 0) -> NDArray[np.int64]:
-    """Rows of the split `trainval`; of a long tail, those that stay.
+    """Rows of the split `trainval`; for a long tail, those that are kept.
 
     Raises:
-        UserError: there are none, or a long tail is asked for where a true label is unknown.
+        UserError: there are none, or a long tail is requested but a true label is unknown.
     """
     rows = np.flatnonzero(cache.splits == "trainval")
     if not len(rows):
@@ -54,7 +54,7 @@ def training_rows(cache: Cache, imbalance: float = 1.0, seed: int = 0) -> NDArra
 
 
 def check_grid(cache: Cache, configs: Sequence[RunConfig]) -> None:
-    """Find what is wrong with a sweep before its first run.
+    """Check a sweep before its first run.
 
     Raises:
         UserError, UsageError: those of `candidate_sets` and `label_vectors`.
@@ -73,7 +73,7 @@ def check_grid(cache: Cache, configs: Sequence[RunConfig]) -> None:
 
 
 def candidate_sets(cache: Cache, config: RunConfig, rows: NDArray[np.int64]) -> CandidateSets:
-    """Candidate sets of the training images: drawn, or those that came with the data."""
+    """Candidate sets of the training images: drawn from true labels, or read from the cache."""
     if config.noise in FROM_DATA:
         if labels_are_candidates(cache, config.noise):
             return _single_labels(cache, rows)
@@ -98,9 +98,9 @@ def candidate_sets(cache: Cache, config: RunConfig, rows: NDArray[np.int64]) -> 
 
 
 def labels_are_candidates(cache: Cache, noise: str) -> bool:
-    """Whether each image's own label is its only candidate: `file` where no sets came along.
+    """Whether each image's single label is its only candidate: noise `file` without stored sets.
 
-    Then the question is which labels are wrong, and no true label is known.
+    The labels may then be wrong, so that no true label is known.
     """
     return noise == "file" and cache.candidate_offsets is None
 
@@ -125,7 +125,7 @@ def _single_labels(cache: Cache, rows: NDArray[np.int64]) -> CandidateSets:
 def labelled_by_hand(
     cache: Cache, config: RunConfig, rows: NDArray[np.int64], sets: CandidateSets
 ) -> tuple[CandidateSets, NDArray[np.bool_] | None]:
-    """The candidate sets with `few_shot` true labels a class, and which images got theirs.
+    """Candidate sets with `few_shot` true labels per class, and which images have one.
 
     Raises:
         UserError: no true label of a training image is known.
@@ -149,7 +149,7 @@ def labelled_by_hand(
 
 
 class FrozenProbabilities:
-    """Frozen CLIP's softmax over the seen classes, in blocks of which one is kept.
+    """Frozen CLIP's softmax over the seen classes, in blocks; the last block is kept.
 
     Raises:
         UserError: the cache holds no text embeddings to compare with.
@@ -163,7 +163,7 @@ class FrozenProbabilities:
         self._kept: tuple[int, NDArray[np.float32]] | None = None
 
     def __call__(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Those of the images from `start` up to `stop`, (n, K)."""
+        """Probabilities of the images `start` to `stop - 1`, (n, K)."""
         first_block, last_block = start // self.size, (stop - 1) // self.size
         parts = [
             self._block(number)[max(start - number * self.size, 0) : stop - number * self.size]
@@ -190,7 +190,7 @@ def _check_templates(cache: Cache) -> None:
 
 
 def _check_origin(cache: Cache, noise: str) -> None:
-    """Sets of `pzsl annotate` and sets that came with the data don't pass for each other."""
+    """Refuse sets of `pzsl annotate` under `file`, and sets of the data under `annotated`."""
     rule = cache.annotation.get("rule")
     if rule and noise != "annotated":
         raise UserError(

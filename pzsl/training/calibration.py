@@ -1,4 +1,4 @@
-"""Scores of held-out classes and images, from folds of the training set alone."""
+"""Scores of held-out classes and images, from folds of the training set."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from pzsl.training.loop import Fit
 
 FOLDS = 4
 FEWEST, ENOUGH = 2, 2000
-"""No more folds are fitted than give that many held-out images, but at least two."""
+"""Fewest folds, and held-out images after which no more folds are fitted."""
 BLOCK = 4096
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""How far scores may go from frozen CLIP's to the trained ones, where a method fades."""
+"""Shares of the trained scores to try, from frozen CLIP (0) to trained (1), if a method fades."""
 
 MakeMethod = Callable[[Problem, int], Method]
 
@@ -34,25 +34,25 @@ def fold_fits(
 ) -> Generator[Fit, None, list[list[Summary]]]:
     """Hold out a quarter of the classes and of the images, up to four times, and score them (ours).
 
-    A fold is a small copy of the whole problem: its unseen classes are held-out ones and, where
-    those are too few, true unseen ones by name, in the whole problem's proportion. So the best of
-    the seen scores has the same head start in both. The label of a held-out image is its refined
-    one: true labels take no part.
+    A fold is a small copy of the whole problem. Its unseen classes are the held-out ones and, if
+    these are too few, names of true unseen classes, in the whole problem's proportion; so the
+    maximum over seen scores has the same advantage in both. The label of a held-out image is its
+    refined one: true labels are not used.
 
     Args:
         make: makes an untrained method for a problem and a seed.
         problem: the whole training problem.
         labels: (N,) refined label of each training image.
         seed: of the folds and the fits.
-        after: is shown each fold: its trained method, its kept classes (K,) and its held-out rows.
+        after: called with each fold: its trained method, its seen classes (K,), its held-out rows.
 
     Yields:
-        An untrained method; it should be trained when the next is asked for.
+        An untrained method, which the caller trains before asking for the next.
 
     Returns:
-        Of each fold a summary of its held-out images (those of kept classes, and all images of
-        held-out ones) at each of `SHARES`, or a single one where the method does not fade. Fewer
-        folds where there are too few classes or images.
+        Per fold a summary of its held-out images (some of seen classes, and all of held-out
+        classes) at each of `SHARES`, or a single one if the method does not fade. There are fewer
+        folds if there are too few classes or images.
     """
     generator = torch.Generator().manual_seed(seed)
     classes, count, device = len(problem.seen), len(problem.images), labels.device
@@ -77,7 +77,7 @@ def fold_fits(
 
 
 def hold_out(problem: Problem, seen_classes: Tensor, train: Tensor) -> Problem:
-    """The problem with only the `kept` (K,) classes seen, on the `train` (n,) images."""
+    """The problem with only `seen_classes` (K,) seen, on the `train` (n,) images."""
     columns = torch.where(seen_classes, seen_classes.cumsum(0) - 1, -1)
     views, truth, labelled = problem.views, problem.truth, problem.labelled
     if truth is not None:
@@ -95,10 +95,10 @@ def hold_out(problem: Problem, seen_classes: Tensor, train: Tensor) -> Problem:
 
 
 def first_alike(labels: Tensor) -> Tensor:
-    """Of each label embedding (K, D) the first that equals it, (K,).
+    """Per label embedding (K, D), the index of the first equal one, (K,).
 
-    Identical names are held out together: where one of two is kept, only gamma tells which is meant
-    in a fold, and it would be chosen for that.
+    Identical names are held out together: if only one were held out, gamma alone would decide
+    between them, and would be chosen for that.
     """
     group = torch.unique(labels.cpu(), dim=0, return_inverse=True)[1]
     place = torch.arange(len(group))
@@ -114,7 +114,7 @@ def unseen_names(kept: int, classes: int, unseen: int) -> int:
 def _score(
     method: Method, problem: Problem, seen_classes: Tensor, held_out: Tensor, labels: Tensor
 ) -> list[Summary]:
-    """A fold's summary at each share; the labels (n,) of the images `check` are refined ones."""
+    """A fold's summary at each share; `labels` (n,) are refined ones of the `held_out` images."""
     classes, seen = len(seen_classes), int(seen_classes.sum())
     order = torch.cat(
         [torch.nonzero(seen_classes).flatten(), torch.nonzero(~seen_classes).flatten()]
@@ -152,7 +152,7 @@ def _at_each_share(method: Method, images: Tensor) -> Iterator[Tensor]:
 
 
 def _renamed(summary: Summary, labels: Tensor, names: NDArray[np.int64]) -> Summary:
-    """A summary of images with labels (n,), whose columns have the classes `names`."""
+    """A summary with `labels` (n,), and with columns renumbered to the classes `names`."""
     return replace(
         summary,
         label=labels.cpu().numpy(),

@@ -1,4 +1,4 @@
-"""A run interrupted between epochs: its model, label weights and optimiser, without pickle."""
+"""Checkpoints between epochs: model, label weights and optimiser, without pickle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODEL, OPTIMIZER = "model.", "optimizer."
 
 
 SEEN, UNSEEN = "label_embeddings.seen", "label_embeddings.unseen"
-"""Where a model's file has the frozen label embeddings of seen and of unseen classes."""
+"""Names of the frozen label embeddings of seen and unseen classes in a model's file."""
 
 
 def model_bytes(method: Method, about: dict[str, str]) -> bytes:
@@ -38,9 +38,9 @@ def save_checkpoint(
     history: History,
     run: str = "",
 ) -> None:
-    """Write all that the epochs after `epoch` need; the file is whole or the one before.
+    """Write the state that the epochs after `epoch` need; the old file stays until this is done.
 
-    It names its run and holds a checksum of its tensors and its history.
+    The file names its run and holds a checksum of its tensors and history.
     """
     tensors = {MODEL + name: value for name, value in method.state_dict().items()}
     if optimizer is not None:
@@ -58,11 +58,11 @@ def load_checkpoint(
 
     Args:
         path: of the checkpoint. method, optimizer: as they were made for the run.
-        run: name of the run; a checkpoint of another one is not resumed.
+        run: name of the run; a checkpoint of another run is ignored.
 
     Returns:
-        The next epoch and the history so far: 0 and nothing where there is no checkpoint, or one
-        that is damaged or another run's. That is said; the run then starts again.
+        The next epoch and the history so far; 0 and an empty one without a checkpoint. A checkpoint
+        that is damaged or of another run is reported, and the run starts again.
     """
     if not path.exists():
         return 0, []
@@ -83,7 +83,7 @@ def _read(
     """Epoch, history and tensors of a checkpoint.
 
     Raises:
-        SafetensorError, OSError, ValueError, KeyError, TypeError: it is damaged or another run's.
+        SafetensorError, OSError, ValueError, KeyError, TypeError: damaged, or of another run.
     """
     content = path.read_bytes()  # once: another process may replace the file meanwhile
     tensors, about = load(content), _metadata(content)
@@ -109,7 +109,7 @@ def _metadata(content: bytes) -> dict[str, str]:
 
 
 def _checksum(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
-    """A hash of the bytes of all tensors and of what is said of them."""
+    """A hash of the bytes of all tensors and of the metadata."""
     parts: list[str | bytes] = [json.dumps(about, sort_keys=True)]
     for name in sorted(tensors):
         value = tensors[name]
@@ -118,7 +118,7 @@ def _checksum(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
 
 
 class Saver:
-    """Saves a checkpoint when the last one is old enough to be missed."""
+    """Saves a checkpoint if the last one is older than `every` seconds."""
 
     def __init__(self, path: Path, every: float, run: str = "") -> None:
         self.path, self.every, self.last, self.run = path, every, time.monotonic(), run

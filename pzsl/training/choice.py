@@ -1,4 +1,4 @@
-"""How far to trust what is trained, and gamma: what is surest on held-out images."""
+"""Choose gamma, and the share of the trained scores, on held-out images."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pzsl.evaluation import Summary
 from pzsl.evaluation.accuracy import class_weights
 
 SMOOTH = 0.03
-"""Width, in logit scales, over which a margin counts as undecided when H is maximised: held-out
-images are few, and the sharp maximum is that of their accidents."""
+"""Width, in logit scales, of the sigmoid that smooths H before it is maximised: held-out images are
+few, and the unsmoothed maximum would fit their noise."""
 SHARP = 0.002
-"""The same where the error of H is asked for: decisions as they will be made."""
+"""The same for the standard error of H: nearly hard decisions, as at test time."""
 POINTS = 400
-"""Values of gamma that are tried, from the smallest margin to the largest."""
+"""Values of gamma to try, from the smallest margin to the largest."""
 NEARLY = 0.01
-"""Shares whose H (0 to 1) differs by this count as 1 : e."""
+"""Difference in H (0 to 1) at which one share gets e times the weight of another."""
 PRIOR = 0.22
-"""Standard deviation of the share that is expected before anything is held out."""
+"""Standard deviation of the prior over shares."""
 FEW_CLASSES = 4
-"""With so many held-out classes, gamma is halved."""
+"""Number of held-out classes at which gamma is shrunk to half."""
 BLOCK = 4096
 TINY = 1e-12
 
@@ -32,19 +32,20 @@ Values = NDArray[np.float64]
 
 
 class Choice(NamedTuple):
-    """What the folds say: the share of what is trained in the scores, and gamma."""
+    """What the folds choose: the share of the trained scores, and gamma."""
 
     share: float
     gamma: float
 
 
 class Hits(NamedTuple):
-    """What each class adds to S or U, at each gamma.
+    """What each class contributes to S or U, at each gamma.
 
     Attributes:
-        values: (G, C) summing over the classes of a side to S or U, in 0..1.
-        seen: (C,) which side a class is on; a class that is held out in one fold and kept in others
-            counts twice.
+        values: (G, C) contributions; they sum over the seen classes to S, over the others to U, in
+            0..1.
+        seen: (C,) whether a class is seen; a class that is held out in one fold and seen in others
+            occurs twice.
     """
 
     values: Values
@@ -66,25 +67,26 @@ def choose(
     scale: float,
     images: float = math.inf,
 ) -> Choice:
-    """The share of what is trained that is best on the held-out images, and gamma (ours).
+    """Choose the share of the trained scores and gamma on held-out images (ours).
 
-    Of each share the gamma of the best H is found, class-balanced and smoothed. Shares and their
-    gammas are averaged by how good they are, and by how near to the expected share: each image of a
-    class counts as much as its name, so that is `n / (n + 1)`. gamma is then shrunk towards none,
-    by `C / (C + 4)` with C held-out classes.
+    For each share, find the gamma of the highest class-balanced, smoothed H. Average shares and
+    gammas with weights that grow with H and with closeness to the expected share `n / (n + 1)`,
+    which counts each image of a class as much as its name. Then shrink gamma towards 0 by
+    `C / (C + 4)`, with C held-out classes.
 
-    At last both fade together towards frozen CLIP, by `1 - (error / gain)^2` of their gain in H
-    over it (James and Stein 1961, the positive part): what is within its standard error is nothing.
-    The error is that of means over classes, of decisions that are not smoothed.
+    Finally shrink both towards frozen CLIP by `1 - (error / gain)^2`, with the gain in H over
+    frozen CLIP and its standard error (James and Stein 1961, positive part): a gain within its
+    standard error counts as none. The error is that of means over classes, for nearly hard
+    decisions.
 
     Args:
-        folds: of each fold, a summary of its held-out images at each of `shares`.
-        shares: the first is what gains are measured from.
+        folds: per fold, a summary of its held-out images at each of `shares`.
+        shares: gains are measured from the first.
         scale: CLIP's logit scale, the unit of the smoothing.
-        images: n, training images of a seen class, on average.
+        images: n, the mean number of training images of a seen class.
 
     Returns:
-        The choice; the first share without gamma where nothing is held out, or one side is empty.
+        The choice; the first share and gamma 0 if nothing is held out, or one side is empty.
     """
     joined = [Summary.join(parts) for parts in zip(*folds, strict=True)]
     if not joined or joined[0].is_seen.all() or not joined[0].is_seen.any():
@@ -114,7 +116,7 @@ def _best(summary: Summary, scale: float) -> tuple[float, float]:
 def _sureness(
     joined: Sequence[Summary], shares: Sequence[float], share: float, gamma: float, scale: float
 ) -> float:
-    """How far to believe in a share and a gamma: `1 - (error / gain)^2`, at least 0."""
+    """Shrinkage factor of share and gamma: `1 - (error / gain)^2`, at least 0."""
     interpolated = []
     for width in (SMOOTH, SHARP):
         before = _hits(joined[0], np.zeros(1), scale, width)
@@ -126,7 +128,7 @@ def _sureness(
 
 
 def _hits(summary: Summary, grid: Values, scale: float, width: float = SMOOTH) -> Hits:
-    """Count held-out images of the right class, each by how surely gamma puts it on its side."""
+    """Sum up held-out images of the right class, each weighted by how surely it is on its side."""
     seen = summary.is_seen
     right = np.where(
         seen, summary.seen_class == summary.label, summary.unseen_class == summary.label

@@ -1,4 +1,4 @@
-"""What a run is: its configuration, its name, and the grid of a sweep."""
+"""The configuration and name of a run, and the grid of a sweep."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pzsl.files import digest
 from pzsl.methods import METHODS, find_method, make_options
 
 RESULTS = 5
-"""Raised whenever a change of the code changes the numbers that the same configuration gives."""
+"""Raised when a change of the code changes the numbers of an unchanged configuration."""
 
 
 class Source(NamedTuple):
-    """Which features a run is on: name and hash of the cache, and the encoder."""
+    """The features of a run: data set and hash of the cache, and the encoder."""
 
     dataset: str
     cache_hash: str
@@ -29,23 +29,24 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All that a run's numbers depend on, the code's among it.
+    """Everything that a run's numbers depend on, including the version of the code.
 
     Attributes:
         dataset, cache_hash, model: the features and splits, and the encoder they are from.
         method, preset, options: what is trained; `options` holds every option, also the defaults.
-        noise, rate, eta: where the ambiguity comes from.
+        noise, rate, eta: where the candidate sets come from.
         labels: what the label embeddings are made of.
         seed: of the candidate sets, the initial weights and the order of the images.
-        few_shot: true labels a class that are given by hand; told only where there are some.
-        imbalance: how many times larger a share of its images the most frequent class keeps than
-            the rarest one; told only where it is another.
-        results: which version of the code's numbers they are; records of another are other runs.
-        plugins: group and name of each plugin -> where it is, and the hash of its source; told
-            only where there are some.
-        blocks: the features are more than the memory that they may take, and are read in blocks:
-            in another order. Told only where it is so.
-        device: kind of device that is computed on; told only where it isn't the CPU.
+        few_shot: number of true labels per class that are given by hand.
+        imbalance: ratio of a long tail: the most frequent class keeps this many times the share of
+            its images that the rarest class keeps.
+        results: version of the numbers; runs of other versions are different runs.
+        plugins: group and name of each plugin -> where it is, and the hash of its source.
+        blocks: whether the features exceed `memory` and are read in blocks, hence in another order.
+        device: kind of device.
+
+    `few_shot`, `imbalance`, `plugins`, `blocks` and `device` are recorded only if they differ from
+    their defaults.
     """
 
     dataset: str
@@ -86,10 +87,10 @@ class RunConfig:
 
 
 def options_of(methods: Sequence[str], preset: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The full options of each method; a setting goes to the methods that know it.
+    """The full options of each method; a setting applies to every method that has this option.
 
     Raises:
-        UsageError: unknown method or preset, a setting that no method knows, a wrong value.
+        UsageError: unknown method or preset, an option that no method has, a wrong value.
     """
     preset_and_options, used = {}, set()
     for method in methods:
@@ -123,11 +124,11 @@ def expand(
     few_shots: Sequence[int] = (0,),
     imbalances: Sequence[float] = (1.0,),
 ) -> list[RunConfig]:
-    """The grid of a sweep, seeds outermost, so that an interrupted one is worth a report.
+    """The grid of a sweep, seeds outermost, so that an interrupted sweep can be reported.
 
-    A noise may carry a rate of its own, `instance:0.1`, in place of all the others. Rates mean
-    nothing to noise that comes with the data, nor to `uss`, which is 0.5 by itself; eta
-    means nothing to all but `noisy`. Each configuration occurs once.
+    A noise may have its own rate, as in `instance:0.1`, which replaces the others. Rates are
+    ignored for sets that come with the data and for `uss` (always 0.5), eta for all noises but
+    `noisy`. Each configuration occurs once.
     """
     methods, noises, plugin_records = _without_places(methods, noises)
     systems = [
@@ -163,17 +164,17 @@ def expand(
 def _without_places(
     methods: Sequence[str], noises: Sequence[str]
 ) -> tuple[list[str], list[str], dict[str, dict[str, str]]]:
-    """Plugins by the names that records call them, and what records tell of each.
+    """Replace paths of plugins by the names used in records; returns these records, too.
 
     Raises:
-        UsageError: two files of one name have a class of one name.
+        UsageError: two files of the same name have a class of the same name.
     """
     used: dict[str, dict[str, str]] = {}
 
     def recorded_name(group: str, name: str, built_in: Container[str]) -> str:
         plugin = None if name in built_in else plugins.find(group, name)
         if plugin is None:
-            return name  # ours, or unknown: said where it is looked up
+            return name  # built in, or unknown: reported when it is looked up
         key = f"{group} {plugin.name}"
         if used.setdefault(key, plugin.record()) != plugin.record():
             raise UsageError(
@@ -193,7 +194,7 @@ def _without_places(
 
 
 def _split_rate(word: str) -> tuple[str, str]:
-    """A noise and the rate that it carries: `instance:0.1` -> `instance` and `:0.1`."""
+    """Split a noise from its own rate: `instance:0.1` -> `instance` and `:0.1`."""
     noise, colon, rate = word.rpartition(":")
     if not colon or word in NOISES or (rate.isidentifier() and noise not in NOISES):
         return word, ""
@@ -205,7 +206,7 @@ def _noise_and_rates(word: str, rates: Sequence[float]) -> tuple[str, Sequence[f
     noise, rate = _split_rate(word)
     if noise in FROM_DATA:
         return noise, [None]
-    find_kind(noise)  # says what is known where it isn't
+    find_kind(noise)  # raises if it is unknown
     if noise == "uss":
         return noise, [USS_RATE]
     if not rate:

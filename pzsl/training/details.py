@@ -1,4 +1,4 @@
-"""What a run records for the report's pictures: `details.json`, small, for reporting only."""
+"""Record what the report's figures need: `details.json`, small, for reporting only."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pzsl.store import Cache
 from pzsl.training.task import Task
 
 IMAGES, CANDIDATES = 6, 8
-"""Training images whose label weights are written down, and how many candidates of each."""
+"""Training images whose label weights are recorded, and how many candidates of each."""
 PAIRS, POINTS, MAPPED = 30, 121, 1000
-"""Confused pairs, points of the curve, and label embeddings of the map, at most."""
+"""Most confused pairs, points of the curve, and label embeddings of the map."""
 
 
 class Watched:
-    """A few training images whose label weights are written down after each epoch.
+    """A few training images whose label weights are recorded after each epoch.
 
-    They are spread evenly over those with a choice, and their candidates are the truth, where it
-    is known, and those nearest in frozen CLIP: data alone decide, so that a resumed run goes on
-    with the same.
+    They are spread evenly over the images with several candidates. Of each, the true label, if
+    known, and the candidates nearest in frozen CLIP are recorded. The choice depends on the data
+    alone, so that a resumed run records the same.
     """
 
     def __init__(self, method: Method, task: Task) -> None:
@@ -65,12 +65,12 @@ def _weights_of(method: Method, row: int, labels: list[int]) -> list[float]:
 def details_of(
     cache: Cache, task: Task, watched: Watched, summary: Summary | None, gamma: float
 ) -> dict[str, Any]:
-    """All that `details.json` holds; class ids are those of the cache.
+    """The contents of `details.json`; class ids are those of the cache.
 
     Args:
         cache: the features. task: of the run. watched: with its trained method.
-        summary: of the test images; None where there are none.
-        gamma: that of the run.
+        summary: of the test images; None without any.
+        gamma: of the run.
     """
     seen_ids = np.flatnonzero(cache.seen)
     known_truth = task.truth[task.truth >= 0]
@@ -109,8 +109,8 @@ def label_map(method: Method, ids: Any) -> dict[str, Any] | None:
         method: trained. ids: (C,) class id of each of its columns.
 
     Returns:
-        `class` ids, at most `MAPPED`, with `before` and `after`, each (n, 2); None where the
-        method has no label embeddings of its own, or fewer than three.
+        `class` ids, at most `MAPPED`, with `before` and `after`, each (n, 2); None if the method
+        has no label embeddings of its own, or fewer than three.
     """
     if not isinstance(method, AdaptedMethod) or len(ids) < 3:
         return None
@@ -130,6 +130,6 @@ def label_map(method: Method, ids: Any) -> dict[str, Any] | None:
 
 
 def _with_fixed_signs(vectors: Tensor) -> Tensor:
-    """Columns turned so that the largest component of each is positive: the same on any machine."""
+    """Flip columns so that the largest component of each is positive: the same on any machine."""
     largest = vectors.abs().argmax(0, keepdim=True)
     return vectors * vectors.gather(0, largest).sign()

@@ -1,4 +1,4 @@
-"""Features that are larger than memory: read from the cache file in blocks, shuffled in blocks."""
+"""Features that don't fit into memory: read from the cache file and shuffled in blocks."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from pzsl.methods.core import ChosenRows, TrainingFeatures
 from pzsl.store.hdf5 import release
 
 MEMORY = 2.0
-"""Gibibytes of training features that are held in memory; larger ones are read in blocks."""
+"""Gibibytes of training features kept in memory; larger ones are read in blocks."""
 RUN = 256
-"""Rows that lie side by side in the file and are read together: half a megabyte."""
+"""Adjacent rows of the file that are read together, a run: half a megabyte."""
 MIXED = 64
 """Runs whose rows are mixed with each other: 16,384 images."""
 
 BLOCK = 1 << 16
-"""Rows that are copied from a map at a time."""
+"""Rows copied from a memory map at a time."""
 
 
 class StoredRows:
     """`TrainingFeatures` that are read from a file in blocks.
 
-    They are read, not mapped: pages of a map count as memory of the process. The runs that were
-    read last are kept; rows in the order of `shuffled` are read once.
+    They are read, not mapped: pages of a map count as memory of the process. The last runs of rows
+    stay in memory; rows in the order of `shuffled` are read once.
 
     Args:
         source: contiguous map (N, ...) into a file.
         rows: (n,) which of its rows, ascending.
-        device: where tensors go.
+        device: of the returned tensors.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class StoredRows:
         return part
 
     def __getitem__(self, key: Tensor | tuple[Tensor, Tensor]) -> Tensor:
-        """Rows (B,) in any order, as a tensor (B, ...); of a pair, the second says which view."""
+        """Rows (B,) in any order as a tensor (B, ...); a pair gives rows and a view of each."""
         chosen, *views = key if isinstance(key, tuple) else (key,)
         rows = self.rows[chosen.cpu()].numpy()
         runs = rows // RUN
@@ -82,7 +82,7 @@ class StoredRows:
         return values.to(self.device, torch.float32)
 
     def shuffled(self, generator: torch.Generator) -> Tensor:
-        """All rows in an order that is cheap to read: runs at random, mixed within 64 of them."""
+        """All rows in random order that is cheap to read: 64 random runs at a time, mixed."""
         bounds = torch.searchsorted(self.rows, torch.arange(0, int(self.rows[-1]) + RUN + 1, RUN))
         spans = [span for span in bounds.unfold(0, 2, 1).tolist() if span[1] > span[0]]
         order = torch.randperm(len(spans), generator=generator).tolist()
@@ -114,7 +114,7 @@ class StoredRows:
 
 
 def fill(file: Any, block: NDArray[Any]) -> None:
-    """Read a contiguous array from where an unbuffered file stands."""
+    """Fill a contiguous array from the current position of an unbuffered file."""
     unread = block.data.cast("B")
     while unread:
         read = file.readinto(unread)
@@ -128,7 +128,7 @@ def _part(key: Tensor | tuple[Tensor, Tensor], rows: Tensor) -> Any:
 
 
 def in_blocks(array: NDArray[Any], count: int, memory: float) -> bool:
-    """Whether so many rows of an array take more than `memory` GiB, and are read in blocks."""
+    """Whether `count` rows of an array take more than `memory` GiB, and are read in blocks."""
     size = count * (array.nbytes // max(len(array), 1))
     return size > memory * 2**30 and isinstance(array, np.memmap)
 
@@ -136,7 +136,7 @@ def in_blocks(array: NDArray[Any], count: int, memory: float) -> bool:
 def load_rows(
     array: NDArray[np.float32], rows: NDArray[np.int64], device: torch.device, memory: float
 ) -> TrainingFeatures:
-    """Rows of an array as a tensor, or as `StoredRows` where they take more than `memory` GiB."""
+    """Rows of an array as a tensor, or as `StoredRows` if they take more than `memory` GiB."""
     if in_blocks(array, len(rows), memory):
         assert isinstance(array, np.memmap)
         return StoredRows(array, rows, device)
@@ -149,7 +149,7 @@ def load_rows(
 
 
 def choose_rows(images: TrainingFeatures, rows: Tensor) -> TrainingFeatures:
-    """Some training rows (n,), ascending, of `StoredRows` or of others: no copy is made."""
+    """A view of some training rows (n,), ascending: no copy is made."""
     if isinstance(images, StoredRows):
         return images.subset(rows)
     return ChosenRows(images, rows)

@@ -1,4 +1,4 @@
-"""What the folds' models say of some held-out images: what probabilities are calibrated on."""
+"""Scores of held-out images by the folds' models, on which probabilities are calibrated."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pzsl.methods.core import Method
 from pzsl.training.calibration import unseen_names
 
 IMAGES, NUMBERS = 1000, 1 << 22
-"""Most held-out images of a fold that are kept, and most scores of these."""
+"""Most held-out images kept per fold, and most scores of these."""
 
 
 @dataclass(frozen=True)
 class FoldSample:
-    """Scores of some held-out images of a fold, spread evenly over them.
+    """Scores of an even sample of a fold's held-out images.
 
     Attributes:
         trained: (n, C) by the fold's model; the first `seen` columns are of its seen classes.
-        frozen: (n, C) by frozen CLIP, where the method fades; else None.
-        seen: how many classes the fold's model knows images of.
-        rows, columns, weights: (m,) what is believed of the images; see `HeldOut`.
+        frozen: (n, C) by frozen CLIP, if the method fades; else None.
+        seen: number of classes that are seen in the fold.
+        rows, columns, weights: (m,) label weights of the images; see `HeldOut`.
     """
 
     trained: Tensor
@@ -34,7 +34,7 @@ class FoldSample:
     weights: Tensor
 
     def at(self, share: float, gamma: float) -> HeldOut:
-        """Scores at a share of what is trained, less gamma for seen classes; what is believed."""
+        """Scores at a share of the trained ones, less gamma for seen classes, and label weights."""
         scores = self.trained if self.frozen is None else self.frozen.lerp(self.trained, share)
         scores = scores.clone()
         scores[:, : self.seen] -= gamma
@@ -46,10 +46,10 @@ def sample_fold(fold: Method, whole: Method, seen_classes: Tensor, held_out: Ten
     """Score some held-out images of a fold.
 
     Args:
-        fold: the fold's trained model, which has looked at its queries.
-        whole: the model of the whole problem: its label weights are what is believed.
-        kept: (K,) bool, which of the seen classes the fold's model knows images of.
-        check: (n,) the held-out images, as rows of the whole problem.
+        fold: the fold's trained model, which has observed its queries.
+        whole: the model of the whole problem, whose label weights stand for the truth.
+        seen_classes: (K,) bool, which of the seen classes are seen in the fold, too.
+        held_out: (n,) the held-out images, as rows of the whole problem.
     """
     problem, seen = whole.problem, int(seen_classes.sum())
     order = torch.cat(

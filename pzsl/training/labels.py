@@ -1,4 +1,4 @@
-"""Label embeddings from prompts, attributes or both, in the space of the images."""
+"""Label embeddings from prompts, attributes or both, in the images' embedding space."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def label_vectors(cache: Cache, kind: str, rows: NDArray[np.int64], sets: Candid
         (C, D) float32 unit vectors.
 
     Raises:
-        UserError: attributes are asked for and the cache has none.
+        UserError: attributes are needed, but the cache has none.
     """
     if kind == "text":
         return cache.label_embeddings()
@@ -44,9 +44,10 @@ def project_attributes(
 ) -> Matrix:
     """Learn a linear map from attributes to images: ridge regression on candidate-weighted means.
 
-    Weights start uniform within each candidate set. Each round maps the attributes onto the class
-    means, then weights each image's candidates by their similarity to it: a small EM (ours; the
-    map itself is that of embarrassingly simple ZSL, Romera-Paredes and Torr 2015, turned round).
+    Weights start uniform within each candidate set. Each round regresses the class means on the
+    attributes, then weights each image's candidates by their similarity to it: a small EM (ours;
+    the map is that of embarrassingly simple ZSL, Romera-Paredes and Torr 2015, in the other
+    direction).
 
     Args:
         images: (N, D) training images. sets: their candidates.

@@ -1,4 +1,4 @@
-"""The one training loop: every method goes through it."""
+"""The training loop of all methods."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ EpochHook = Callable[[int, float], None]
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """All randomness of one epoch: from (seed, epoch) alone, so a resumed run sees the same."""
+    """The generator of one epoch, from (seed, epoch) alone, so that a resumed run has the same."""
     return torch.Generator().manual_seed((seed * 1_000_003 + epoch + 1) % 2**63)
 
 
 def batches(images: TrainingFeatures, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """A random order of all images in batches as equal as can be, none above `size`.
+    """All images in random order, in batches of nearly equal size, at most `size`.
 
-    A GPU gets the order of the whole epoch at once: each copy makes it wait.
+    The order of the whole epoch is copied to a GPU at once: each copy makes it wait.
     """
     if isinstance(images, StoredRows):
         order = images.shuffled(generator)
@@ -42,7 +42,7 @@ def learning_rate(base: float, step: int, steps: int) -> float:
 
 
 class Fit(NamedTuple):
-    """A training that is to be done: the arguments of `fit`."""
+    """The arguments of a call of `fit`."""
 
     method: Method
     seed: int
@@ -61,10 +61,10 @@ def fit(
     """Train a method on its problem.
 
     Args:
-        method: as made by its factory, or restored from a checkpoint.
-        seed: of the order of the images and all else that is drawn.
-        optimizer: restored from a checkpoint; a new one when None.
-        start: first epoch to run; those before it are in the checkpoint.
+        method: newly made, or restored from a checkpoint.
+        seed: of the order of the images and of all other random numbers.
+        optimizer: restored from a checkpoint; None for a new one.
+        start: first epoch to run; earlier ones are in the checkpoint.
         on_epoch: called after each epoch.
 
     Returns:
@@ -82,7 +82,7 @@ def fit(
 
 
 def fit_all(steps: Generator[Fit, None, T]) -> T:
-    """Train whatever a computation asks for, one after the other; returns what comes of it."""
+    """Train each method that a generator yields, one after the other; returns its result."""
     try:
         while True:
             fit(*next(steps))
@@ -113,7 +113,7 @@ def finite_loss(loss: float, method: Method, epoch: int) -> float:
     """The mean loss of an epoch.
 
     Raises:
-        UserError: it or a label weight is no number: the training diverged.
+        UserError: the loss or a label weight is not finite: the training diverged.
     """
     if not (math.isfinite(loss) and bool(method.weights.isfinite().all())):
         raise UserError(
@@ -125,7 +125,7 @@ def finite_loss(loss: float, method: Method, epoch: int) -> float:
 
 
 def make_optimizer(method: Method) -> Optimizer | None:
-    """The method's optimiser on its parameters; None where it has none."""
+    """The optimiser of a method's parameters; None if it has none."""
     if not method.trainable:
         return None
     kind = OPTIMIZERS[method.optimizer]

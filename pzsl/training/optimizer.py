@@ -1,6 +1,6 @@
-"""AdamW and SGD on a handful of tensors.
+"""AdamW and SGD for a few tensors.
 
-`torch.optim` does the same, but loads torch's compiler first: two seconds in each process.
+`torch.optim` does the same, but imports torch's compiler: two seconds in each process.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ MOMENTUM = 0.9
 
 
 class Optimizer(Protocol):
-    """What the loop and the checkpoint ask of one."""
+    """What the training loop and checkpoints need of an optimiser."""
 
     def step(self, rate: float) -> None:
         """Move each parameter that has a gradient at learning rate `rate`; drop the gradient."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All that later steps need, as tensors."""
+        """The state that later steps need, as tensors."""
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on from a state, in place."""
@@ -60,7 +60,7 @@ class AdamW:
             parameter.addcdiv_(first, spread, value=-rate / scales[0])
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Moments and numbers of steps, as tensors."""
+        """Moments and step counts, as tensors."""
         state = {"steps": torch.tensor(self.steps)}
         for index, moments in enumerate(zip(self.first, self.second, strict=True)):
             state |= {f"{index}.first": moments[0], f"{index}.second": moments[1]}

@@ -48,12 +48,12 @@ from pzsl.training.task import Task, make_task, metrics_of, summarise_tests
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 10.0
 FAILED = "failed.json"
-"""In the folder of a run that failed: why. It goes when the run is begun again."""
+"""Records why a run failed, in its folder; deleted when the run is started again."""
 Attempt = Generator[Fit, None, dict[str, Any]]
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a run's record is whole: the metrics are written last."""
+    """Whether a run's record is complete: the metrics are written last."""
     return (folder / "metrics.json").is_file()
 
 
@@ -65,7 +65,7 @@ def execute(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     memory: float = MEMORY,
 ) -> dict[str, Any]:
-    """Do one run, or what is left of it, and write its record; arguments as of `attempt`.
+    """Do one run, or resume it, and write its record; arguments as in `attempt`.
 
     Returns:
         The metrics, as in `metrics.json`.
@@ -83,19 +83,19 @@ def attempt(
     memory: float = MEMORY,
     sharing: int = 1,
 ) -> Attempt:
-    """One run, or what is left of it, up to its record; it stops where something is to be trained.
+    """One run, new or resumed, up to its record; it pauses whenever a method has to be trained.
 
     Args:
         cache: features, labels and splits.
-        config: what to do.
-        folder: of the record; made when missing.
+        config: of the run.
+        folder: of the record; made if missing.
         device: to compute on.
-        checkpoint_seconds: least time between two checkpoints.
-        memory: GiB of training features that are held in memory; larger ones are read in blocks.
-        sharing: how many runs share the program, and its time.
+        checkpoint_seconds: minimum time between two checkpoints.
+        memory: GiB of training features kept in memory; larger ones are read in blocks.
+        sharing: number of runs trained together, which share the measured time.
 
     Yields:
-        What is to be trained before the next is asked for.
+        A fit, which the caller does before asking for the next.
 
     Returns:
         The metrics, as in `metrics.json`.
@@ -127,7 +127,7 @@ def attempt(
     details = details_of(cache, task, watched, summary, gamma)
     cache.check_unchanged()
     with alone_in(folder):
-        if not is_finished(folder):  # else another process has done the same run
+        if not is_finished(folder):  # else another process has done this run
             write_atomic(folder / "details.json", json.dumps(details, allow_nan=False))
             _write_record(folder, method, config, history, metrics, calibration, cache)
         (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -136,7 +136,7 @@ def attempt(
 
 @contextmanager
 def one_thread(device: torch.device) -> Iterator[None]:
-    """Compute on one CPU thread: sweeps use a process per core, and numbers don't depend on it."""
+    """Compute on one CPU thread: sweeps use one process per core, and numbers don't vary."""
     before = torch.get_num_threads()
     if device.type == "cpu":
         torch.set_num_threads(1)
@@ -149,7 +149,7 @@ def one_thread(device: torch.device) -> Iterator[None]:
 def lay_out(config: RunConfig, problem: Problem, seed: int, fold: bool = False) -> Method:
     """An untrained method; its weights are drawn from `seed` on the CPU, whatever the device.
 
-    One for a `fold` has fewer epochs.
+    A method for a `fold` has fewer epochs.
     """
     kind, _ = load_method(config.method)
     options = make_options(config.method, config.preset, config.options)
@@ -159,7 +159,7 @@ def lay_out(config: RunConfig, problem: Problem, seed: int, fold: bool = False) 
 
 
 def make_method(config: RunConfig, problem: Problem, seed: int, fold: bool = False) -> Method:
-    """`lay_out` a method, and let it find out what the training data tell before training."""
+    """`lay_out` a method, and let it prepare on the training data."""
     method = lay_out(config, problem, seed, fold)
     with torch.no_grad():
         method.prepare()
@@ -183,7 +183,7 @@ def _prepare(
 
 
 class Calibrated(NamedTuple):
-    """What the folds say: gamma of calibrated stacking, and how scores become probabilities."""
+    """The folds' results: gamma of calibrated stacking, and the calibration of probabilities."""
 
     gamma: float
     probabilities: Calibration
@@ -192,12 +192,12 @@ class Calibrated(NamedTuple):
 def calibrate(
     method: Method, problem: Problem, config: RunConfig
 ) -> Generator[Fit, None, Calibrated]:
-    """Calibrate a trained method on folds of its problem; gamma is 0 where there is none to choose.
+    """Calibrate a trained method on folds of its problem; gamma is 0 without unseen classes.
 
-    A method that fades is told which share of what it learnt the folds bear out.
+    The folds also choose the share of a method that fades.
 
     Yields:
-        What is to be trained before the next is asked for.
+        A fit, which the caller does before asking for the next.
     """
     if not method.options.calibrate or not len(problem.unseen):
         return Calibrated(0.0, Calibration())
@@ -217,7 +217,7 @@ def calibrate(
 
 
 def refined_labels(method: Method) -> Tensor:
-    """The heaviest label of each training image, (N,) columns of the seen classes."""
+    """The label of the largest weight of each training image, (N,) columns of the seen classes."""
     return method.support.heaviest(method.weights)
 
 

@@ -17,7 +17,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _are(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """One value of a kind, or a list of them; a text may hold several, comma-separated."""
+    """A check for one value of a kind, or a list; a text may hold several, comma-separated."""
     return lambda value: all(
         kind(entry) or _is_text(entry) for entry in (value if isinstance(value, list) else [value])
     )
@@ -47,7 +47,7 @@ KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "set": (_are_settings, "a table of options, [set], each on or off, a number or a text"),
     "off": TEXTS,
 }
-"""What a TOML file of settings may hold: key -> whether a value is right, and what is."""
+"""Keys of a TOML file of settings: key -> check of its value, and what is expected."""
 
 
 def read_settings(texts: Sequence[str], off: Sequence[str] = ()) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""From a cache and a configuration to a problem in tensors; test images stay out of it."""
+"""Make a problem in tensors from a cache and a configuration, without test images."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from pzsl.training.features import MEMORY, load_rows
 from pzsl.training.labels import label_vectors
 
 TRUE_LABELS = "true labels"
-"""What a method says it needs that is a ceiling, not a rival."""
+"""The `needs` of a method that serves as an upper bound."""
 BLOCK = 4096
-"""Images that are scored in one go."""
+"""Images scored at a time."""
 Look = Callable[[NDArray[np.floating], NDArray[np.int64]], None]
 
 
@@ -43,7 +43,7 @@ class Task:
         problem: what the method sees.
         truth: (N,) column of the true label, -1 where unknown; for reporting only.
         statistics: of the candidate sets.
-        rows: (N,) rows of the cache that are trained on.
+        rows: (N,) rows of the training images in the cache.
     """
 
     problem: Problem
@@ -58,15 +58,15 @@ def make_task(
     """Draw or read the candidate sets and put the training images into tensors.
 
     Raises:
-        UserError: no training image, unknown true labels where sets are to be drawn from them, or
-            no candidate sets in the cache where they should come from it.
+        UserError: there is no training image, true labels to draw sets from are unknown, or the
+            cache lacks the candidate sets to read.
     """
     rows = training_rows(cache, config.imbalance, config.seed)
     sets = candidate_sets(cache, config, rows)
     sets, labelled = labelled_by_hand(cache, config, rows, sets)
     column = np.where(cache.seen, np.cumsum(cache.seen) - 1, -1)
     labels = cache.labels[rows]
-    if labels_are_candidates(cache, config.noise):  # they are what is asked about, not the truth
+    if labels_are_candidates(cache, config.noise):  # they may be wrong, so they are no truth
         labels = np.full_like(labels, -1)
     truth = np.where(labels >= 0, column[labels], -1)
     text = label_vectors(cache, config.labels, rows, sets)
@@ -92,7 +92,7 @@ def make_task(
 def training_images(
     cache: Cache, device: torch.device, memory: float, imbalance: float = 1.0, seed: int = 0
 ) -> TrainingFeatures:
-    """The training images of a cache, shared by all runs of a process that have the same."""
+    """The training images of a cache, shared by all runs of a process that use the same ones."""
     return _training_images(cache, device, memory, imbalance, seed if imbalance != 1 else 0)
 
 
@@ -106,7 +106,7 @@ def _training_images(
 def training_views(
     cache: Cache, device: torch.device, memory: float, imbalance: float = 1.0, seed: int = 0
 ) -> TrainingFeatures | None:
-    """The views of the training images, read when a method asks for one; None without any."""
+    """The views of the training images, read when a method first uses them; None without any."""
     if cache.views is None:
         return None
     drawn = imbalance, seed if imbalance != 1 else 0
@@ -123,7 +123,7 @@ def _training_views(
 
 
 def _checked(method: Method, scores: torch.Tensor, shape: tuple[int, int]) -> NDArray[Any]:
-    """Scores as an array, of one column a class: too many would pass for others' in silence."""
+    """Scores as an array, after checking the shape: extra columns would silently be misread."""
     if tuple(scores.shape) != shape:
         raise UserError(
             f"Method '{type(method).__name__}' should give scores {shape}, images by classes, but "
@@ -139,13 +139,13 @@ def evaluate_method(cache: Cache, method: Method, gamma: float) -> Metrics:
     Args:
         cache: with the test images and their true labels.
         method: trained; its columns are the seen classes, then the unseen ones.
-        gamma: taken off the scores of seen classes (calibrated stacking).
+        gamma: subtracted from the scores of seen classes (calibrated stacking).
     """
     return metrics_of(summarise_tests(cache, method), gamma)
 
 
 def metrics_of(summary: Summary | None, gamma: float) -> Metrics:
-    """The metrics of some test images, None each where there are none."""
+    """The metrics of test images; each is None if there are no test images."""
     if summary is None:
         return dict.fromkeys(("S", "U", "H", "T1", "AUSUC"))
     return evaluate_summary(summary, gamma)
@@ -156,7 +156,7 @@ def summarise_tests(cache: Cache, method: Method, look: Look | None = None) -> S
 
     Args:
         cache, method: as there.
-        look: is shown the scores (n, C) and labels (n,) of each block.
+        look: called with the scores (n, C) and labels (n,) of each block.
     """
     test = np.flatnonzero(np.isin(cache.splits, ("test_seen", "test_unseen")))
     order = np.concatenate([np.flatnonzero(cache.seen), np.flatnonzero(~cache.seen)])

@@ -114,8 +114,8 @@ class Gda(KeptImages):
     def add_classes(self, count: int) -> None:
         """Gaussians of unseen classes, at the mean of the images nearest to their texts."""
         text = self.problem.unseen[len(self.problem.unseen) - count :]
-        near = (text @ self.keys.T).topk(min(self.options.neighbours, len(self.keys)), dim=1)
-        means = self.keys[near.indices].mean(dim=1)
+        nearest = (text @ self.keys.T).topk(min(self.options.neighbours, len(self.keys)), dim=1)
+        means = self.keys[nearest.indices].mean(dim=1)
         self._place(slice(len(self.directions) - count, None), means)
 
     def _place(self, classes: slice, means: Tensor) -> None:

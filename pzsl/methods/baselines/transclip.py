@@ -65,7 +65,7 @@ class Transclip(Transductive):
                 images.new_full((len(queries),), 1 / len(queries)),
             ]
         )
-        near, alikeness = near_images(images, queries, options.neighbours)
+        neighbours, similarities = near_images(images, queries, options.neighbours)
         covariance = images.new_full((images.shape[1],), 1 / images.shape[1])
         answers, log_labels = torch.cat([fixed, text.exp()]), text
         for number in range(options.rounds):
@@ -76,34 +76,34 @@ class Transclip(Transductive):
                 covariance = diagonal_covariance(weights, images, share, means, sums)
             evidence = options.text * text + log_density(queries, means, covariance)
             for _ in range(options.inner_rounds):
-                pull = sum_of_near(answers, near, alikeness)
+                pull = sum_of_near(answers, neighbours, similarities)
                 log_labels = pull.add_(evidence).log_softmax(1)
                 answers[len(fixed) :] = log_labels.exp()
         return log_labels
 
 
 def near_images(images: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Which other images each query is alike to, and how much.
+    """The nearest other images of each query, and their similarities.
 
     Args:
         images: (N, D), of which the last are the queries (Q, D). count: k, at most.
 
     Returns:
-        (Q, k) rows of the images, and (Q, k) their cosines, 0 where they are below it.
+        (Q, k) rows of the images, and (Q, k) their cosines, at least 0.
     """
-    count, first, nearest = min(count, len(images) - 1), len(images) - len(queries), []
+    count, first_query, nearest = min(count, len(images) - 1), len(images) - len(queries), []
     for rows in torch.split(torch.arange(len(queries), device=images.device), BLOCK):
         cosines = queries[rows] @ images.T
-        cosines.scatter_(1, (rows + first)[:, None], -torch.inf)
+        cosines.scatter_(1, (rows + first_query)[:, None], -torch.inf)
         nearest.append(cosines.topk(count, dim=1))
-    near = torch.cat([block.indices for block in nearest])
-    return near, torch.cat([block.values for block in nearest]).clamp_min(0)
+    neighbours = torch.cat([block.indices for block in nearest])
+    return neighbours, torch.cat([block.values for block in nearest]).clamp_min(0)
 
 
-def sum_of_near(answers: Tensor, near: Tensor, alikeness: Tensor) -> Tensor:
-    """The answers (N, C) of near images (Q, k), weighted by their alikeness (Q, k): (Q, C)."""
-    total = answers.new_zeros(len(near), answers.shape[1])
-    for rows, weights in zip(near.unbind(1), alikeness.unbind(1), strict=True):
+def sum_of_near(answers: Tensor, neighbours: Tensor, similarities: Tensor) -> Tensor:
+    """Answers (N, C) summed over `neighbours` (Q, k), weighted by `similarities` (Q, k): (Q, C)."""
+    total = answers.new_zeros(len(neighbours), answers.shape[1])
+    for rows, weights in zip(neighbours.unbind(1), similarities.unbind(1), strict=True):
         total += answers[rows].mul_(weights[:, None])
     return total
 

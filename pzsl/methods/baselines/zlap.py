@@ -77,18 +77,18 @@ class Zlap(Transductive):
         return (self.problem.scale * share).to(queries.device)
 
 
-def image_edges(images: Tensor, count: int, first: int) -> Edges:
+def image_edges(images: Tensor, count: int, first_node: int) -> Edges:
     """Link each image with the others that it is nearest to.
 
     Args:
         images: (N, D) unit vectors. count: how many, at most.
-        first: the node of the first image.
+        first_node: the node of the first image.
     """
     count, parts = min(count, len(images) - 1), []
     for rows in torch.split(torch.arange(len(images)), BLOCK):
         cosines = images[rows] @ images.T
         cosines[torch.arange(len(rows)), rows] = -torch.inf
-        parts.append(_edges(cosines, count, rows + first, first))
+        parts.append(_edges(cosines, count, rows + first_node, first_node))
     return Edges(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
@@ -99,19 +99,19 @@ def name_edges(images: Tensor, names: Tensor, outside: Tensor, count: int, power
         images: (N, D). names: (C, D). outside: (N, C) bool, links that must not be.
         count: how many, at most. power: exponent of the cosine.
     """
-    first, count, parts = len(names), min(count, len(names)), []
+    first_node, count, parts = len(names), min(count, len(names)), []
     for rows in torch.split(torch.arange(len(images)), BLOCK):
         cosines = (images[rows] @ names.T).masked_fill(outside[rows], -torch.inf)
-        edges = _edges(cosines, count, rows + first, 0)
+        edges = _edges(cosines, count, rows + first_node, 0)
         parts.append(edges._replace(weight=edges.weight**power))
     return Edges(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def _edges(cosines: Tensor, count: int, start: Tensor, first: int) -> Edges:
-    near = cosines.topk(count, dim=1)
-    starts = start[:, None].expand_as(near.indices)
-    linked = near.values > 0
-    return Edges(starts[linked], near.indices[linked] + first, near.values[linked])
+def _edges(cosines: Tensor, count: int, start: Tensor, first_node: int) -> Edges:
+    nearest = cosines.topk(count, dim=1)
+    starts = start[:, None].expand_as(nearest.indices)
+    linked = nearest.values > 0
+    return Edges(starts[linked], nearest.indices[linked] + first_node, nearest.values[linked])
 
 
 def propagate(edges: Edges, classes: int, nodes: int, alpha: float) -> Tensor:

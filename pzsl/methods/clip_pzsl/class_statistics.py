@@ -1,7 +1,7 @@
-"""What label weights make of the training images: prototypes, in closed form, and what they tell.
+"""Prototypes of classes in closed form, and the label weights and hubness that follow from them.
 
-Semantic mining without training (ours): labels attend to their images by their label weights, and
-weights to labels by the prototypes that all *other* images make.
+Semantic mining without training (ours): prototypes are sums of images by their label weights, and
+label weights follow from the prototypes that all *other* images make.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ POWER = 0.4
 """Exponent of the power mean in `hubness`."""
 SMALLEST = 1e-9
 LIKENESS = 100.0
-"""What the cosine of two labels is worth in `joined_hubness`: CLIP's usual logit scale."""
+"""Scale of the cosines of labels in `joined_hubness`: CLIP's usual logit scale."""
 
 
 class WhitenedSpace(NamedTuple):
-    """Where images are compared with prototypes: centred, and classes vary alike in all directions.
+    """The space in which images are compared with prototypes: centred, and whitened within classes.
 
     Attributes:
         centre: (D,) mean image.
-        metric: (D, D) what centred images are multiplied with.
+        metric: (D, D) matrix that multiplies centred images.
     """
 
     centre: Tensor
@@ -54,9 +54,7 @@ class WhitenedSpace(NamedTuple):
 
 
 class ClassStatistics(NamedTuple):
-    """What each seen class has: (K, D) sums of projected images times their label weights, and (K,)
-    sums of the label weights.
-    """
+    """Sums of projected images times label weights (K, D), and sums of label weights (K,)."""
 
     sums: Tensor
     counts: Tensor
@@ -65,12 +63,12 @@ class ClassStatistics(NamedTuple):
 def find_space(
     problem: Problem, support: CandidateEntries, weights: Tensor, images: RowFunction, whiten: bool
 ) -> WhitenedSpace:
-    """Go through the training images, block by block, for their mean and the metric.
+    """Compute the mean and the metric of the training images, block by block.
 
     Args:
         problem: the training problem. support: its entries. weights: (M,) their label weights.
-        images: (B, D) of training rows, as the network has them.
-        whiten: whether the covariance within the classes is evened out.
+        images: adapted training rows (B, D).
+        whiten: whether to whiten within classes.
     """
     blocks, count = support.blocks(), len(support)
     centre = torch.stack([images(rows).sum(0) for rows in blocks]).sum(0) / count
@@ -88,7 +86,7 @@ def find_space(
 def gather(
     problem: Problem, support: CandidateEntries, weights: Tensor, projected: RowFunction
 ) -> ClassStatistics:
-    """Sum up the images of each class, as `projected` has them; see `find_space` for the rest."""
+    """Sum up the `projected` images of each class; other arguments as in `find_space`."""
     sums, counts = torch.zeros_like(problem.seen), problem.seen.new_zeros(len(problem.seen))
     for rows in support.blocks():
         entries = support.batch(rows, 0)
@@ -98,17 +96,17 @@ def gather(
     return ClassStatistics(sums, counts)
 
 
-def all_prototypes(found: ClassStatistics, labels: Tensor, strength: float) -> Tensor:
+def all_prototypes(statistics: ClassStatistics, labels: Tensor, strength: float) -> Tensor:
     """Prototypes of all classes, seen first: (K + U, D).
 
     Args:
-        found: of the seen classes. labels: (K + U, D) refined label embeddings.
+        statistics: of the seen classes. labels: (K + U, D) refined label embeddings.
         strength: length of an unseen label's prototype.
     """
-    seen, prototypes = len(found.sums), F.normalize(found.sums, dim=-1)
-    relative = (found.counts / found.counts.mean()).clamp(max=1.0)
-    guessed = unseen_prototypes(prototypes, labels[:seen], labels[seen:], relative, strength)
-    return torch.cat([prototypes, guessed])
+    seen, prototypes = len(statistics.sums), F.normalize(statistics.sums, dim=-1)
+    relative = (statistics.counts / statistics.counts.mean()).clamp(max=1.0)
+    unseen = unseen_prototypes(prototypes, labels[:seen], labels[seen:], relative, strength)
+    return torch.cat([prototypes, unseen])
 
 
 def support_softmax(support: CandidateEntries, logits: Tensor) -> Tensor:
@@ -122,25 +120,27 @@ def support_softmax(support: CandidateEntries, logits: Tensor) -> Tensor:
 
 
 def leave_one_out_strength(problem: Problem, share: float) -> float:
-    """What others' prototypes are worth in logits: of n images a class, n - 1 are left.
+    """Weight of leave-one-out prototypes in logits, times `(n - 1) / n` for n images per class.
 
-    With one image a class, wrong labels would have prototypes and the true one none.
+    With one image per class, wrong labels would have prototypes and the true one none.
 
     Args:
-        problem: the training problem. share: of many images, in logit scales.
+        problem: the training problem. share: the weight for many images, in logit scales.
     """
-    others = max(0.0, 1 - len(problem.seen) / len(problem.images))
-    return share * problem.scale * others
+    remaining = max(0.0, 1 - len(problem.seen) / len(problem.images))
+    return share * problem.scale * remaining
 
 
 def label_logits(
     support: CandidateEntries, logits: RowFunction, frozen: Tensor, seen: int, share: float
 ) -> Tensor:
-    """Which seen label an image has, (M,): half by the network, which has met its own.
+    """Logits of the entries (M,): mean of the trained network's, less hubness, and frozen CLIP's.
+
+    Frozen CLIP has half the weight because the network was trained on the image's own candidates.
 
     Args:
         support: of N images. logits: (B, K + U) of rows, by the trained network.
-        frozen: (M,) frozen CLIP's. seen: K. share: of the labels' hubness, which is taken off.
+        frozen: (M,) frozen CLIP's. seen: K. share: of the labels' hubness to subtract.
     """
     trained, powers = EntryLogits(support), ColumnPowers(POWER, seen)
     walk(support, logits, trained, powers)
@@ -173,10 +173,10 @@ def leave_one_out_weights(
     squares = sums.square().sum(1)
     for rows in support.blocks():
         entries = support.batch(rows, len(problem.seen))
-        near = entries.rows.take(projected(rows) @ sums.T)
+        products = entries.rows.take(projected(rows) @ sums.T)
         entry_weights = entries.of(weights)
         cosines = leave_one_out_cosines(
-            near, squares.index_select(0, entries.labels), entry_weights
+            products, squares.index_select(0, entries.labels), entry_weights
         )
         scores = cosines.mul_(strength).add_(entries.of(logits)).add_(entries.log_mask)
         entries.write(row_softmax(scores, entries.rows), updated)
@@ -184,10 +184,10 @@ def leave_one_out_weights(
 
 
 def hubness(support: CandidateEntries, logits: RowFunction) -> Tensor:
-    """How much each label draws images, whatever they show (ours, after Smith et al. 2017).
+    """How much each label attracts images, whatever they show (ours, after Smith et al. 2017).
 
-    A label's share in a softmax over *images*, which is what CLIP's other half was trained on, has
-    the sum of `exp logits` over all images as its denominator. Here it is a power mean.
+    A label's softmax over *images*, which the other half of CLIP's loss trains, has the sum of
+    `exp logits` over all images as its denominator. Here it is replaced by a power mean.
 
     Args:
         support: of the training images.
@@ -202,10 +202,10 @@ def hubness(support: CandidateEntries, logits: RowFunction) -> Tensor:
 
 
 def balanced_hubness(support: CandidateEntries, logits: RowFunction, weights: Tensor) -> Tensor:
-    """`hubness` where a class's own images count as one C-th of all, however many there are.
+    """`hubness` in which a class's own images count as one C-th of all, whatever their number.
 
-    Else seen labels would draw more than unseen ones, and more so the fewer classes there are:
-    gamma could not be chosen on folds.
+    Otherwise seen labels would attract more than unseen ones, the more so the fewer classes there
+    are, and gamma could not be chosen on folds.
 
     Args:
         support: of the N training images.
@@ -216,8 +216,10 @@ def balanced_hubness(support: CandidateEntries, logits: RowFunction, weights: Te
     walk(support, logits, sums)
     mass = sums.mass
     own_power = torch.stack(sums.own).logsumexp(dim=0) - mass.clamp_min(SMALLEST).log()
-    others = torch.stack(sums.others).logsumexp(dim=0) - (len(support) - mass).clamp_min(1).log()
-    return level(torch.logaddexp(others, own_power - math.log(len(own_power))))
+    other_power = (
+        torch.stack(sums.others).logsumexp(dim=0) - (len(support) - mass).clamp_min(1).log()
+    )
+    return level(torch.logaddexp(other_power, own_power - math.log(len(own_power))))
 
 
 class OwnAndOthers:
@@ -244,22 +246,22 @@ class OwnAndOthers:
         self.others.append(powers.sum(dim=0).log_().add_(top))
 
 
-def joined_hubness(logits: Tensor, labels: Tensor, known: Tensor) -> Tensor:
-    """Hubness of classes that join when the training images are gone (ours).
+def joined_hubness(logits: Tensor, labels: Tensor, old_hubness: Tensor) -> Tensor:
+    """Hubness of classes that are added without the training images (ours).
 
-    The hubness of class means is too low. By how much is known of the old classes; a new one
-    follows those that its label resembles, and has what its twin has.
+    The hubness computed from class means is too low. The error is known for the old classes; a new
+    class gets that of the old classes which its label resembles.
 
     Args:
         logits: (K, C) of the means of the seen classes over all labels, the new ones last.
-        labels: (C, D) refined label embeddings. known: (C - new,) hubness of the old classes.
+        labels: (C, D) refined label embeddings. old_hubness: (C - new,) of the old classes.
 
     Returns:
         (new,) of the new classes.
     """
-    of_means, old = (POWER * logits).logsumexp(dim=0) / POWER, len(known)
-    alike = (LIKENESS * labels[old:] @ labels[:old].T).softmax(dim=1)
-    return of_means[old:] + alike @ (known - of_means[:old])
+    of_means, old = (POWER * logits).logsumexp(dim=0) / POWER, len(old_hubness)
+    attention = (LIKENESS * labels[old:] @ labels[:old].T).softmax(dim=1)
+    return of_means[old:] + attention @ (old_hubness - of_means[:old])
 
 
 def level(log_sums: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What speaks for each label of a training image, its own candidates left aside (ours)."""
+"""Evidence for each label of a training image that ignores its own candidates (ours)."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def evidence_of(
         return (trained(rows) - hub_logits).lerp(frozen_logits(rows), 0.5)
 
     def of_others(rows: Tensor) -> Tensor:
-        near = projected(rows) @ sums.T
+        products = projected(rows) @ sums.T
         entries = support.batch(rows, len(sums))
-        own_weights = entries.rows.put(entries.of(weights), near)
-        return leave_one_out_cosines(near, squares, own_weights).mul_(strength)
+        own_weights = entries.rows.put(entries.of(weights), products)
+        return leave_one_out_cosines(products, squares, own_weights).mul_(strength)
 
     return LabelEvidence(logits, of_others)

@@ -169,10 +169,10 @@ class ClipPzsl(AdaptedMethod):
         if not self.options.progressive or self._last is None:
             return
         entries, weights, log_p = self._last
-        answer = row_softmax(log_p + entries.log_mask, entries.rows, top=0.0)
+        predicted = row_softmax(log_p + entries.log_mask, entries.rows, top=0.0)
         if self.inside is not None:
-            answer = keep_inside(answer, entries, self.inside.index_select(0, rows))
-        entries.write(weights.lerp(answer, 1 - self.options.momentum), self.weights)
+            predicted = keep_inside(predicted, entries, self.inside.index_select(0, rows))
+        entries.write(weights.lerp(predicted, 1 - self.options.momentum), self.weights)
 
     def finalize(self) -> None:
         """Mine the whole training set: refined labels, label weights, prototypes, hubness."""

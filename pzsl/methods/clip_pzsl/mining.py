@@ -69,8 +69,8 @@ class Miner(nn.Module):
     ) -> None:
         super().__init__()
         self.problem, self.points = problem, options.unseen_points
-        which = (options.k_means, options.self_attention, options.feed_forward)
-        parts = Parts(*which, options.k_means_update)
+        switches = (options.k_means, options.self_attention, options.feed_forward)
+        parts = Parts(*switches, options.k_means_update)
         dim, classes = problem.images.shape[1], len(problem.seen) + len(problem.unseen)
         self.block = SemanticMiningBlock(dim, options.layers, parts, generator)
         self.register_buffer("refined", torch.zeros(classes, dim))
@@ -95,8 +95,8 @@ class Miner(nn.Module):
                 yield adapt(embeddings(rows)), mask > OUTSIDE / 2
 
         if self.points == "centroids":
-            found = k_means(torch.cat([points for points, _ in blocks()]), len(self.centroids))
-            self.centroids[: len(found)] = found
+            centroids = k_means(torch.cat([points for points, _ in blocks()]), len(self.centroids))
+            self.centroids[: len(centroids)] = centroids
         self.refined.copy_(self._block(labels, blocks))
 
     def refine_new(self, labels: Tensor, means: Tensor, old: int) -> Tensor:
@@ -105,8 +105,8 @@ class Miner(nn.Module):
         The means (K, D) of the seen classes stand for their images: a label takes up the mean of
         its images' values, which is linear in them.
         """
-        own = torch.eye(len(means), dtype=torch.bool, device=means.device)
-        self.refined[old:] = self._block(labels, lambda: [(means, own)])[old:]
+        own_mean = torch.eye(len(means), dtype=torch.bool, device=means.device)
+        self.refined[old:] = self._block(labels, lambda: [(means, own_mean)])[old:]
         return self.refined
 
     def _block(self, labels: Tensor, blocks: Blocks) -> Tensor:
@@ -146,8 +146,8 @@ def k_means(points: Tensor, count: int) -> Tensor:
         nearest = torch.maximum(nearest, points @ points[chosen[-1]])
     centres = points[chosen[:count]]
     for _ in range(CENTROID_ROUNDS):
-        near = (points @ centres.T).argmax(1)
-        sums = torch.zeros_like(centres).index_add_(0, near, points)
+        nearest_centre = (points @ centres.T).argmax(1)
+        sums = torch.zeros_like(centres).index_add_(0, nearest_centre, points)
         empty = sums.norm(dim=1, keepdim=True) == 0
         centres = torch.where(empty, centres, F.normalize(sums, dim=-1))
     return centres

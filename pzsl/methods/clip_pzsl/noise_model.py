@@ -1,4 +1,4 @@
-"""How often the truth lies outside the candidates: EM on frozen CLIP (ours)."""
+"""Estimate how often the true label is outside the candidates: EM on frozen CLIP (ours)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pzsl.methods.core import BatchEntries, CandidateEntries
 ROUNDS = 30
 START = 0.1
 NEGLIGIBLE = 0.03
-"""Below this estimated share the candidate sets are taken at their word."""
+"""Below this estimated share the candidate sets are trusted."""
 OUTSIDERS = 32
-"""How many labels outside a candidate set may carry weight: those CLIP finds likeliest."""
+"""How many labels outside a candidate set may carry weight: the likeliest under CLIP."""
 SMALL = 1e-6
-"""Shares of an image's weight that are neither nothing nor all of it, in single precision."""
+"""Bound that keeps shares of an image's weight away from 0 and 1 in single precision."""
 ALL_OUTSIDERS = 1 << 23
-"""How many over all images, at most: more than a quarter of a million images have fewer each."""
+"""Most such labels over all images: beyond a quarter of a million images each has fewer."""
 
 
 @dataclass(frozen=True)
@@ -66,24 +66,26 @@ def estimate_noise(support: CandidateEntries, mass: Tensor, classes: int) -> Noi
 
 
 def widen(support: CandidateEntries, model: NoiseModel, logits: RowFunction) -> CandidateEntries:
-    """Let the likeliest labels outside each candidate set carry weight, at a penalty.
+    """Add the likeliest labels outside each candidate set to the support, with a penalty.
 
     Args:
         support: candidates. model: the estimate.
         logits: frozen CLIP's, of training rows (B,) over the seen classes: (B, K).
 
     Returns:
-        The candidates with log-mask 0 and up to `OUTSIDERS` others with log-mask -rho; fewer where
-        that would be more than `ALL_OUTSIDERS` together.
+        The candidates with log-mask 0 and up to `OUTSIDERS` others with log-mask -rho; fewer if
+        there would be more than `ALL_OUTSIDERS` in total.
     """
     labels, masks, sizes = [], [], []
-    most = min(OUTSIDERS, max(1, ALL_OUTSIDERS // len(support)))
+    outsiders = min(OUTSIDERS, max(1, ALL_OUTSIDERS // len(support)))
     for rows in support.blocks():
         similar = logits(rows)
         inside = torch.zeros_like(similar, dtype=torch.bool)
         inside.view(-1)[support.batch(rows, similar.shape[1]).rows.cells] = True
         similar.masked_fill_(inside, -torch.inf)
-        member = inside.scatter(1, similar.topk(min(most, similar.shape[1]), dim=1).indices, True)
+        member = inside.scatter(
+            1, similar.topk(min(outsiders, similar.shape[1]), dim=1).indices, True
+        )
         member &= inside | similar.isfinite()
         row, label = member.nonzero(as_tuple=True)
         labels.append(label.clone())  # it is a column of a larger tensor
@@ -92,7 +94,7 @@ def widen(support: CandidateEntries, model: NoiseModel, logits: RowFunction) -> 
     total = torch.cat(sizes).cumsum(0)
     offsets = torch.cat([total.new_zeros(1), total])
     log_mask = torch.cat(masks)
-    masks.clear()  # at no time all of it twice
+    masks.clear()  # frees memory before the labels are joined
     return CandidateEntries(offsets, torch.cat(labels), log_mask)
 
 
@@ -106,21 +108,25 @@ def weight_inside(support: CandidateEntries, weights: Tensor) -> Tensor:
     return torch.cat(inside)
 
 
-def keep_inside(answer: Tensor, entries: BatchEntries, inside: Tensor) -> Tensor:
-    """A model's label weights, with the candidates' share of each image as it was (ours).
+def keep_inside(predicted: Tensor, entries: BatchEntries, inside: Tensor) -> Tensor:
+    """A model's label weights, rescaled to the candidates' initial share of each image (ours).
 
-    A model that is trained on weights which hold outsiders down learns to hold them down, and
-    would do so twice when asked. Frozen CLIP has not met the candidate sets: whether the truth is
-    among them stays as it was found there; which label it is follows the model.
+    The model is trained on weights that penalise labels outside the candidates, and learns to avoid
+    them; a penalty on its predictions would count twice. So the probability that the true label is
+    among the candidates stays that of frozen CLIP, which has not seen them; which label it is
+    follows the model.
 
     Args:
-        answer: (m,) the model's weights. entries: of the batch.
+        predicted: (m,) the model's weights. entries: of the batch.
         inside: (B,) the candidates' share at the start.
 
     Returns:
-        (m,) weights; each image's sum to one.
+        (m,) weights; they sum to one per image.
     """
     candidate, rows = entries.log_mask >= 0, entries.rows
-    now = row_sum(answer * candidate, rows).clamp(SMALL, 1 - SMALL)
-    inside_factor, outside_factor = rows.spread(inside / now), rows.spread((1 - inside) / (1 - now))
-    return answer * torch.where(candidate, inside_factor, outside_factor)
+    predicted_inside = row_sum(predicted * candidate, rows).clamp(SMALL, 1 - SMALL)
+    inside_factor, outside_factor = (
+        rows.spread(inside / predicted_inside),
+        rows.spread((1 - inside) / (1 - predicted_inside)),
+    )
+    return predicted * torch.where(candidate, inside_factor, outside_factor)

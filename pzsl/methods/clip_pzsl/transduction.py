@@ -76,7 +76,9 @@ class TransductivePrototypes:
         seen, unseen = scores.tensor_split([scores.shape[1] - len(self.initial_prototypes)], dim=1)
         plain = unseen - self.weight * projected @ self.initial_prototypes.T
         for sums, pull in self.rounds:
-            near, squares = projected @ sums.T, sums.square().sum(dim=1)
-            cosines = leave_one_out_cosines(near, squares, pull * self._mass(scores), shortest=1.0)
+            products, squares = projected @ sums.T, sums.square().sum(dim=1)
+            cosines = leave_one_out_cosines(
+                products, squares, pull * self._mass(scores), shortest=1.0
+            )
             scores = torch.cat([seen, plain + self.weight * cosines], dim=1)
         return scores

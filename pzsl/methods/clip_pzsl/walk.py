@@ -101,8 +101,8 @@ def cache_rows(support: CandidateEntries, compute: RowFunction) -> RowFunction:
     What is answered for one of `support.blocks()` is shared: it must not be changed.
     """
     blocks = support.blocks()
-    first = compute(blocks[0])
-    if len(support) * first.shape[1] > KEPT:
+    first_block = compute(blocks[0])
+    if len(support) * first_block.shape[1] > KEPT:
         return compute
-    cached = {id(rows): compute(rows) for rows in blocks[1:]} | {id(blocks[0]): first}
+    cached = {id(rows): compute(rows) for rows in blocks[1:]} | {id(blocks[0]): first_block}
     return lambda rows: cached[id(rows)] if id(rows) in cached else compute(rows)

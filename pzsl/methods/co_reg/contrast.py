@@ -32,8 +32,10 @@ class Prototypes(nn.Module):
     def move(self, features: Tensor, labels: PseudoLabels) -> None:
         """`o_j <- unit(m o_j + (1 - m) z)` for each image of P with pseudo-label j, in order."""
         classes = len(self.vectors)  # images of U go to one class more, which is dropped
-        own = torch.where(labels.partial > 0, labels.labels, classes)
-        moved = move_prototypes(F.pad(self.vectors, (0, 0, 0, 1)), features, own, self.momentum)
+        moving_class = torch.where(labels.partial > 0, labels.labels, classes)
+        moved = move_prototypes(
+            F.pad(self.vectors, (0, 0, 0, 1)), features, moving_class, self.momentum
+        )
         self.vectors.copy_(moved[:classes])
 
 
@@ -75,14 +77,14 @@ class Contrast(nn.Module):
         """Contrast of queries (B, d) with the batch, its keys (B, d) and the queue; a scalar."""
         filled = self._filled()
         labels, sure = pseudo.labels, pseudo.partial > 0
-        others = torch.cat([labels, labels, self.queue_labels[:filled]])
-        others_sure = torch.cat([sure, sure, self.queue_sure[:filled]])
+        other_labels = torch.cat([labels, labels, self.queue_labels[:filled]])
+        other_sure = torch.cat([sure, sure, self.queue_sure[:filled]])
         if not self.noisy:
-            sure, others_sure = torch.ones_like(sure), torch.ones_like(others_sure)
-        positives = noisy_positives(labels, others, sure, others_sure).to(query.dtype)
+            sure, other_sure = torch.ones_like(sure), torch.ones_like(other_sure)
+        positives = noisy_positives(labels, other_labels, sure, other_sure).to(query.dtype)
         positives.fill_diagonal_(0)  # an anchor itself
         positives[:, len(labels) :].fill_diagonal_(1)  # its own key
-        doubtful = (labels[:, None] == others) & (positives == 0) if self.ignore else None
+        doubtful = (labels[:, None] == other_labels) & (positives == 0) if self.ignore else None
         vectors, pairs = torch.cat([query, key, self.queue[:filled]]), share_equally(positives)
         return contrastive_loss(query, vectors, pairs, self.temperature, doubtful, len(query))
 

@@ -72,8 +72,8 @@ class CoReg(Method):
         self.networks: Sequence[CoNetwork] = nn.ModuleList(networks)  # type: ignore[assignment]
         self.prototypes = Prototypes(classes, options.dimension, options.prototype_momentum)
         queue = (options.queue, options.dimension, options.temperature)
-        which = (options.noisy_contrast, options.ignore_doubtful)
-        contrasts = [Contrast(*queue, *which) for _ in range(2)]
+        switches = (options.noisy_contrast, options.ignore_doubtful)
+        contrasts = [Contrast(*queue, *switches) for _ in range(2)]
         self.contrasts: Sequence[Contrast] = nn.ModuleList(contrasts)  # type: ignore[assignment]
         labelled = problem.labelled
         self.pseudo = CoPseudoLabels(
@@ -117,12 +117,14 @@ class CoReg(Method):
             contrast.recount()
         blocks = self.support.blocks()
         with torch.no_grad():
-            for which in range(2):
-                self.pseudo.observe(epoch, which, self._clean(which), self._candidates, blocks)
+            for number in range(2):
+                self.pseudo.observe(epoch, number, self._clean(number), self._candidates, blocks)
         if self.options.aligned == "epoch":
-            own = self.support.log_mask >= 0
+            is_candidate = self.support.log_mask >= 0
             empty = torch.zeros_like(self.support.log_mask)
-            self._begun = [empty.masked_scatter(own, inside) for inside in self.pseudo.inside]
+            self._begun = [
+                empty.masked_scatter(is_candidate, inside) for inside in self.pseudo.inside
+            ]
 
     def loss(self, rows: Tensor) -> Tensor:
         """Both networks' losses on training rows (B,)."""
@@ -135,9 +137,9 @@ class CoReg(Method):
         weak = self.views.pair("weak", rows, self.generator)
         strong = self.views.pair(self.learn_from, rows, self.generator)
         with torch.no_grad():
-            both = torch.cat(weak)
-            near = self._cosines(both)
-            f = [self._mean_prediction(n, both, near) for n in range(2)]
+            views = torch.cat(weak)
+            cosines = self._cosines(views)
+            f = [self._mean_prediction(n, views, cosines) for n in range(2)]
             inside = self._inside(f, candidates, entries)
             pseudo = [self.pseudo.serve(n, rows, f, inside) for n in range(2)]
             self._weigh(rows, f, entries)
@@ -168,8 +170,8 @@ class CoReg(Method):
 
     def scores(self, images: Tensor) -> Tensor:
         """The sum of both networks' logits of images (n, D), seen classes first: (n, K + U)."""
-        first, second = (network.scores(images) for network in self.networks)
-        return first + second
+        first_scores, second_scores = (network.scores(images) for network in self.networks)
+        return first_scores + second_scores
 
     def describe(self) -> dict[str, Any]:
         """Where the views are from, and how many images keep their candidates."""
@@ -194,14 +196,14 @@ class CoReg(Method):
         past = (self.epoch - options.warm_up) / max(options.ramp_up, 1)
         return options.unlabelled_weight * min(1.0, past)
 
-    def _warm_up(self, which: int, view: Tensor, frozen: Tensor, candidates: Tensor) -> Tensor:
-        logits, away = self.networks[which].classify(view, frozen)
-        likely = warm_up_loss(logits, candidates, self.options.entropy_of_all)
-        return likely + self._alignment(away)
+    def _warm_up(self, number: int, view: Tensor, frozen: Tensor, candidates: Tensor) -> Tensor:
+        logits, away = self.networks[number].classify(view, frozen)
+        candidate_loss = warm_up_loss(logits, candidates, self.options.entropy_of_all)
+        return candidate_loss + self._alignment(away)
 
     def _classify(
         self,
-        which: int,
+        number: int,
         view: Tensor,
         frozen: Tensor | None,
         pseudo: PseudoLabels,
@@ -212,17 +214,17 @@ class CoReg(Method):
         if mixing is not None:
             view, targets = F.normalize(mixing.mix(view), dim=-1), mixing.mix(targets)
         frozen = self._cosines(view) if frozen is None else frozen
-        logits, away = self.networks[which].classify(view, frozen)
+        logits, away = self.networks[number].classify(view, frozen)
         log_f = logits.log_softmax(dim=1)
         partial = cross_entropy(log_f, targets, pseudo.partial, self.by_set)
         unlabelled = squared_error(log_f, targets, 1 - pseudo.partial, self.by_set)
         return partial + self._ramp * unlabelled + self._alignment(away)
 
     def _represent(
-        self, which: int, views: list[Tensor], weak: list[Tensor], pseudo: PseudoLabels
+        self, number: int, views: list[Tensor], weak: list[Tensor], pseudo: PseudoLabels
     ) -> Tensor:
         """Prototype alignment and contrast, on images that are not mixed."""
-        options, network = self.options, self.networks[which]
+        options, network = self.options, self.networks[number]
         query = network.project(network.image_adapter(views[0]))
         with torch.no_grad():
             key, moving = network.keys(views[1]), query.detach()
@@ -235,7 +237,7 @@ class CoReg(Method):
             aligned = prototype_loss(query, prototypes, *pseudo, temperature, self.by_set)
             total = total + options.prototype_weight * aligned
         if options.contrast:
-            contrast = self.contrasts[which].loss(query, key, pseudo)
+            contrast = self.contrasts[number].loss(query, key, pseudo)
             total = total + options.contrast_weight * contrast
         return total
 
@@ -247,13 +249,13 @@ class CoReg(Method):
         """Frozen cosines of views (n, D) with the seen labels, (n, K)."""
         return views @ self.problem.seen.T
 
-    def _mean_prediction(self, which: int, views: Tensor, frozen: Tensor) -> Tensor:
+    def _mean_prediction(self, number: int, views: Tensor, frozen: Tensor) -> Tensor:
         """Mean of a network's predictions of two views (2 B, D), aligned where all are: (B, K)."""
-        f = self.networks[which].probabilities(views, frozen)
+        f = self.networks[number].probabilities(views, frozen)
         if self.options.aligned == "always":
-            f = self.pseudo.aligned(which, f)
-        first, second = f.chunk(2)
-        return (first + second).div_(2)
+            f = self.pseudo.aligned(number, f)
+        first_view, second_view = f.chunk(2)
+        return (first_view + second_view).div_(2)
 
     def _inside(self, f: list[Tensor], candidates: Tensor, entries: BatchEntries) -> list[Tensor]:
         """Both networks' predictions within the candidates of a batch: (B, K) each."""
@@ -262,9 +264,9 @@ class CoReg(Method):
         begun = [values.index_select(0, entries.entry_index) for values in self._begun]
         return [entries.rows.put(values, candidates) for values in begun]
 
-    def _clean(self, which: int) -> Predict:
+    def _clean(self, number: int) -> Predict:
         """A network's predictions of training images as they are."""
-        problem, network = self.problem, self.networks[which]
+        problem, network = self.problem, self.networks[number]
         return lambda rows: network.probabilities(problem.embeddings(rows), problem.cosines(rows))
 
     def _candidates(self, rows: Tensor) -> Tensor:
@@ -272,23 +274,23 @@ class CoReg(Method):
         entries = self.problem.candidates.batch(rows, len(self.problem.seen))
         return self._members(entries, entries.log_mask >= 0)
 
-    def _members(self, entries: BatchEntries, which: Tensor) -> Tensor:
+    def _members(self, entries: BatchEntries, is_member: Tensor) -> Tensor:
         """(B, K), 1 for those of the entries (m,) that are meant, 0 for any other label."""
         batch = len(entries.rows.offsets) - 1
         like = entries.log_mask.new_empty(batch, len(self.problem.seen))
-        return entries.rows.put(which.to(like.dtype), like)
+        return entries.rows.put(is_member.to(like.dtype), like)
 
     def _weigh(self, rows: Tensor, f: list[Tensor], entries: BatchEntries) -> None:
         """Label weights of images (B,), from both networks' aligned predictions (B, K)."""
-        found = [entries.rows.take(each) for each in f]
-        weights = self.pseudo.label_weights(rows, found, entries.log_mask >= 0, entries.rows)
+        predictions = [entries.rows.take(predicted) for predicted in f]
+        weights = self.pseudo.label_weights(rows, predictions, entries.log_mask >= 0, entries.rows)
         entries.write(weights, self.weights)
 
     def _frozen_weights(self) -> Tensor:
         """Frozen CLIP's softmax within the candidates; labels outside have none of it."""
         problem = self.problem
-        found = (
+        blocks = (
             masked_softmax(problem.scale * problem.cosines(rows), self.support, rows)
             for rows in self.support.blocks()
         )
-        return torch.cat(list(found))
+        return torch.cat(list(blocks))

@@ -41,5 +41,5 @@ def draw_mixing(
         shares = count if options.mixup_share == "image" else 1
         share = mixing_shares(shares, options.mixup_alpha, generator)[:, 0].expand(count)
         drawn += [share, torch.randperm(count, generator=generator).float()]
-    own = torch.stack(drawn).to(device)  # at once: each copy makes a GPU wait
-    return [Mixing(own[at][:, None], own[at + 1].long()) for at in (0, 2)]
+    mixings = torch.stack(drawn).to(device)  # at once: each copy makes a GPU wait
+    return [Mixing(mixings[row][:, None], mixings[row + 1].long()) for row in (0, 2)]

@@ -1,4 +1,4 @@
-"""What Co-Reg finds out of its training data before it trains."""
+"""What Co-Reg computes from its training data before training."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pzsl.methods.co_reg.pseudo_labels import Candidates
 from pzsl.methods.core import CandidateEntries, Problem
 
 LEAST_SHARE = 0.1
-"""A class that CLIP hardly ever names counts as a tenth of the mean in the prior."""
+"""Lower bound on a class's share in the prior, relative to the mean."""
 STEADY = 0.7
-"""Strong views are learnt from where frozen CLIP still names a candidate in this share of them."""
+"""Strong views are used if frozen CLIP predicts a candidate for at least this share of them."""
 
 
 def choose_views(problem: Problem, shown: Tensor, candidates: Candidates) -> str:
-    """Which kind of view the losses are on, `strong` or `weak`; no true label is looked at.
+    """Choose the kind of view for the losses, `strong` or `weak`, without true labels.
 
     Args:
         problem: the training images and their cached views.
@@ -27,8 +27,8 @@ def choose_views(problem: Problem, shown: Tensor, candidates: Candidates) -> str
     named = 0.0
     for rows in problem.candidates.blocks():
         view = problem.views[rows, shown.to(rows.device).expand(len(rows))]
-        answer = (view @ problem.seen.T).argmax(dim=1, keepdim=True)
-        named += float(candidates(rows).gather(1, answer).sum())
+        predicted = (view @ problem.seen.T).argmax(dim=1, keepdim=True)
+        named += float(candidates(rows).gather(1, predicted).sum())
     return "strong" if named >= STEADY * len(problem.images) else "weak"
 
 

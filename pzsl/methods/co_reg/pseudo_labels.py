@@ -1,4 +1,4 @@
-"""Co-pseudo-labelling: which candidate sets two networks believe, and what they make of them."""
+"""Co-pseudo-labelling: which candidate sets two networks trust, and the pseudo-labels."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class PseudoLabels(NamedTuple):
 
 
 class CoPseudoLabels(nn.Module):
-    """What two networks know of the candidate sets; all of it is state for the checkpoint.
+    """The trust of two networks in the candidate sets; all buffers are checkpointed.
 
     Buffers:
         losses: (2, 5, N) each network's scaled loss on each image in the last epochs.
@@ -93,31 +93,36 @@ class CoPseudoLabels(nn.Module):
         self.register_buffer("ratio", prior.new_ones(2, len(prior)))
 
     def observe(
-        self, epoch: int, which: int, predict: Predict, candidates: Candidates, blocks: list[Tensor]
+        self,
+        epoch: int,
+        number: int,
+        predict: Predict,
+        candidates: Candidates,
+        blocks: list[Tensor],
     ) -> None:
-        """Look at all images with one network: its mean prediction, its losses, its trust.
+        """Update one network's mean prediction, losses and trust in one pass over all images.
 
-        The losses are of predictions that are aligned by the mean of the epoch before: one pass.
+        The losses are of predictions aligned by the previous epoch's mean.
 
         Args:
-            epoch: the one that begins. which: network, 0 or 1. predict: its predictions.
+            epoch: the one that begins. number: of the network, 0 or 1. predict: its predictions.
             candidates: of training rows. blocks: all training rows.
 
         Raises:
             UserError: a loss is not finite.
         """
-        found, inside, total = [], [], torch.zeros_like(self.prior)
+        losses, inside, total = [], [], torch.zeros_like(self.prior)
         for rows in blocks:
             f, members = predict(rows), candidates(rows)
             total += f.sum(dim=0)
-            aligned = self.aligned(which, f)
-            found.append(candidate_loss(aligned, members))
+            aligned = self.aligned(number, f)
+            losses.append(candidate_loss(aligned, members))
             if self.once:
                 inside.append(restrict(aligned, members)[members > 0])
-        self.inside[which] = torch.cat([*inside, self.prior.new_zeros(0)])
-        self.ratio[which] = self.prior * len(self.sure) / total.clamp_min(1e-8)
-        self.losses[which, epoch % HISTORY] = scale_to_unit(torch.cat(found))
-        average = self.losses[which, : epoch + 1].mean(dim=0)
+        self.inside[number] = torch.cat([*inside, self.prior.new_zeros(0)])
+        self.ratio[number] = self.prior * len(self.sure) / total.clamp_min(1e-8)
+        self.losses[number, epoch % HISTORY] = scale_to_unit(torch.cat(losses))
+        average = self.losses[number, : epoch + 1].mean(dim=0)
         try:
             trust = low_posterior(average, fit_mixture(average))
         except ValueError as error:
@@ -125,14 +130,14 @@ class CoPseudoLabels(nn.Module):
                 f"co-reg: the losses at epoch {epoch} can't be told apart ({error}): "
                 "lower the learning rate (--set lr=1e-4)."
             ) from None
-        self.trust[which] = trust.masked_fill(self.sure, 1.0)
+        self.trust[number] = trust.masked_fill(self.sure, 1.0)
 
-    def aligned(self, which: int, f: Tensor) -> Tensor:
+    def aligned(self, number: int, f: Tensor) -> Tensor:
         """A network's predictions (n, K), their distribution aligned with the prior."""
-        return align_distribution(f, self.ratio[which]) if self.align else f
+        return align_distribution(f, self.ratio[number]) if self.align else f
 
     def serve(
-        self, which: int, rows: Tensor, f: Sequence[Tensor], inside: Sequence[Tensor]
+        self, number: int, rows: Tensor, f: Sequence[Tensor], inside: Sequence[Tensor]
     ) -> PseudoLabels:
         """Pseudo-labels for one network.
 
@@ -141,15 +146,15 @@ class CoPseudoLabels(nn.Module):
         `restricted` says whose p is.
 
         Args:
-            which: the network that learns. rows: (B,) training rows.
+            number: of the network that learns, 0 or 1. rows: (B,) training rows.
             f: of both networks, predictions (B, K), means over weak views.
             inside: of both networks, predictions (B, K) within the candidates.
         """
-        other = 1 - which if self.co else which
+        other = 1 - number if self.co else number
         w = self.trust[other, rows][:, None]
-        narrow, wide = (which, other) if self.restricted == "own" else (other, which)
-        kept = w * inside[narrow] + (1 - w) * f[wide]
-        targets = torch.where(w > TRUSTED, kept, (f[which] + f[other]) / 2)
+        narrow, wide = (number, other) if self.restricted == "own" else (other, number)
+        refined = w * inside[narrow] + (1 - w) * f[wide]
+        targets = torch.where(w > TRUSTED, refined, (f[number] + f[other]) / 2)
         partial = (w[:, 0] > TRUSTED).to(targets.dtype)
         return PseudoLabels(sharpen(targets, self.temperature), partial)
 

@@ -23,10 +23,10 @@ class AdaptedOptions(Options):
     """Options of the shared adapters.
 
     Attributes:
-        image_adapter, label_adapter: whether there is one.
+        image_adapter, label_adapter: whether to use it.
         rank: of both.
         alignment: weight, in logit scales, of the term that keeps embeddings near frozen CLIP's;
-            without it what is learnt for the seen classes ruins the unseen ones.
+            without it, learning the seen classes harms the unseen ones.
     """
 
     image_adapter: bool = True
@@ -36,10 +36,10 @@ class AdaptedOptions(Options):
 
 
 class JointPass(NamedTuple):
-    """What takes the place of a method's own forward pass where runs are trained together.
+    """Replaces a method's own forward pass if runs are trained together.
 
     Attributes:
-        seen_logits, total: as those of `AdaptedMethod`, for the batches of all runs.
+        seen_logits, total: as in `AdaptedMethod`, for the batches of all runs.
     """
 
     seen_logits: Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -79,7 +79,7 @@ class AdaptedMethod(Method):
         return self.problem.scale * images @ labels.T
 
     def seen_logits(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """What `logits` and `alignment_loss` give for training rows (B,), at a third of the cost.
+        """`logits` and `alignment_loss` for training rows (B,), at a third of the cost.
 
         Returns:
             (B, K) logits over the seen classes, and the alignment loss.
@@ -98,7 +98,7 @@ class AdaptedMethod(Method):
         return logits, self.options.alignment * problem.scale * away
 
     def total(self, losses: Tensor, away: Tensor) -> Tensor:
-        """What is minimised: the mean of the losses of images (B,), and the alignment loss."""
+        """The loss to minimise: the mean of the images' losses (B,) plus the alignment loss."""
         if self.joint is not None:
             return self.joint.total(losses, away)
         return losses.mean() + away

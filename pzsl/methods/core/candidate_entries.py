@@ -1,4 +1,4 @@
-"""Ragged candidate entries as tensors: which labels of which image may carry weight."""
+"""Candidate entries as ragged tensors: which labels of which image may carry weight."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor
 from pzsl.losses.ragged import Rows, first_largest
 
 OUTSIDE = -1e9
-"""Log-mask of a label outside the support: no weight after a softmax."""
+"""Log-mask of a label outside the support, which gets no weight in a softmax."""
 
 
 BLOCK = 4096
 """Most images in a block."""
 CELLS, FEWEST = 1 << 21, 64
-"""Most images times labels in a block, as long as it has that many images: 8 MB of logits."""
+"""Most images times labels in a block (8 MB of logits), and fewest images in a block."""
 FEW = 1 << 22
-"""Entries that are kept as a pass needs them, at most: 150 MB of them."""
+"""Most entries for which indices are cached between passes: 150 MB."""
 
 
 class BatchEntries(NamedTuple):
@@ -30,8 +30,8 @@ class BatchEntries(NamedTuple):
         entry_index: (m,) positions in the support and in the label weights.
         labels: (m,) classes.
         log_mask: (m,) log-prior of each.
-        rows: where they lie in an array (B, K).
-        span: first and last of `entry_index`, as a slice, where that has no gaps.
+        rows: their positions in an array (B, K).
+        span: `entry_index` as a slice if it has no gaps, else None.
     """
 
     entry_index: Tensor
@@ -41,7 +41,7 @@ class BatchEntries(NamedTuple):
     span: slice | None = None
 
     def of(self, values: Tensor) -> Tensor:
-        """What an array (M,) has for these entries, (m,): a view where they lie side by side."""
+        """Values (m,) of these entries in an array (M,); a view if the entries are adjacent."""
         return values.index_select(0, self.entry_index) if self.span is None else values[self.span]
 
     def write(self, values: Tensor, into: Tensor) -> None:
@@ -93,10 +93,10 @@ class CandidateEntries:
         return self._positions(start, sizes)
 
     def batch(self, rows: Tensor, classes: int) -> BatchEntries:
-        """All about the entries of a batch of images (B,), for arrays (B, `classes`).
+        """The entries of a batch of images (B,), with positions in arrays (B, `classes`).
 
-        Those of `blocks()`, which are asked for in each pass over the images, are kept where that
-        takes little memory.
+        Those of `blocks()`, which each pass over the images needs, are cached if that takes little
+        memory.
         """
         number = self._numbers.get(id(rows))
         if number is None:
@@ -105,12 +105,14 @@ class CandidateEntries:
             return self._block(number, classes)
         if number not in self._known:
             self._known[number] = self._block(number, 0)
-        known = self._known[number]
+        block_entries = self._known[number]
         if (number, classes) not in self._cells:
-            cells = torch.add(known.labels, known.rows.batch_row, alpha=classes)
+            cells = torch.add(block_entries.labels, block_entries.rows.batch_row, alpha=classes)
             self._cells[number, classes] = cells
-        rows_of = known.rows._replace(cells=self._cells[number, classes])
-        return known._replace(rows=rows_of, log_mask=known.of(self.log_mask))  # it may change
+        rows_of = block_entries.rows._replace(cells=self._cells[number, classes])
+        return block_entries._replace(
+            rows=rows_of, log_mask=block_entries.of(self.log_mask)
+        )  # it may change
 
     def _batch(self, rows: Tensor, classes: int) -> BatchEntries:
         start, sizes = self._spans(rows)
@@ -122,9 +124,9 @@ class CandidateEntries:
         return BatchEntries(entry_index, labels, log_mask, Rows(batch_row, offsets, cells))
 
     def _block(self, number: int, classes: int) -> BatchEntries:
-        """As `_batch`, for a block: its entries lie side by side."""
-        first, span = number * len(self._blocks[0]), slice(*self._bounds[number : number + 2])
-        offsets = self.offsets[first : first + len(self._blocks[number]) + 1] - span.start
+        """As `_batch`, for a block, whose entries are adjacent."""
+        first_row, span = number * len(self._blocks[0]), slice(*self._bounds[number : number + 2])
+        offsets = self.offsets[first_row : first_row + len(self._blocks[number]) + 1] - span.start
         count = span.stop - span.start
         batch_row = torch.repeat_interleave(offsets.diff(), output_size=count)
         labels = self.labels[span]
@@ -135,7 +137,7 @@ class CandidateEntries:
         )
 
     def _spans(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the entries of each image start, and how many they are."""
+        """Start and number of the entries of each image."""
         start = self.offsets.index_select(0, rows)
         return start, self.offsets.index_select(0, rows + 1) - start
 
@@ -147,11 +149,11 @@ class CandidateEntries:
 
     def heaviest(self, weights: Tensor) -> Tensor:
         """The label with the largest weight (M,) of each image, the first of equal ones: (N,)."""
-        found = []
+        labels = []
         for rows in self.blocks():
             entries = self.batch(rows, 0)
-            found.append(entries.labels[first_largest(entries.of(weights), entries.rows)])
-        return torch.cat(found)
+            labels.append(entries.labels[first_largest(entries.of(weights), entries.rows)])
+        return torch.cat(labels)
 
     def dense_mask(self, entries: Tensor, batch_row: Tensor, shape: tuple[int, int]) -> Tensor:
         """The log-mask of a batch, (B, K), `OUTSIDE` where there is no entry."""
@@ -165,9 +167,9 @@ class CandidateEntries:
         return torch.repeat_interleave(1.0 / self.sizes.float(), self.sizes)
 
     def blocks(self) -> list[Tensor]:
-        """All rows, in blocks of few enough to bound memory; the same tensors each time.
+        """All rows in blocks that bound memory; returns the same tensors each time.
 
-        At most 4096, and fewer where there are many labels.
+        A block has at most 4096 rows, and fewer if there are many labels.
         """
         return list(self._blocks)
 
@@ -201,11 +203,11 @@ class CandidateEntries:
 
         Args:
             rows: (n,) images to keep, in this order.
-            columns: (K,) new column of each label, -1 for a label that goes.
+            columns: (K,) new column of each label, -1 for a label to drop.
             count: number of labels that stay.
 
         Returns:
-            The smaller support. An image without a label left gets all of them.
+            The smaller support. An image without any label left gets all labels.
         """
         entries, batch_row = self.entries(rows)
         labels, mask = columns[self.labels[entries]], self.log_mask[entries]

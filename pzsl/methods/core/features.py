@@ -1,4 +1,4 @@
-"""What a method may ask of its training images, wherever they are kept."""
+"""The interface of training images, in memory or in a file."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 class TrainingFeatures(Protocol):
-    """Training images (N, D), or their views (N, V, D), which are asked for by row.
+    """Training images (N, D), or their views (N, V, D), accessed by row.
 
-    A tensor is one, where they fit into memory; else they are read in blocks from the cache.
+    They are a tensor if they fit into memory; else they are read in blocks from the cache.
     """
 
     def __len__(self) -> int:
@@ -43,7 +43,7 @@ Key = Tensor | tuple[Tensor, Tensor]
 
 
 class ChosenRows:
-    """Some rows of other features, as a view: folds hold no copy of their images.
+    """A view of some rows of other features, so that folds need no copy of their images.
 
     Args:
         base: (N, ...). rows: (n,) which of them, in this order.
@@ -80,10 +80,10 @@ class ChosenRows:
 
 
 class Deferred:
-    """Features that are loaded when a row is first asked for: most methods use no views.
+    """Features that are loaded when a row is first accessed: most methods use no views.
 
     Args:
-        load: gives them. shape: (N, ...). device: where they go.
+        load: loads them. shape: (N, ...). device: of the returned rows.
     """
 
     def __init__(

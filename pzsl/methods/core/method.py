@@ -15,27 +15,27 @@ from pzsl.methods.core.features import TrainingFeatures, in_memory, take_rows
 from pzsl.methods.core.ranges import check_ranges, counting, within
 
 Blocks = Callable[[], Iterable[Tensor]]
-"""Begins a pass over all images that are to be classified, in blocks (n, D)."""
+"""Starts a pass over all images to classify, in blocks (n, D)."""
 KEPT = 1 << 25
-"""Numbers of a kind that are kept rather than computed again, at most: 128 MB of them."""
+"""Most numbers of one array that are cached rather than recomputed: 128 MB."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """All that a method may see: training images, their candidates, label embeddings.
+    """Everything that a method may see: training images, their candidates, label embeddings.
 
     Attributes:
         images: (N, D) unit training images: a tensor, or rows that are read from a file.
         candidates: candidate labels as columns of `seen` (0..K-1), ragged.
         seen: (K, D) unit label embeddings of the seen classes.
-        unseen: (U, D) of the unseen ones; names only, no image of them is here.
+        unseen: (U, D) of the unseen classes, of which there are no images.
         scale: CLIP's logit scale s.
-        views: (N, V, D) unit embeddings of augmented views, where the cache has them.
-        view_kinds: (V,) `weak` or `strong`; empty where there are no views, or nobody said.
-        truth: (N,) true labels as columns of `seen`, -1 where unknown. Given to a method that
-            needs them (`oracle`), to no other.
-        labelled: (N,) bool, images whose only candidate is a true label given by hand; None where
-            there are none.
+        views: (N, V, D) unit embeddings of augmented views, if the cache has them.
+        view_kinds: (V,) `weak` or `strong`; empty without views, or if unknown.
+        truth: (N,) true labels as columns of `seen`, -1 if unknown; only for a method that needs
+            them (`oracle`).
+        labelled: (N,) bool, images whose only candidate is a true label given by hand; None without
+            any.
     """
 
     images: TrainingFeatures
@@ -53,7 +53,7 @@ class Problem:
         return take_rows(self.images, rows)
 
     def cosines(self, rows: Tensor) -> Tensor:
-        """Frozen cosines of training rows (B,) with the label embeddings of the seen: (B, K)."""
+        """Frozen cosines of training rows (B,) with the seen label embeddings: (B, K)."""
         if self._kept is not None:
             return self._kept.index_select(0, rows)
         return self.embeddings(rows) @ self.seen.T
@@ -74,12 +74,12 @@ class Options:
     """What every method shares: the budget, the optimiser, calibration. Methods add their own.
 
     Attributes:
-        epochs: passes over the training images; more where `min_steps` asks for it.
-        min_steps: least number of optimiser steps.
-        batch_size: images a step.
-        lr, weight_decay: of the optimiser; the rate falls to zero on a cosine.
+        epochs: passes over the training images; more if `min_steps` requires it.
+        min_steps: minimum number of optimiser steps.
+        batch_size: images per step.
+        lr, weight_decay: of the optimiser; the learning rate follows a cosine to zero.
         calibrate: choose gamma of calibrated stacking on folds of the training classes.
-        fold_share: share of the epochs that a fold is trained for; `min_steps` is kept.
+        fold_share: share of the epochs for which a fold is trained; `min_steps` still applies.
     """
 
     epochs: int = counting(10)
@@ -91,20 +91,20 @@ class Options:
     fold_share: float = within(0.5, 0, 1, above=True)
 
     def __post_init__(self) -> None:
-        """Hold each option against its range.
+        """Check each option's range.
 
         Raises:
-            UsageError: one lies outside.
+            UsageError: an option is out of range.
         """
         check_ranges(self)
 
 
 class LabelEvidence(NamedTuple):
-    """What speaks for each seen label of training images, their own candidates left aside.
+    """Evidence for each seen label of training images that ignores their own candidates.
 
     Attributes:
-        logits: of rows (B,): (B, K). of_others: in logits too, by what other images of the class
-            are like.
+        logits: of rows (B,): (B, K).
+        of_others: likewise, from the similarity to other images of the class.
     """
 
     logits: Callable[[Tensor], Tensor]
@@ -112,30 +112,29 @@ class LabelEvidence(NamedTuple):
 
 
 class Method(nn.Module):
-    """One method on one problem. A subclass is one file of this room.
+    """One method on one problem; each subclass has its own file.
 
-    Its life: `__init__` lays out shapes and initial weights and reads no training image, so that a
-    saved run is restored without them; `prepare` finds out what there is to find before training;
-    `loss` and `after_step` train; `finalize` adds closed-form parts; `scores` answers, out of the
-    state alone; `add_classes` makes room for classes that are named later, out of the state too.
+    The calls in order: `__init__` makes shapes and initial weights without reading training images,
+    so that a saved run can be restored without them; `prepare` computes what training needs from
+    the data; `loss` and `after_step` train; `finalize` computes closed-form parts; `scores` scores
+    images from the state alone; `add_classes` adds classes later, also from the state alone.
 
-    Persistent buffers are the method's state beside its parameters (label weights, prototypes,
-    queues): they go into the checkpoint, so that a resumed run ends where an uninterrupted one
-    does.
+    Persistent buffers hold the method's state beside its parameters (label weights, prototypes,
+    queues). They go into the checkpoint, so that a resumed run gives the same numbers as an
+    uninterrupted one.
 
-    What engines need to know of a method, it declares itself.
+    A method declares what engines need to know about it.
 
     Attributes:
         support: entries (image, label) that carry label weights.
-        weights: (M,) label weights of the entries; each image's sum to one.
-        row_wise: the loss is a sum over images, and no image's part in it depends on which others
-            share its batch. Each class says so for itself: a subclass doesn't inherit it, because
-            it may change the loss.
-        entry_state: names of the state with a value for each entry, (M,).
-        image_state: names of the state with a value for each image, (N,), or None for all ones.
-        run_state: names of the state that is the same in all runs of equal length and options.
-        kept_state: names of the state with a row for each training image that `scores` needs: a
-            restored run gets as many rows as were saved.
+        weights: (M,) label weights of the entries; they sum to one per image.
+        row_wise: whether the loss is a sum over images whose terms don't depend on the rest of the
+            batch. It is not inherited, as a subclass may change the loss: each class declares it.
+        entry_state: names of buffers with a value per entry, (M,).
+        image_state: names of buffers with a value per image, (N,), or None for all ones.
+        run_state: names of buffers that are equal in all runs of equal length and options.
+        kept_state: names of buffers with a row per training image that `scores` needs: a restored
+            run gets as many rows as were saved.
     """
 
     row_wise: ClassVar[bool] = False
@@ -166,7 +165,7 @@ class Method(nn.Module):
 
     @property
     def stackable(self) -> bool:
-        """Whether several runs can be trained in one program; else they go one after the other."""
+        """Whether several runs can be trained together; else they are trained one by one."""
         return bool(vars(type(self)).get("row_wise", False)) and self.trainable
 
     @property
@@ -183,9 +182,9 @@ class Method(nn.Module):
         return max(self.options.epochs, -(-self.options.min_steps // steps))
 
     def prepare(self) -> None:
-        """Called once before training, without gradient: what the training data tell goes here.
+        """Called once before training, without gradient: compute what the training data determine.
 
-        Of the initial weights, only those that depend on training images belong here.
+        Initial weights belong here only if they depend on training images.
         """
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
@@ -202,16 +201,16 @@ class Method(nn.Module):
         """Called once after the last epoch, without gradient: closed-form parts go here."""
 
     def add_classes(self, count: int) -> None:
-        """Called when `count` unseen classes have joined as the last ones, without gradient.
+        """Called after `count` unseen classes were appended, without gradient.
 
-        Per-class buffers are loaded; recompute them for the new classes. No training image is
-        there any more.
+        Per-class buffers are loaded; recompute them for the new classes. There are no training
+        images any more.
         """
 
     def observe_queries(self, blocks: Blocks) -> None:
-        """Called with all images that are to be scored, before they are, without gradient.
+        """Called once with all images, before they are scored, without gradient.
 
-        There is one at least. Inductive methods do nothing here.
+        There is at least one image. Inductive methods do nothing here.
         """
 
     def scores(self, images: Tensor) -> Tensor:
@@ -220,7 +219,7 @@ class Method(nn.Module):
 
     @property
     def fades(self) -> bool:
-        """Whether `fade` can be asked to move the scores towards frozen CLIP's."""
+        """Whether `fade` can move the scores towards frozen CLIP's."""
         return False
 
     def fade(self, share: float) -> None:
@@ -228,17 +227,17 @@ class Method(nn.Module):
         raise TypeError(f"{type(self).__name__} does not fade.")
 
     def frozen_scores(self, images: Tensor) -> Tensor:
-        """What frozen CLIP says of images (n, D), for all classes, seen first: (n, K + U)."""
+        """Frozen CLIP's scores of images (n, D) for all classes, seen first: (n, K + U)."""
         labels = torch.cat([self.problem.seen, self.problem.unseen])
         return self.problem.scale * images @ labels.T
 
     def label_evidence(self) -> LabelEvidence | None:
-        """What speaks for the labels of the training images, for reporting how sure they are.
+        """Evidence for the labels of training images, from which confidences are calibrated.
 
-        None: the label weights stand as they are.
+        None: the label weights are reported unchanged.
         """
         return None
 
     def describe(self) -> dict[str, Any]:
-        """What the method found out about its data, as plain values for the run's record."""
+        """What the method estimated or chose, as plain values for the run's record."""
         return {}

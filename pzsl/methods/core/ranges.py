@@ -10,12 +10,12 @@ from typing import Any
 from pzsl.errors import UsageError, nearest
 
 LARGEST = 10**9
-"""Of any option that counts something; more is a slip."""
+"""Largest value of an option that counts something; a larger one is a typing error."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`; `above`: low itself is none of them; `below`: nor is high."""
+    """Numbers from `low` to `high`; `above` excludes `low` itself, `below` excludes `high`."""
 
     low: float
     high: float
@@ -38,11 +38,11 @@ class Range:
 def within(
     default: float, low: float, high: float = math.inf, *, above: bool = False, below: bool = False
 ) -> Any:
-    """A number as an option of a dataclass, with the range that is allowed.
+    """A number as an option of a dataclass, with its allowed range.
 
     Args:
-        default: what it is where nobody says.
-        low, high: the range. above, below: without `low`, without `high` itself.
+        default: its default.
+        low, high: the range. above, below: exclude `low` itself, exclude `high` itself.
     """
     return field(default=default, metadata={"range": Range(low, high, above, below)})
 
@@ -52,24 +52,24 @@ def counting(default: int, low: int = 0, high: int = LARGEST) -> Any:
     return field(default=default, metadata={"range": Range(low, high)})
 
 
-def one_of(default: str, known: Sequence[str]) -> Any:
-    """A word as an option of a dataclass, with the words that are known."""
-    return field(default=default, metadata={"known": tuple(known)})
+def one_of(default: str, words: Sequence[str]) -> Any:
+    """A word as an option of a dataclass, with the allowed words."""
+    return field(default=default, metadata={"known": tuple(words)})
 
 
 def check_ranges(options: Any) -> None:
-    """Hold each option against its range.
+    """Check each option's range.
 
     Raises:
-        UsageError: one lies outside; the line names the range, or the words that are known.
+        UsageError: an option is out of range; the message names the range or the allowed words.
     """
     for option in fields(options):
         value, name = getattr(options, option.name), option.name
-        allowed, known = option.metadata.get("range"), option.metadata.get("known")
+        allowed, words = option.metadata.get("range"), option.metadata.get("known")
         if allowed is not None and not (_is_number(value) and allowed.holds(value)):
             raise UsageError(f"Option '{name}' should be {allowed}, not {value}.")
-        if known is not None and value not in known:
-            hint = nearest(str(value), list(known))
+        if words is not None and value not in words:
+            hint = nearest(str(value), list(words))
             raise UsageError(f"Option '{name}' has no '{value}'.{hint}")
 
 

@@ -12,9 +12,9 @@ from pzsl.methods.core.method import Problem
 class Views:
     """Draws two weak or two strong views of training images.
 
-    Cached views are drawn at random among those of the kind. Where the cache has none of a kind, a
-    view is the image's own embedding with noise (weak), or with more noise and masked coordinates
-    (strong). Where nobody said what the cached views are, they count as strong.
+    Cached views of a kind are drawn at random. If the cache has none, a view is the image's own
+    embedding with noise (weak), or with more noise and masked coordinates (strong). Cached views of
+    unknown kind count as strong.
 
     Args:
         problem: images and cached views. weak, strong: mean length of the noise.
@@ -27,14 +27,16 @@ class Views:
         count = 0 if problem.views is None else problem.views.shape[1]
         kinds = problem.view_kinds or ("strong",) * count
         self.columns = {
-            kind: torch.tensor([at for at, one in enumerate(kinds) if one == kind])
+            kind: torch.tensor(
+                [column for column, view_kind in enumerate(kinds) if view_kind == kind]
+            )
             for kind in self.noise
         }
 
     def pair(self, kind: str, rows: Tensor, generator: torch.Generator) -> list[Tensor]:
-        """Two views of a kind of training rows (B,): unit vectors (B, D) each.
+        """Two views of a kind for training rows (B,): unit vectors (B, D) each.
 
-        They are two different ones where the cache has two.
+        They are different views if the cache has at least two.
         """
         columns = self.columns[kind]
         if self.views is None or not len(columns):
@@ -43,20 +45,22 @@ class Views:
         first = torch.randint(len(columns), (len(rows),), generator=generator)
         step = torch.randint(1, max(len(columns), 2), (len(rows),), generator=generator)
         picked = columns[torch.stack([first, (first + step) % len(columns)])].to(rows.device)
-        return [self.views[rows, at] for at in picked]
+        return [self.views[rows, column] for column in picked]
 
     def describe(self) -> str:
         """Where each kind of view comes from."""
-        found = {kind: "cached" if len(at) else "features" for kind, at in self.columns.items()}
-        if len(set(found.values())) == 1:
-            return found["weak"]
-        return ", ".join(f"{kind} {source}" for kind, source in found.items())
+        sources = {
+            kind: "cached" if len(columns) else "features" for kind, columns in self.columns.items()
+        }
+        if len(set(sources.values())) == 1:
+            return sources["weak"]
+        return ", ".join(f"{kind} {source}" for kind, source in sources.items())
 
 
 def mixing_shares(count: int, alpha: int, generator: torch.Generator) -> Tensor:
-    """`max(l, 1 - l)` of l drawn from Beta(alpha, alpha), (count, 1): MixUp that keeps its image.
+    """MixUp shares `max(l, 1 - l)` with l from Beta(alpha, alpha), (count, 1).
 
-    For whole alpha, l is the alpha-th smallest of 2 alpha - 1 uniform numbers.
+    For integer alpha, l is the alpha-th smallest of 2 alpha - 1 uniform numbers.
     """
     drawn = torch.rand(count, 2 * alpha - 1, generator=generator)
     share = drawn.sort(dim=1).values[:, alpha - 1 : alpha]
@@ -66,7 +70,7 @@ def mixing_shares(count: int, alpha: int, generator: torch.Generator) -> Tensor:
 def perturb(images: Tensor, noise: float, mask: float, generator: torch.Generator) -> Tensor:
     """Unit vectors (..., D) with uniform noise of length `noise` and masked coordinates (ours).
 
-    One draw does for both: the lowest share `mask` of it masks, the rest is the noise.
+    One uniform number per coordinate serves both: below `mask` it masks, else it gives the noise.
     """
     drawn = torch.rand(images.shape, generator=generator).to(images.device)
     width = 2 * noise * (3 / images.shape[-1]) ** 0.5

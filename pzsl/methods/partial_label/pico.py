@@ -114,9 +114,9 @@ class Pico(ContrastiveMethod):
             left_out = ~positives
             left_out[:, 2 * len(labels) :] = False
         pairs = share_equally(positives.to(query.dtype).fill_diagonal_(0))
-        others = torch.cat([query, key, self.queue[:filled]])
+        vectors = torch.cat([query, key, self.queue[:filled]])
         how = self.options.temperature, left_out, len(query)  # keys are those of momentum copies
-        return contrastive_loss(query, others, pairs, *how)
+        return contrastive_loss(query, vectors, pairs, *how)
 
     def after_step(self, rows: Tensor) -> None:
         """Move the momentum copy; put the keys of this step into the queue."""

@@ -59,9 +59,9 @@ class Pop(PartialMethod):
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Purify the candidate sets where it is time."""
         super().begin_epoch(epoch, generator)
-        first = max(1, round(self.options.warm_up * self.epochs))
-        every = max(1, (self.epochs - first) // max(1, self.options.purifications))
-        if epoch >= first and (epoch - first) % every == 0:
+        first_epoch = max(1, round(self.options.warm_up * self.epochs))
+        interval = max(1, (self.epochs - first_epoch) // max(1, self.options.purifications))
+        if epoch >= first_epoch and (epoch - first_epoch) % interval == 0:
             self._purify()
 
     @property

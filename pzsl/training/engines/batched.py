@@ -1,4 +1,4 @@
-"""Many runs in one program, for GPUs: the same records as one run after the other gives."""
+"""Train many runs together, for GPUs; the records are those of one run after the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pzsl.training.run import Attempt
 
 
 def run_together(jobs: Sequence[Job]) -> Iterator[None]:
-    """Do runs side by side: whenever several have alike networks to train, in one program.
+    """Do runs side by side, and train those with alike networks together.
 
     Advance every run to its next fit, then train equal ones stacked and the rest one by one.
 
@@ -40,7 +40,7 @@ def run_together(jobs: Sequence[Job]) -> Iterator[None]:
 
 
 def fit_groups(fits: Sequence[Fit]) -> None:
-    """Train methods, those that are alike together."""
+    """Train methods; those with alike networks are trained together."""
     groups: dict[Hashable, list[Fit]] = {}
     for number, fitting in enumerate(fits):
         groups.setdefault(_kind(fitting, number), []).append(fitting)
@@ -52,7 +52,7 @@ def fit_groups(fits: Sequence[Fit]) -> None:
 
 
 def _kind(fitting: Fit, number: int) -> Hashable:
-    """What methods have in common that can be trained in one program; their own number if none."""
+    """A key that methods share if they can be trained together; else the method's own number."""
     method, problem = fitting.method, fitting.method.problem
     if not method.stackable or isinstance(problem.images, StoredRows):
         return number
@@ -62,7 +62,7 @@ def _kind(fitting: Fit, number: int) -> Hashable:
 
 
 def fit_together(fits: Sequence[Fit]) -> None:
-    """Train alike methods in one program, each as `fit` would: with the same rows and hooks."""
+    """Train alike methods together, each with the rows and hooks that `fit` would use."""
     first_method = fits[0].method
     stack = Stack([fitting.method for fitting in fits])
     optimizer = AdamW(stack.values, first_method.options.weight_decay)
@@ -84,7 +84,7 @@ def fit_together(fits: Sequence[Fit]) -> None:
 
 
 def _epoch(stack: Stack, fits: Sequence[Fit], optimizer: AdamW, epoch: int) -> Tensor:
-    """One pass of each run over its own images, in its own order; returns the mean losses (R,)."""
+    """One pass of each run over its images, in its own order; returns the mean losses (R,)."""
     first_method, images = fits[0].method, [fitting.method.problem.images for fitting in fits]
     options, device = first_method.options, images[0].device
     generators = [epoch_generator(fitting.seed, epoch) for fitting in fits]
@@ -108,7 +108,7 @@ def _epoch(stack: Stack, fits: Sequence[Fit], optimizer: AdamW, epoch: int) -> T
 
 
 def _take_moments(fits: Sequence[Fit], optimizer: AdamW) -> None:
-    """Go on from the moments of each run."""
+    """Load the optimiser moments of each run into the stacked optimiser."""
     for moment, stacked in _moments(fits, optimizer):
         stacked.copy_(moment)
     if isinstance(fits[0].optimizer, AdamW):
@@ -116,7 +116,7 @@ def _take_moments(fits: Sequence[Fit], optimizer: AdamW) -> None:
 
 
 def _give_moments(fits: Sequence[Fit], optimizer: AdamW) -> None:
-    """Let each run have its own moments, for its checkpoint."""
+    """Copy the moments back to each run's optimiser, for its checkpoint."""
     for moment, stacked in _moments(fits, optimizer):
         moment.copy_(stacked)
     for fitting in fits:
@@ -125,7 +125,7 @@ def _give_moments(fits: Sequence[Fit], optimizer: AdamW) -> None:
 
 
 def _moments(fits: Sequence[Fit], optimizer: AdamW) -> Iterator[tuple[Tensor, Tensor]]:
-    """The moments of each run that has an optimiser of its own, and where they are stacked."""
+    """Pairs of moments: in each run's own optimiser, if it has one, and in the stacked one."""
     for run, fitting in enumerate(fits):
         if isinstance(fitting.optimizer, AdamW):
             run_moments = [*fitting.optimizer.first, *fitting.optimizer.second]

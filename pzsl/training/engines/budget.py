@@ -1,4 +1,4 @@
-"""How many runs share a GPU: what each is going to hold, against what is free."""
+"""How many runs share a GPU: the memory each will need, compared with what is free."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from pzsl.training.ambiguity import training_rows
 from pzsl.training.engines.job import Job, open_cache
 
 TOGETHER = 32
-"""Most runs in one program: more save no time."""
+"""Most runs trained together: more save no time."""
 PART = 0.8
-"""Of the free memory that is planned with; the rest is lost between blocks of it."""
+"""Share of the free memory to plan with; the rest is lost to fragmentation."""
 FOLD = 1.6
-"""What a run and its fold hold of what grows with images and classes: 1 + 3/4 x 3/4."""
+"""Factor on memory that grows with images and classes, for a run and its fold: 1 + 3/4 x 3/4."""
 ENTRY, OUTSIDERS = 64, 32
-"""Bytes of a candidate entry, indices that are kept included; entries that noise models add."""
+"""Bytes of a candidate entry including cached indices; entries that a noise model adds."""
 COPIES = 8
 """Arrays of the size of a batch's logits that a step needs."""
 WEIGHTS = 10
-"""Squares of D numbers that a network takes, with its gradient and two moments."""
+"""Matrices (D, D) of a network, with its gradients and two moments."""
 FLOAT = 4
 
 
 def groups_of(jobs: Sequence[Job], device: torch.device) -> list[list[Job]]:
-    """The runs that share a program, like ones side by side, as many as the memory is enough for.
+    """Groups of runs to do together, like ones side by side, as many as fit into memory.
 
-    Where nobody tells how much there is, 32 share one; a run that is too large has its own.
+    If the free memory is unknown, groups have 32 runs; a run that is too large has its own group.
     """
     free = free_memory(device)
     alike = sorted(jobs, key=lambda job: (job.config.method, job.config.preset, job.config.labels))
@@ -44,10 +44,12 @@ def groups_of(jobs: Sequence[Job], device: torch.device) -> list[list[Job]]:
 def fill(
     jobs: Sequence[Job], budget: int, shared: Callable[[Job], int], own: Callable[[Job], int]
 ) -> list[list[Job]]:
-    """Groups of runs, in their order, each within a budget of bytes if it has more than one run.
+    """Split runs, in order, into groups within a budget of bytes; a single run may exceed it.
 
     Args:
-        shared: bytes that all runs of a group hold together. own: those that each adds.
+        jobs: the runs.
+        budget: bytes per group.
+        shared: bytes that the runs of a group share. own: bytes that each run adds.
     """
     groups: list[list[Job]] = []
     unused = 0
@@ -62,7 +64,7 @@ def fill(
 
 
 def shared_bytes(job: Job) -> int:
-    """Bytes of the features, and of what one run at a time needs for its closed-form parts."""
+    """Bytes of the features, and of temporaries of one run's closed-form parts."""
     cache = _cache(job)
     (images, dim), classes = _size(job, cache), len(cache.seen)
     views = 0 if cache.views is None else cache.views.shape[1]
@@ -72,7 +74,7 @@ def shared_bytes(job: Job) -> int:
 
 
 def own_bytes(job: Job) -> int:
-    """Bytes that a run holds for itself as long as its group lasts."""
+    """Bytes that a run needs for itself while its group is running."""
     cache = _cache(job)
     (images, dim), classes, seen = _size(job, cache), len(cache.seen), int(cache.seen.sum())
     cosines = images * seen if images * seen <= KEPT and not job.config.blocks else 0
@@ -84,7 +86,7 @@ def own_bytes(job: Job) -> int:
 
 
 def _candidates(job: Job, cache: Cache, seen: int) -> int:
-    """About how many candidates an image has."""
+    """The approximate number of candidates per image."""
     if job.config.noise not in FROM_DATA:
         rate = job.config.rate or 0.0
         return 1 + int(rate if rate > 1 else rate * seen)

@@ -1,4 +1,4 @@
-"""One run as a process of its own gets it: file names and plain values."""
+"""One run as passed to another process: file names and plain values."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ NO_MEMORY = (
 
 @dataclass(frozen=True)
 class Job:
-    """A run to be done.
+    """A run to do.
 
     Attributes:
-        cache: file of the features. config: what to do. folder: of the record.
+        cache: file of the features. config: of the run. folder: of the record.
         device: to compute on.
-        checkpoint_seconds: least time between two checkpoints.
-        memory: GiB of training features that are held in memory.
+        checkpoint_seconds: minimum time between two checkpoints.
+        memory: GiB of training features kept in memory.
     """
 
     cache: str
@@ -43,14 +43,14 @@ class Job:
 
 
 class Outcome(NamedTuple):
-    """What came of a run: nothing to tell, or the reason why it failed, in one line."""
+    """The outcome of a run: success, or the reason for its failure in one line."""
 
     job: Job
     failure: str | None = None
 
 
 def begin(job: Job, sharing: int = 1) -> Attempt:
-    """A run, step by step; `sharing` a program with so many."""
+    """Start a run that pauses at each fit; `sharing`: number of runs trained together."""
     plugins.enrol(job.config.plugins)
     how = torch.device(job.device), job.checkpoint_seconds, job.memory, sharing
     return attempt(open_cache(job.cache, job.config.cache_hash), job.config, Path(job.folder), *how)
@@ -60,14 +60,14 @@ def work(job: Job) -> str | None:
     """Do one run and write its record, or `failed.json`.
 
     Returns:
-        None, or the reason in one line where this run failed; others may still be done.
+        None, or the reason in one line if this run failed; others may still succeed.
 
     Raises:
         UserError: the cache was replaced, or a plugin is missing.
-        UsageError, OSError: other runs would fail as well.
+        UsageError, OSError: an error that would make other runs fail as well.
     """
     if is_finished(Path(job.folder)):
-        return None  # another process has done it meanwhile
+        return None  # another process has done it in the meantime
     plugins.enrol(job.config.plugins)
     cache = open_cache(job.cache, job.config.cache_hash)
     how = torch.device(job.device), job.checkpoint_seconds, job.memory
@@ -99,10 +99,10 @@ def fail(job: Job, reason: str, trace: str | None = None) -> str:
 
 
 def open_cache(path: str, cache_hash: str) -> Cache:
-    """The cache of a run: the very one that its configuration names.
+    """Open the cache that a run's configuration names.
 
-    Its contents were checked by the process that began the sweep; a process that has compared the
-    fingerprint once does so again only when the file at that path is another one.
+    The process that started the sweep has checked its contents. A process that has compared the
+    fingerprint once does so again only if the file at that path was replaced.
 
     Raises:
         UserError: the file was replaced after the sweep began.
@@ -110,7 +110,7 @@ def open_cache(path: str, cache_hash: str) -> Cache:
     cache = _open_file(path, state_of(Path(path)))
     if cache.fingerprint != cache_hash:
         raise UserError(
-            f"{path} was replaced after this sweep began: its images, labels or prompts are others "
+            f"{path} was replaced after this sweep began: its images, labels or prompts differ "
             "now. Finished runs are kept; the same command trains on the cache that is there."
         )
     return cache
@@ -118,5 +118,5 @@ def open_cache(path: str, cache_hash: str) -> Cache:
 
 @lru_cache(maxsize=1)
 def _open_file(path: str, state: tuple[int, int, int, int]) -> Cache:
-    """`state` tells one file at a path from the next."""
+    """`state` changes when the file at a path is replaced, so the new file is opened."""
     return load_cache(path, check=False)

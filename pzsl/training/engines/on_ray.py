@@ -1,6 +1,6 @@
-"""The engine on a Ray cluster: each run is a task of one processor or one GPU.
+"""Do runs on a Ray cluster: each run is a task with one CPU or one GPU.
 
-The cache and the folder of records have to be on a disk that all machines of the cluster see.
+The cache and the folder of records have to be on a disk that all machines of the cluster share.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ RETRIES = 3
 
 
 def run_on_ray(jobs: Sequence[Job], workers: int | None) -> Iterator[Outcome]:
-    """Do runs on a cluster, in whatever order they finish; the outcome of each.
+    """Do runs on a cluster; yields the outcome of each, in the order in which they finish.
 
     Args:
         jobs: the runs, with absolute paths.
-        workers: processes of a cluster that is started here; one per processor when None.
+        workers: processes of a cluster that is started here; by default one per processor.
 
     Raises:
-        UserError: no cluster, or what a run had to say.
+        UserError: there is no cluster, or an error of a run that ends the sweep.
     """
     with connect(workers) as ray:
         needs = {"num_gpus": 1} if jobs[0].device.startswith("cuda") else {"num_cpus": 1}
@@ -39,9 +39,9 @@ def run_on_ray(jobs: Sequence[Job], workers: int | None) -> Iterator[Outcome]:
 
 
 def _attempt(job: Job) -> tuple[str | None, str | None]:
-    """Do a run; why it failed, and the line of an error that ends the sweep.
+    """Do a run; returns why it failed, and the line of an error that ends the sweep.
 
-    A task sees the GPU that Ray gave it and no other, whatever its number on the machine.
+    A task sees only the GPU that Ray assigned to it, whatever its number on the machine.
     """
     try:
         return work(replace(job, device=job.device.split(":")[0])), None
@@ -56,9 +56,8 @@ def _failure(ray: Any, reference: Any) -> str | None:
         raise  # a fault in pzsl
     except ray.exceptions.RayError as error:
         raise UserError(
-            f"A run was lost {RETRIES + 1} times ({str(error).splitlines()[0][:120]}): what is "
-            "finished is kept: look at the machines of the cluster, then run the same command "
-            "again."
+            f"A run was lost {RETRIES + 1} times ({str(error).splitlines()[0][:120]}): finished "
+            "runs are kept: check the machines of the cluster, then run the same command again."
         ) from error
     if line is not None:
         raise UserError(line)

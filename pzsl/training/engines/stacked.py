@@ -1,8 +1,8 @@
-"""Many runs of one method in one program: a leading axis of runs, features shared between them.
+"""Train many runs of one method together, with a leading axis of runs and shared features.
 
-Adapters are stacked, and the images of all runs count as one long list with one long support, on
-which the method's own loss and label weights work as they are. For GPUs: there a small step takes
-as long as a large one.
+Adapters are stacked. The images of all runs form one long list with one long support, on which the
+method's own loss and label weights work unchanged. This is for GPUs, where a small step takes as
+long as a large one.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pzsl.models.factored import Matrices, adapt, matrices
 
 
 class Stack(nn.Module):
-    """R methods of one kind with the same options, as many classes and steps, trained together.
+    """R methods of one kind, with equal options and numbers of classes and steps, trained together.
 
     Args:
-        methods: untrained, or at the same epoch; `write_back` writes back what they have learnt.
+        methods: untrained, or at the same epoch; `write_back` copies the trained state to them.
     """
 
     def __init__(self, methods: Sequence[Method]) -> None:
@@ -41,7 +41,7 @@ class Stack(nn.Module):
         self.run_losses = self.labels.new_zeros(len(methods))
 
     def _front(self) -> AdaptedMethod:
-        """A method that holds the images of all runs, and one more without any entry."""
+        """A method with the images of all runs, and one more image without entries, for padding."""
         first_method = self.methods[0]
         problem = replace(first_method.problem, candidates=self._support(None))
         front = type(first_method)(problem, first_method.options, torch.Generator())
@@ -78,7 +78,7 @@ class Stack(nn.Module):
         return CandidateEntries(torch.cat([*offsets, ends]), labels, log_mask)
 
     def step_rows(self, rows: Sequence[Tensor]) -> Tensor:
-        """Rows of one batch of each run, in the long list; shorter batches are filled up."""
+        """Rows of one batch of each run, in the long list; shorter batches are padded."""
         self.rows = torch.nn.utils.rnn.pad_sequence([*rows], batch_first=True, padding_value=-1)
         self.mask = (self.rows >= 0).to(self.labels.dtype)
         long_rows = self.starts[:-1, None] + self.rows
@@ -121,19 +121,19 @@ class Stack(nn.Module):
         return logits.flatten(0, 1), first_method.options.alignment * scale * penalty
 
     def _total(self, losses: Tensor, penalty: Tensor) -> Tensor:
-        """The sum of the losses of all runs, so that each gets the slopes of its own."""
+        """The sum of the losses of all runs, so that each run gets its own gradients."""
         masked = losses.view(self.mask.shape) * self.mask
         run_losses = masked.sum(1) / self.mask.sum(1) + penalty
         self.run_losses = run_losses.detach()
         return run_losses.sum()
 
     def release(self) -> None:
-        """Break the circle of this and its front, which else keeps the memory of all runs."""
+        """Break the reference cycle with the front, which would keep the memory of all runs."""
         self.front.joint = None
 
     @torch.no_grad()
     def write_back(self) -> None:
-        """Write parameters and state back into the methods."""
+        """Copy parameters and state back into the methods."""
         entries = [len(method.support.labels) for method in self.methods]
         for name in self.front.entry_state:
             parts = torch.split(getattr(self.front, name), entries)

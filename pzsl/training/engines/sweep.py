@@ -1,4 +1,4 @@
-"""A sweep: the runs of a grid, spread over processes; finished ones are skipped."""
+"""Do the runs of a sweep in several processes; finished ones are skipped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pzsl.training.run import CHECKPOINT_SECONDS, is_finished
 
 
 def default_workers(device: torch.device, runs: int) -> int:
-    """One single-threaded process per CPU core, at most one per run; one process on a GPU."""
+    """The number of processes: one per CPU core but at most one per run; one on a GPU."""
     return max(1, min(cores(), runs)) if device.type == "cpu" else 1
 
 
@@ -38,24 +38,24 @@ def run_sweep(
     memory: float = MEMORY,
     engine: str = "local",
 ) -> int:
-    """Do the runs that are not finished yet; each writes its own record at once.
+    """Do the unfinished runs of a grid; each writes its record when it ends.
 
-    A run that fails leaves a `failed.json`, and the others are done.
+    A run that fails leaves a `failed.json`; the others are still done.
 
     Args:
         cache_path: the features. configs: the grid. folder: of the sweep.
-        device: to compute on; a GPU does many runs in one program.
-        workers: processes; None for one per core.
-        checkpoint_seconds: least time between two checkpoints of a run.
-        memory: GiB of training features that a run holds in memory.
+        device: to compute on; a GPU trains many runs together.
+        workers: number of processes; None for one per core.
+        checkpoint_seconds: minimum time between two checkpoints of a run.
+        memory: GiB of training features that a run keeps in memory.
         engine: `local`: processes of this machine; `ray`: a cluster.
 
     Returns:
         How many runs were done now.
 
     Raises:
-        UsageError: no workers, or an unknown engine.
-        UserError: runs have failed (the others are done), or none of them can be done.
+        UsageError: fewer than one worker, or an unknown engine.
+        UserError: some runs failed (the others are done), or none can be done.
     """
     if workers is not None and workers < 1:
         raise UsageError(f"--workers should be at least 1, not {workers}.")
@@ -83,7 +83,7 @@ def run_sweep(
 
 
 def _watch(outcomes: Iterator[Outcome], total: int, unfinished: int) -> list[Outcome]:
-    """Have all runs done; returns those that failed."""
+    """Consume the outcomes of all runs; returns the failed ones."""
     failed: list[Outcome] = []
     finished = total - unfinished
     try:
@@ -99,7 +99,7 @@ def _watch(outcomes: Iterator[Outcome], total: int, unfinished: int) -> list[Out
 def _outcomes(
     jobs: Sequence[Job], device: torch.device, workers: int | None, engine: str
 ) -> Iterator[Outcome]:
-    """Do runs where they belong: on a cluster, on a GPU, on processes or here."""
+    """Do runs on a cluster, on a GPU, in processes, or in this process."""
     if jobs and engine == "ray":
         return run_on_ray(jobs, workers)
     if device.type != "cpu" and workers is None:
@@ -114,13 +114,13 @@ def _one_by_one(jobs: Sequence[Job]) -> Iterator[Outcome]:
 
 
 def _on_gpu(jobs: Sequence[Job], device: torch.device) -> Iterator[Outcome]:
-    """Runs that share programs, as many in each as the device has memory for."""
+    """Do runs in groups, as many together as the device has memory for."""
     for group in groups_of(jobs, device) if jobs else []:
         yield from _together(group)
 
 
 def _together(group: Sequence[Job]) -> Iterator[Outcome]:
-    """Runs in one program; where they lack memory in two, where one fails one by one."""
+    """Do runs together; in two halves if memory runs out, one by one if a run fails."""
     reported = 0
     try:
         for _ in run_together(group):
@@ -129,7 +129,7 @@ def _together(group: Sequence[Job]) -> Iterator[Outcome]:
         return
     except OSError:
         raise
-    except Exception as error:  # told of under its name by the run that it belongs to
+    except Exception as error:  # the run that it belongs to reports it, one by one
         unfinished = [job for job in group if not is_finished(Path(job.folder))]
         split = lacks_memory(error) and len(unfinished) > 1
     yield from (Outcome(job) for job in group[: len(group) - len(unfinished) - reported])
