@@ -36,8 +36,8 @@ def check_size(kind: str, rate: float, images: int, classes: int) -> None:
         UserError: they take more than all of its memory.
     """
     mean, memory = expected_candidates(kind, rate, classes), machine_memory()
-    if mean is None or memory is None or images * mean * BYTES <= memory:
-        return
+    if mean is None or memory is None or not images * mean * BYTES > memory:
+        return  # also for a rate of NaN, which `generate` refuses
     fitting = int(memory // (BYTES * images)) - 1
     few = f"--noise fixed-size:{min(FEW, fitting)}, or " if fitting > 0 else ""
     raise UserError(
