@@ -20,7 +20,7 @@ from torchvision.transforms import Compose
 
 from pzsl.device import resolve_precision
 from pzsl.encoders import encode_classes, load_encoder, load_templates, openclip, prompts, published
-from pzsl.encoders.int8 import Int8Attention, Int8Linear
+from pzsl.encoders.int8 import Int8Attention, Int8Linear, products_are_exact, to_int8
 from pzsl.encoders.openclip import PRESETS
 from pzsl.encoders.trimming import encode_tokens
 from pzsl.encoders.weights import expand_token_rows, read_weights, weights_hash
@@ -35,6 +35,10 @@ MINI = {
 MEAN, STD = (
     torch.tensor(values)[:, None, None]
     for values in (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+)
+
+exact_integers = pytest.mark.skipif(
+    not products_are_exact(), reason="torch gets products of 8-bit integers wrong on this processor"
 )
 
 
@@ -128,6 +132,7 @@ def test_texts_are_cut_to_the_longest_where_that_changes_nothing(causal, custom,
     torch.testing.assert_close(found, whole, rtol=0, atol=1e-6)
 
 
+@exact_integers
 def test_integers_are_nearly_a_linear_layer_and_each_row_is_on_its_own():
     generator = torch.Generator().manual_seed(0)
     weight, bias = torch.randn(96, 64, generator=generator), torch.randn(96, generator=generator)
@@ -143,6 +148,7 @@ def test_integers_are_nearly_a_linear_layer_and_each_row_is_on_its_own():
     torch.testing.assert_close(Int8Linear(weight, None)(x), layer(x) - bias, rtol=1e-5, atol=1e-3)
 
 
+@exact_integers
 @pytest.mark.parametrize("masked", [True, False])
 def test_attention_in_integers_is_nearly_the_same(masked):
     with torch.random.fork_rng():
@@ -156,6 +162,7 @@ def test_attention_in_integers_is_nearly_the_same(masked):
     assert torch.nn.functional.cosine_similarity(found, right, dim=-1).min() > 0.999
 
 
+@exact_integers
 def test_int8_vectors_are_nearly_those_in_full_precision(encoder, mini_file):
     rounded = load_encoder("pzsl-mini", str(mini_file), precision="int8")
     assert rounded.identity.precision == "int8"
@@ -183,6 +190,7 @@ def test_int8_vectors_of_photographs_are_nearly_those_in_full_precision(real_dat
     assert cosines.min() >= 0.999
 
 
+@exact_integers
 def test_int8_is_refused_where_there_is_no_transformer_to_round(tiny_weights):
     with pytest.raises(UsageError, match="tiny sees with no transformer"):
         load_encoder("tiny", str(tiny_weights), precision="int8")
@@ -298,6 +306,16 @@ def test_a_torchscript_archive_is_refused_with_the_way_out(tmp_path):
     with pytest.raises(UserError) as caught:
         load_encoder("tiny", str(file))
     one_line(caught, "state_dict", "safetensors")
+
+
+@pytest.mark.parametrize("product", [None, lambda left, right: left.int() @ right.int() - 1])
+def test_int8_is_refused_where_its_products_are_wrong_or_missing(monkeypatch, product):
+    if product is None:
+        monkeypatch.delattr(torch, "_int_mm")
+    else:
+        monkeypatch.setattr(torch, "_int_mm", product)
+    with pytest.raises(UserError, match="newer torch, or use --precision fp32"):
+        to_int8(torch.nn.Sequential())
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])

@@ -243,7 +243,7 @@ def test_a_lack_of_memory_is_answered_with_smaller_batches(complaint, capsys):
     batch = torch.arange(32).repeat_interleave(12).view(32, 3, 2, 2)
     np.testing.assert_array_equal(encode(batch)[:, 0], np.arange(32))
     assert seen == [32, 16, 8] + [4] * 8
-    assert "going on with batches of 4" in capsys.readouterr().err
+    assert "continuing with batches of 4" in capsys.readouterr().err
     encode(batch)
     assert seen[-8:] == [4] * 8 and len(seen) == 19  # it stays so
 

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
+from pzsl.errors import UserError
+
 LEVELS = 127
 TINY = 1e-12
 
@@ -78,12 +80,36 @@ class Int8Attention(nn.Module):
         return self.outward(mixed.transpose(1, 2).flatten(2)), None
 
 
+def products_are_exact() -> bool:
+    """Whether `_int_mm` is exact for the largest and for mixed numbers (ours).
+
+    Some versions of torch lack it for CPUs, and some overflow on processors without VNNI.
+    """
+    generator = torch.Generator().manual_seed(0)
+    mixed = torch.randint(-LEVELS, LEVELS + 1, (32, 64), generator=generator)
+    left = torch.cat([mixed, torch.full_like(mixed, LEVELS)]).to(torch.int8)
+    right = left.t().contiguous()
+    try:
+        product = torch._int_mm(left, right)
+    except (AttributeError, RuntimeError):  # the latter also where it is not implemented
+        return False
+    return torch.equal(product.double(), left.double() @ right.double())
+
+
 def to_int8(tower: nn.Module) -> int:
     """Convert the linear layers of open_clip's transformer blocks in a module to int8, in place.
 
     Returns:
         Number of blocks; normalisation, convolutions and other blocks are not changed.
+
+    Raises:
+        UserError: integer products are not exact here.
     """
+    if not products_are_exact():
+        raise UserError(
+            f"--precision int8: torch {torch.__version__} gets products of 8-bit integers wrong on "
+            "this processor: install a newer torch, or use --precision fp32."
+        )
     blocks: list[Any] = [b for b in tower.modules() if type(b) is ResidualAttentionBlock]
     for block in blocks:
         block.attn = Int8Attention(block.attn)

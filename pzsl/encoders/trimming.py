@@ -31,7 +31,9 @@ def encode_tokens(model: Any, tokens: Tensor) -> Tensor:
     shorter = {name: getattr(text, name)[cut] for name, cut in names.items()}
     if text is not model:
         shorter = {f"text.{name}": value for name, value in shorter.items()}
-    features = torch.func.functional_call(model, shorter, kwargs={"text": tokens[:, :length]})
+    features = torch.func.functional_call(
+        model, shorter, args=(), kwargs={"text": tokens[:, :length]}
+    )
     vectors: Tensor = features["text_features"] if isinstance(features, dict) else features[1]
     return vectors
 
