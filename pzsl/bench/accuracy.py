@@ -129,7 +129,8 @@ def _problem(name: str, seed: int, seeds: int, cache: Cache, drawn: Made, folder
     if not out.is_file():
         out.parent.mkdir(parents=True, exist_ok=True)
         source = out.with_suffix(".npz")
-        np.savez(source, **arrays(cache, drawn, stem), allow_pickle=False)
+        # NumPy 1 knows no allow_pickle here, and would store it as one more array.
+        np.savez(source, **arrays(cache, drawn, stem))  # type: ignore[arg-type]
         import_any(source, out, normalise=True)
         source.unlink()
     return _opened(name, seed, seeds, out)
