@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pzsl.errors import UsageError
@@ -73,6 +75,24 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def cpu_threads(device: torch.device, threads: int = 1) -> Iterator[None]:
+    """In this block, compute on so many CPU threads; on a GPU nothing changes.
+
+    One is the default, because a sweep has a process per core. More change only the order in which
+    numbers are summed, hence their last bits.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def free_memory(device: torch.device) -> int | None:

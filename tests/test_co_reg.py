@@ -21,6 +21,7 @@ from test_losses import CLOSE, Array, agree, cases, edges, softmax, unit_rows
 from test_methods import interrupted, make, one_step, scores
 
 from pzsl.candidates import CandidateSets, choose_labelled, give_labels
+from pzsl.device import cpu_threads
 from pzsl.errors import UsageError, UserError
 from pzsl.losses.co_reg import (
     align_distribution,
@@ -50,7 +51,7 @@ from pzsl.training.calibration import hold_out
 from pzsl.training.config import expand
 from pzsl.training.loop import fit, make_optimizer
 from pzsl.training.optimizer import Sgd
-from pzsl.training.run import one_thread, refined_labels
+from pzsl.training.run import refined_labels
 
 SOON = {"warm_up": 1, "ramp_up": 2, "late": 1}
 """All parts at work within a few epochs."""
@@ -62,7 +63,7 @@ PARTS = (
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread_for_small_tensors():
-    with one_thread(torch.device("cpu")):
+    with cpu_threads(torch.device("cpu")):
         yield
 
 

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from pzsl.bench.paper_loop import train_paper_style, uniform_weights
 from pzsl.bench.train import Size, measure_train, write_classes
+from pzsl.device import cpu_threads
 from pzsl.errors import UsageError, UserError
 from pzsl.methods.core.adapted import AdaptedMethod, AdaptedOptions
 from pzsl.methods.partial_label.proden import Proden
@@ -32,7 +33,6 @@ from pzsl.training.engines.job import Job, work
 from pzsl.training.engines.sweep import run_sweep
 from pzsl.training.loop import Fit
 from pzsl.training.optimizer import AdamW
-from pzsl.training.run import one_thread
 
 ROOT = Path(__file__).parents[1]
 
@@ -236,7 +236,7 @@ def same(one: dict[str, dict], other: dict[str, dict]) -> None:
 @pytest.mark.parametrize("name", ["clip-pzsl", "oracle", "proden", "rc", "cc", "cavl", "pop"])
 def test_runs_in_one_program_write_the_records_of_sequential_ones(name, tmp_path, monkeypatch):
     cache = write_cache(tmp_path / "toy.h5", each=24)
-    with one_thread(torch.device("cpu")):
+    with cpu_threads(torch.device("cpu")):
         for job in jobs_for(cache, tmp_path / "one", [name]):
             work(job)
         together = []
@@ -252,7 +252,7 @@ def test_runs_in_one_program_write_the_records_of_sequential_ones(name, tmp_path
 def test_methods_that_cannot_share_a_program_run_beside_those_that_can(tmp_path):
     cache = write_cache(tmp_path / "toy.h5", each=12)
     names = ["pico", "clip", "proden", "probe"]
-    with one_thread(torch.device("cpu")):
+    with cpu_threads(torch.device("cpu")):
         for job in jobs_for(cache, tmp_path / "one", names, epochs=2):
             work(job)
         list(run_together(jobs_for(cache, tmp_path / "all", names, epochs=2)))
@@ -278,7 +278,7 @@ def test_runs_in_one_program_go_on_from_their_checkpoints(tmp_path, monkeypatch)
         if epoch == 1 and "cut" in str(self.path) and str(cut[-1].folder) in str(self.path):
             raise KeyboardInterrupt
 
-    with one_thread(torch.device("cpu")):
+    with cpu_threads(torch.device("cpu")):
         monkeypatch.setattr(run_module.Saver, "__call__", stop)
         with pytest.raises(KeyboardInterrupt):
             list(run_together(cut))

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from problems import make_problem, prepared, unit
 from typer.testing import CliRunner
 
+from pzsl.device import cpu_threads
 from pzsl.errors import UsageError
 from pzsl.methods import METHODS, load_method, make_options
 from pzsl.methods.clip_pzsl.oracle import tell
@@ -26,7 +27,6 @@ from pzsl.methods.partial_label.partial_method import Batch, PartialMethod
 from pzsl.models.frozen import frozen_copy
 from pzsl.training.calibration import hold_out
 from pzsl.training.loop import fit, make_optimizer
-from pzsl.training.run import one_thread
 
 VARIANTS = [(name, preset) for name, entry in METHODS.items() for preset in entry.presets]
 FROZEN = {"clip", "probe", "gda", "tip-adapter", "zlap", "transclip", "em-dirichlet"}
@@ -39,7 +39,7 @@ SAME_AT_ZERO = {"cc", "rc", "proden", "cavl", "pop"}
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread_for_small_tensors():
-    with one_thread(torch.device("cpu")):
+    with cpu_threads(torch.device("cpu")):
         yield
 
 

@@ -18,12 +18,11 @@ import torch
 
 from pzsl.bench.timing import interleaved
 from pzsl.candidates import generate
-from pzsl.device import cores
+from pzsl.device import cores, cpu_threads
 from pzsl.methods import load_method, make_options
 from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.store import CacheHeader, CacheWriter
 from pzsl.training.loop import batches, epoch_generator, fit, make_optimizer
-from pzsl.training.run import one_thread
 
 RATE = 0.1
 
@@ -69,7 +68,7 @@ def measure_train(quick: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         cache = write_classes(Path(folder) / "made.h5", plan.size)
         sweep, paper = _seconds(sweep_command(cache, plan)), _seconds(paper_command(cache, plan))
-    with one_thread(torch.device("cpu")):
+    with cpu_threads(torch.device("cpu")):
         quiet, busy = step_seconds(plan)
         slopes = growth(plan)
     return {

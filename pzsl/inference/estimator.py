@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from pzsl.candidates import CandidateSets
-from pzsl.device import resolve_device
+from pzsl.device import cores, cpu_threads, resolve_device
 from pzsl.errors import UsageError, UserError
 from pzsl.exchange.vectors import as_unit, check_vectors
 from pzsl.inference.candidate_arrays import as_plain, candidate_arrays, class_list, class_means
@@ -22,7 +22,7 @@ from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.requests import LAST_SEED, is_number, is_whole
 from pzsl.training import RunConfig
 from pzsl.training.loop import fit, fit_all
-from pzsl.training.run import calibrate, make_method, one_thread, refined_labels
+from pzsl.training.run import calibrate, make_method, refined_labels
 from pzsl.training.task import BLOCK, TRUE_LABELS
 
 Candidates = ArrayLike | Sequence[Collection[int]] | Sequence[Collection[str]]
@@ -38,6 +38,7 @@ class PartialLabelClassifier(ScikitClassifier):
         scale: the encoder's logit scale.
         seed: of all random numbers.
         device: auto, cpu, cuda or mps.
+        n_jobs: CPU threads that `fit` computes on; None: 1, -1: all cores, -2: all but one.
 
     Attributes:
         classes_: (C,) class numbers (the rows of the label embeddings), or names.
@@ -58,6 +59,7 @@ class PartialLabelClassifier(ScikitClassifier):
         scale: float = 100.0,
         seed: int = 0,
         device: str = "auto",
+        n_jobs: int | None = None,
     ) -> None:
         self.method = method
         self.preset = preset
@@ -65,6 +67,7 @@ class PartialLabelClassifier(ScikitClassifier):
         self.scale = scale
         self.seed = seed
         self.device = device
+        self.n_jobs = n_jobs
 
     def fit(
         self,
@@ -117,7 +120,7 @@ class PartialLabelClassifier(ScikitClassifier):
         device = resolve_device(self.device)
         problem = self._problem(images, labels, sets, device)
         config = self._config()
-        with one_thread(device):
+        with cpu_threads(device, _threads(self.n_jobs)):
             self.method_: Method = fit(make_method(config, problem, self.seed), self.seed)
             self.gamma_, self.calibration_ = fit_all(calibrate(self.method_, problem, config))
         self._settle()
@@ -238,6 +241,15 @@ def _fault(array: NDArray[Any]) -> str | None:
     if array.ndim == 2 and array.shape[1] == 0:
         return f": 0 feature(s) (shape={array.shape}) while a minimum of 1 is required"
     return "" if array.ndim != 2 or not array.size or array.dtype.kind not in "fiu" else None
+
+
+def _threads(n_jobs: int | None) -> int:
+    """The number of CPU threads; negative numbers count back from all cores."""
+    if n_jobs is None:
+        return 1
+    if not is_whole(n_jobs) or n_jobs == 0:
+        raise UsageError(f"n_jobs should be None or a whole number other than 0, not {n_jobs!r}.")
+    return n_jobs if n_jobs > 0 else max(1, cores() + 1 + n_jobs)
 
 
 def _weights(sample_weight: ArrayLike, images: int) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pzsl.device import resolve_device
+from pzsl.device import cpu_threads, resolve_device
 from pzsl.errors import UserError
 from pzsl.evaluation import Calibration
 from pzsl.inference.record import Record
@@ -21,7 +21,7 @@ from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.store import Cache, load_cache
 from pzsl.training import RunConfig
 from pzsl.training.checkpoint import SEEN, UNSEEN
-from pzsl.training.run import lay_out, make_method, one_thread
+from pzsl.training.run import lay_out, make_method
 from pzsl.training.task import Task, make_task
 
 MODEL = "model.safetensors"
@@ -71,7 +71,7 @@ def restore(record: Record) -> Trained:
     cache = open_cache(record)
     _check_cache(cache, record)
     task = make_task(cache, record.config, resolve_device("cpu"))
-    with one_thread(resolve_device("cpu")), torch.no_grad():
+    with cpu_threads(resolve_device("cpu")), torch.no_grad():
         method = make_method(record.config, task.problem, record.config.seed)
         load_state(method, read_state(record.folder / MODEL), record.folder / MODEL)
     names = tuple(class_names(cache))
@@ -117,7 +117,7 @@ def restore_method(
         unseen=unseen,
         scale=scale,
     )
-    with one_thread(resolve_device("cpu")), torch.no_grad():
+    with cpu_threads(resolve_device("cpu")), torch.no_grad():
         method = lay_out(config, problem, config.seed)
         load_state(method, saved, file, added)
         if added:

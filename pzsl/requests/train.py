@@ -18,6 +18,8 @@ GRID = "Grid"
 MOST_SEEDS = 10_000
 LAST_SEED = 2**32
 """Seeds stay below this, so that every generator accepts them."""
+MOST_THREADS = 1024
+"""More than the cores of a machine are a typing error."""
 MOST = 10**9
 """Upper bound of all other numbers; a larger one is a typing error."""
 
@@ -51,7 +53,8 @@ class TrainRequest:
     runs: str | Path = option("Folder of all run records.", OUTPUT, "runs")
     name: str | None = option("Name of the sweep. [the cache's]", OUTPUT, None)
     device: str = option("auto, cpu, cuda or mps.", MACHINE, "auto")
-    workers: int | None = option("Worker processes. [one per core]", MACHINE, None)
+    workers: int | None = option("Worker processes. [cores / threads]", MACHINE, None)
+    threads: int = option("CPU threads of each process, such as all for one run.", MACHINE, 1)
     checkpoint_seconds: float = option(
         "Least seconds between two checkpoints of a run.", MACHINE, 10.0
     )
@@ -70,6 +73,7 @@ class TrainRequest:
         _check_whole("--first-seed", self.first_seed, 0, LAST_SEED - MOST_SEEDS)
         if self.workers is not None:
             _check_whole("--workers", self.workers, 1, MOST)
+        _check_whole("--threads", self.threads, 1, MOST_THREADS)
         for value in as_list(self.few_shot):
             _check_number("--few-shot", value)
             _check_whole("--few-shot", int(value) if value == int(value) else value, 0, MOST)

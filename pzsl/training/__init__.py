@@ -43,6 +43,7 @@ def train(
     name: str | None = None,
     device: str = "auto",
     workers: int | None = None,
+    threads: int = 1,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     memory: float = MEMORY,
     engine: str = "local",
@@ -63,7 +64,8 @@ def train(
         runs: folder of all run records.
         name: of the sweep; by default the cache's name.
         device: auto, cpu, cuda or mps.
-        workers: number of processes; by default one per core.
+        workers: number of processes; by default as many as keep all cores busy.
+        threads: CPU threads of each process; all cores for a single large run.
         checkpoint_seconds: minimum time between two checkpoints of a run.
         memory: GiB of training features that a run keeps in memory; larger ones are read in blocks.
         engine: `local`: processes of this machine; `ray`: a Ray cluster.
@@ -103,8 +105,8 @@ def _train(request: TrainRequest) -> dict[str, Any]:
         f"{request.first_seed} to {request.first_seed + request.seeds - 1}, labels "
         f"{request.labels}, device {where} -> {sweep}"
     )
-    execution = request.workers, request.checkpoint_seconds, request.memory, request.engine
-    trained_now = run_sweep(cache, grid, sweep, where, *execution)
+    execution = request.checkpoint_seconds, request.memory, request.engine, request.threads
+    trained_now = run_sweep(cache, grid, sweep, where, request.workers, *execution)
     if trained_now < len(grid):
         say(f"{len(grid) - trained_now} runs were finished already")
     folders = [sweep / config.name for config in grid]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pzsl import __version__
+from pzsl.device import cpu_threads
 from pzsl.evaluation import (
     Calibration,
     Checked,
@@ -64,13 +64,14 @@ def execute(
     device: torch.device,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     memory: float = MEMORY,
+    threads: int = 1,
 ) -> dict[str, Any]:
-    """Do one run, or resume it, and write its record; arguments as in `attempt`.
+    """Do one run, or resume it, on CPU `threads`, and write its record; see `attempt`.
 
     Returns:
         The metrics, as in `metrics.json`.
     """
-    with one_thread(device):
+    with cpu_threads(device, threads):
         return fit_all(attempt(cache, config, folder, device, checkpoint_seconds, memory))
 
 
@@ -132,18 +133,6 @@ def attempt(
             _write_record(folder, method, config, history, metrics, calibration, cache)
         (folder / CHECKPOINT).unlink(missing_ok=True)
     return metrics
-
-
-@contextmanager
-def one_thread(device: torch.device) -> Iterator[None]:
-    """Compute on one CPU thread: sweeps use one process per core, and numbers don't vary."""
-    before = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def lay_out(config: RunConfig, problem: Problem, seed: int, fold: bool = False) -> Method:
@@ -251,6 +240,7 @@ def _write_record(
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": device,
+        "threads": torch.get_num_threads(),
         "packages": {"pzsl": __version__, **packages},
         "cache": str(cache.path),
         "split_hash": cache.split_hash,

@@ -32,6 +32,7 @@ class Job:
         device: to compute on.
         checkpoint_seconds: minimum time between two checkpoints.
         memory: GiB of training features kept in memory.
+        threads: CPU threads that compute it.
     """
 
     cache: str
@@ -40,6 +41,7 @@ class Job:
     device: str
     checkpoint_seconds: float
     memory: float
+    threads: int = 1
 
 
 class Outcome(NamedTuple):
@@ -70,7 +72,7 @@ def work(job: Job) -> str | None:
         return None  # another process has done it in the meantime
     plugins.enrol(job.config.plugins)
     cache = open_cache(job.cache, job.config.cache_hash)
-    how = torch.device(job.device), job.checkpoint_seconds, job.memory
+    how = torch.device(job.device), job.checkpoint_seconds, job.memory, job.threads
     try:
         execute(cache, job.config, Path(job.folder), *how)
     except (UsageError, OSError):

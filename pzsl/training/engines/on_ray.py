@@ -1,4 +1,4 @@
-"""Do runs on a Ray cluster: each run is a task with one CPU or one GPU.
+"""Do runs on a Ray cluster: each run is a task with one GPU, or a CPU per thread.
 
 The cache and the folder of records have to be on a disk that all machines of the cluster share.
 """
@@ -27,8 +27,9 @@ def run_on_ray(jobs: Sequence[Job], workers: int | None) -> Iterator[Outcome]:
     Raises:
         UserError: there is no cluster, or an error of a run that ends the sweep.
     """
-    with connect(workers) as ray:
-        needs = {"num_gpus": 1} if jobs[0].device.startswith("cuda") else {"num_cpus": 1}
+    with connect(workers and workers * jobs[0].threads) as ray:
+        on_gpu = jobs[0].device.startswith("cuda")
+        needs = {"num_gpus": 1} if on_gpu else {"num_cpus": jobs[0].threads}
         task = ray.remote(_attempt).options(max_retries=RETRIES, **needs)
         job_of = {task.remote(job): job for job in jobs}
         waiting = [*job_of]

@@ -23,9 +23,12 @@ from pzsl.training.features import MEMORY
 from pzsl.training.run import CHECKPOINT_SECONDS, is_finished
 
 
-def default_workers(device: torch.device, runs: int) -> int:
-    """The number of processes: one per CPU core but at most one per run; one on a GPU."""
-    return max(1, min(cores(), runs)) if device.type == "cpu" else 1
+def default_workers(device: torch.device, runs: int, threads: int = 1) -> int:
+    """The number of processes: as many as keep the CPU's cores busy, at most one per run.
+
+    One on a GPU.
+    """
+    return max(1, min(cores() // threads, runs)) if device.type == "cpu" else 1
 
 
 def run_sweep(
@@ -37,6 +40,7 @@ def run_sweep(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     memory: float = MEMORY,
     engine: str = "local",
+    threads: int = 1,
 ) -> int:
     """Do the unfinished runs of a grid; each writes its record when it ends.
 
@@ -45,10 +49,11 @@ def run_sweep(
     Args:
         cache_path: the features. configs: the grid. folder: of the sweep.
         device: to compute on; a GPU trains many runs together.
-        workers: number of processes; None for one per core.
+        workers: number of processes; None for as many as keep all cores busy.
         checkpoint_seconds: minimum time between two checkpoints of a run.
         memory: GiB of training features that a run keeps in memory.
         engine: `local`: processes of this machine; `ray`: a cluster.
+        threads: CPU threads of each process.
 
     Returns:
         How many runs were done now.
@@ -63,7 +68,7 @@ def run_sweep(
         raise UsageError(f"--engine is one of {', '.join(ENGINES)}, not '{engine}'.")
     todo = [config for config in configs if not is_finished(folder / config.name)]
     where = Path.resolve if engine == "ray" else Path  # a cluster's machines have other folders
-    execution = str(device), checkpoint_seconds, memory
+    execution = str(device), checkpoint_seconds, memory, threads
     jobs = [
         Job(str(where(cache_path)), config, str(where(folder / config.name)), *execution)
         for config in todo
@@ -104,7 +109,10 @@ def _outcomes(
         return run_on_ray(jobs, workers)
     if device.type != "cpu" and workers is None:
         return _on_gpu(jobs, device)
-    workers = min(workers or default_workers(device, len(jobs)), len(jobs))
+    threads = jobs[0].threads if jobs else 1
+    workers = min(workers or default_workers(device, len(jobs), threads), len(jobs))
+    if device.type == "cpu" and threads > 1 and workers * threads > cores():
+        say(f"{workers} x {threads} threads share {cores()} cores: fewer would be faster.")
     return run_on_processes(jobs, workers) if workers > 1 else _one_by_one(jobs)
 
 
