@@ -29,6 +29,7 @@ GROUND = {
     "ray",
     "requests",
     "record_parts",
+    "remote",
     "sweeps",
     "workers",
 }

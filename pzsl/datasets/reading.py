@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -10,9 +11,13 @@ from typing import IO
 from PIL import Image
 
 from pzsl.files import check_regular, real_path
+from pzsl.remote import Range, ReadAhead
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
 """Accepted formats, recognised by content; some of Pillow's others run external programs."""
+
+Reader = Callable[[str], Image.Image]
+"""Opens the image of an id; picklable."""
 
 LARGEST = 2**30
 """Bytes of a file beyond which it is taken for no photograph."""
@@ -75,3 +80,31 @@ class FileReader:
         if not file.is_relative_to(self.root.resolve()):
             raise OSError(f"a link leads out of the root to {file}")
         return open_image(file)
+
+
+@dataclass(frozen=True)
+class RemoteReader:
+    """Opens images at addresses: whole files, or ranges of tar files.
+
+    Attributes:
+        ranges: id -> where its bytes are.
+        ahead: fetches them; in each process anew.
+    """
+
+    ranges: Mapping[str, Range]
+    ahead: ReadAhead = field(default_factory=ReadAhead, compare=False, repr=False)
+
+    def __call__(self, path: str) -> Image.Image:
+        """Open an image.
+
+        Raises:
+            OSError: it is gone, or no whole image.
+            RemoteError: the server gives no answer, or the file was replaced since it was listed.
+        """
+        part = self.ranges[path]
+        check_length(part.stop - part.start)
+        return open_image(io.BytesIO(self.ahead.read(part)))
+
+    def fetch_ahead(self, paths: Iterable[str]) -> None:
+        """Begin to fetch the bytes of images that are opened soon."""
+        self.ahead.fetch(self.ranges[path] for path in paths)

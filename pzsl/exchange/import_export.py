@@ -13,6 +13,7 @@ from pzsl.exchange.foreign_features import Labelling, import_features
 from pzsl.exchange.npz import import_npz
 from pzsl.exchange.published_features import import_xlsa17
 from pzsl.extraction.scoring import zero_shot
+from pzsl.remote import FOLDER, as_remote, local_copies, place, put_up
 from pzsl.store import load_cache, merge_parts
 
 MATRICES = (".npy", ".safetensors")
@@ -99,8 +100,9 @@ def merge(
     """Merge the parts of a cache; they must cover every row exactly once.
 
     Args:
-        parts: part files of `pzsl.extract(shard=...)`; if empty, all beside `out`.
-        out: the cache to write.
+        parts: part files of `pzsl.extract(shard=...)`; if empty, all beside `out`. Those at
+            addresses, whose names may hold `*`, are fetched to the folder of `out` first.
+        out: the cache to write. At an address: made in `cache/`, and put up when it is whole.
         virtual: copy no embeddings, but refer to the parts, which must not be moved.
         overwrite: replace an existing cache.
 
@@ -110,9 +112,22 @@ def merge(
     Raises:
         UserError: rows are missing or duplicate, or the parts are of different origin.
     """
-    files = merge_parts(parts, out, virtual=virtual, overwrite=overwrite)
+    target = place(out)
+    there = as_remote(target)
+    if there is not None:
+        if virtual:
+            raise UsageError("--virtual refers to parts beside it: give a local --out.")
+        target = FOLDER / there.name
+        parts = parts or [there.with_name(f"{there.stem}.part-*-of-*{there.suffix}")]
+    files = merge_parts(
+        local_copies(parts, target.parent), target, virtual=virtual, overwrite=overwrite
+    )
     about = {"parts": [str(file) for file in files], "virtual": virtual}
-    return {**_summary(Path(out)), **about}
+    result = {**_summary(target), **about}
+    if there is not None:
+        put_up(target, there)
+        result["cache"] = str(there)
+    return result
 
 
 def _summary(path: Path) -> dict[str, Any]:

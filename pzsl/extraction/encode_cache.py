@@ -156,6 +156,7 @@ def _encode(
         job.threads,
         lanes=None if encoder.device.type == "cpu" else 1,
         views=views,
+        fetch_ahead=getattr(data.reader, "fetch_ahead", None),
     )
     with closing(blocks), progress(total, "images", total - len(pending)) as bar:
         tell: Callable[[int], object] = after or bar.update

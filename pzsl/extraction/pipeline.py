@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Semaphore
@@ -23,6 +23,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from pzsl.remote import RemoteError
 
 NAME = "pzsl-read"
 """Prefix of the threads' names."""
@@ -115,6 +117,7 @@ def encode_blocks(
     workers: int,
     lanes: int | None = None,
     views: Views | None = None,
+    fetch_ahead: Callable[[Sequence[str]], None] | None = None,
 ) -> Generator[Block]:
     """Read and encode the pending rows in threads, block by block, in bounded memory.
 
@@ -128,6 +131,8 @@ def encode_blocks(
         workers: number of threads; all of them call both functions.
         lanes: number of threads that may encode at the same time; by default all.
         views: which images have views, if any.
+        fetch_ahead: called with the paths of each block when it gets into the queue, and so while
+            earlier ones are encoded; None if loading takes no time worth hiding.
 
     Yields:
         Each block that has a pending row, in order.
@@ -137,6 +142,8 @@ def encode_blocks(
     def attempt(row: int) -> Tensor | Failure:
         try:
             return load(paths[row])
+        except RemoteError:  # no fault of this image: all others would fail, too
+            raise
         except Exception as error:  # a broken image can raise anything in a decoder
             return Failure(row, paths[row], _reason(error))
 
@@ -151,6 +158,8 @@ def encode_blocks(
     pool = ThreadPoolExecutor(workers, NAME, initializer=torch.set_num_threads, initargs=(1,))
     try:
         for span in spans(len(paths), pending, size):
+            if fetch_ahead is not None:
+                fetch_ahead([paths[row] for row in span.rows.tolist()])
             queue.append(pool.submit(work, span))
             if len(queue) > 2 * workers:  # bounds memory: one block in work and one waiting each
                 yield queue.popleft().result()

@@ -15,6 +15,7 @@ from pzsl.extraction.request import prepare, with_root
 from pzsl.extraction.scoring import NAMES, zero_shot
 from pzsl.extraction.views import choose_views
 from pzsl.progress import say
+from pzsl.remote import FOLDER, RemotePath, as_remote, fetch, place, put_up
 from pzsl.requests import ExtractRequest, as_list
 from pzsl.store import load_cache, parse_shard
 
@@ -64,12 +65,13 @@ def extract(
 
     Args:
         dataset: name of a known data set (`pzsl datasets`); `table` if a `table` is given.
-        root: folder of its images; by default a published data set is looked for in
-            `$PZSL_DATA/<dataset>`, then in `data/<dataset>`.
+        root: folder of its images, which may lie at an address for images of your own; by default
+            a published data set is looked for in `$PZSL_DATA/<dataset>`, then in `data/<dataset>`.
         model: `tiny`, an open_clip model, `local-dir:FOLDER` or `hf-hub:OWNER/NAME`; by default
             `tiny` for shapes, ViT-B-32 for the rest.
         pretrained: tag or checkpoint file; see `load_encoder`.
-        out: the cache; by default `cache/<dataset>.h5`.
+        out: the cache; by default `cache/<dataset>.h5`. At an address: made in `cache/`, and put up
+            when it is whole.
         batch_size: images per batch; the last bits of the embeddings depend on it. By default 32 on
             the CPU, elsewhere what fits into memory.
         workers: threads that read images, and on the CPU encode them; by default one per processor.
@@ -122,7 +124,10 @@ def _extract(request: ExtractRequest) -> dict[str, Any]:
     if request.dataset == "shapes" and request.table is not None:
         request = replace(request, dataset="table")
     request = with_root(request)
-    target = Path(request.out or Path("cache") / f"{request.dataset.rpartition(':')[2]}.h5")
+    target = place(request.out or Path("cache") / f"{request.dataset.rpartition(':')[2]}.h5")
+    there = as_remote(target)
+    if there is not None:
+        return _extract_to(there, request)
     devices = as_list(request.devices or ())
     part = _shard(request.shard, devices, request.engine)
     overwrite = request.overwrite
@@ -139,6 +144,24 @@ def _extract(request: ExtractRequest) -> dict[str, Any]:
     if outcome.report.failures and request.on_error == "fail":
         raise unreadable(job.data.name, [outcome])
     return _result(part.path(target) if part else target, [outcome], outcome.report.seconds["all"])
+
+
+def _extract_to(address: RemotePath, request: ExtractRequest) -> dict[str, Any]:
+    """Extract into a file of this machine, and put it up when it is whole.
+
+    What lies at the address already, because another machine has made it, is fetched instead.
+    """
+    whole = FOLDER / address.name
+    part = _shard(request.shard, as_list(request.devices or ()), request.engine)
+    local = part.path(whole) if part else whole
+    there = address.with_name(local.name)
+    made = there.exists() and not request.overwrite
+    if made:
+        fetch(there, local)
+    result = _extract(replace(request, out=whole))
+    if not made:
+        put_up(local, there)
+    return {**result, "cache": str(there)}
 
 
 def _shard(shard: str | None, devices: Sequence[str] | None, engine: str) -> Shard | None:

@@ -33,7 +33,12 @@ class ExtractRequest:
     """
 
     dataset: str = option("{datasets}; see 'pzsl datasets'.", INPUT, "shapes")
-    root: MaybePath = option("Folder of its images. [$PZSL_DATA/NAME or data/NAME]", INPUT, None)
+    root: MaybePath = option(
+        "Folder of its images, or (folder, table, tar) its address, such as s3://BUCKET/NAME. "
+        "[$PZSL_DATA/NAME or data/NAME]",
+        INPUT,
+        None,
+    )
     model: str | None = option(
         "'tiny', a model of open_clip, local-dir:FOLDER or hf-hub:OWNER/NAME. "
         "[shapes: tiny, others: ViT-B-32]",
@@ -41,7 +46,11 @@ class ExtractRequest:
         None,
     )
     pretrained: str | None = option("Tag or checkpoint file of the weights. [openai]", MODEL, None)
-    out: MaybePath = option("The cache to write. [cache/DATASET.h5]", OUTPUT, None)
+    out: MaybePath = option(
+        "The cache to write; an address puts it up when it is whole. [cache/DATASET.h5]",
+        OUTPUT,
+        None,
+    )
     batch_size: int | None = option(
         "Images per batch. [CPU: 32, GPU: what its memory holds]", MACHINE, None
     )

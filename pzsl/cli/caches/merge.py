@@ -11,9 +11,10 @@ from pzsl.cli.common import emit
 
 
 def merge(
-    out: Annotated[Path, typer.Option("--out", help="The cache to write.")],
+    out: Annotated[Path, typer.Option("--out", help="The cache to write; an address puts it up.")],
     parts: Annotated[
-        list[Path] | None, typer.Argument(help="The part files. [all of OUT, beside it]")
+        list[Path] | None,
+        typer.Argument(help="The part files, or addresses. [all of OUT, beside it]"),
     ] = None,
     virtual: Annotated[
         bool,
@@ -28,6 +29,7 @@ def merge(
 
     \b
     pzsl merge --out cache/sun.h5
+    pzsl merge 's3://bucket/sun.part-*-of-8.h5' --out cache/sun.h5
     """
     from pzsl.exchange import merge as run
 

@@ -66,7 +66,7 @@ def read_class_list(file: Path) -> tuple[str, ...]:
         UserError: the file can't be read, or is empty.
     """
     try:
-        lines = read_text(Path(file), "utf-8-sig").splitlines()
+        lines = read_text(file, "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The list of classes {file} can't be read: {error}.") from None
     names = tuple(tidy(line) for line in lines if line.strip())

@@ -12,6 +12,7 @@ from pzsl.datasets.own.rows import Row
 from pzsl.errors import nearest
 from pzsl.files import real_path
 from pzsl.progress import say
+from pzsl.remote import as_remote
 
 SHOWN = 3
 """How many missing images a message names."""
@@ -92,11 +93,12 @@ def note_missing(rows: Sequence[Row], base: Path, faults: Faults, on_error: str)
         faults.note("", f"--root {base} is no folder: give the folder that the paths start from.")
         return set()
     inside, missing, wrong = base.resolve(), [], faults.places
-    for row in rows:
-        if row.place in wrong:
-            continue
+    checked = [row for row in rows if row.place not in wrong]
+    address = as_remote(base)
+    there = address.below(row.path for row in checked) if address else None
+    for row in checked:
         file = base / row.path
-        if not file.is_file():
+        if not (file.is_file() if there is None else row.path in there):
             missing.append(row)
         elif file.is_symlink() and not real_path(file).is_relative_to(inside):
             faults.note(row.place, f"'{row.path}' is a link out of {base}.")

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -32,10 +32,11 @@ from pzsl.datasets.own.row_checks import Classes, check_rows, note_missing
 from pzsl.datasets.own.rows import CANDIDATES, Row, rows_of
 from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.own.table_files import identity_of, read_table
-from pzsl.datasets.reading import FileReader
+from pzsl.datasets.reading import FileReader, Reader, RemoteReader
 from pzsl.errors import UsageError, UserError
 from pzsl.files import real_path
 from pzsl.progress import say
+from pzsl.remote import Range, as_remote, place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,10 +74,10 @@ class Rows(NamedTuple):
 
 
 def load_table(
-    table: Path | pd.DataFrame,
-    root: Path | None = None,
-    unseen_file: Path | None = None,
-    classes: Path | None = None,
+    table: str | Path | pd.DataFrame,
+    root: str | Path | None = None,
+    unseen_file: str | Path | None = None,
+    classes: str | Path | None = None,
     on_error: str = "fail",
     annotators: Annotators = CANDIDATES,
     empty: str = "skip",
@@ -87,7 +88,8 @@ def load_table(
     """Load the images that a table lists.
 
     Args:
-        table: a text file with separators, `.parquet`, `.jsonl`, `.json`, or a pandas frame.
+        table: a text file with separators, `.parquet`, `.jsonl`, `.json`, or a pandas frame; this
+            and the other files and folders may be given by addresses.
         root: folder that the paths are relative to; by default the table's own.
         unseen_file: names of the unseen classes, one per line.
         classes: names of all classes in order, one per line; by default all that occur, sorted.
@@ -108,9 +110,9 @@ def load_table(
     """
     if on_error not in ("fail", "skip"):
         raise UsageError(f"Unknown way to treat errors '{on_error}': use fail or skip.")
-    reading = Reading(unseen_file, classes, annotators, empty, seed, unseen, test)
-    source = Path(table) if isinstance(table, str | Path) else table
-    base = Path(root) if root else (source.parent if isinstance(source, Path) else Path())
+    reading = Reading(_file(unseen_file), _file(classes), annotators, empty, seed, unseen, test)
+    source = _source(table)
+    base = place(root) if root else (source.parent if isinstance(source, PurePath) else Path())
     faults = Faults("")
     content = _read(source, reading, faults, base if on_error == "fail" else None)
     rows = content.rows
@@ -118,8 +120,9 @@ def load_table(
         missing = note_missing(rows, base, faults, "skip")
         faults.check()
         rows = [row for row in rows if row.place not in missing]
-    real = {row.path: real_path(base / row.path) for row in rows}
-    check_once(faults.where, [(row.path, row.split) for row in rows], real)
+    if not as_remote(base):  # servers have no links
+        real = {row.path: real_path(base / row.path) for row in rows}
+        check_once(faults.where, [(row.path, row.split) for row in rows], real)
     data = _dataset(base, rows, content, empty)
     return replace(
         data, origin=(*data.origin, ("root", str(base.resolve())), *_annotator_origin(annotators))
@@ -127,9 +130,9 @@ def load_table(
 
 
 def load_rows(
-    table: Path | pd.DataFrame,
-    unseen_file: Path | None = None,
-    classes: Path | None = None,
+    table: str | Path | pd.DataFrame,
+    unseen_file: str | Path | None = None,
+    classes: str | Path | None = None,
     annotators: Annotators = CANDIDATES,
     empty: str = "fail",
 ) -> Dataset:
@@ -141,11 +144,19 @@ def load_rows(
     Raises:
         UserError: a file is missing, or rows are invalid.
     """
-    source = Path(table) if isinstance(table, str | Path) else table
-    reading = Reading(unseen_file, classes, annotators, empty)
+    source = _source(table)
+    reading = Reading(_file(unseen_file), _file(classes), annotators, empty)
     content = _read(source, reading, Faults(""), None)
     data = _dataset(Path(), content.rows, content, empty)
     return replace(data, origin=(*data.origin, *_annotator_origin(annotators)))
+
+
+def _file(path: str | Path | None) -> Path | None:
+    return place(path) if path else None
+
+
+def _source(table: str | Path | pd.DataFrame) -> Path | pd.DataFrame:
+    return place(table) if isinstance(table, str | PurePath) else table
 
 
 def _annotator_origin(annotators: Annotators) -> tuple[tuple[str, str], ...]:
@@ -230,10 +241,18 @@ def _dataset(base: Path, rows: Sequence[Row], content: Rows, empty: str) -> Data
         paths=tuple(row.path for row in rows),
         labels=np.array([number.get(row.label, UNKNOWN) for row in rows], dtype=np.int64),
         splits=np.array([row.split for row in rows]),
-        reader=FileReader(base.resolve()),
+        reader=_reader(base, rows),
         candidates=_candidates(rows, number, every),
         origin=content.origin,
     )
+
+
+def _reader(base: Path, rows: Sequence[Row]) -> Reader:
+    address = as_remote(base)
+    if address is None:
+        return FileReader(base.resolve())
+    files = address.below(row.path for row in rows)
+    return RemoteReader({name: Range(file, 0, file.info.size) for name, file in files.items()})
 
 
 def _candidates(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.text_files import SEPARATORS, decode, find_dialect, read_bytes, records_of
 from pzsl.errors import UserError
 from pzsl.files import check_unpacked, digest, parse_json, sha256_of
+from pzsl.remote import as_remote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +49,7 @@ def read_table(source: Path | pd.DataFrame) -> Table:
     Raises:
         UserError: it can't be read at all; faulty rows are noted in the table's `faults`.
     """
-    if not isinstance(source, Path):
+    if not isinstance(source, PurePath):
         return _of_frame(source)
     if source.suffix.lower() in PARQUET:
         return _of_parquet(source)
@@ -58,7 +60,7 @@ def read_table(source: Path | pd.DataFrame) -> Table:
 
 def identity_of(source: Path | pd.DataFrame) -> tuple[tuple[str, str], ...]:
     """The path and the hash of a table, for a data set's origin."""
-    if isinstance(source, Path):
+    if isinstance(source, PurePath):
         return (("table", str(source.resolve())), ("table_sha256", sha256_of(source)))
     return (("table", FRAME), ("table_sha256", digest(source.to_csv())))
 
@@ -173,11 +175,12 @@ def read_parquet(file: Path, columns: list[str] | None = None) -> Any:
             f"{file}: Parquet files need pyarrow: pip install 'pzsl[parquet]', or use a CSV."
         ) from None
     try:
-        about = parquet.read_metadata(file)
+        source = io.BytesIO(file.read_bytes()) if as_remote(file) else file
+        about = parquet.read_metadata(source)
         groups = [about.row_group(number) for number in range(about.num_row_groups)]
         cells = 8 * about.num_rows * about.num_columns  # equal ones are stored but once
         check_unpacked(cells + sum(group.total_byte_size for group in groups), file)
-        return parquet.read_table(file, columns=columns)
+        return parquet.read_table(source, columns=columns)
     except OSError as error:
         raise UserError(f"{file} can't be read: {error.strerror or error}.") from None
     except (ArrowException, ValueError) as error:

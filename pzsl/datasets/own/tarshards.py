@@ -4,7 +4,8 @@
                   0002.jpg  0002.json     {"label": "red fox", "split": "test_seen"}
 
 The files of one image share their name up to the first dot. Either every image gives its split, or
-none does, and the split is drawn as for folders of class folders.
+none does, and the split is drawn as for folders of class folders. Tar files at addresses, such as
+`s3://bucket/data-000.tar`, are read by ranges.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,14 +25,17 @@ from PIL import Image
 from pzsl.datasets.base import Dataset
 from pzsl.datasets.names import join_spellings, joined_spellings_message, normal_form, tidy
 from pzsl.datasets.own.folder import SUFFIXES, draw_share
-from pzsl.datasets.reading import check_length, open_image
+from pzsl.datasets.reading import Reader, RemoteReader, check_length, open_image
 from pzsl.errors import UserError
 from pzsl.files import digest, parse_json, read_text
-from pzsl.progress import say
+from pzsl.progress import progress, say
+from pzsl.remote import Range, as_remote, place
 
 NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")
 SMALL = 1 << 20
 """Largest label file that is read, in bytes."""
+AT_ONCE = 8
+"""Tar files at addresses whose headers are read at a time."""
 
 
 class Place(NamedTuple):
@@ -74,8 +79,8 @@ class Sample:
 
 
 def load_tar(
-    root: Path,
-    classes: Path | None = None,
+    root: str | Path,
+    classes: str | Path | None = None,
     seed: int = 0,
     unseen: float = 0.25,
     test: float = 0.2,
@@ -83,7 +88,7 @@ def load_tar(
     """Images in tar files.
 
     Args:
-        root: a tar file, a folder of them, or several as `data-{000..009}.tar`.
+        root: a tar file, a folder of them, or several as `data-{000..009}.tar`; or an address.
         classes: names of all classes in order, one per line; needed if labels are numbers. By
             default `classnames.txt` beside the tar files, if it exists.
         seed, unseen, test: of a drawn split, if the images give none; see `load_folder`.
@@ -91,12 +96,13 @@ def load_tar(
     Raises:
         UserError: a tar file is missing or damaged, an image has no label, or a label no name.
     """
-    tars = _tars(Path(root))
-    samples = [sample for number, tar in enumerate(tars) for sample in _samples(tar, number)]
+    root = place(root)
+    tars = _tars(root)
+    samples = _all_samples(tars)
     if not samples:
         raise UserError(f"{root}: the tar files hold no image ({', '.join(sorted(SUFFIXES))}).")
     beside = tars[0].parent / "classnames.txt"
-    file = classes or (beside if beside.is_file() else None)
+    file = place(classes) if classes else (beside if beside.is_file() else None)
     labels = [_label(sample) for sample in samples]
     names, rows = _number(labels, samples, _lines(file) if file else None)
     splits = _annotated_splits(samples)
@@ -113,7 +119,7 @@ def load_tar(
         paths=tuple(sample.path for sample in samples),
         labels=np.array(rows, dtype=np.int64),
         splits=np.array(splits),
-        reader=TarReader(tars, {sample.path: sample.place for sample in samples}),
+        reader=_reader(tars, samples),
         origin=tuple({**origin, "listing": hashed[:12]}.items()),
     )
 
@@ -125,7 +131,10 @@ def _tars(root: Path) -> tuple[Path, ...]:
         first, last = numbers.groups()
         texts = (f"{n:0{len(first)}d}" for n in range(int(first), int(last) + 1))
         start, end = numbers.span()
-        tars = [root.with_name(root.name[:start] + text + root.name[end:]) for text in texts]
+        names = [root.name[:start] + text + root.name[end:] for text in texts]
+        folder = as_remote(root.parent)
+        there = folder.below(names) if folder else {}
+        tars = [place(there.get(name, root.with_name(name))) for name in names]
     else:
         tars = sorted(root.glob("*.tar")) if root.is_dir() else [root]
     missing = [tar for tar in tars if not tar.is_file()]
@@ -138,11 +147,36 @@ def _tars(root: Path) -> tuple[Path, ...]:
     return tuple(tar.resolve() for tar in tars)
 
 
+def _reader(tars: tuple[Path, ...], samples: Sequence[Sample]) -> Reader:
+    places = {sample.path: sample.place for sample in samples}
+    files = [file for file in map(as_remote, tars) if file]
+    if not files:
+        return TarReader(tars, places)
+    return RemoteReader(
+        {id: Range(files[at.tar], at.offset, at.offset + at.length) for id, at in places.items()}
+    )
+
+
+def _all_samples(tars: tuple[Path, ...]) -> list[Sample]:
+    """The images of all tar files; the headers of several are read at a time if they are remote."""
+    if not as_remote(tars[0]):
+        return [sample for number, tar in enumerate(tars) for sample in _samples(tar, number)]
+    samples: list[Sample] = []
+    with ThreadPoolExecutor(AT_ONCE) as pool, progress(len(tars), "tar files") as bar:
+        for found in pool.map(_samples, tars, range(len(tars))):
+            samples += found
+            bar.update(1)
+    return samples
+
+
 def _samples(tar: Path, number: int) -> Iterator[Sample]:
     """The images of a tar file in order, with their annotations; image data are skipped."""
     samples: dict[str, Sample] = {}
     try:
-        with tarfile.open(tar, "r:", encoding="utf-8") as archive:
+        with (
+            tar.open("rb") as file,
+            tarfile.open(fileobj=file, mode="r:", encoding="utf-8") as archive,
+        ):
             for member in archive:
                 if member.isreg() and not member.issparse():
                     _note(archive, member, samples, tar, number)
@@ -225,7 +259,7 @@ def _number(
 
 def _lines(file: Path) -> list[str]:
     try:
-        lines = read_text(Path(file), "utf-8-sig").splitlines()
+        lines = read_text(file, "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The list of classes {file} can't be read: {error}.") from None
     return [line.strip() for line in lines if line.strip()]

@@ -1,0 +1,283 @@
+"""`RemotePath`: the path of a file at an address, with the few operations that reading needs."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path, PurePath, PurePosixPath
+from types import SimpleNamespace
+from typing import Any, NamedTuple, TypeVar, cast
+
+from pzsl.errors import UserError
+from pzsl.remote.attempts import RemoteError, attempt
+
+ADDRESS = re.compile(r"([a-z][a-z0-9+]+):(/{1,2})[^/]")
+"""How an address begins; a `Path` of it has one slash only."""
+EXTRA = ("s3", "s3a", "gs", "gcs")
+"""Protocols whose clients `pzsl[remote]` installs."""
+OPTIONS: dict[str, dict[str, Any]] = {  # we try again by ourselves, and never read an old listing
+    "s3": {
+        "use_listings_cache": False,
+        "config_kwargs": {"retries": {"total_max_attempts": 1}, "max_pool_connections": 32},
+    },
+    "gs": {"use_listings_cache": False},
+}
+OPTIONS |= {"s3a": OPTIONS["s3"], "gcs": OPTIONS["gs"]}
+VERSION = ("ETag", "etag", "generation", "md5Hash", "blob_id", "mtime", "created", "LastModified")
+"""What servers tell of a file that changes with its contents; the first that is there counts."""
+BLOCK = 4 << 20
+"""Bytes that are read at a time where a file is read in order."""
+CONNECTIONS = 16
+"""Requests at a time."""
+
+Result = TypeVar("Result")
+
+
+class Info(NamedTuple):
+    """What a server tells of a file: `file` or `directory`, bytes, and a mark of its version."""
+
+    kind: str
+    size: int
+    version: str
+
+
+class RemotePath(PurePosixPath):
+    """The path of a file or folder at an address; quacks like `Path`, as far as data sets need it.
+
+    Its size and version are those of the first look, or of the listing that it is from: reading
+    says so if the file was replaced since. Picklable, with what is known of the file.
+    """
+
+    def __str__(self) -> str:
+        return super().__str__().replace(":/", "://", 1)
+
+    def __fspath__(self) -> str:
+        raise TypeError(f"{self} is no path on a disk")
+
+    def __reduce__(self) -> Any:
+        return _restored, (str(self), self.__dict__.get("info"))
+
+    @cached_property
+    def info(self) -> Info:
+        """Kind, size and version; FileNotFoundError if there is nothing."""
+        return _info(self._call(lambda files, path: files.info(path)))
+
+    def exists(self) -> bool:
+        """Whether there is a file or a folder."""
+        try:
+            return bool(self.info)
+        except FileNotFoundError:
+            return False
+
+    def is_file(self) -> bool:
+        """Whether there is a file."""
+        return self.exists() and self.info.kind == "file"
+
+    def is_dir(self) -> bool:
+        """Whether there is a folder: files whose names begin with this one and a slash."""
+        return self.exists() and self.info.kind == "directory"
+
+    def is_symlink(self) -> bool:
+        """False: servers have no links."""
+        return False
+
+    def resolve(self) -> RemotePath:
+        """The same path: servers have no links."""
+        return self
+
+    def stat(self) -> SimpleNamespace:
+        """The size, as `st_size`."""
+        return SimpleNamespace(st_size=self.info.size)
+
+    def iterdir(self) -> list[RemotePath]:
+        """Files and folders directly below, sorted by name; [] if there are none."""
+        try:
+            found = self._call(lambda files, path: files.ls(path, detail=True))
+        except FileNotFoundError:
+            return []
+        names = {str(entry["name"]).rstrip("/").rpartition("/")[2]: entry for entry in found}
+        return [_known(self / name, _info(names[name])) for name in sorted(names) if name]
+
+    def glob(self, pattern: str) -> list[RemotePath]:
+        """Those directly below whose names match a pattern."""
+        return [path for path in self.iterdir() if fnmatchcase(path.name, pattern)]
+
+    def below(self, names: Iterable[str]) -> dict[str, RemotePath]:
+        """The files below by relative name, as far as they exist; lists each folder once."""
+        wanted = {name: self / name for name in names}
+        folders = list(dict.fromkeys(path.parent for path in wanted.values()))
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            listed = pool.map(RemotePath.iterdir, folders)
+            found = {path: path for paths in listed for path in paths if path.info.kind == "file"}
+        return {name: found[path] for name, path in wanted.items() if path in found}
+
+    def open(self, mode: str = "rb") -> io.BufferedReader:
+        """Open for reading in blocks of 4 MiB; what is skipped within a block costs no request."""
+        if mode != "rb":
+            raise ValueError(f"{self} is opened for reading only")
+        return io.BufferedReader(_Reading(self), BLOCK)
+
+    def read_bytes(self) -> bytes:
+        """All bytes."""
+        return self.read(0, self.info.size)
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        """The whole text."""
+        return self.read_bytes().decode(encoding)
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Bytes `start` to `stop`.
+
+        Raises:
+            FileNotFoundError: the file is gone.
+            RemoteError: it was replaced since it was looked at, or the server gives no answer.
+        """
+        known = self.info
+        if start >= min(stop, known.size):
+            return b""
+        stop = min(stop, known.size)
+
+        def once(files: Any, path: str) -> bytes:
+            content = bytes(files.cat_file(path, start=start, end=stop))
+            if len(content) != stop - start:
+                raise OSError(f"{len(content)} of {stop - start} bytes came")
+            return content
+
+        whole = (start, stop) == (0, known.size)
+        try:
+            content = self._call(once)
+        except RemoteError:
+            self._check_version(known)
+            raise
+        if not whole:  # bytes of two versions must not be put together
+            self._check_version(known)
+        return content
+
+    def modified(self) -> int:
+        """When the file was put there, in seconds since 1970."""
+        return int(self._call(lambda files, path: files.modified(path)).timestamp())
+
+    def fetch(self, file: Path) -> None:
+        """Copy to a local file."""
+        self._call(lambda files, path: files.get_file(path, str(file)))
+
+    def put(self, file: Path) -> None:
+        """Copy a local file to this address, where it appears when it is whole."""
+        self._call(lambda files, path: files.put_file(str(file), path))
+        self.__dict__.pop("info", None)
+
+    def _check_version(self, known: Info) -> None:
+        now = RemotePath(str(self)).info
+        if now != known:
+            raise RemoteError(
+                f"{self} was replaced while it was read ({known.size:,} bytes before, {now.size:,} "
+                "now): run the same command again with --overwrite."
+            )
+
+    def _call(self, action: Callable[[Any, str], Result]) -> Result:
+        files, path = filesystem(str(self))
+        return attempt(str(self), lambda: action(files, path))
+
+
+class _Reading(io.RawIOBase):
+    """A remote file as a raw stream, each read of which is a request."""
+
+    def __init__(self, path: RemotePath) -> None:
+        self.path, self.at = path, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.path.info.size}
+        self.at = start[whence] + offset
+        return self.at
+
+    def readinto(self, buffer: Any) -> int:
+        content = self.path.read(self.at, self.at + len(buffer))
+        buffer[: len(content)] = content
+        self.at += len(content)
+        return len(content)
+
+
+def place(text: str | PurePath) -> Path:
+    """A `Path`, or the `RemotePath` of an address, which does for it what data sets need.
+
+    Args:
+        text: a path; or an address, whose double slash may be a single one, as in a `Path` of it.
+
+    Raises:
+        UserError: no client of this protocol is installed.
+    """
+    if isinstance(text, RemotePath) or not is_address(text):
+        return cast("Path", text) if isinstance(text, RemotePath) else Path(text)
+    path = RemotePath(text if isinstance(text, str) else text.as_posix())
+    filesystem(str(path))
+    return cast("Path", path)
+
+
+def as_remote(path: PurePath) -> RemotePath | None:
+    """The `RemotePath` that a place is; None if it lies on a disk."""
+    return path if isinstance(path, RemotePath) else None
+
+
+def is_address(text: str | PurePath) -> bool:
+    """Whether this is an address; one with a single slash has to be of a known protocol."""
+    if isinstance(text, RemotePath):
+        return True
+    match = ADDRESS.match(text if isinstance(text, str) else text.as_posix())
+    if match is None:
+        return False
+    if match[2] == "//":
+        return True
+    from fsspec.registry import known_implementations
+
+    return match[1] in known_implementations
+
+
+def filesystem(address: str) -> tuple[Any, str]:
+    """The fsspec file system of an address, and the path in it.
+
+    Raises:
+        UserError: no client of this protocol is installed.
+    """
+    protocol = address.partition(":")[0]
+    try:
+        from fsspec.core import url_to_fs
+
+        files, path = url_to_fs(address, **OPTIONS.get(protocol, {}))
+    except ImportError as error:
+        remedy = "pip install 'pzsl[remote]'" if protocol in EXTRA else _advice(error)
+        raise UserError(f"{address}: {protocol}:// needs a client: {remedy}.") from None
+    except ValueError as error:
+        raise UserError(f"{address} can't be read: {error}.") from None
+    if protocol in OPTIONS:
+        files.retries = 1  # of s3fs and gcsfs; ours take their place
+    return files, path
+
+
+def _advice(error: ImportError) -> str:
+    return str(error).rstrip(".") or "install it"
+
+
+def _info(entry: dict[str, Any]) -> Info:
+    """What a server tells of a file, in one form for all of them."""
+    version = next((str(entry[name]) for name in VERSION if entry.get(name)), "")
+    return Info(str(entry["type"]), int(entry.get("size") or 0), version)
+
+
+def _known(path: RemotePath, info: Info | None) -> RemotePath:
+    if info is not None:
+        path.__dict__["info"] = info
+    return path
+
+
+def _restored(text: str, info: Sequence[Any] | None) -> RemotePath:
+    return _known(RemotePath(text), Info(*info) if info else None)
