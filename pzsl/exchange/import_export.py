@@ -13,7 +13,7 @@ from pzsl.exchange.foreign_features import Labelling, import_features
 from pzsl.exchange.npz import import_npz
 from pzsl.exchange.published_features import import_xlsa17
 from pzsl.extraction.scoring import zero_shot
-from pzsl.remote import FOLDER, as_remote, local_copies, place, put_up
+from pzsl.remote import FOLDER, RemotePath, as_remote, local_copies, place, put_up
 from pzsl.store import load_cache, merge_parts
 
 MATRICES = (".npy", ".safetensors")
@@ -115,19 +115,24 @@ def merge(
     target = place(out)
     there = as_remote(target)
     if there is not None:
-        if virtual:
-            raise UsageError("--virtual refers to parts beside it: give a local --out.")
-        target = FOLDER / there.name
-        parts = parts or [there.with_name(f"{there.stem}.part-*-of-*{there.suffix}")]
-    files = merge_parts(
-        local_copies(parts, target.parent), target, virtual=virtual, overwrite=overwrite
-    )
+        return _merge_to(there, parts, virtual, overwrite)
+    copies = local_copies(parts, target.parent)
+    files = merge_parts(copies, target, virtual=virtual, overwrite=overwrite)
     about = {"parts": [str(file) for file in files], "virtual": virtual}
-    result = {**_summary(target), **about}
-    if there is not None:
-        put_up(target, there)
-        result["cache"] = str(there)
-    return result
+    return {**_summary(target), **about}
+
+
+def _merge_to(
+    address: RemotePath, parts: Sequence[str | Path], virtual: bool, overwrite: bool
+) -> dict[str, Any]:
+    """Merge into a file of this machine, and put it up; by default the parts beside the address."""
+    if virtual:
+        raise UsageError("--virtual refers to parts on a disk: give a file there as --out.")
+    beside = str(address.with_name(f"{address.stem}.part-*-of-*{address.suffix}"))
+    local = FOLDER / address.name
+    result = merge(parts or [beside], local, overwrite=overwrite)
+    put_up(local, address)
+    return {**result, "cache": str(address)}
 
 
 def _summary(path: Path) -> dict[str, Any]:

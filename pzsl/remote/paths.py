@@ -38,7 +38,10 @@ Result = TypeVar("Result")
 
 
 class Info(NamedTuple):
-    """What a server tells of a file: `file` or `directory`, bytes, and a mark of its version."""
+    """What a server tells of a file: `file` or `directory`, bytes, and a mark of its version.
+
+    The version is empty in a listing: some servers tell it in other words there.
+    """
 
     kind: str
     size: int
@@ -48,8 +51,8 @@ class Info(NamedTuple):
 class RemotePath(PurePosixPath):
     """The path of a file or folder at an address; quacks like `Path`, as far as data sets need it.
 
-    Its size and version are those of the first look, or of the listing that it is from: reading
-    says so if the file was replaced since. Picklable, with what is known of the file.
+    Its size is that of the first look, or of the listing that it is from, and its version that of
+    when it was opened: reading says so if the file was replaced since. Picklable, with both.
     """
 
     def __str__(self) -> str:
@@ -99,8 +102,12 @@ class RemotePath(PurePosixPath):
             found = self._call(lambda files, path: files.ls(path, detail=True))
         except FileNotFoundError:
             return []
-        names = {str(entry["name"]).rstrip("/").rpartition("/")[2]: entry for entry in found}
-        return [_known(self / name, _info(names[name])) for name in sorted(names) if name]
+        entries = {str(entry["name"]).rstrip("/").rpartition("/")[2]: entry for entry in found}
+        return [
+            _known(self / name, _info(entries[name])._replace(version=""))
+            for name in sorted(entries)
+            if name
+        ]
 
     def glob(self, pattern: str) -> list[RemotePath]:
         """Those directly below whose names match a pattern."""
@@ -119,6 +126,8 @@ class RemotePath(PurePosixPath):
         """Open for reading in blocks of 4 MiB; what is skipped within a block costs no request."""
         if mode != "rb":
             raise ValueError(f"{self} is opened for reading only")
+        if not self.info.version:  # as a listing leaves it
+            _known(self, RemotePath(str(self)).info)
         return io.BufferedReader(_Reading(self), BLOCK)
 
     def read_bytes(self) -> bytes:
@@ -172,7 +181,7 @@ class RemotePath(PurePosixPath):
 
     def _check_version(self, known: Info) -> None:
         now = RemotePath(str(self)).info
-        if now != known:
+        if now != (known if known.version else known._replace(version=now.version)):
             raise RemoteError(
                 f"{self} was replaced while it was read ({known.size:,} bytes before, {now.size:,} "
                 "now): run the same command again with --overwrite."

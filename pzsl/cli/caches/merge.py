@@ -14,7 +14,7 @@ def merge(
     out: Annotated[Path, typer.Option("--out", help="The cache to write; an address puts it up.")],
     parts: Annotated[
         list[Path] | None,
-        typer.Argument(help="The part files, or addresses. [all of OUT, beside it]"),
+        typer.Argument(help="Part files, or addresses. [all of OUT, beside it]"),
     ] = None,
     virtual: Annotated[
         bool,

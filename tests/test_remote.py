@@ -1,0 +1,342 @@
+"""Images, tables and caches at addresses: the same cache as from a disk, also over bad lines."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import s3_server
+from PIL import Image
+
+from pzsl.datasets import load_dataset
+from pzsl.errors import UserError
+from pzsl.exchange import merge
+from pzsl.extraction import extract
+from pzsl.remote import Range, ReadAhead, RemoteError, RemotePath, attempts, place
+from pzsl.remote.read_ahead import joined
+from pzsl.store import load_cache
+
+fsspec = pytest.importorskip("fsspec")
+CLASSES = ("red fox", "dingo", "snow leopard", "lynx")
+
+
+def picture(number: int) -> bytes:
+    """A small picture with noise of its own, as a PNG file of some 3 kB."""
+    pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_tars(folder: Path, images: int, files: int) -> Path:
+    """Tar files of pictures with their classes."""
+    folder.mkdir(parents=True)
+    for file in range(files):
+        with tarfile.open(folder / f"data-{file:03d}.tar", "w") as archive:
+            for number in range(file * images // files, (file + 1) * images // files):
+                label = CLASSES[number % len(CLASSES)].encode()
+                for ending, content in ((".png", picture(number)), (".cls", label)):
+                    entry = tarfile.TarInfo(f"{number:05d}{ending}")
+                    entry.size = len(content)
+                    archive.addfile(entry, io.BytesIO(content))
+    return folder
+
+
+def write_table(folder: Path, images: int) -> Path:
+    """A table of pictures in two folders beside it."""
+    lines = ["path,label,split"]
+    for number in range(images):
+        name = f"photos/{number % 2}/{number}.png"
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(picture(number))
+        label = CLASSES[number % 4]
+        split = "test_unseen" if label == "lynx" else ("trainval", "test_seen")[number // 4 % 2]
+        lines.append(f"{name},{label},{split}")
+    (folder / "images.csv").write_text("\n".join(lines))
+    return folder
+
+
+def put(folder: Path, address: str) -> str:
+    """Put all files of a folder up below an address."""
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        RemotePath(f"{address}/{file.relative_to(folder).as_posix()}").put(file)
+    return address
+
+
+def same(one: str | Path, other: str | Path) -> bool:
+    """Whether two caches have the same images, labels, splits and embeddings, bit for bit."""
+    first, second = load_cache(one), load_cache(other)
+    assert first.images.tobytes() == second.images.tobytes()
+    return first.fingerprint == second.fingerprint
+
+
+@pytest.fixture
+def memory(request):
+    """An address in the memory of this process, for what needs no server."""
+    files = fsspec.filesystem("memory")
+    address = f"memory://{request.node.name.partition('[')[0]}"
+    yield address
+    if files.exists(address):
+        files.rm(address, recursive=True)
+
+
+@pytest.fixture(scope="module")
+def server():
+    """The port of an S3 server, which has a bucket `bucket`."""
+    pytest.importorskip("moto", reason="pip install 'pzsl[dev]'")
+    pytest.importorskip("s3fs", reason="pip install 'pzsl[remote]'")
+    with s3_server.running() as port, s3_server.logged_in(port):
+        fsspec.filesystem("s3").mkdir("bucket")
+        yield port
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(attempts, "PAUSES", (0.01, 0.01, 0.01))
+
+
+# --- the same cache ------------------------------------------------------------------------------
+
+
+def test_tar_files_on_a_server_that_breaks_off_give_the_cache_of_local_ones(
+    server, tiny_weights, tmp_path
+):
+    tars = write_tars(tmp_path / "tars", 200, 2)
+    options = {"model": "tiny", "pretrained": str(tiny_weights), "batch_size": 16}
+    local = extract("tar", tars, out=tmp_path / "local.h5", **options)
+    with s3_server.logged_in(server):
+        put(tars, "s3://bucket/tars")
+    with s3_server.Proxy(server, 4, 100_000) as proxy, s3_server.logged_in(proxy.port):
+        far = extract("tar", "s3://bucket/tars", out=tmp_path / "far.h5", **options)
+        assert not proxy.drops
+    assert far["failed"] == [] and far["zero_shot"] == local["zero_shot"]
+    assert same(tmp_path / "local.h5", tmp_path / "far.h5")
+
+
+def test_a_table_and_its_images_at_an_address_give_the_cache_of_local_ones(
+    memory, tiny_weights, tmp_path
+):
+    folder = write_table(tmp_path / "data", 24)
+    options = {"model": "tiny", "pretrained": str(tiny_weights)}
+    extract(table=folder / "images.csv", out=tmp_path / "local.h5", **options)
+    put(folder, memory)
+    table = Path(f"{memory}/images.csv")  # which has one slash only, as from the command line
+    extract(table=table, out=tmp_path / "far.h5", **options)
+    assert same(tmp_path / "local.h5", tmp_path / "far.h5")
+    assert load_cache(tmp_path / "far.h5").provenance["origin"]["root"] == memory
+
+
+@pytest.mark.slow
+def test_5000_images_and_50_broken_connections(server, tiny_weights, tmp_path):
+    tars = write_tars(tmp_path / "tars", 5000, 5)
+    options = {"model": "tiny", "pretrained": str(tiny_weights)}
+    extract("tar", tars, out=tmp_path / "local.h5", **options)
+    with s3_server.logged_in(server):
+        put(tars, "s3://bucket/many")
+    with s3_server.Proxy(server, 50, 500_000) as proxy, s3_server.logged_in(proxy.port):
+        extract("tar", "s3://bucket/many", out=tmp_path / "far.h5", **options)
+        assert not proxy.drops
+    assert same(tmp_path / "local.h5", tmp_path / "far.h5")
+
+
+@pytest.mark.slow
+def test_worker_processes_read_from_the_server_and_parts_are_put_up(
+    server, tiny_weights, tmp_path, monkeypatch
+):
+    tars = write_tars(tmp_path / "tars", 96, 3)
+    options = {"model": "tiny", "pretrained": str(tiny_weights), "batch_size": 8}
+    extract("tar", tars, out=tmp_path / "local.h5", **options)
+    monkeypatch.chdir(tmp_path)
+    with s3_server.logged_in(server):
+        put(tars, "s3://bucket/few")
+        out = "s3://bucket/caches/far.h5"
+        result = extract("tar", "s3://bucket/few", out=out, devices="cpu,cpu", **options)
+        assert result["cache"] == out and RemotePath(out).is_file()
+    assert same(tmp_path / "local.h5", tmp_path / "cache" / "far.h5")
+
+
+# --- caches at addresses -------------------------------------------------------------------------
+
+
+def test_parts_are_put_up_when_whole_and_merged_from_there(
+    memory, tiny_weights, tmp_path, monkeypatch, capsys
+):
+    tars = write_tars(tmp_path / "tars", 48, 1)
+    options = {"model": "tiny", "pretrained": str(tiny_weights), "batch_size": 16}
+    extract("tar", tars, out=tmp_path / "local.h5", **options)
+    monkeypatch.chdir(tmp_path)
+    for number in (1, 2):
+        extract("tar", tars, out=f"{memory}/far.h5", shard=f"{number}/2", **options)
+        assert RemotePath(f"{memory}/far.part-{number}-of-2.h5").is_file()
+        (tmp_path / "cache" / f"far.part-{number}-of-2.h5").unlink()
+    assert capsys.readouterr().err.count("are put up from") == 2
+    again = extract("tar", tars, out=f"{memory}/far.h5", shard="2/2", **options)
+    assert again["encoded"] == 0 and "are fetched to" in capsys.readouterr().err
+    merged = merge([f"{memory}/far.part-*-of-2.h5"], tmp_path / "merged.h5")
+    assert merged["images"] == 48 and same(tmp_path / "local.h5", tmp_path / "merged.h5")
+    capsys.readouterr()
+    merge([f"{memory}/far.part-*-of-2.h5"], tmp_path / "merged.h5", overwrite=True)
+    assert "fetched" not in capsys.readouterr().err  # copies of that size and time are there
+    assert merge([], f"{memory}/far.h5")["cache"] == f"{memory}/far.h5"
+    assert RemotePath(f"{memory}/far.h5").is_file()
+    with pytest.raises(UserError, match="no such file"):
+        merge([f"{memory}/other.part-*.h5"], tmp_path / "none.h5")
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
+
+
+def test_a_tar_file_that_is_replaced_after_it_was_listed_ends_in_one_line(memory, tmp_path):
+    tars = write_tars(tmp_path / "tars", 8, 1)
+    put(tars, memory)
+    data = load_dataset("tar", root=memory)
+    assert data.reader(data.paths[3]).size == (32, 32)
+    put(write_tars(tmp_path / "new" / "tars", 10, 1), memory)
+    for reader in (data.reader, pickle.loads(pickle.dumps(data.reader))):
+        reader.fetch_ahead(data.paths[3:5])
+        with pytest.raises(RemoteError, match="was replaced while it was read") as caught:
+            reader(data.paths[3])
+        assert "\n" not in str(caught.value) and "data-000.tar" in str(caught.value)
+
+
+def test_a_replaced_tar_file_stops_stage_one_instead_of_being_skipped(
+    memory, tiny_weights, tmp_path, monkeypatch
+):
+    put(write_tars(tmp_path / "tars", 40, 1), memory)
+    read, seen = RemotePath.read, []
+
+    def replacing(path, start, stop):
+        if len(seen) == 2:
+            put(write_tars(tmp_path / "new" / "tars", 41, 1), memory)
+        seen.append(start)
+        return read(path, start, stop)
+
+    monkeypatch.setattr(RemotePath, "read", replacing)
+    options = {"model": "tiny", "pretrained": str(tiny_weights), "batch_size": 8, "workers": 1}
+    with pytest.raises(RemoteError, match="--overwrite"):
+        extract("tar", memory, out=tmp_path / "x.h5", on_error="skip", **options)
+    assert not (tmp_path / "x.h5").exists()
+
+
+def test_an_image_that_is_gone_is_like_an_unreadable_one(memory, tiny_weights, tmp_path):
+    put(write_table(tmp_path / "data", 16), memory)
+    data = load_dataset("table", table=f"{memory}/images.csv")
+    fsspec.filesystem("memory").rm(f"{memory}/photos/1/3.png")
+    with pytest.raises(FileNotFoundError):
+        data.reader("photos/1/3.png")
+    options = {"model": "tiny", "pretrained": str(tiny_weights), "out": tmp_path / "x.h5"}
+    with pytest.raises(UserError, match=r"1 of 16 images are not below memory://.*photos/1/3.png"):
+        extract(table=f"{memory}/images.csv", **options)
+    assert extract(table=f"{memory}/images.csv", on_error="skip", **options)["images"] == 15
+
+
+def test_missing_buckets_and_files_are_named(server, tmp_path):
+    with s3_server.logged_in(server):
+        for root in ("s3://nowhere/tars", "s3://bucket/none.tar", "s3://bucket/d-{0..2}.tar"):
+            with pytest.raises(UserError, match="is not there") as caught:
+                load_dataset("tar", root=root)
+            assert root in str(caught.value) and "\n" not in str(caught.value)
+        with pytest.raises(UserError, match=r"s3://bucket/none.csv can't be read: no such file"):
+            load_dataset("table", table="s3://bucket/none.csv")
+        put(write_table(tmp_path / "data", 8), "s3://bucket/table")
+        with pytest.raises(UserError, match="s3://bucket/none is no folder"):
+            load_dataset("table", table="s3://bucket/table/images.csv", root="s3://bucket/none")
+
+
+def test_a_server_that_is_gone_and_a_login_that_is_missing_end_in_one_line(server, monkeypatch):
+    silent = pytest.raises(RemoteError, match=r"s3://bucket/a.tar: no answer after 4 attempts")
+    with s3_server.Proxy(server, 10**6, 1) as proxy, s3_server.logged_in(proxy.port), silent:
+        load_dataset("tar", root="s3://bucket/a.tar")
+    with s3_server.logged_in(server):
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        with pytest.raises(RemoteError, match=r"access denied .*aws configure.*AWS_ENDPOINT_URL"):
+            load_dataset("tar", root="s3://bucket/a.tar")
+
+
+def test_without_the_extra_one_line_names_it(pzsl, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
+    for words in (
+        ("extract", "--dataset", "tar", "--root", "s3://bucket/tars"),
+        ("extract", "--table", "s3://bucket/images.csv"),
+        ("extract", "--out", "s3://bucket/x.h5"),
+        ("merge", "s3://bucket/x.part-1-of-2.h5", "--out", "x.h5"),
+    ):
+        code, out, err = pzsl(*words)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert "s3://bucket" in err and "pip install 'pzsl[remote]'" in err
+
+
+def test_an_unknown_protocol_is_named():
+    with pytest.raises(UserError, match=r"nosuch://bucket/x can't be read: Protocol not known"):
+        place("nosuch://bucket/x")
+
+
+# --- paths and ranges ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["photos", "/data/a b.tar", "C:/photos", "s3", "nosuch:/x", "a:b"])
+def test_paths_of_a_disk_stay_paths(text):
+    assert type(place(text)) is type(Path()) and place(text) == Path(text)
+    assert place(Path(text)) == Path(text)
+
+
+def test_an_address_survives_path_and_pickle(memory):
+    fsspec.filesystem("memory").pipe_file(f"{memory}/a/b.bin", b"0123456789")
+    path = place(Path(f"{memory}/a")) / "b.bin"
+    assert str(path) == f"{memory}/a/b.bin" and path.name == "b.bin"
+    assert path.info.size == 10 and path.parent.is_dir()
+    again = pickle.loads(pickle.dumps(path))
+    assert again == path and again.info == path.info
+    with pytest.raises(TypeError, match="no path on a disk"):
+        open(path)  # noqa: PTH123, SIM115
+
+
+def test_reading_a_file_in_order_takes_few_requests(memory, monkeypatch):
+    content = np.random.default_rng(0).bytes(100_000)
+    fsspec.filesystem("memory").pipe_file(f"{memory}/x", content)
+    monkeypatch.setattr("pzsl.remote.paths.BLOCK", 1 << 14)
+    path, starts = place(f"{memory}/x"), []
+    read = RemotePath.read
+    monkeypatch.setattr(RemotePath, "read", lambda *a: starts.append(a[1]) or read(*a))
+    with path.open("rb") as file:
+        assert file.read(100) == content[:100]
+        file.seek(10_000)
+        assert file.read(50) == content[10_000:10_050]
+        file.seek(90_000)
+        assert file.read(50) == content[90_000:90_050]
+        file.seek(-10, io.SEEK_END)
+        assert file.read() == content[-10:]
+    assert starts[:2] == [0, 90_000]
+
+
+def test_neighbours_are_fetched_together_and_give_their_own_bytes(memory):
+    content = np.random.default_rng(0).bytes(1 << 20)
+    for name in "ab":
+        fsspec.filesystem("memory").pipe_file(f"{memory}/{name}", content)
+    a, b = place(f"{memory}/a"), place(f"{memory}/b")
+    parts = [Range(a, 0, 100), Range(a, 600, 900), Range(a, 500_000, 500_001), Range(b, 900, 901)]
+    parts += [Range(b, 10, 20), Range(b, 20, 20)]
+    assert [len(group) for group in joined(parts)] == [2, 1, 1, 2]
+    ahead = ReadAhead()
+    ahead.fetch(parts)
+    for part in [*parts, Range(b, 5, 50)]:
+        assert ahead.read(part) == content[part.start : part.stop]
+
+
+def test_local_data_load_no_client():
+    code = (
+        "import sys; from pzsl.datasets.own import load_tar;"
+        "from pzsl.remote import place; place('photos'); print('fsspec' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.lower()) is False
