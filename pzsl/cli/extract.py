@@ -47,6 +47,7 @@ def extract(
     pzsl extract --dataset sun
     pzsl extract --dataset folder --root photos --model ViT-L-14
     pzsl extract --dataset table --table images.csv --root photos
+    pzsl extract --dataset tar --root s3://bucket/shards
     """
     from pzsl.extraction import extract as run
 
