@@ -133,6 +133,25 @@ def test_a_table_and_its_images_at_an_address_give_the_cache_of_local_ones(
     assert load_cache(tmp_path / "far.h5").provenance["origin"]["root"] == memory
 
 
+def test_class_folders_at_an_address_give_the_data_set_of_local_ones(server, tmp_path):
+    write_table(tmp_path / "data", 24)
+    root = tmp_path / "data" / "photos"
+    (root / "1" / "deep").mkdir()
+    (root / "1" / "21.png").rename(root / "1" / "deep" / "B.PNG")
+    (root / "split.json").write_text('{"unseen": ["1"]}')
+    with s3_server.logged_in(server):
+        put(root, "s3://bucket/photos")
+        fsspec.filesystem("s3").pipe_file(
+            "s3://bucket/photos/1/", b""
+        )  # as some tools mark folders
+        far = load_dataset(
+            "folder", root="s3://bucket/photos", splits="s3://bucket/photos/split.json"
+        )
+        local = load_dataset("folder", root=root, splits=root / "split.json")
+        assert far.paths == local.paths and far.split_hash == local.split_hash
+        assert far.reader("1/deep/B.PNG").tobytes() == local.reader("1/deep/B.PNG").tobytes()
+
+
 @pytest.mark.slow
 def test_5000_images_and_50_broken_connections(server, tiny_weights, tmp_path):
     tars = write_tars(tmp_path / "tars", 5000, 5)

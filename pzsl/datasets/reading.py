@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -11,7 +11,7 @@ from typing import IO
 from PIL import Image
 
 from pzsl.files import check_regular, real_path
-from pzsl.remote import Range, ReadAhead
+from pzsl.remote import Range, ReadAhead, as_remote
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
 """Accepted formats, recognised by content; some of Pillow's others run external programs."""
@@ -101,10 +101,21 @@ class RemoteReader:
             OSError: it is gone, or no whole image.
             RemoteError: the server gives no answer, or the file was replaced since it was listed.
         """
-        part = self.ranges[path]
+        part = self.ranges.get(path)
+        if part is None:
+            raise FileNotFoundError(f"{path} is not there")
         check_length(part.stop - part.start)
         return open_image(io.BytesIO(self.ahead.read(part)))
 
     def fetch_ahead(self, paths: Iterable[str]) -> None:
         """Begin to fetch the bytes of images that are opened soon."""
         self.ahead.fetch(self.ranges[path] for path in paths)
+
+
+def reader_below(root: Path, paths: Sequence[str]) -> Reader:
+    """The reader of images by their paths below a folder or an address."""
+    address = as_remote(root)
+    if address is None:
+        return FileReader(root.resolve())
+    files = address.below(paths)
+    return RemoteReader({path: Range(file, 0, file.info.size) for path, file in files.items()})

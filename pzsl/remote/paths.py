@@ -99,15 +99,11 @@ class RemotePath(PurePosixPath):
     def iterdir(self) -> list[RemotePath]:
         """Files and folders directly below, sorted by name; [] if there are none."""
         try:
-            found = self._call(lambda files, path: files.ls(path, detail=True))
+            found = self._call(_list)
         except FileNotFoundError:
             return []
-        entries = {str(entry["name"]).rstrip("/").rpartition("/")[2]: entry for entry in found}
-        return [
-            _known(self / name, _info(entries[name])._replace(version=""))
-            for name in sorted(entries)
-            if name
-        ]
+        infos = {name: _info(entry)._replace(version="") for name, entry in found.items()}
+        return [_known(self / name, infos[name]) for name in sorted(infos)]
 
     def glob(self, pattern: str) -> list[RemotePath]:
         """Those directly below whose names match a pattern."""
@@ -274,6 +270,13 @@ def filesystem(address: str) -> tuple[Any, str]:
 
 def _advice(error: ImportError) -> str:
     return str(error).rstrip(".") or "install it"
+
+
+def _list(files: Any, folder: str) -> dict[str, dict[str, Any]]:
+    """What lies directly below a folder, by name; not the empty file that marks some folders."""
+    entries = {str(entry["name"]).rstrip("/"): entry for entry in files.ls(folder, detail=True)}
+    entries.pop(folder.rstrip("/"), None)
+    return {name.rpartition("/")[2]: entry for name, entry in entries.items()}
 
 
 def _info(entry: dict[str, Any]) -> Info:

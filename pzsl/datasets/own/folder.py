@@ -21,10 +21,11 @@ import numpy as np
 from pzsl.datasets.base import Dataset
 from pzsl.datasets.names import normal_form, tidy
 from pzsl.datasets.own.same_image import check_once
-from pzsl.datasets.reading import FileReader
+from pzsl.datasets.reading import reader_below
 from pzsl.errors import UsageError, UserError, nearest
 from pzsl.files import digest, parse_json, read_text, real_path
 from pzsl.progress import say
+from pzsl.remote import place
 
 SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".png", ".bmp", ".gif", ".webp"),
@@ -57,28 +58,28 @@ def load_folder(
         UserError: no such folder, fewer than two classes, a class without images, two classes with
             the same name, an image outside the root, or a split that doesn't fit.
     """
-    root = Path(root)
+    root, split_path = place(root), place(splits) if splits else None
     for option, share in (("--unseen", unseen), ("--test-share", test)):
         if not 0 <= share < 1:
             raise UsageError(f"{option} is a share from 0 to below 1, not {share}.")
     images = _find_images(root)
     names = {folder: _class_name(folder) for folder in images}
     _check_names(root, names)
-    split_file = _read_splits(Path(splits), names) if splits else {}
+    split_file = _read_splits(split_path, names) if split_path else {}
     hidden = split_file.get("unseen", draw_share(names, unseen, seed))
     tested = split_file.get("test_seen")
     if tested is None:
         seen = [folder for folder in images if folder not in hidden]
         tested = {path for folder in seen for path in draw_share(images[folder], test, seed)}
     else:
-        _check_tested(Path(splits or ""), images, hidden, tested)
+        _check_tested(split_path or root, images, hidden, tested)
     paths = [path for folder in images for path in images[folder]]
     labels = [label for label, folder in enumerate(images) for _ in images[folder]]
     splits_of = [_split(path, hidden, tested) for path in paths]
     check_once(f"Folder '{root}'", list(zip(paths, splits_of, strict=True)), _linked(root, images))
     origin = {"root": root.resolve(), "seed": seed, "unseen": unseen, "test": test}
-    if splits:
-        origin |= {"splits": Path(splits).name, "splits_hash": digest(Path(splits).read_bytes())}
+    if split_path:
+        origin |= {"splits": split_path.name, "splits_hash": digest(split_path.read_bytes())}
     return Dataset(
         name="folder",
         classes=tuple(names.values()),
@@ -86,7 +87,7 @@ def load_folder(
         paths=tuple(paths),
         labels=np.array(labels, dtype=np.int64),
         splits=np.array(splits_of),
-        reader=FileReader(root.resolve()),
+        reader=reader_below(root, paths),
         origin=tuple((name, str(value)) for name, value in origin.items()),
     )
 

@@ -32,11 +32,11 @@ from pzsl.datasets.own.row_checks import Classes, check_rows, note_missing
 from pzsl.datasets.own.rows import CANDIDATES, Row, rows_of
 from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.own.table_files import identity_of, read_table
-from pzsl.datasets.reading import FileReader, Reader, RemoteReader
+from pzsl.datasets.reading import reader_below
 from pzsl.errors import UsageError, UserError
 from pzsl.files import real_path
 from pzsl.progress import say
-from pzsl.remote import Range, as_remote, place
+from pzsl.remote import as_remote, place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -241,18 +241,10 @@ def _dataset(base: Path, rows: Sequence[Row], content: Rows, empty: str) -> Data
         paths=tuple(row.path for row in rows),
         labels=np.array([number.get(row.label, UNKNOWN) for row in rows], dtype=np.int64),
         splits=np.array([row.split for row in rows]),
-        reader=_reader(base, rows),
+        reader=reader_below(base, [row.path for row in rows]),
         candidates=_candidates(rows, number, every),
         origin=content.origin,
     )
-
-
-def _reader(base: Path, rows: Sequence[Row]) -> Reader:
-    address = as_remote(base)
-    if address is None:
-        return FileReader(base.resolve())
-    files = address.below(row.path for row in rows)
-    return RemoteReader({name: Range(file, 0, file.info.size) for name, file in files.items()})
 
 
 def _candidates(
