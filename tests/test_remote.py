@@ -231,11 +231,11 @@ def test_a_replaced_tar_file_stops_stage_one_instead_of_being_skipped(
     put(write_tars(tmp_path / "tars", 40, 1), memory)
     read, seen = RemotePath.read, []
 
-    def replacing(path, start, stop):
+    def replacing(path, start, stop, **how):
         if len(seen) == 2:
             put(write_tars(tmp_path / "new" / "tars", 41, 1), memory)
         seen.append(start)
-        return read(path, start, stop)
+        return read(path, start, stop, **how)
 
     monkeypatch.setattr(RemotePath, "read", replacing)
     options = {"model": "tiny", "pretrained": str(tiny_weights), "batch_size": 8, "workers": 1}
@@ -326,7 +326,7 @@ def test_reading_a_file_in_order_takes_few_requests(memory, monkeypatch):
     monkeypatch.setattr("pzsl.remote.paths.BLOCK", 1 << 14)
     path, starts = place(f"{memory}/x"), []
     read = RemotePath.read
-    monkeypatch.setattr(RemotePath, "read", lambda *a: starts.append(a[1]) or read(*a))
+    monkeypatch.setattr(RemotePath, "read", lambda *a, **how: starts.append(a[1]) or read(*a))
     with path.open("rb") as file:
         assert file.read(100) == content[:100]
         file.seek(10_000)

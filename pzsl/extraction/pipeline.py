@@ -28,6 +28,8 @@ from pzsl.remote import RemoteError
 
 NAME = "pzsl-read"
 """Prefix of the threads' names."""
+FETCHED = 256
+"""Images that are fetched together ahead of time, or a block if that is larger."""
 
 
 class Failure(NamedTuple):
@@ -131,8 +133,8 @@ def encode_blocks(
         workers: number of threads; all of them call both functions.
         lanes: number of threads that may encode at the same time; by default all.
         views: which images have views, if any.
-        fetch_ahead: called with the paths of each block when it gets into the queue, and so while
-            earlier ones are encoded; None if loading takes no time worth hiding.
+        fetch_ahead: called with the paths of some blocks when the first of them gets into the
+            queue, and so while earlier ones are encoded; None if reading needs no such warning.
 
     Yields:
         Each block that has a pending row, in order.
@@ -157,9 +159,11 @@ def encode_blocks(
     queue: deque[Future[Block]] = deque()
     pool = ThreadPoolExecutor(workers, NAME, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        for span in spans(len(paths), pending, size):
-            if fetch_ahead is not None:
-                fetch_ahead([paths[row] for row in span.rows.tolist()])
+        planned, together = spans(len(paths), pending, size), -(-FETCHED // size)
+        for number, span in enumerate(planned):
+            if fetch_ahead is not None and number % together == 0:
+                rows = [span.rows for span in planned[number : number + together]]
+                fetch_ahead([paths[row] for row in np.concatenate(rows).tolist()])
             queue.append(pool.submit(work, span))
             if len(queue) > 2 * workers:  # bounds memory: one block in work and one waiting each
                 yield queue.popleft().result()

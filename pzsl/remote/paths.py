@@ -12,21 +12,11 @@ from pathlib import Path, PurePath, PurePosixPath
 from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeVar, cast
 
-from pzsl.errors import UserError
 from pzsl.remote.attempts import RemoteError, attempt
+from pzsl.remote.clients import filesystem
 
 ADDRESS = re.compile(r"([a-z][a-z0-9+]+):(/{1,2})[^/]")
 """How an address begins; a `Path` of it has one slash only."""
-EXTRA = ("s3", "s3a", "gs", "gcs")
-"""Protocols whose clients `pzsl[remote]` installs."""
-OPTIONS: dict[str, dict[str, Any]] = {  # we try again by ourselves, and never read an old listing
-    "s3": {
-        "use_listings_cache": False,
-        "config_kwargs": {"retries": {"total_max_attempts": 1}, "max_pool_connections": 32},
-    },
-    "gs": {"use_listings_cache": False},
-}
-OPTIONS |= {"s3a": OPTIONS["s3"], "gcs": OPTIONS["gs"]}
 VERSION = ("ETag", "etag", "generation", "md5Hash", "blob_id", "mtime", "created", "LastModified")
 """What servers tell of a file that changes with its contents; the first that is there counts."""
 BLOCK = 4 << 20
@@ -134,12 +124,16 @@ class RemotePath(PurePosixPath):
         """The whole text."""
         return self.read_bytes().decode(encoding)
 
-    def read(self, start: int, stop: int) -> bytes:
+    def read(self, start: int, stop: int, check: bool = True) -> bytes:
         """Bytes `start` to `stop`.
+
+        Args:
+            start, stop: stop may lie beyond the end.
+            check: of a part of the file, that it is still the version that was opened.
 
         Raises:
             FileNotFoundError: the file is gone.
-            RemoteError: it was replaced since it was looked at, or the server gives no answer.
+            RemoteError: it was replaced since, or the server gives no answer.
         """
         known = self.info
         if start >= min(stop, known.size):
@@ -152,13 +146,12 @@ class RemotePath(PurePosixPath):
                 raise OSError(f"{len(content)} of {stop - start} bytes came")
             return content
 
-        whole = (start, stop) == (0, known.size)
         try:
             content = self._call(once)
         except RemoteError:
             self._check_version(known)
             raise
-        if not whole:  # bytes of two versions must not be put together
+        if check and (start, stop) != (0, known.size):  # never bytes of another version
             self._check_version(known)
         return content
 
@@ -189,7 +182,10 @@ class RemotePath(PurePosixPath):
 
 
 class _Reading(io.RawIOBase):
-    """A remote file as a raw stream, each read of which is a request."""
+    """A remote file as a raw stream, each read of which is a request.
+
+    For listing a tar file: reading its images later tells whether it is still the same.
+    """
 
     def __init__(self, path: RemotePath) -> None:
         self.path, self.at = path, 0
@@ -206,7 +202,7 @@ class _Reading(io.RawIOBase):
         return self.at
 
     def readinto(self, buffer: Any) -> int:
-        content = self.path.read(self.at, self.at + len(buffer))
+        content = self.path.read(self.at, self.at + len(buffer), check=False)
         buffer[: len(content)] = content
         self.at += len(content)
         return len(content)
@@ -245,31 +241,6 @@ def is_address(text: str | PurePath) -> bool:
     from fsspec.registry import known_implementations
 
     return match[1] in known_implementations
-
-
-def filesystem(address: str) -> tuple[Any, str]:
-    """The fsspec file system of an address, and the path in it.
-
-    Raises:
-        UserError: no client of this protocol is installed.
-    """
-    protocol = address.partition(":")[0]
-    try:
-        from fsspec.core import url_to_fs
-
-        files, path = url_to_fs(address, **OPTIONS.get(protocol, {}))
-    except ImportError as error:
-        remedy = "pip install 'pzsl[remote]'" if protocol in EXTRA else _advice(error)
-        raise UserError(f"{address}: {protocol}:// needs a client: {remedy}.") from None
-    except ValueError as error:
-        raise UserError(f"{address} can't be read: {error}.") from None
-    if protocol in OPTIONS:
-        files.retries = 1  # of s3fs and gcsfs; ours take their place
-    return files, path
-
-
-def _advice(error: ImportError) -> str:
-    return str(error).rstrip(".") or "install it"
 
 
 def _list(files: Any, folder: str) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,43 @@
+"""The fsspec client that speaks with the server of an address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pzsl.errors import UserError
+
+EXTRA = ("s3", "s3a", "gs", "gcs")
+"""Protocols whose clients `pzsl[remote]` installs."""
+OPTIONS: dict[str, dict[str, Any]] = {  # we try again by ourselves, and never read an old listing
+    "s3": {
+        "use_listings_cache": False,
+        "config_kwargs": {"retries": {"total_max_attempts": 1}, "max_pool_connections": 32},
+    },
+    "gs": {"use_listings_cache": False},
+}
+OPTIONS |= {"s3a": OPTIONS["s3"], "gcs": OPTIONS["gs"]}
+
+
+def filesystem(address: str) -> tuple[Any, str]:
+    """The fsspec file system of an address, and the path in it.
+
+    Raises:
+        UserError: no client of this protocol is installed.
+    """
+    protocol = address.partition(":")[0]
+    try:
+        from fsspec.core import url_to_fs
+
+        files, path = url_to_fs(address, **OPTIONS.get(protocol, {}))
+    except ImportError as error:
+        remedy = "pip install 'pzsl[remote]'" if protocol in EXTRA else _advice(error)
+        raise UserError(f"{address}: {protocol}:// needs a client: {remedy}.") from None
+    except ValueError as error:
+        raise UserError(f"{address} can't be read: {error}.") from None
+    if protocol in OPTIONS:
+        files.retries = 1  # of s3fs and gcsfs; ours take their place
+    return files, path
+
+
+def _advice(error: ImportError) -> str:
+    return str(error).rstrip(".") or "install it"
