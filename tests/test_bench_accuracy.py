@@ -86,6 +86,17 @@ def test_the_table_is_made_of_run_records(path, tmp_path, monkeypatch):
     assert row["gamma_loss"] > -1
 
 
+def test_without_unseen_classes_the_table_compares_s(path, tmp_path, monkeypatch):
+    closed = Recipe("closed", shots=2, sizes=(16, 0))
+    monkeypatch.setattr(accuracy, "recipes", lambda _: [closed])
+    how = {"runs": tmp_path, "seeds": 1, "noises": ["uniform:0.3"], "workers": 1}
+    (row,) = bench_accuracy([path], ["small"], **how)["small"]["rows"]
+    (record,) = (json.loads(file.read_text()) for file in tmp_path.rglob("metrics.json"))
+    (made,) = tmp_path.rglob("*.h5")
+    assert (row["H"], row["gamma_loss"]) == (record["S"], 0)
+    assert row["frozen"] == pytest.approx(zero_shot(load_cache(made))["S"])
+
+
 def test_identical_names_share_what_frozen_clip_finds(path, tmp_path):
     cache = load_cache(path)
     assert accuracy.frozen_sides(cache) == pytest.approx(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,30 @@ def test_gamma_shrinks_towards_none_with_few_held_out_classes():
     assert found[1] < 0.6 * found[2]
 
 
+def without_unseen(summary):
+    """The same images, where no class is unseen."""
+    count = len(summary.label)
+    return replace(summary, unseen_score=np.full(count, -np.inf), unseen_class=np.full(count, -1))
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "images", "least", "most"),
+    [
+        ([0.5, 0.6, 0.7, 0.8, 0.9], 1, 0.9, 1.0),  # what is trained helps
+        ([0.9, 0.8, 0.7, 0.6, 0.5], 1, 0.0, 0.1),  # it harms
+        ([0.7] * 5, 1, 0.45, 0.55),  # it makes no difference: n / (n + 1)
+        ([0.7] * 5, 9, 0.75, 0.9),
+    ],
+)
+def test_without_unseen_classes_the_share_follows_from_s_and_gamma_is_0(
+    accuracies, images, least, most
+):
+    folds = [[without_unseen(held_out(40, 0, 20, right=right)) for right in accuracies]]
+    share, gamma = choose(folds, SHARES, 100, images)
+    assert gamma == 0
+    assert least <= share <= most
+
+
 def test_without_both_kinds_of_held_out_images_frozen_clip_stands():
     summary = held_out(4, 0, 5)
     assert choose([], SHARES, 100) == (0, 0)
@@ -85,10 +111,11 @@ def test_the_same_gain_counts_for_less_with_few_classes():
 
 
 def test_a_gain_within_its_error_changes_nothing_and_a_sure_one_nearly_nothing_less():
-    def chosen(right):
+    def chosen(right, cautious=True):
         frozen = held_out(20, 20, 10, gap=1.0, right=0.5, seed=1)
         trained = held_out(20, 20, 10, gap=1.0, right=right, seed=2)
-        return choose([[frozen, trained]], [0.0, 1.0], 100)
+        return choose([[frozen, trained]], [0.0, 1.0], 100, cautious=cautious)
 
     assert chosen(0.45) == (0, 0)
+    assert chosen(0.45, cautious=False).share > 0
     assert chosen(0.9).share > 0.95

@@ -37,8 +37,8 @@ class Problem(NamedTuple):
     Attributes:
         name: of the problem. seed: that it was drawn with, and of its runs. seeds: of its runs.
         cache: the file.
-        frozen: H of frozen CLIP.
-        image: the most that one test image can change H by.
+        frozen: H of frozen CLIP; S without unseen classes.
+        image: the most that one test image can change it by.
     """
 
     name: str
@@ -141,6 +141,9 @@ def _opened(name: str, seed: int, seeds: int, path: Path) -> Problem:
     test = cache.splits != "trainval"
     images = np.bincount(cache.labels[test], minlength=len(cache.classes))
     s, u = frozen_sides(cache)
+    if cache.seen.all():
+        tested = images[images > 0]
+        return Problem(name, seed, seeds, path, s, 100 / (tested.min() * len(tested)))
     worth = 0.0
     for classes, other_side in ((cache.seen, u), (~cache.seen, s)):
         fewest = images[classes & (images > 0)].min()
@@ -191,8 +194,8 @@ def _cells(
 
 
 def _row(name: str, noise: str, runs: list[tuple[Problem, dict[str, Any]]]) -> dict[str, Any]:
-    h = [run["H"] for _, run in runs]
-    gains = [run["H"] - problem.frozen for problem, run in runs]
+    h = [_score(run) for _, run in runs]
+    gains = [_score(run) - problem.frozen for problem, run in runs]
     shortfalls = [
         min(0.0, gain + max(RUN, problem.image))
         for (problem, _), gain in zip(runs, gains, strict=True)
@@ -208,14 +211,22 @@ def _row(name: str, noise: str, runs: list[tuple[Problem, dict[str, Any]]]) -> d
         "worst": min(gains),
         "image": max(problem.image for problem, _ in runs),
         "harmed_runs": sum(shortfall < 0 for shortfall in shortfalls),
-        "gamma_loss": mean(_best(Path(run["path"])) - run["H"] for _, run in runs),
+        "gamma_loss": mean(_best(run) - _score(run) for _, run in runs),
         "labels": mean(run["disambiguation"] for _, run in runs),
     }
 
 
-def _best(run: Path) -> float:
+def _score(run: dict[str, Any]) -> float:
+    """H of a run; S where no class is unseen."""
+    return float(run["S"] if run["H"] is None else run["H"])
+
+
+def _best(run: dict[str, Any]) -> float:
     """The highest H of a run's seen-unseen curve: that of the best gamma, known only afterwards."""
-    curve = json.loads((run / "details.json").read_text(encoding="utf-8"))["curve"]
+    if run["H"] is None:
+        return _score(run)
+    details = Path(run["path"], "details.json").read_text(encoding="utf-8")
+    curve = json.loads(details)["curve"]
     return max(float(2 * s * u / (s + u or 1)) for s, u in zip(curve["S"], curve["U"], strict=True))
 
 

@@ -19,6 +19,8 @@ IMAGENET_GROUPS |= {"dogs": ((151, 269),)}
 """Look-alikes among the classes of ImageNet-1k, in its own order."""
 SHOTS = (1, 2, 3, 4, 8)
 FEW = ((2, 1), (4, 2), (8, 4))
+CLOSED_SHOTS = (1, 3)
+"""Training images of a class in problems without unseen classes."""
 MOST = 200
 """Classes of a small problem; of more, some are drawn."""
 TESTED = 30
@@ -80,6 +82,8 @@ def recipes(cache: Cache) -> Iterator[Recipe]:
     for seen, unseen in FEW:
         if seen + unseen <= classes:
             yield Recipe(f"{seen} + {unseen} classes", sizes=(seen, unseen))
+    for shots in CLOSED_SHOTS:
+        yield Recipe(f"closed set, {shots} a class", shots, sizes=(min(classes, MOST), 0))
     yield Recipe("names without images", shots=4, nameless=0.5)
     yield Recipe("identical names", shots=3, twins=True)
     yield Recipe("long tail", shots=20, tail=True)
@@ -119,7 +123,7 @@ def draw(cache: Cache, recipe: Recipe, seed: int) -> Made:
         test.append(rows[count:][:TESTED])
     test += [rng.permutation(images[label])[:TESTED] for label in unseen]
     return Made(
-        np.array(seen), np.array(unseen), np.concatenate(train), np.concatenate(test), recipe.twins
+        np.array(seen), np.array(unseen, dtype=np.intp), np.concatenate(train), np.concatenate(test), recipe.twins
     )
 
 

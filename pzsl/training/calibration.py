@@ -36,8 +36,9 @@ def fold_fits(
 
     A fold is a small copy of the whole problem. Its unseen classes are the held-out ones and, if
     these are too few, names of true unseen classes, in the whole problem's proportion; so the
-    maximum over seen scores has the same advantage in both. The label of a held-out image is its
-    refined one: true labels are not used.
+    maximum over seen scores has the same advantage in both. Where the whole problem has no unseen
+    classes, images alone are held out. The label of a held-out image is its refined one: true
+    labels are not used.
 
     Args:
         make: makes an untrained method for a problem and a seed.
@@ -58,9 +59,11 @@ def fold_fits(
     classes, count, device = len(problem.seen), len(problem.images), labels.device
     class_fold = (torch.randperm(classes, generator=generator) % FOLDS).to(device)
     class_fold = class_fold[first_alike(problem.seen)]
+    if not len(problem.unseen):
+        class_fold = torch.full_like(class_fold, FOLDS)  # in none
     image_fold = (torch.randperm(count, generator=generator) % FOLDS).to(device)
     summaries: list[list[Summary]] = []
-    for number in range(min(FOLDS, classes)):
+    for number in range(min(FOLDS, classes if len(problem.unseen) else count)):
         if number >= FEWEST and sum(len(fold[0].label) for fold in summaries) >= ENOUGH:
             break
         seen_classes, held_out_class = class_fold != number, class_fold[labels] == number

@@ -56,8 +56,10 @@ class Hits(NamedTuple):
         return self.values[:, self.seen].sum(1), self.values[:, ~self.seen].sum(1)
 
     def harmonic(self) -> Values:
-        """H at each gamma, (G,)."""
+        """H at each gamma, (G,); S where no class is unseen."""
         s, u = self.sides()
+        if self.seen.all():
+            return s
         return np.asarray(2 * s * u / (s + u + TINY))
 
 
@@ -66,6 +68,7 @@ def choose(
     shares: Sequence[float],
     scale: float,
     images: float = math.inf,
+    cautious: bool = True,
 ) -> Choice:
     """Choose the share of the trained scores and gamma on held-out images (ours).
 
@@ -74,22 +77,26 @@ def choose(
     which counts each image of a class as much as its name. Then shrink gamma towards 0 by
     `C / (C + 4)`, with C held-out classes.
 
-    Finally shrink both towards frozen CLIP by `1 - (error / gain)^2`, with the gain in H over
-    frozen CLIP and its standard error (James and Stein 1961, positive part): a gain within its
-    standard error counts as none. The error is that of means over classes, for nearly hard
-    decisions.
+    A cautious method then shrinks both towards frozen CLIP by `1 - (error / gain)^2`, with the
+    gain in H over frozen CLIP and its standard error (James and Stein 1961, positive part): a gain
+    within its standard error counts as none. The error is that of means over classes, for nearly
+    hard decisions.
+
+    Without unseen classes S stands for H, gamma is 0, and no method is cautious: the classes to
+    come are those that were trained on, with more images than in a fold.
 
     Args:
         folds: per fold, a summary of its held-out images at each of `shares`.
         shares: gains are measured from the first.
         scale: CLIP's logit scale, the unit of the smoothing.
         images: n, the mean number of training images of a seen class.
+        cautious: whether a gain that is not sure counts for less.
 
     Returns:
-        The choice; the first share and gamma 0 if nothing is held out, or one side is empty.
+        The choice; the first share and gamma 0 if nothing is held out, or nothing of one side.
     """
     joined = [Summary.join(parts) for parts in zip(*folds, strict=True)]
-    if not joined or joined[0].is_seen.all() or not joined[0].is_seen.any():
+    if not joined or not _enough(joined[0]):
         return Choice(shares[0], 0.0)
     best = np.array([_best(summary, scale) for summary in joined])
     expected = 1 / (1 + 1 / images)
@@ -99,16 +106,27 @@ def choose(
     held_out = len(np.unique(joined[0].label[~joined[0].is_seen]))
     share = weight @ np.array(shares)
     gamma = weight @ best[:, 0] * held_out / (held_out + FEW_CLASSES)
-    if len(shares) == 1:  # a method that does not fade keeps its gamma
+    if len(shares) == 1 or not cautious or _closed(joined[0]):
         return Choice(float(share), float(gamma))
     sure = _sureness(joined, shares, share, gamma, scale)
     return Choice(float(sure * share), float(sure * gamma) + 0.0)  # no -0.0
 
 
+def _closed(summary: Summary) -> bool:
+    """Whether there are no unseen classes."""
+    return bool(np.isneginf(summary.unseen_score).all())
+
+
+def _enough(summary: Summary) -> bool:
+    """Whether images of seen classes are held out and, if there are unseen classes, of these."""
+    return bool(summary.is_seen.any() and (_closed(summary) or not summary.is_seen.all()))
+
+
 def _best(summary: Summary, scale: float) -> tuple[float, float]:
-    """The gamma of the highest H, and that H."""
+    """The gamma of the highest H, and that H; gamma 0 where no class is unseen."""
     margin = summary.seen_score - summary.unseen_score
-    grid = np.linspace(margin.min(), margin.max(), POINTS)
+    lowest, highest = (0, 0) if _closed(summary) else (margin.min(), margin.max())
+    grid = np.linspace(lowest, highest, POINTS)
     harmonic = _hits(summary, grid, scale).harmonic()
     return grid[harmonic.argmax()], harmonic.max()
 

@@ -15,7 +15,7 @@ from pzsl.errors import UsageError, nearest
 from pzsl.files import digest
 from pzsl.methods import METHODS, find_method, make_options
 
-RESULTS = 5
+RESULTS = 6
 """Raised when a change of the code changes the numbers of an unchanged configuration."""
 
 

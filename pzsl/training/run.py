@@ -183,12 +183,12 @@ def calibrate(
 ) -> Generator[Fit, None, Calibrated]:
     """Calibrate a trained method on folds of its problem; gamma is 0 without unseen classes.
 
-    The folds also choose the share of a method that fades.
+    The folds also choose the share of a method that fades, and the temperature of probabilities.
 
     Yields:
         A fit, which the caller does before asking for the next.
     """
-    if not method.options.calibrate or not len(problem.unseen):
+    if not method.options.calibrate:
         return Calibrated(0.0, Calibration())
     samples: list[FoldSample] = []
     folds = yield from fold_fits(
@@ -199,7 +199,8 @@ def calibrate(
         lambda fold, kept, check: samples.append(sample_fold(fold, method, kept, check)),
     )
     shares = SHARES if method.fades else [1.0]
-    choice = choose(folds, shares, problem.scale, len(problem.images) / len(problem.seen))
+    images = len(problem.images) / len(problem.seen)
+    choice = choose(folds, shares, problem.scale, images, method.cautious)
     if method.fades:
         method.fade(choice.share)
     return Calibrated(choice.gamma, calibration_of([sample.at(*choice) for sample in samples]))

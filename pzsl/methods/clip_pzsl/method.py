@@ -58,6 +58,7 @@ class ClipPzsl(AdaptedMethod):
 
     row_wise: ClassVar[bool] = True
     image_state: ClassVar[tuple[str, ...]] = ("inside",)
+    cautious: ClassVar[bool] = True
     options: ClipPzslOptions
     prototypes: Tensor
     centre: Tensor

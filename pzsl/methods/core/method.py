@@ -135,6 +135,7 @@ class Method(nn.Module):
         run_state: names of buffers that are equal in all runs of equal length and options.
         kept_state: names of buffers with a row per training image that `scores` needs: a restored
             run gets as many rows as were saved.
+        cautious: whether a method that `fades` does so the more, the less sure its gain is.
     """
 
     row_wise: ClassVar[bool] = False
@@ -142,6 +143,7 @@ class Method(nn.Module):
     image_state: ClassVar[tuple[str, ...]] = ()
     run_state: ClassVar[tuple[str, ...]] = ()
     kept_state: ClassVar[tuple[str, ...]] = ()
+    cautious: ClassVar[bool] = False
     options: Options
     weights: Tensor
 
