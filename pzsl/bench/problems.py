@@ -122,9 +122,8 @@ def draw(cache: Cache, recipe: Recipe, seed: int) -> Made:
         train.append(rows[:count])
         test.append(rows[count:][:TESTED])
     test += [rng.permutation(images[label])[:TESTED] for label in unseen]
-    return Made(
-        np.array(seen), np.array(unseen, dtype=np.intp), np.concatenate(train), np.concatenate(test), recipe.twins
-    )
+    images_of_both = np.concatenate(train), np.concatenate(test)
+    return Made(np.array(seen), np.array(unseen, dtype=np.intp), *images_of_both, recipe.twins)
 
 
 def _training_images(recipe: Recipe, place: int, has: int, classes: int) -> int:
