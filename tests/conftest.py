@@ -52,6 +52,14 @@ def tiny_weights(tmp_path_factory) -> Path:
     return file
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_process():
+    """Train in the test's own process unless it asks for workers: each would import torch anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pzsl.training.engines.sweep.default_workers", lambda device, runs: 1)
+        yield
+
+
 @pytest.fixture
 def pzsl(monkeypatch, capsys):
     """Run a command in this process: (exit code, stdout, stderr)."""

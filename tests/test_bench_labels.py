@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from problems import write_cache
 
 from pzsl.bench import bench_labels, labels
-from pzsl.bench.labels import Found, area_under_roc, verdict
+from pzsl.bench.labels import Findings, area_under_roc, verdict
 from pzsl.errors import UsageError, UserError
 
 
@@ -29,9 +29,9 @@ def test_the_area_is_the_share_of_pairs_in_the_right_order(drawn):
 def test_precision_and_recall_are_those_of_their_definitions():
     flagged = np.array([True, True, False, False, False])
     wrong = np.array([True, False, True, False, False])
-    told = verdict(Found(flagged, np.array([0.9, 0.8, 0.7, 0.1, 0.2])), wrong)
-    assert (told["precision"], told["recall"], told["wrong"]) == (50, 50, 40)
-    assert told["AUROC"] == pytest.approx(100 * 5 / 6)
+    figures = verdict(Findings(flagged, np.array([0.9, 0.8, 0.7, 0.1, 0.2])), wrong)
+    assert (figures["precision"], figures["recall"], figures["wrong"]) == (50, 50, 40)
+    assert figures["AUROC"] == pytest.approx(100 * 5 / 6)
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 
 import numpy as np
 import pytest
 
-from pzsl.bench import memory
+from pzsl.bench import load, memory
 from pzsl.bench.load import CLASSES, write_rows
 from pzsl.errors import UserError
 from pzsl.store import load_cache
+
+ROWS = 1000
 
 
 def test_the_generated_cache_has_unseen_classes_with_test_images_only(tmp_path):
@@ -23,20 +26,22 @@ def test_the_generated_cache_has_unseen_classes_with_test_images_only(tmp_path):
 
 def test_a_run_tells_its_peak_and_leaves_nothing_behind(tmp_path, monkeypatch):
     pytest.importorskip("resource", reason="this system doesn't tell a process's memory")
-    monkeypatch.setattr(memory, "QUICK", 3000)
+    monkeypatch.setattr(memory, "QUICK", ROWS)
+    monkeypatch.setattr(load, "DIM", 32)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     found = memory.measure_memory(quick=True)
     figures = found["figures"]
     imports, most = (
         figures[f"gibibytes resident, {when}"] for when in ("imports alone", "at most")
     )
-    assert found["setting"]["rows"] == 3000
+    assert found["setting"]["rows"] == ROWS
     assert 0 < imports <= most < 4
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_that_fails_is_told_in_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "write_rows", lambda path, *_: path.write_text("no cache") and path)
-    with pytest.raises(UserError, match="failed: ") as found:
+def test_a_run_that_fails_is_told_in_one_line(monkeypatch):
+    failing = "import sys; sys.exit('Traceback (most recent call last):\\nUserError: no cache')"
+    monkeypatch.setattr(memory, "QUICK", ROWS)
+    monkeypatch.setattr(memory, "_command", lambda _: [sys.executable, "-c", failing])
+    with pytest.raises(UserError, match=r"The run on 1,000 rows failed: UserError: no cache$"):
         memory.measure_memory(quick=True)
-    assert "\n" not in str(found.value)

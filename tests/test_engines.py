@@ -206,6 +206,7 @@ def records(folder: Path) -> dict[str, dict]:
 
 
 def jobs_for(cache: Path, folder: Path, methods: list[str], **changes) -> list[Job]:
+    """Two runs of each method, of different rates and seeds."""
     budget = {"min_steps": 8, "epochs": 4, "batch_size": 32, **changes}
     grid = expand(
         ("made", load_cache(cache).fingerprint if cache.exists() else "h", "m"),
@@ -217,7 +218,8 @@ def jobs_for(cache: Path, folder: Path, methods: list[str], **changes) -> list[J
         [0, 1],
         settings=budget,
     )
-    return [Job(str(cache), c, str(folder / c.name), "cpu", 0.0, 2.0) for c in grid]
+    unlike = [config for config in grid if config.seed == (config.rate > 0.3)]
+    return [Job(str(cache), c, str(folder / c.name), "cpu", 0.0, 2.0) for c in unlike]
 
 
 def same(one: dict[str, dict], other: dict[str, dict]) -> None:
@@ -244,8 +246,8 @@ def test_runs_in_one_program_write_the_records_of_sequential_ones(name, tmp_path
         monkeypatch.setattr(
             batched_module, "fit_together", lambda fits: together.append(len(fits)) or group(fits)
         )
-        assert len(list(run_together(jobs_for(cache, tmp_path / "all", [name])))) == 4
-    assert together[0] == 4 and len(together) >= 5  # the runs, then their folds
+        assert len(list(run_together(jobs_for(cache, tmp_path / "all", [name])))) == 2
+    assert together[0] == 2 and len(together) >= 5  # the runs, then their folds
     same(records(tmp_path / "one"), records(tmp_path / "all"))
 
 
@@ -283,7 +285,7 @@ def test_runs_in_one_program_go_on_from_their_checkpoints(tmp_path, monkeypatch)
         with pytest.raises(KeyboardInterrupt):
             list(run_together(cut))
         monkeypatch.undo()
-        assert len(list((tmp_path / "cut").rglob("checkpoint.safetensors"))) == 4
+        assert len(list((tmp_path / "cut").rglob("checkpoint.safetensors"))) == 2
         list(run_together(cut))
         list(run_together(jobs_for(cache, tmp_path / "whole", ["clip-pzsl"])))
     same(records(tmp_path / "whole"), records(tmp_path / "cut"))
@@ -299,9 +301,9 @@ def test_a_gpu_does_many_runs_in_one_program_and_a_cpu_a_process_each(tmp_path, 
     monkeypatch.setattr(sweep_module, "run_on_processes", engine("processes"))
     monkeypatch.setattr(sweep_module, "_one_by_one", engine("here"))
     grid = [job.config for job in jobs_for(tmp_path / "c.h5", tmp_path, ["proden"])]
-    for device, workers in (("cuda", None), ("cpu", 3), ("cuda", 1)):
+    for device, workers in (("cuda", None), ("cpu", 2), ("cuda", 1)):
         run_sweep(tmp_path / "c.h5", grid, tmp_path, torch.device(device), workers)
-    assert called == [("one program", torch.device("cuda")), ("processes", 3), ("here",)]
+    assert called == [("one program", torch.device("cuda")), ("processes", 2), ("here",)]
 
 
 # --- pzsl bench train ----------------------------------------------------------------------------

@@ -6,7 +6,9 @@ import pytest
 from reference import make_reference as reference
 
 TOLERANCE = 1e-4  # of numbers that mostly are percentages
-MADE = [name for name, case in reference.CASES.items() if case.features == "made"]
+SLOW = pytest.mark.slow
+MADE = ("made, uniform", "made, noisy", pytest.param("made, instance", marks=SLOW))
+"""The third differs by the candidate sets alone, whose draws have tests of their own."""
 QUICK_ON_CALTECH = ("clip, default", "clip-pzsl, default", "prototype, default", "probe, default")
 LONG_ON_CALTECH = "co-reg, paper"  # a quarter of an hour, more than all others together
 
@@ -74,9 +76,10 @@ def test_every_method_and_preset_has_its_numbers(name, held):
         pytest.fail("\n".join(wrong), pytrace=False)
 
 
+@pytest.mark.parametrize("system", reference.systems(), ids=reference.key)
 @pytest.mark.parametrize("name", MADE)
-def test_numbers_on_made_features(name, held, folder):
-    check(name, reference.systems(), held, folder)
+def test_numbers_on_made_features(name, system, held, folder):
+    check(name, [system], held, folder)
 
 
 def check_on_caltech(systems: list, held: dict, folder) -> None:
@@ -90,14 +93,14 @@ def test_numbers_of_quick_methods_on_caltech(held, folder):
     check_on_caltech(quick, held, folder)
 
 
-@pytest.mark.slow
+@SLOW
 def test_numbers_of_other_methods_on_caltech(held, folder):
     apart = (*QUICK_ON_CALTECH, LONG_ON_CALTECH)
     others = [each for each in reference.systems() if reference.key(each) not in apart]
     check_on_caltech(others, held, folder)
 
 
-@pytest.mark.slow
+@SLOW
 def test_numbers_of_the_longest_training_on_caltech(held, folder):
     longest = [each for each in reference.systems() if reference.key(each) == LONG_ON_CALTECH]
     check_on_caltech(longest, held, folder)

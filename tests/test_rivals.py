@@ -12,7 +12,7 @@ from problems import make_problem, prepared
 
 from pzsl.errors import UserError
 from pzsl.methods import load_method, make_options
-from pzsl.methods.baselines.em_dirichlet import fit_laws, log_likelihood
+from pzsl.methods.baselines.em_dirichlet import fit_dirichlets, log_likelihood
 from pzsl.methods.baselines.gda import GRID, PARTS
 from pzsl.methods.baselines.zlap import Edges, propagate
 from pzsl.methods.core.candidate_entries import CandidateEntries
@@ -394,11 +394,11 @@ def test_laws_become_likelier_with_each_step_until_their_mean_logs_are_those_of_
     means = drawn.sample((300,)).log().mean(0, keepdim=True)
     law, before = torch.ones(1, 3).double(), -np.inf
     for _ in range(20):
-        law = fit_laws(law, means, 1)
+        law = fit_dirichlets(law, means, 1)
         after = log_likelihood(means, law).item()
         assert after >= before - 1e-12
         before = after
-    law = fit_laws(law, means, 2000)
+    law = fit_dirichlets(law, means, 2000)
     expected = torch.digamma(law) - torch.digamma(law.sum())
     assert torch.allclose(expected, means, atol=1e-6)
 

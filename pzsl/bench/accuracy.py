@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pzsl.bench.parts import part_rows, parts_summary
-from pzsl.bench.problems import Made, arrays, draw, only_training, recipes, resplit
+from pzsl.bench.problems import DrawnProblem, arrays, draw, only_training, recipes, resplit
 from pzsl.errors import UsageError
 from pzsl.evaluation.accuracy import class_weights
 from pzsl.exchange import import_any
@@ -122,7 +122,9 @@ def main_problems(name: str, cache: Cache, folder: Path, seeds: int) -> list[Pro
     return [whole, *resplits]
 
 
-def _problem(name: str, seed: int, seeds: int, cache: Cache, drawn: Made, folder: Path) -> Problem:
+def _problem(
+    name: str, seed: int, seeds: int, cache: Cache, drawn: DrawnProblem, folder: Path
+) -> Problem:
     """Put a problem into a cache of its own, where it is not there yet."""
     stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + f"-{seed}"
     out = folder / "caches" / f"{stem}.h5"

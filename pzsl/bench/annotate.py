@@ -1,4 +1,4 @@
-"""Annotation beside the plain matrix product that it can't do without."""
+"""The speed of annotation beside that of the matrix product that it needs."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _unit(rng: np.random.Generator, *shape: int) -> Matrix:
 
 
 def _product(images: Matrix, flat: Matrix) -> None:
-    """All scores, none of them kept."""
+    """Compute all scores and keep none."""
     out = np.empty((min(BLOCK, len(images)), flat.shape[1]), np.float32)
     for start in range(0, len(images), BLOCK):
         np.matmul(images[start : start + BLOCK], flat, out=out)

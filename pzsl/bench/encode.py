@@ -185,13 +185,13 @@ def _read_alone(encoder: OpenClipEncoder, files: Sequence[Path]) -> None:
 @torch.no_grad()
 def _readme_loop(sides: Sides) -> Vectors:
     """An image at a time, as open_clip's README shows it."""
-    found = []
+    vectors = []
     for file in sides.files:
         image = sides.transform(Image.open(file)).unsqueeze(0)
         features = sides.model.encode_image(image)
         features /= features.norm(dim=-1, keepdim=True)
-        found.append(features.numpy())
-    return np.concatenate(found)
+        vectors.append(features.numpy())
+    return np.concatenate(vectors)
 
 
 class _Files(torch.utils.data.Dataset[Tensor]):

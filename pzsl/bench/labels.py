@@ -34,7 +34,7 @@ FIGURES = (
 )
 
 
-class Found(NamedTuple):
+class Findings(NamedTuple):
     """A finder's result on n given labels.
 
     Attributes:
@@ -46,8 +46,8 @@ class Found(NamedTuple):
     doubt: NDArray[np.float64]
 
 
-class Given(NamedTuple):
-    """What every finder is given, and what it is held against.
+class LabelledImages(NamedTuple):
+    """What every finder gets, and the true labels that its findings are compared with.
 
     Attributes:
         features: (n, D) unit image embeddings. text: (K, D) those of the classes' names.
@@ -121,14 +121,14 @@ def bench_labels(
     return {"rows": rows}
 
 
-Finder = Callable[[Given], Found]
+Finder = Callable[[LabelledImages], Findings]
 
 
 def _finders_on(
     trained: Trained, finders: dict[str, Finder]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What each finder makes of a run's labels, by its name; the run's own first."""
-    data = _given(trained)
+    """The figures of each finder on a run's labels, by its name; those of `labels` first."""
+    data = _labelled_images(trained)
     if len(data.wrong) < FEWEST or data.wrong.all() or not data.wrong.any():
         raise UserError(
             f"{trained.cache.path}: {int(data.wrong.sum())} of {len(data.wrong)} labels came out "
@@ -136,15 +136,18 @@ def _finders_on(
         )
     rows = {row.row: row for row in label_rows(trained)}
     ordered = [rows[int(row)] for row in trained.task.rows]
-    yield "pzsl labels", verdict(_own(ordered), data.wrong) | _confidence_figures(ordered)
+    yield (
+        "pzsl labels",
+        verdict(_findings_of_labels(ordered), data.wrong) | _confidence_figures(ordered),
+    )
     for name, finder in finders.items():
         yield name, verdict(finder(data), data.wrong)
 
 
-def _given(trained: Trained) -> Given:
+def _labelled_images(trained: Trained) -> LabelledImages:
     problem = trained.task.problem
     rows, seen = trained.task.rows, trained.cache.seen
-    return Given(
+    return LabelledImages(
         features=np.asarray(trained.cache.images[rows], np.float32),
         text=trained.cache.label_embeddings()[seen],
         scale=trained.cache.logit_scale,
@@ -153,25 +156,25 @@ def _given(trained: Trained) -> Given:
     )
 
 
-def _own(rows: Sequence[LabelRow]) -> Found:
-    """Taken for wrong: what is marked for review, being more likely wrong than right."""
+def _findings_of_labels(rows: Sequence[LabelRow]) -> Findings:
+    """Labels that are marked for review, as more likely wrong than right, count as flagged."""
     doubt = np.array([row.doubt for row in rows])
-    return Found(doubt >= UNSURE, doubt)
+    return Findings(doubt >= UNSURE, doubt)
 
 
-def verdict(finding: Found, wrong: NDArray[np.bool_]) -> dict[str, Any]:
+def verdict(findings: Findings, wrong: NDArray[np.bool_]) -> dict[str, Any]:
     """Precision, recall and area under the ROC curve of a finder, in percent.
 
     Args:
-        finding: on n labels. wrong: (n,) which are wrong; some, and not all.
+        findings: on n labels. wrong: (n,) which are wrong; some, and not all.
     """
-    hits = int((finding.flagged & wrong).sum())
+    hits = int((findings.flagged & wrong).sum())
     return {
         "images": len(wrong),
         "wrong": 100 * float(wrong.mean()),
-        "precision": 100 * hits / max(1, int(finding.flagged.sum())),
+        "precision": 100 * hits / max(1, int(findings.flagged.sum())),
         "recall": 100 * hits / int(wrong.sum()),
-        "AUROC": 100 * area_under_roc(finding.doubt, wrong),
+        "AUROC": 100 * area_under_roc(findings.doubt, wrong),
     }
 
 
@@ -211,9 +214,9 @@ def _row(problem: str, finder: str, verdicts: Sequence[dict[str, Any]]) -> dict[
 
 
 def _cleanlab_finders() -> dict[str, Finder]:
-    """cleanlab on probabilities of two makes, by name; none, and a line, where it's missing."""
+    """cleanlab on two kinds of probabilities, by name; none if it isn't installed."""
     if find_spec("cleanlab") is None:
-        say("cleanlab isn't installed, so nothing stands beside: pip install 'pzsl[bench]'")
+        say("cleanlab isn't installed, so there is no comparison: pip install 'pzsl[bench]'")
         return {}
     return {
         "cleanlab, classifier": lambda data: _cleanlab(data, _cross_validated(data)),
@@ -221,23 +224,23 @@ def _cleanlab_finders() -> dict[str, Finder]:
     }
 
 
-def _cleanlab(data: Given, probabilities: NDArray[np.float64]) -> Found:
+def _cleanlab(data: LabelledImages, probabilities: NDArray[np.float64]) -> Findings:
     """cleanlab's answer, as it is without options, to probabilities (n, K)."""
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
     flagged = find_label_issues(data.label, probabilities, n_jobs=1)
     quality = get_label_quality_scores(data.label, probabilities)
-    return Found(np.asarray(flagged, bool), 1.0 - np.asarray(quality))
+    return Findings(np.asarray(flagged, bool), 1.0 - np.asarray(quality))
 
 
-def _by_names(data: Given) -> NDArray[np.float64]:
-    """Frozen CLIP's probabilities, which have met no label."""
+def _by_names(data: LabelledImages) -> NDArray[np.float64]:
+    """Frozen CLIP's probabilities, which depend on no label."""
     return np.exp(log_softmax(data.scale * data.features @ data.text.T))
 
 
-def _cross_validated(data: Given) -> NDArray[np.float64]:
-    """Of each image by a logistic regression that was fitted without it, as cleanlab asks for."""
+def _cross_validated(data: LabelledImages) -> NDArray[np.float64]:
+    """Probabilities of each image by a logistic regression fitted without it, as cleanlab asks."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import KFold
 

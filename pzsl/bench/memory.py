@@ -39,9 +39,8 @@ def measure_memory(quick: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="pzsl-bench-") as folder:
         cache = write_rows(Path(folder) / "rows.h5", rows, UNSEEN)
         size = cache.stat().st_size
-        command = [sys.executable, "-m", "pzsl.bench.memory", str(cache)]
         start = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(_command(cache), capture_output=True, text=True, check=False)
         seconds = time.perf_counter() - start
     if done.returncode:
         last_line = done.stderr.strip().splitlines()[-1:] or ["nothing was said"]
@@ -54,6 +53,10 @@ def measure_memory(quick: bool) -> dict[str, Any]:
             "seconds, all in all": seconds,
         },
     }
+
+
+def _command(cache: Path) -> list[str]:
+    return [sys.executable, "-m", "pzsl.bench.memory", str(cache)]
 
 
 def peak() -> int | None:
@@ -72,12 +75,12 @@ def peak() -> int | None:
 
 def _run(cache: str) -> None:
     """One run in this very process, then its peak as a line of JSON."""
-    bare = peak()
+    after_imports = peak()
     with tempfile.TemporaryDirectory(prefix="pzsl-bench-") as runs:
         train(cache, rate=(RATE,), seeds=1, settings=ONE_EPOCH, runs=runs, memory=MEMORY, workers=1)
-    most = peak()
-    told = {"gibibytes resident, imports alone": bare, "gibibytes resident, at most": most}
-    print(json.dumps({name: value / GIB for name, value in told.items() if value is not None}))
+    peaks = {"imports alone": after_imports, "at most": peak()}
+    figures = {f"gibibytes resident, {when}": size / GIB for when, size in peaks.items() if size}
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

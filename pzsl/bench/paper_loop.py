@@ -1,8 +1,8 @@
-"""Stage two the way the codes of papers write it, kept to be compared with.
+"""Stage two as papers' code usually writes it, for comparison.
 
 As in those: batches of 64 from a DataLoader, a transformer block of 2.1 million parameters that is
 run on all labels at each step, the label embeddings expanded for each instance, candidates and
-label weights as dense arrays of images times classes. Nothing is made slower than it comes: label
+label weights as dense arrays of images times classes. Nothing is slowed down on purpose: label
 weights and cosines are vectorised, the expansion is a view, torch uses all processors, and there is
 no calibration and no evaluation. Run as `python -m pzsl.bench.paper_loop CACHE EPOCHS RATE`.
 """

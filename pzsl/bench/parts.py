@@ -56,17 +56,17 @@ def part_rows(
     rows = []
     for cache in caches:
         for noise in noises or NOISES:
-            how: dict[str, Any] = {"noise": noise, "seeds": seeds or SEEDS, "workers": workers}
-            how["runs"] = folder
-            before = _found(train(cache, **how))
+            options: dict[str, Any] = {"noise": noise, "seeds": seeds or SEEDS, "workers": workers}
+            options["runs"] = folder
+            before = _harmonic_means(train(cache, **options))
             for part, (preset, settings) in PARTS.items():
-                changed = _found(train(cache, preset=preset, settings=settings, **how))
+                changed = _harmonic_means(train(cache, preset=preset, settings=settings, **options))
                 rows.append({"cache": Path(cache).stem, "noise": noise, "change": part})
                 rows[-1] |= _compared(changed, before)
     return rows
 
 
-def _found(result: dict[str, Any]) -> list[float]:
+def _harmonic_means(result: dict[str, Any]) -> list[float]:
     return [float(run["H"]) for run in result["runs"]]
 
 

@@ -1,4 +1,4 @@
-"""Problems made of a cache: other class splits, and small ones in which evidence is scarce."""
+"""Problems drawn from a cache: other class splits, and small ones in which evidence is scarce."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FADING = 0.9
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a small problem is made.
+    """How a small problem is drawn.
 
     Attributes:
         name: of the problem, short.
@@ -57,8 +57,8 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Made:
-    """A problem's classes and images, as rows of the cache that it is made of.
+class DrawnProblem:
+    """The classes and images of a problem, as rows of the cache that it is drawn from.
 
     Attributes:
         seen, unseen: classes. train, test: images.
@@ -100,7 +100,7 @@ def _look_alikes() -> Iterator[Recipe]:
             yield Recipe(f"{name}, {shots or 'all'} a class", shots, among=among)
 
 
-def draw(cache: Cache, recipe: Recipe, seed: int) -> Made:
+def draw(cache: Cache, recipe: Recipe, seed: int) -> DrawnProblem:
     """Draw a small problem's classes and images; the same seed gives the same.
 
     The images are all labelled ones of the cache, whichever side they were on.
@@ -123,18 +123,20 @@ def draw(cache: Cache, recipe: Recipe, seed: int) -> Made:
         test.append(rows[count:][:TESTED])
     test += [rng.permutation(images[label])[:TESTED] for label in unseen]
     images_of_both = np.concatenate(train), np.concatenate(test)
-    return Made(np.array(seen), np.array(unseen, dtype=np.intp), *images_of_both, recipe.twins)
+    return DrawnProblem(
+        np.array(seen), np.array(unseen, dtype=np.intp), *images_of_both, recipe.twins
+    )
 
 
-def _training_images(recipe: Recipe, place: int, has: int, classes: int) -> int:
+def _training_images(recipe: Recipe, place: int, images: int, classes: int) -> int:
     """How many images the seen class at a place is trained on; at least one is left to test."""
-    count = min(recipe.shots or has, max(1, int(TRAINED * has)))
+    count = min(recipe.shots or images, max(1, int(TRAINED * images)))
     if recipe.tail:
         count = max(1, int(count * FADING**place))
     return 0 if place >= classes * (1 - recipe.nameless) else count
 
 
-def resplit(cache: Cache, seed: int) -> Made:
+def resplit(cache: Cache, seed: int) -> DrawnProblem:
     """Draw as many unseen classes anew, and as large a share of test images of the seen ones."""
     rng = np.random.default_rng([seed, 61])
     images = _images_of_classes(cache)
@@ -148,28 +150,28 @@ def resplit(cache: Cache, seed: int) -> Made:
         held_out = min(len(rows) - 1, max(1, round(tested * len(rows))))
         train.append(rows[max(0, held_out) :])
         test.append(rows[: max(0, held_out)])
-    return Made(seen, unseen, np.concatenate(train), np.concatenate(test))
+    return DrawnProblem(seen, unseen, np.concatenate(train), np.concatenate(test))
 
 
-def arrays(cache: Cache, made: Made, name: str) -> dict[str, NDArray[Any]]:
+def arrays(cache: Cache, drawn: DrawnProblem, name: str) -> dict[str, NDArray[Any]]:
     """A problem as the arrays that `pzsl import` reads."""
-    classes = np.concatenate([made.seen, made.unseen])
-    rows = np.concatenate([made.train, made.test])
+    classes = np.concatenate([drawn.seen, drawn.unseen])
+    rows = np.concatenate([drawn.train, drawn.test])
     column = np.full(len(cache.classes), -1)
     column[classes] = np.arange(len(classes))
     labels = column[cache.labels[rows]]
     text = cache.label_embeddings()[classes]
-    if made.twins:
-        pairs = np.arange(1, len(made.seen), 2)
+    if drawn.twins:
+        pairs = np.arange(1, len(drawn.seen), 2)
         text[pairs] = text[pairs - 1]
-    trained = np.arange(len(rows)) < len(made.train)
-    side = np.where(labels < len(made.seen), "test_seen", "test_unseen")
+    trained = np.arange(len(rows)) < len(drawn.train)
+    side = np.where(labels < len(drawn.seen), "test_seen", "test_unseen")
     return {
         "image_features": np.asarray(cache.images[np.sort(rows)])[np.argsort(np.argsort(rows))],
         "text_features": text,
         "labels": labels,
         "class_names": np.array([cache.classes[row] for row in classes]),
-        "unseen": np.arange(len(classes)) >= len(made.seen),
+        "unseen": np.arange(len(classes)) >= len(drawn.seen),
         "split": np.where(trained, "trainval", side),
         "paths": np.array([cache.paths[row] for row in rows]),
         "model": np.array(str(cache.provenance.get("model", ""))),

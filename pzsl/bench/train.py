@@ -208,18 +208,18 @@ def made_features(size: Size, seed: int = 0) -> tuple[Any, Any, Any]:
 def made_problem(size: Size) -> Problem:
     """Generated features with uniform candidate sets at rate 0.1."""
     images, labels, text = made_features(size)
-    ids, everything = [str(row) for row in range(size.images)], np.ones(size.seen, bool)
-    sets = generate("uniform", truth=labels, ids=ids, seen=everything, rate=RATE, seed=0)
-    support = CandidateEntries.of(
+    ids, seen = [str(row) for row in range(size.images)], np.ones(size.seen, bool)
+    sets = generate("uniform", truth=labels, ids=ids, seen=seen, rate=RATE, seed=0)
+    entries = CandidateEntries.of(
         torch.from_numpy(sets.offsets), torch.from_numpy(sets.labels).long()
     )
     vectors = torch.from_numpy(text)
-    return Problem(torch.from_numpy(images), support, vectors[: size.seen], vectors[size.seen :])
+    return Problem(torch.from_numpy(images), entries, vectors[: size.seen], vectors[size.seen :])
 
 
-def made_method(made: Size | Problem, seed: int = 0) -> Method:
+def made_method(source: Size | Problem, seed: int = 0) -> Method:
     """`clip-pzsl` with its default preset, for one epoch."""
-    problem = made_problem(made) if isinstance(made, Size) else made
+    problem = made_problem(source) if isinstance(source, Size) else source
     kind, _ = load_method("clip-pzsl")
     options = make_options("clip-pzsl", changes={"epochs": 1, "min_steps": 1})
     return kind(problem, options, torch.Generator().manual_seed(seed))
@@ -230,7 +230,7 @@ def write_classes(path: Path, size: Size) -> Path:
     images, labels, text = made_features(size)
     test = np.arange(size.classes)
     rng = np.random.default_rng(1)
-    more = _unit(text[test] + 0.05 * rng.standard_normal(text[test].shape, dtype=np.float32))
+    test_images = _unit(text[test] + 0.05 * rng.standard_normal(text[test].shape, dtype=np.float32))
     count = size.images + len(test)
     tests = np.where(test < size.seen, "test_seen", "test_unseen")
     splits = np.concatenate([np.full(size.images, "trainval"), tests])
@@ -254,7 +254,7 @@ def write_classes(path: Path, size: Size) -> Path:
     )
     with CacheWriter(path, header) as writer:
         writer.write_text(text[:, None])
-        writer.write(np.arange(count), np.concatenate([images, more]))
+        writer.write(np.arange(count), np.concatenate([images, test_images]))
         writer.finish()
     return path
 

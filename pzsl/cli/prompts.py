@@ -10,7 +10,10 @@ import typer
 from pzsl.cli.common import emit
 from pzsl.cli.options import App
 
-app = App(no_args_is_help=True, help="Prompt templates.\n\n\b\npzsl prompts show sun")
+app = App(
+    no_args_is_help=True,
+    help="Show the prompt templates of a data set.\n\n\b\npzsl prompts show sun",
+)
 
 
 @app.callback()

@@ -10,7 +10,7 @@ from torch import Tensor
 from pzsl.inference.restore import Scorer
 
 
-class Wanted(NamedTuple):
+class AnswerOptions(NamedTuple):
     """What an answer should contain.
 
     Attributes:
@@ -48,21 +48,23 @@ class Answer(NamedTuple):
         return fields
 
 
-def answers(scorer: Scorer, names: list[str], images: Tensor, wanted: Wanted) -> list[Answer]:
+def answers(
+    scorer: Scorer, names: list[str], images: Tensor, options: AnswerOptions
+) -> list[Answer]:
     """The likeliest classes of images.
 
     Args:
         scorer: the trained method.
         names: (n,) names of the images.
         images: (n, D) unit embeddings.
-        wanted: what each answer should contain.
+        options: what each answer should contain.
     """
     with torch.no_grad():
         scores = scorer.method.scores(images)
     scores[:, : scorer.seen] -= scorer.gamma
     shares = (scores / scorer.calibration.temperature).softmax(dim=1)
-    best = scores.topk(min(wanted.top, scores.shape[1]), dim=1).indices
-    likely = _likely_sets(scorer, shares, wanted.threshold)
+    best = scores.topk(min(options.top, scores.shape[1]), dim=1).indices
+    likely = _likely_sets(scorer, shares, options.threshold)
     columns = best, scores.gather(1, best), shares.gather(1, best)
     best_classes = zip(*(column.tolist() for column in columns), strict=True)
     return [

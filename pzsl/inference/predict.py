@@ -18,7 +18,7 @@ from pzsl.evaluation import level_of
 from pzsl.extraction.pipeline import Block
 from pzsl.files import digest, unfit_text
 from pzsl.inference.answer_file import AnswerFile
-from pzsl.inference.answers import Answer, Wanted, answers
+from pzsl.inference.answers import Answer, AnswerOptions, answers
 from pzsl.inference.embedding_blocks import embedding_blocks
 from pzsl.inference.encoder import embed_names, encoder_of
 from pzsl.inference.label_table import check_names, check_out
@@ -94,19 +94,19 @@ def predict(
         encoder = encoder_of(run_model, model, pretrained, device)
     text = embed_names(run_model, encoder, names) if encoder and names else None
     scorer = run_model.scorer(names, text)
-    calibration = _told(run_model, error_rate)
-    wanted = Wanted(top, calibration["threshold"])
+    calibration = _calibration_of(run_model, error_rate)
+    options = AnswerOptions(top, calibration["threshold"])
     blocks = embedding_blocks(source, run_model.dim, encoder, batch_size, workers)
     if out is None:
         all_answers: list[Answer] = []
-        rate = _answer(scorer, source, wanted, blocks(_rows(source)), 0, all_answers.extend)
+        rate = _answer(scorer, source, options, blocks(_rows(source)), 0, all_answers.extend)
         failed = [answer.plain() for answer in all_answers if answer.failed]
         listed = [answer.plain() for answer in all_answers if not answer.failed]
         return _result(scorer, calibration, len(listed), 0, rate, failed, listed)
-    question = _question(run_model, names, source, wanted)
+    question = _question_digest(run_model, names, source, options)
     with AnswerFile(Path(out), question, not scorer.method.transductive) as file:
         start = file.done
-        rate = _answer(scorer, source, wanted, blocks(_rows(source)[start:]), start, file.write)
+        rate = _answer(scorer, source, options, blocks(_rows(source)[start:]), start, file.write)
         file.finish()
         answered = len(source.names) - len(file.failed)
         return {
@@ -135,7 +135,7 @@ def _result(
     }
 
 
-def _told(run: Model, error_rate: float | None) -> dict[str, Any]:
+def _calibration_of(run: Model, error_rate: float | None) -> dict[str, Any]:
     """The calibration of the probabilities, and of the sets at an error rate.
 
     Raises:
@@ -165,15 +165,17 @@ def _rows(source: Source) -> NDArray[np.int64]:
     return np.arange(len(source.names), dtype=np.int64)
 
 
-def _question(run: Model, names: tuple[str, ...], source: Source, wanted: Wanted) -> str:
+def _question_digest(
+    run: Model, names: tuple[str, ...], source: Source, options: AnswerOptions
+) -> str:
     """A hash of everything the answers depend on."""
-    return digest(run.identity, *names, repr(wanted), source.digest)
+    return digest(run.identity, *names, repr(options), source.digest)
 
 
 def _answer(
     scorer: Scorer,
     source: Source,
-    wanted: Wanted,
+    options: AnswerOptions,
     blocks: Generator[Block],
     done: int,
     write: Callable[[list[Answer]], None],
@@ -183,10 +185,10 @@ def _answer(
     with closing(blocks), progress(total, "images", done) as bar:
         queried_blocks: Iterable[Block] = blocks
         if scorer.method.transductive:
-            queried_blocks = _looked_at(scorer, blocks)
+            queried_blocks = _observed(scorer, blocks)
         try:
             for block in queried_blocks:
-                write(_answers_of(scorer, source, wanted, block))
+                write(_answers_of(scorer, source, options, block))
                 done += len(block.rows) + len(block.failures)
                 bar.update(len(block.rows) + len(block.failures))
         except KeyboardInterrupt:
@@ -196,7 +198,7 @@ def _answer(
     return round((done - before) / seconds, 1) if done > before else None
 
 
-def _looked_at(scorer: Scorer, blocks: Iterable[Block]) -> list[Block]:
+def _observed(scorer: Scorer, blocks: Iterable[Block]) -> list[Block]:
     """Show a transductive method all images together; returns all blocks."""
     all_blocks = list(blocks)
     images = [torch.from_numpy(block.features) for block in all_blocks if len(block.rows)]
@@ -206,7 +208,9 @@ def _looked_at(scorer: Scorer, blocks: Iterable[Block]) -> list[Block]:
     return all_blocks
 
 
-def _answers_of(scorer: Scorer, source: Source, wanted: Wanted, block: Block) -> list[Answer]:
+def _answers_of(
+    scorer: Scorer, source: Source, options: AnswerOptions, block: Block
+) -> list[Answer]:
     """The answers of a block, in the order of its rows."""
     of_row = {
         failure.row: Answer(source.names[failure.row], [], failed=failure.reason)
@@ -214,7 +218,7 @@ def _answers_of(scorer: Scorer, source: Source, wanted: Wanted, block: Block) ->
     }
     if len(block.rows):
         names = [source.names[row] for row in block.rows]
-        block_answers = answers(scorer, names, torch.from_numpy(block.features), wanted)
+        block_answers = answers(scorer, names, torch.from_numpy(block.features), options)
         of_row |= dict(zip(block.rows.tolist(), block_answers, strict=True))
     return [of_row[row] for row in sorted(of_row)]
 

@@ -13,11 +13,11 @@ from pzsl.cli.common import emit, words
 def export(
     cache: Annotated[Path, typer.Argument(help="A whole cache.")],
     out: Annotated[
-        Path | None, typer.Option(help="File (.npz, .parquet) or folder [the cache's folder].")
+        Path | None, typer.Option(help="File (.npz, .parquet) or folder. [the cache's]")
     ] = None,
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", help="npz, parquet; repeated or comma-separated [npz]."),
+        typer.Option("--format", help="npz, parquet; repeated or comma-separated. [npz]"),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that exist.")

@@ -47,7 +47,7 @@ def import_(
         typer.Option(help="In place of --text: the model that made FILE, for the class names."),
     ] = None,
     pretrained: Annotated[
-        str | None, typer.Option(help="Tag or checkpoint file of its weights [openai].")
+        str | None, typer.Option(help="Tag or checkpoint file of its weights. [openai]")
     ] = None,
     templates: Annotated[
         Path | None, typer.Option(help="Prompt templates, one per line, each with one {}.")
@@ -56,7 +56,7 @@ def import_(
         bool, typer.Option("--normalise", help="Divide vectors by their length.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", help="The cache to write [default: cache/FILE.h5].")
+        Path | None, typer.Option("--out", help="The cache to write. [cache/FILE.h5]")
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a cache that exists.")

@@ -1,4 +1,4 @@
-"""What every method has to beat, on frozen features: by text, class means, a cache, a graph."""
+"""Baselines on frozen features: by text, class means, a feature cache, or a graph."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Clip(Method):
         """Set all label weights to the softmax over the candidates.
 
         Args:
-            logits: of training rows (B,) over the seen classes, (B, K); all are asked for before
+            logits: of training rows (B,) over the seen classes, (B, K); all are computed before
                 any weight changes.
         """
         blocks = []

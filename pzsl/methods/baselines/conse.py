@@ -16,7 +16,7 @@ from pzsl.methods.registry import load_method, make_options
 
 @dataclass(frozen=True)
 class ConseOptions(AdaptedOptions):
-    """Options of ConSE; those it shares with its classifier are handed on.
+    """Options of ConSE; those shared with its classifier are passed on.
 
     Attributes:
         classifier: the method whose probabilities of the seen classes are used.
@@ -30,7 +30,7 @@ class ConseOptions(AdaptedOptions):
     centre: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a classifier that is none.
+        """Check the classifier.
 
         Raises:
             UsageError: `conse` itself, or an unknown method.
@@ -106,5 +106,5 @@ class Conse(Method):
         return self.problem.scale * F.normalize(combined, dim=-1) @ labels.T
 
     def describe(self) -> dict[str, Any]:
-        """The classifier, and what it found out."""
+        """The classifier, and its own description."""
         return {"classifier": self.options.classifier, **self.classifier.describe()}

@@ -1,6 +1,6 @@
 """`transclip`: a Gaussian mixture tied to text and neighbours (Zanella et al. 2024; transductive).
 
-Made from what is known of its equations; no code was read.
+Written from its published equations; the authors' code was not read.
 """
 
 from __future__ import annotations

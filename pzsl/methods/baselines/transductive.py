@@ -1,4 +1,4 @@
-"""What the transductive rivals share: one answer for all images together, told image by image."""
+"""Shared by the transductive rivals: all queries are scored together, then looked up by image."""
 
 from __future__ import annotations
 

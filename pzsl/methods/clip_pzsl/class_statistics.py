@@ -215,9 +215,9 @@ def balanced_hubness(support: CandidateEntries, logits: RowFunction, weights: Te
     sums = OwnAndOthers(weights)
     walk(support, logits, sums)
     mass = sums.mass
-    own_power = torch.stack(sums.own).logsumexp(dim=0) - mass.clamp_min(SMALLEST).log()
+    own_power = torch.stack(sums.own_sums).logsumexp(dim=0) - mass.clamp_min(SMALLEST).log()
     other_power = (
-        torch.stack(sums.others).logsumexp(dim=0) - (len(support) - mass).clamp_min(1).log()
+        torch.stack(sums.other_sums).logsumexp(dim=0) - (len(support) - mass).clamp_min(1).log()
     )
     return level(torch.logaddexp(other_power, own_power - math.log(len(own_power))))
 
@@ -231,8 +231,8 @@ class OwnAndOthers:
 
     def __init__(self, weights: Tensor) -> None:
         self.weights, self.mass = weights, weights.new_zeros(())
-        self.own: list[Tensor] = []
-        self.others: list[Tensor] = []
+        self.own_sums: list[Tensor] = []
+        self.other_sums: list[Tensor] = []
 
     def read(self, entries: BatchEntries, logits: Tensor) -> None:
         """Add up the powers of each column on either side."""
@@ -242,8 +242,8 @@ class OwnAndOthers:
         whole = entries.rows.take(powers)
         own_sums = zeros.index_add_(0, entries.labels, whole * share)
         powers.view(-1)[entries.rows.cells] = whole * (1 - share).clamp_min(SMALLEST)
-        self.own.append(own_sums.log_().add_(top))
-        self.others.append(powers.sum(dim=0).log_().add_(top))
+        self.own_sums.append(own_sums.log_().add_(top))
+        self.other_sums.append(powers.sum(dim=0).log_().add_(top))
 
 
 def joined_hubness(logits: Tensor, labels: Tensor, old_hubness: Tensor) -> Tensor:
@@ -259,9 +259,9 @@ def joined_hubness(logits: Tensor, labels: Tensor, old_hubness: Tensor) -> Tenso
     Returns:
         (new,) of the new classes.
     """
-    of_means, old = (POWER * logits).logsumexp(dim=0) / POWER, len(old_hubness)
-    attention = (LIKENESS * labels[old:] @ labels[:old].T).softmax(dim=1)
-    return of_means[old:] + attention @ (old_hubness - of_means[:old])
+    of_means, new = (POWER * logits).logsumexp(dim=0) / POWER, len(old_hubness)  # new: the first
+    attention = (LIKENESS * labels[new:] @ labels[:new].T).softmax(dim=1)
+    return of_means[new:] + attention @ (old_hubness - of_means[:new])
 
 
 def level(log_sums: Tensor) -> Tensor:

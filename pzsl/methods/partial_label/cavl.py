@@ -44,4 +44,4 @@ class Cavl(PartialMethod):
         return super().partial_loss(batch)
 
     def after_step(self, rows: Tensor) -> None:
-        """Nothing: the weights were set before the loss."""
+        """Do nothing: the label weights are set before the loss."""

@@ -14,7 +14,7 @@ from pzsl.methods.partial_label.partial_method import Batch, PartialMethod
 class Cc(PartialMethod):
     """The probability of the candidate set as a whole; no label weights take part.
 
-    Those that are kept, the softmax over the candidates, serve the record and the calibration.
+    The softmax over the candidates is stored as label weights for the record and for calibration.
     """
 
     row_wise: ClassVar[bool] = True

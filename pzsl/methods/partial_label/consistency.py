@@ -1,4 +1,4 @@
-"""What methods share that learn from several views of an image at once."""
+"""Shared by methods that learn from several views of an image at once."""
 
 from __future__ import annotations
 

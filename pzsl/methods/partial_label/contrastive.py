@@ -1,4 +1,4 @@
-"""What contrastive methods share: a second view of each image, a projection head."""
+"""Shared by contrastive methods: a second view of each image, and a projection head."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class ContrastiveMethod(PartialMethod):
     """Two views of an image: its embedding, and an augmented one.
 
     The augmented view is one of the cached views, drawn at random, where the cache has views; else
-    the embedding itself with noise and masked coordinates. The projection head is linear: the
-    features are a trained encoder's already.
+    the embedding itself with noise and masked coordinates. The projection head is linear, as
+    the features come from a trained encoder.
     """
 
     options: ContrastiveOptions

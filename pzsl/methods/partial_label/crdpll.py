@@ -33,7 +33,7 @@ class Crdpll(ConsistencyMethod):
 
     @property
     def ramp(self) -> float:
-        """Weight of the consistency loss, which grows on a line."""
+        """Weight of the consistency loss, which grows linearly."""
         grown = self.progress / self.options.ramp_up if self.options.ramp_up else 1.0
         return self.options.consistency * min(1.0, grown)
 
@@ -42,8 +42,8 @@ class Crdpll(ConsistencyMethod):
         weights = self.weights.index_select(0, batch.entries.entry_index)
         candidates = batch.dense(torch.ones_like(weights))
         logits = [batch.logits, *self.strong_views(batch)[1]]
-        apart = torch.stack(
+        disagreements = torch.stack(
             [divergences(view_logits, weights, batch.entries.rows) for view_logits in logits]
         )
         self.agree_on(batch, logits)
-        return outside_losses(batch.logits, candidates) + self.ramp * apart.sum(dim=0)
+        return outside_losses(batch.logits, candidates) + self.ramp * disagreements.sum(dim=0)

@@ -52,10 +52,10 @@ class LwsOptions(AdaptedOptions):
 class Lws(Rc):
     """Binary losses on the candidates and, leveraged by beta, on all other labels.
 
-    The sigmoid loss knows a fixed zero. A cosine head has none: its logits all lie far above 0,
-    where the loss is flat and nothing would be learnt (`centre=none` stays at frozen CLIP). So g is
-    the log-odds of a class against all others, and psi(g) is `1 - f`. Weights of candidates are
-    stored as in RC. Those of other labels would take memory in classes times images: they come
+    The sigmoid loss assumes logits around 0. Those of a cosine head all lie far above, where the
+    loss is flat and nothing would be learnt (`centre=none` stays at frozen CLIP). So g is the
+    log-odds of a class against all others, and psi(g) is `1 - f`. Weights of candidates are stored
+    as in RC. Those of other labels would take memory in classes times images: they come
     from the forward of the step instead, without gradient; in the first epoch they are uniform.
     """
 

@@ -41,9 +41,9 @@ class PapiOptions(ContrastiveOptions):
 
 
 class Papi(ContrastiveMethod):
-    """PRODEN with a moving average; mixed images should be as like prototypes as labels say.
+    """PRODEN with a moving average; mixed images are aligned with the prototypes of their labels.
 
-    The classifier tells prototypes and alignment what to be, and is told nothing by them.
+    The classifier's predictions move label weights and prototypes; prototypes move no label weight.
     """
 
     options: PapiOptions
@@ -56,7 +56,7 @@ class Papi(ContrastiveMethod):
 
     @property
     def ramp(self) -> float:
-        """Weight of the alignment, which grows on a line."""
+        """Weight of the alignment, which grows linearly."""
         grown = self.progress / self.options.ramp_up if self.options.ramp_up else 1.0
         return self.options.contrast * min(1.0, grown)
 
@@ -67,13 +67,16 @@ class Papi(ContrastiveMethod):
         weights = batch.dense(self.weights.index_select(0, batch.entries.entry_index))
         share = float(mixing_shares(1, self.options.mixup_alpha, self.generator))
         order = torch.randperm(len(batch.rows), generator=self.generator).to(weights.device)
-        prototypes, apart = self.prototypes.clone(), []  # they move before the backward pass
+        prototypes, alignment_losses = (
+            self.prototypes.clone(),
+            [],
+        )  # they move before the backward pass
         for view in views:
             mixed = F.normalize(share * view + (1 - share) * view[order], dim=-1)
             features = self.project(self.image_adapter(mixed))
             mixing = (prototypes, weights, order, share, self.options.temperature)
-            apart.append(mixed_prototype_losses(features, *mixing))
-        losses = super().partial_loss(batch) + self.ramp * torch.stack(apart).sum(dim=0)
+            alignment_losses.append(mixed_prototype_losses(features, *mixing))
+        losses = super().partial_loss(batch) + self.ramp * torch.stack(alignment_losses).sum(dim=0)
         self._move(batch, views)
         return losses
 
@@ -99,4 +102,4 @@ class Papi(ContrastiveMethod):
         self.prototypes.copy_(move_prototypes(self.prototypes, features, predictions, momentum))
 
     def after_step(self, rows: Tensor) -> None:
-        """Nothing: the weights moved before the loss, the prototypes after it."""
+        """Do nothing: label weights are updated before the loss, prototypes after it."""

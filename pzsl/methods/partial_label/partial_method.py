@@ -1,4 +1,4 @@
-"""What the partial-label methods share: one forward a step, label weights, the weighted loss."""
+"""Shared by the partial-label methods: one forward pass a step, label weights, the loss."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Batch(NamedTuple):
 class PartialMethod(AdaptedMethod):
     """A partial-label method on the shared adapted cosine classifier.
 
-    As it stands it is PRODEN; the others replace the loss or the way the label weights move. All
-    carry the same alignment term, which is not in their papers: these know no unseen classes.
+    By itself it is PRODEN; other methods replace the loss or the update of the label weights. All
+    add the same alignment term, which is not in their papers: those have no unseen classes.
     """
 
     def __init__(
@@ -48,20 +48,20 @@ class PartialMethod(AdaptedMethod):
         self.epoch, self.generator = 0, generator
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Note the epoch and where its randomness comes from."""
+        """Store the epoch and its random generator."""
         self.epoch, self.generator = epoch, generator
 
     @property
     def progress(self) -> float:
-        """Share of the epochs that is behind, below one."""
+        """Share of the epochs that are finished, below one."""
         return self.epoch / self.epochs
 
     def loss(self, rows: Tensor) -> Tensor:
         """The method's own loss plus alignment, for training rows (B,)."""
-        logits, away = self.seen_logits(rows)
+        logits, alignment = self.seen_logits(rows)
         entries = self.support.batch(rows, logits.shape[1])
         self.last = Batch(rows, entries, logits.detach())
-        return self.total(self.partial_loss(Batch(rows, entries, logits)), away)
+        return self.total(self.partial_loss(Batch(rows, entries, logits)), alignment)
 
     def partial_loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of the label weights, (B,); a method with another loss replaces this."""
@@ -69,7 +69,7 @@ class PartialMethod(AdaptedMethod):
         return partial_zero_shot_losses(batch.logits, weights, batch.entries.rows)
 
     def after_step(self, rows: Tensor) -> None:
-        """Label weights: the softmax over the candidates, from the forward of this step."""
+        """Set label weights to the softmax over the candidates, from this step's forward pass."""
         self.follow(self.last.logits)
 
     def follow(self, logits: Tensor) -> None:

@@ -64,8 +64,8 @@ class Pico(ContrastiveMethod):
         self.filled: int | None = None
 
     @property
-    def warm(self) -> bool:
-        """Whether prototypes may move the label weights."""
+    def warmed_up(self) -> bool:
+        """Whether the warm-up is over, so that prototypes move the label weights."""
         return self.progress >= self.options.warm_up
 
     def partial_loss(self, batch: Batch) -> Tensor:
@@ -74,7 +74,7 @@ class Pico(ContrastiveMethod):
         with torch.no_grad():
             images = self.key_adapter(self.augmented(batch.rows))
             key = F.normalize(images @ self.key_head.T, dim=-1)
-            if self.warm:
+            if self.warmed_up:
                 self._identify(batch, query @ self.prototypes.T)
             momentum = self.options.prototype_momentum
             self.prototypes.copy_(move_prototypes(self.prototypes, query, labels, momentum))
@@ -106,17 +106,18 @@ class Pico(ContrastiveMethod):
         """Supervised contrast; in the warm-up an image's only positive is its own key."""
         filled, left_out = self._filled(), None
         earlier = self.queue_labels[:filled]
-        if not self.warm:
+        if not self.warmed_up:
             labels = torch.arange(len(labels), device=labels.device)
             earlier = torch.full_like(earlier, -1)
         positives = labels[:, None] == torch.cat([labels, labels, earlier])
-        if not self.warm and self.options.warm_up_negatives == "queue":
+        if not self.warmed_up and self.options.warm_up_negatives == "queue":
             left_out = ~positives
             left_out[:, 2 * len(labels) :] = False
         pairs = share_equally(positives.to(query.dtype).fill_diagonal_(0))
         vectors = torch.cat([query, key, self.queue[:filled]])
-        how = self.options.temperature, left_out, len(query)  # keys are those of momentum copies
-        return contrastive_loss(query, vectors, pairs, *how)
+        # Keys come from the momentum copies: they take part in the loss, and get no gradient.
+        temperature = self.options.temperature
+        return contrastive_loss(query, vectors, pairs, temperature, left_out, len(query))
 
     def after_step(self, rows: Tensor) -> None:
         """Move the momentum copy; put the keys of this step into the queue."""

@@ -57,7 +57,7 @@ class Pop(PartialMethod):
         self.support = replace(self.support, log_mask=self.log_mask)  # shared: filled in place
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Purify the candidate sets where it is time."""
+        """Purify the candidate sets in the epochs that are due."""
         super().begin_epoch(epoch, generator)
         first_epoch = max(1, round(self.options.warm_up * self.epochs))
         interval = max(1, (self.epochs - first_epoch) // max(1, self.options.purifications))
@@ -66,7 +66,7 @@ class Pop(PartialMethod):
 
     @property
     def stackable(self) -> bool:
-        """Not where theta depends on what is removed: it is then another in each run."""
+        """Not if theta depends on what is removed, as it then differs from run to run."""
         return super().stackable and self.options.steady == 1
 
     def _purify(self) -> None:
@@ -84,7 +84,7 @@ class Pop(PartialMethod):
         self.theta.copy_(torch.where(grows, grown, self.theta))
 
     def after_step(self, rows: Tensor) -> None:
-        """Label weights as in PRODEN, over the candidates that are left; summed up."""
+        """Update label weights as PRODEN does, over the remaining candidates, and add them up."""
         super().after_step(rows)
         entries = self.last.entries.entry_index
         self.sums.index_add_(0, entries, self.weights.index_select(0, entries))

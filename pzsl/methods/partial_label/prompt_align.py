@@ -31,9 +31,8 @@ class PromptAlign(PartialMethod):
 
     The target of an image mixes two posteriors over its candidates: that of the handcrafted prompt
     (frozen CLIP) and that of the learnable one, without gradient. Both losses weigh the same in
-    each batch. Cached embeddings let no prompt be learnt: in place of what it makes of a name
-    stands the shared label adapter, so that unseen classes follow. The partial-label loss beside it
-    is PRODEN's.
+    each batch. No prompt can be learnt on cached embeddings: the shared label adapter takes its
+    place, and applies to unseen classes as well. The partial-label loss is PRODEN's.
     """
 
     options: PromptAlignOptions
@@ -44,8 +43,8 @@ class PromptAlign(PartialMethod):
         frozen = self.problem.scale * self.problem.cosines(batch.rows)
         rows = batch.entries.rows
         target = mixed_posterior(frozen, batch.logits.detach(), self.options.mixing, rows)
-        away = partial_zero_shot_losses(batch.logits, target, rows)
-        return losses + away * balance(losses, away)
+        alignment = partial_zero_shot_losses(batch.logits, target, rows)
+        return losses + alignment * balance(losses, alignment)
 
 
 def mixed_posterior(handcrafted: Tensor, learnable: Tensor, mixing: float, rows: Rows) -> Tensor:
@@ -63,6 +62,6 @@ def mixed_posterior(handcrafted: Tensor, learnable: Tensor, mixing: float, rows:
     return mixed / rows.spread(row_sum(mixed, rows))
 
 
-def balance(losses: Tensor, away: Tensor) -> Tensor:
-    """What makes the mean of `away` (B,) as large as that of `losses` (B,), a scalar."""
-    return losses.detach().mean() / away.detach().mean().clamp_min(SMALLEST)
+def balance(losses: Tensor, alignment: Tensor) -> Tensor:
+    """Scalar factor that makes the mean of `alignment` (B,) equal to that of `losses` (B,)."""
+    return losses.detach().mean() / alignment.detach().mean().clamp_min(SMALLEST)

@@ -11,11 +11,11 @@ from pzsl.methods.partial_label.partial_method import PartialMethod
 
 
 class Rc(PartialMethod):
-    """Weighted cross-entropy like PRODEN's, but weights come from a forward after the step."""
+    """Weighted cross-entropy like PRODEN's, with weights from a forward pass after the step."""
 
     row_wise: ClassVar[bool] = True
     options: AdaptedOptions
 
     def after_step(self, rows: Tensor) -> None:
-        """Label weights: the softmax over the candidates, from the network as it is now."""
+        """Set label weights to the softmax over the candidates, by the network as updated."""
         self.follow(self.seen_logits(rows)[0])

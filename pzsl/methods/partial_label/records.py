@@ -24,7 +24,8 @@ class RecordsOptions(ConsistencyOptions):
         momentum: how much of the mean image stays at a step.
         warm_up: share of the epochs in which the label weights stay uniform; the released code has
             one epoch.
-        debias: also take the bias off the answers, as published; off: off the label weights alone.
+        debias: subtract the bias from the answers too, as published, not for the label weights
+            alone.
     """
 
     momentum: float = within(0.9, 0, 1)
@@ -36,9 +37,9 @@ class Records(ConsistencyMethod):
     """CRDPLL's losses on two views; label weights from predictions less the classifier's bias.
 
     The bias is what the classifier answers to a running mean of the images: how frequent it takes
-    each seen class to be. It is taken off the seen classes' logits before the label weights, and
-    before answering. Unseen classes have none: so that it shifts no seen class against them on
-    average, its mean is left in place (ours; the paper has no unseen classes).
+    each seen class to be. It is subtracted from the seen classes' logits for the label weights, and
+    for the answers. Unseen classes have none: so that seen classes don't shift against them on
+    average, its mean is not subtracted (ours; the paper has no unseen classes).
     """
 
     options: RecordsOptions
