@@ -56,7 +56,7 @@ def tiny_weights(tmp_path_factory) -> Path:
 def one_process():
     """Train in the test's own process unless it asks for workers: each would import torch anew."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pzsl.training.engines.sweep.default_workers", lambda device, runs: 1)
+        patch.setattr("pzsl.training.engines.sweep.default_workers", lambda *_: 1)
         yield
 
 

@@ -88,18 +88,20 @@ def run_cli(*words, check=True, code="", timeout=120):
 
 
 def test_the_command_prints_one_json_document_and_says_first_what_matters(
-    photos, tiny_weights, tmp_path
+    pzsl, photos, tiny_weights, tmp_path
 ):
     out = tmp_path / "cache" / "photos.h5"
     words = ["--dataset", "folder", "--root", photos, "--model", "tiny", "--batch-size", 8]
-    done = run_cli("extract", *words, "--pretrained", tiny_weights, "--out", out, "--json")
-    result = json.loads(done.stdout)
+    words += ["--pretrained", tiny_weights, "--out", out, "--json"]
+    code, printed, said = pzsl("extract", *words)
+    assert code == 0, said
+    result = json.loads(printed)
     assert result["cache"] == str(out)
     assert (result["images"], result["classes"], result["resumed"]) == (28, 4, 0)
     assert result["failed"] == []
     assert result["images_per_second"] > 0
     assert set(result["zero_shot"]) == {"S", "U", "H", "T1"}
-    lines = done.stderr.splitlines()
+    lines = said.splitlines()
     assert lines[0].startswith("Data set folder (root ")
     assert "28 images, 4 classes, 3 seen and 1 unseen" in lines[0]
     for word in ("tiny", tiny_weights.name, "fp32 on cpu", "batches of 8"):

@@ -222,13 +222,27 @@ def interrupted(method: Method, epoch: int) -> tuple[dict[str, Any], dict[str, A
     return state[0], state[1]
 
 
+def with_checkpoints(
+    method: Method, epochs: tuple[int, ...]
+) -> tuple[Method, dict[int, tuple[dict[str, Any], dict[str, Any]]]]:
+    """Train to the end; returns also what checkpoints after some epochs would hold."""
+    optimizer = make_optimizer(method)
+    checkpoints: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
+
+    def store(epoch: int, _: float) -> None:
+        if epoch in epochs:
+            state = method.state_dict(), optimizer.state_dict()
+            checkpoints[epoch] = copy.deepcopy(state)
+
+    return fit(method, 3, optimizer, on_epoch=store), checkpoints
+
+
 @pytest.mark.parametrize(("name", "preset"), VARIANTS)
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(name, preset):
     problem, truth = make_problem(rate=0.5, eta=0.2)
     problem = replace(problem, truth=torch.from_numpy(truth))
-    whole = fit(make(name, problem, preset, epochs=5), 3)
-    for epoch in (0, 2) if whole.trainable else ():
-        model, moments = interrupted(make(name, problem, preset, epochs=5), epoch)
+    whole, checkpoints = with_checkpoints(make(name, problem, preset, epochs=5), (0, 2))
+    for epoch, (model, moments) in checkpoints.items():
         method = make(name, problem, preset, epochs=5)
         optimizer = make_optimizer(method)
         method.load_state_dict(model)

@@ -7,8 +7,7 @@ from reference import make_reference as reference
 
 TOLERANCE = 1e-4  # of numbers that mostly are percentages
 SLOW = pytest.mark.slow
-MADE = ("made, uniform", "made, noisy", pytest.param("made, instance", marks=SLOW))
-"""The third differs by the candidate sets alone, whose draws have tests of their own."""
+MADE = [name for name, case in reference.CASES.items() if case.features == "made"]
 QUICK_ON_CALTECH = ("clip, default", "clip-pzsl, default", "prototype, default", "probe, default")
 LONG_ON_CALTECH = "co-reg, paper"  # a quarter of an hour, more than all others together
 
@@ -76,8 +75,18 @@ def test_every_method_and_preset_has_its_numbers(name, held):
         pytest.fail("\n".join(wrong), pytrace=False)
 
 
-@pytest.mark.parametrize("system", reference.systems(), ids=reference.key)
-@pytest.mark.parametrize("name", MADE)
+def on_made_features() -> list:
+    """Every method and preset on each case; the cases after the first differ by the sets alone."""
+    return [
+        pytest.param(
+            name, system, marks=() if quick else SLOW, id=f"{name}-{reference.key(system)}"
+        )
+        for system in reference.systems()
+        for name, quick in zip(MADE, (True, system[1] == "default", False), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("name", "system"), on_made_features())
 def test_numbers_on_made_features(name, system, held, folder):
     check(name, [system], held, folder)
 

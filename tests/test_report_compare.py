@@ -47,7 +47,7 @@ def test_differences_are_those_of_scipy_and_of_both_csv_files(two):
     table = pd.read_csv(two / "out" / "compare.csv")
     assert table["H_difference"].tolist() == [row["H_difference"] for row in result["compared"]]
     text = (two / "out" / "table.md").read_text(encoding="utf-8")
-    assert "above in 2, below in 0 and not told apart in 2 of 4 rows." in text
+    assert "above in 2, below in 0 and not significantly different in 2 of 4 rows." in text
     cc = next(row for row in result["compared"] if row["method"] == "cc" and row["rate"] == 0.1)
     for name in ("table.md", "index.html", "table.tex"):
         assert f"+{cc['H_difference']:.2f}" in (two / "out" / name).read_text(encoding="utf-8")

@@ -33,7 +33,8 @@ class PartialLabelClassifier(ScikitClassifier):
     """A method of `pzsl methods`, trained on arrays; gives the numbers of a run on the same data.
 
     Args:
-        method, preset: what to train.
+        method: what to train, a name of `pzsl methods`.
+        preset: of the method's options.
         options: options of the method that differ from the preset's.
         scale: the encoder's logit scale.
         seed: of all random numbers.

@@ -63,7 +63,8 @@ def predict(
         model: the encoder, if the cache was imported and doesn't record it.
         pretrained: the encoder's weights: a tag, or a checkpoint file that has moved.
         device: of the encoder.
-        batch_size, workers: as in `extract`.
+        batch_size: images per batch; what fits by default.
+        workers: threads that read images; one per processor by default.
         overwrite: replace an existing table.
 
     Returns:

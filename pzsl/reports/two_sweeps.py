@@ -93,7 +93,7 @@ def verdict_text(rows: Sequence[Row], metric: str = "H") -> str:
     counts = Counter(_verdict(row[f"{metric}_low"], row[f"{metric}_high"]) for row in rows)
     verdicts = (
         f"{metric} of the other sweep is above in {counts['above']}, below in {counts['below']} "
-        f"and not told apart in {counts['tie']} of {len(rows)} rows"
+        f"and not significantly different in {counts['tie']} of {len(rows)} rows"
     )
     single = counts["untested"]
     return f"{verdicts} ({single} with fewer than two common seeds)." if single else f"{verdicts}."

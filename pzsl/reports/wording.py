@@ -22,9 +22,9 @@ MEANING = {
 }
 CAPTION = (
     "Percentages: mean over n seeds, ± the sample standard deviation. In bold: the highest mean of "
-    "each setting, without the oracle; underlined: not told apart from it by a paired t-test over "
-    "the seeds (two-sided, 5 %, not corrected for the number of rows). Rows of fewer seeds than "
-    "most are marked †, and compete for neither."
+    "each setting, without the oracle; underlined: not significantly different from it by a paired "
+    "t-test over the seeds (two-sided, 5 %, not corrected for the number of rows). Rows with fewer "
+    "seeds than most are marked †, and take no part in either."
 )
 
 

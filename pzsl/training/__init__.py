@@ -52,8 +52,11 @@ def train(
 
     Args:
         cache: HDF5 cache of stage one.
-        method, preset, noise, rate, eta: the axes of the grid, each one value or several; eta
-            applies to `noisy` only.
+        method: one or several, an axis of the grid, as are all up to `imbalance`.
+        preset: of the methods' options.
+        noise: kinds of ambiguity.
+        rate: noise rates.
+        eta: share of candidate sets without the true label; for `noisy` only.
         few_shot: number of true labels per class that are given by hand; another axis of the grid.
         imbalance: ratio of a long tail, another axis: the most frequent class keeps this many times
             the share of its training images that the rarest class keeps.
