@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
+from pathlib import Path
 
 import caches
 import numpy as np
 import pytest
+from problems import write_cache
 
-from pzsl import refine, report, train
+from pzsl import annotate, predict, refine, report, train
 from pzsl.evaluation import EncoderFit, encoder_fit, noise_doubt
 from pzsl.store import CacheWriter, load_cache
 
@@ -79,6 +82,24 @@ def test_an_estimate_is_held_against_what_is_plausible():
     assert noise_doubt(None) is noise_doubt(0.5) is noise_doubt(0.65, drawn=0.6) is None
     assert "of 90 % of the training images" in noise_doubt(0.9)
     assert noise_doubt(0.75, drawn=0.6) is not None
+
+
+def test_sets_that_the_encoder_made_are_told_of_and_do_not_sharpen_probabilities(tmp_path, capsys):
+    cache = write_cache(tmp_path / "c.h5", unseen=0, spread=0.8)
+    annotate(cache)
+    capsys.readouterr()
+    folder = tmp_path / "runs"
+    (row,) = train(cache, noise="annotated", seeds=1, workers=1, runs=folder)["runs"]
+    told = "made by the encoder (pzsl annotate), and agree with it where it is wrong"
+    assert told in capsys.readouterr().err
+    refine(row["path"], tmp_path / "labels.csv")
+    assert told in capsys.readouterr().err
+    np.save(tmp_path / "new.npy", load_cache(cache).images[:5])
+    predict(row["path"], [tmp_path / "new.npy"])
+    assert told in capsys.readouterr().err
+    metrics = json.loads(Path(row["path"], "metrics.json").read_text())
+    assert metrics["temperature"] >= 1
+    assert metrics["expected_calibration_error"] is not None
 
 
 def test_an_implausible_estimate_is_told_by_train_refine_and_report(tmp_path, capsys, monkeypatch):

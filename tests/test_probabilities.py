@@ -42,6 +42,12 @@ def test_the_temperature_that_made_the_labels_is_found(temperature):
     assert told["coverage"] >= 94
 
 
+def test_no_temperature_is_below_the_coldest_that_is_allowed():
+    part = drawn(0, 2000, temperature=0.4)
+    assert calibration_of([part]).temperature == pytest.approx(0.4, rel=0.1)
+    assert calibration_of([part], coldest=1.0).temperature == pytest.approx(1.0)
+
+
 def test_beliefs_count_as_much_as_they_are_believed():
     """Two thirds for one class and one third for another say what three images would."""
     scores = np.array([[2.0, 0.0, -1.0]])

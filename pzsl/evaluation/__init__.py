@@ -9,6 +9,7 @@ from pzsl.evaluation.encoder_fit import EncoderFit, encoder_fit, noise_doubt
 from pzsl.evaluation.labels import disambiguation_accuracy, mean_entropy
 from pzsl.evaluation.metrics import Metrics, evaluate, evaluate_summary, predict, stack
 from pzsl.evaluation.probabilities import (
+    COLDEST,
     Calibration,
     Checked,
     HeldOut,
@@ -22,6 +23,7 @@ from pzsl.evaluation.probabilities import (
 from pzsl.evaluation.summary import Summary, summarise
 
 __all__ = [
+    "COLDEST",
     "Calibration",
     "Checked",
     "Curve",

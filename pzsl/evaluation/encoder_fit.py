@@ -19,15 +19,23 @@ PLAUSIBLE = 0.5
 """Share of candidate sets that may lack the truth: with more, who made them did not know it."""
 BESIDE = 0.1
 """How far an estimate may lie above a share that was drawn."""
+OWN_SETS = (
+    "The candidate sets were made by the encoder (pzsl annotate), and agree with it where it is "
+    "wrong: the estimated noise is too low, and probabilities and the confidence of labels tend to "
+    "be too high. Look at some labels (pzsl review) before you rely on them."
+)
 
 
-def noise_doubt(estimated: float | None, drawn: float = 0.0) -> str | None:
-    """One line where more sets seem to lack the true label than is plausible; else None.
+def noise_doubt(estimated: float | None, drawn: float = 0.0, annotated: bool = False) -> str | None:
+    """One line where the sets can't tell how good the answers are, or are implausible; else None.
 
     Args:
         estimated: share that a method estimated, from what the encoder answers; None without one.
         drawn: share that synthetic noise was drawn with.
+        annotated: whether the encoder itself made the sets.
     """
+    if annotated:
+        return OWN_SETS
     if estimated is None or estimated <= max(PLAUSIBLE, drawn + BESIDE):
         return None
     return (

@@ -61,7 +61,7 @@ def log_softmax(scores: NDArray[np.floating], temperature: float = 1.0) -> NDArr
     return np.asarray(scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True)))
 
 
-def fit_temperature(parts: Sequence[HeldOut]) -> float:
+def fit_temperature(parts: Sequence[HeldOut], coldest: float = COLDEST) -> float:
     """The temperature that maximises the likelihood of the held-out images' label weights.
 
     The log-likelihood is concave in 1/T, and its slope is the weighted score of the labels minus
@@ -70,7 +70,7 @@ def fit_temperature(parts: Sequence[HeldOut]) -> float:
     wrong labels don't make the model overconfident.
 
     Returns:
-        0.05 to 20; 1 if nothing is held out.
+        `coldest` to 20; 1 if nothing is held out.
     """
     if not parts:
         return 1.0
@@ -80,8 +80,8 @@ def fit_temperature(parts: Sequence[HeldOut]) -> float:
         scores -= scores.max(axis=1, keepdims=True)
         believed += float(part.weights @ scores[part.rows, part.columns])
         shifted.append(scores)
-    low, high = 1 / HOTTEST, 1 / COLDEST
-    inverse = 1.0
+    low, high = 1 / HOTTEST, 1 / coldest
+    inverse = min(1.0, high)
     for _ in range(ROUNDS):
         expected, variance = np.sum([_moments(scores, inverse) for scores in shifted], axis=0)
         low, high = (inverse, high) if believed > expected else (low, inverse)
@@ -178,12 +178,12 @@ def level_of(error_rate: float) -> int:
     return int(error_rate * LEVELS + 1e-9)
 
 
-def calibration_of(parts: Sequence[HeldOut]) -> Calibration:
-    """Temperature and conformal thresholds from held-out images."""
+def calibration_of(parts: Sequence[HeldOut], coldest: float = COLDEST) -> Calibration:
+    """Temperature, at least `coldest`, and conformal thresholds from held-out images."""
     parts = [part for part in parts if len(part.scores)]
     if not parts:
         return Calibration()
-    temperature = fit_temperature(parts)
+    temperature = fit_temperature(parts, coldest)
     probability, weight, image, count = [], [], [], 0
     for part in parts:
         probabilities = np.exp(log_softmax(part.scores, temperature))

@@ -33,6 +33,7 @@ class Model:
         templates: the prompts of class names.
         dataset: name of the data set.
         labels: what label embeddings are made of: `text`, `attributes` or `both`.
+        noise: where the candidate sets came from.
         calibration: of the probabilities.
         identity: a hash of all that answers depend on, except for added class names.
         scorer: returns the trained method, with names and their label embeddings (n, D) added.
@@ -46,6 +47,7 @@ class Model:
     templates: tuple[str, ...]
     dataset: str
     labels: str
+    noise: str
     calibration: Calibration
     identity: str
     scorer: Callable[[tuple[str, ...], Tensor | None], Scorer]
@@ -79,6 +81,7 @@ def _of_run(folder: Path, place: str | Path | None) -> Model:
         templates=cache.templates,
         dataset=cache.dataset,
         labels=record.config.labels,
+        noise=record.config.noise,
         calibration=record.calibration,
         identity=digest(config, sha256_of(record.folder / "model.safetensors")),
         scorer=lambda names, text: restore_scorer(record, names, text),
@@ -97,6 +100,7 @@ def _of_pack(folder: Path) -> Model:
         templates=tuple(about["templates"]),
         dataset=about["dataset"],
         labels=packed.config.labels,
+        noise=packed.config.noise,
         calibration=packed.calibration,
         identity=packed.identity,
         scorer=packed.scorer,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pzsl.datasets.names import normal_form, tidy
 from pzsl.errors import UsageError, UserError
-from pzsl.evaluation import level_of
+from pzsl.evaluation import level_of, noise_doubt
 from pzsl.extraction.pipeline import Block
 from pzsl.files import digest, unfit_text
 from pzsl.inference.answer_file import AnswerFile
@@ -137,7 +137,7 @@ def _result(
 
 
 def _calibration_of(run: Model, error_rate: float | None) -> dict[str, Any]:
-    """The calibration of the probabilities, and of the sets at an error rate.
+    """The calibration of the probabilities, and of the sets at an error rate; doubts are said.
 
     Raises:
         UserError: an error rate is given, but no image was held out in training.
@@ -150,6 +150,9 @@ def _calibration_of(run: Model, error_rate: float | None) -> dict[str, Any]:
                 "kept: train with the method's calibrate=true, or again if it is of an old version."
             )
         say(f"{run.folder} held no images out: probabilities are CLIP's uncalibrated softmax.")
+    doubt = noise_doubt(None, annotated=run.noise == "annotated")
+    if doubt:
+        say(doubt)
     with_sets = error_rate is not None
     return {
         "temperature": round(calibration.temperature, 4),

@@ -19,6 +19,7 @@ from torch import Tensor
 from pzsl import __version__
 from pzsl.device import cpu_threads
 from pzsl.evaluation import (
+    COLDEST,
     Calibration,
     Checked,
     calibration_of,
@@ -203,7 +204,9 @@ def calibrate(
     choice = choose(folds, shares, problem.scale, images, method.cautious)
     if method.fades:
         method.fade(choice.share)
-    return Calibrated(choice.gamma, calibration_of([sample.at(*choice) for sample in samples]))
+    coldest = 1.0 if config.noise == "annotated" else COLDEST  # CLIP's own sets confirm CLIP
+    held_out = [sample.at(*choice) for sample in samples]
+    return Calibrated(choice.gamma, calibration_of(held_out, coldest))
 
 
 def refined_labels(method: Method) -> Tensor:
@@ -236,7 +239,8 @@ def _write_record(
     write_atomic(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in history))
     device = str(method.problem.images.device)
     packages = {name: version(name) for name in ("torch", "numpy", "h5py")}
-    doubt = noise_doubt(metrics.get("estimated_eta"), config.eta)
+    estimated = metrics.get("estimated_eta")
+    doubt = noise_doubt(estimated, config.eta, config.noise == "annotated")
     environment = {
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -68,7 +68,8 @@ def labels(
     trained = restore(record)
     check_names(out, trained.names)
     estimated = trained.method.describe().get("estimated_eta")
-    warning = encoder_fit(trained.cache).warning or noise_doubt(estimated, record.config.eta)
+    doubt = noise_doubt(estimated, record.config.eta, record.config.noise == "annotated")
+    warning = encoder_fit(trained.cache).warning or doubt
     if warning:
         say(warning)
     rows = label_rows(trained)
