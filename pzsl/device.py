@@ -34,7 +34,7 @@ def resolve_device(name: str = "auto") -> torch.device:
             name = "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         raise UsageError(f"Unknown device '{name}': use auto, cpu, cuda, cuda:N or mps.") from None
     present = {"cpu": True, "cuda": torch.cuda.is_available()}
     present["mps"] = torch.backends.mps.is_available()

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pzsl.errors import UsageError
+
 fcntl: ModuleType | None
 try:
     import fcntl
@@ -100,6 +102,23 @@ def state_of(path: Path) -> tuple[int, int, int, int]:
     return at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns
 
 
+def check_output(path: Path, sources: Sequence[Path | str | None] = ()) -> None:
+    """Refuse a path to write to that names no file, or a file that is read.
+
+    Args:
+        path: of the file to write.
+        sources: the files that are read; what isn't there, or None, passes.
+
+    Raises:
+        UsageError: it can't be written there, or would replace what it is made of.
+    """
+    if path.name in ("", ".."):
+        raise UsageError(f"--out {path}: this is a folder: name a file in it.")
+    there = [Path(source) for source in sources if source is not None and Path(source).exists()]
+    if path.exists() and any(path.samefile(source) for source in there):
+        raise UsageError(f"--out {path}: this file is read: write to another one.")
+
+
 def unfit_text(texts: Sequence[str]) -> tuple[int, str] | None:
     """Find the first text that can't be stored as zero-terminated UTF-8.
 
@@ -133,11 +152,11 @@ def parse_json(text: str | bytes) -> Any:
     """Parse JSON from an untrusted source.
 
     Raises:
-        ValueError: it is no JSON, is nested deeper than Python can follow, or holds an unpaired
-            surrogate, which can't be written again.
+        ValueError: it is no JSON, is nested deeper than Python can follow, gives a key twice, or
+            holds an unpaired surrogate, which can't be written again.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_object)
         escapes = b"\\ud" if isinstance(text, bytes) else "\\ud"
         if escapes in text.lower():  # type: ignore[operator]
             json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -145,6 +164,16 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("its lists or objects are nested too deep") from None
     except UnicodeEncodeError:
         raise ValueError("a text in it holds a character that is no Unicode") from None
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; of a key that is there twice, Python would keep the last value."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key '{twice[:60]}' is there twice in one object")
     return value
 
 

@@ -148,3 +148,16 @@ def test_what_is_wrong_with_the_request_is_said(path):
     with pytest.raises(UsageError, match="small or main or parts"):
         bench_accuracy([path], ["large"])
     assert CliRunner().invoke(app, ["bench", "load,accuracy"]).exit_code != 0
+
+
+def test_a_cache_of_the_same_name_has_problems_of_its_own(tmp_path):
+    one, other = (
+        load_cache(write_cache(tmp_path / name / "c.h5", seed=seed, seen=12, unseen=4))
+        for seed, name in enumerate("ab")
+    )
+    first, second = (
+        accuracy._problem("c: few", 0, 1, cache, draw(cache, Recipe("", shots=3), 0), tmp_path)
+        for cache in (one, other)
+    )
+    assert first.cache != second.cache
+    assert load_cache(first.cache).fingerprint != load_cache(second.cache).fingerprint

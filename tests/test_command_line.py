@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -146,3 +147,33 @@ def test_an_argument_given_as_an_option_is_shown_as_it_should_be(pzsl, words):
     assert told.startswith(
         "pzsl: No such option '--runs': write its value alone, 'pzsl report runs/x'"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("extract --out ''", "--out is empty: give it a value, or leave it out."),
+        ("train --cache c.h5 --runs ''", "--runs is empty"),
+        ("train --cache c.h5 --rate=", "--rate is empty"),
+        ("train --cache c.h5 --rate ,", "--rate names nothing: give at least one value"),
+        ("train --cache c.h5 --method ,", "--method names nothing"),
+        ("train --cache c.h5 --set lr=1 --set lr=2", "--set gives lr twice, as 1 and as 2"),
+        ("predict --run r ' '", "An argument is empty"),
+        ("extract --out .", "--out .: this is a folder: name a file in it."),
+        ("merge --out ..", "--out ..: this is a folder"),
+        ("extract --float16 --dtype float32", "--float16 contradicts --dtype float32"),
+        ("predict --run r x.npy --device gpu", "Unknown device 'gpu'"),
+        ("bench encode --seeds 3", "--seeds belongs to 'pzsl bench accuracy' or 'labels'"),
+        ("bench accuracy --cache c.h5 --seeds 0", "--seeds should be a whole number from 1"),
+        ("bench labels --cache c.h5 --seeds 99999999999", "from 1 to 1,000, not 99999999999"),
+        ("bench accuracy --cache a/c.h5,b/c.h5", "two caches called 'c'"),
+    ],
+)
+def test_a_value_that_says_nothing_or_two_things_is_refused(pzsl, words, told):
+    assert told in last_line(pzsl(*shlex.split(words)))
+
+
+@pytest.mark.parametrize("words", [{"method": None}, {"method": [3]}, {"rate": None}, {"rate": []}])
+def test_an_axis_of_another_type_is_refused(words):
+    with pytest.raises(UsageError, match=r"should be a value or|takes names|names nothing"):
+        library.train("none.h5", **words)

@@ -12,7 +12,8 @@ import pytest
 from problems import write_cache
 
 from pzsl import annotate, predict, refine, report, train
-from pzsl.evaluation import EncoderFit, encoder_fit, noise_doubt
+from pzsl.evaluation import EncoderFit, encoder_fit, images_in_both, noise_doubt
+from pzsl.exchange.npz import npz_arrays
 from pzsl.store import CacheWriter, load_cache
 
 WARNING = "The encoder does not seem to fit these images"
@@ -114,3 +115,17 @@ def test_an_implausible_estimate_is_told_by_train_refine_and_report(tmp_path, ca
     assert "not plausible" in capsys.readouterr().err
     found = report(tmp_path / "runs", tmp_path / "report", formats=["csv"])
     assert any("not plausible" in line for line in found["warnings"])
+
+
+def test_a_picture_that_is_trained_on_and_tested_on_is_told_of(tmp_path, pzsl):
+    cache = load_cache(write(tmp_path / "good.h5", True, True))
+    assert images_in_both(cache) is None
+    arrays = npz_arrays(cache)
+    images = np.array(arrays["image_features"])
+    images[5] = images[1] + 1e-7  # row 5 is tested on, row 1 is trained on
+    np.savez(tmp_path / "copied.npz", **arrays | {"image_features": images})
+    code, _, err = pzsl("import", tmp_path / "copied.npz", "--out", tmp_path / "copied.h5")
+    assert code == 0 and "1 of 18 test images have the embedding of a training image" in err
+    assert "'5.jpg' that of '1.jpg'" in err
+    _, _, err = pzsl("import", tmp_path / "copied.npz", "--out", tmp_path / "copied.npz")
+    assert "this file is read: write to another one" in err

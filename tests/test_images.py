@@ -19,7 +19,7 @@ from torchvision.transforms import Compose
 
 from pzsl.datasets.reading import FileReader, open_image
 from pzsl.encoders import load_encoder
-from pzsl.encoders.images import Preparation
+from pzsl.encoders.images import Preparation, eight_bits
 from pzsl.extraction.pipeline import encode_blocks
 
 KINDS = {
@@ -360,3 +360,35 @@ def test_a_thin_image_is_prepared_without_a_huge_one_on_the_way(size, mode):
     assert pixels.shape == (3, 224, 224) and peak < 1 << 24
     with pytest.raises(OSError, match="too thin"):
         Preparation({"size": [200, 224]})(image)
+
+
+def tiff(white: int) -> bytes:
+    """A grey TIFF of 16 bits, uncompressed, in which 0 is white or (1) black."""
+    values = (RAMP.astype("<u2") * 257).tobytes()
+    height, width = RAMP.shape
+    tags = {256: width, 257: height, 258: 16, 259: 1, 262: white, 273: 8, 277: 1, 278: height}
+    entries = [struct.pack("<HHII", *(tag, 4, 1, tags[tag])) for tag in sorted(tags)]
+    entries.append(struct.pack("<HHII", 279, 4, 1, len(values)))
+    directory = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(values)) + values + directory
+
+
+def test_deep_grey_with_white_as_zero_is_not_taken_for_its_negative():
+    pixels = PREPARED(open_image(io.BytesIO(tiff(1)))).int()
+    assert (pixels - PREPARED(Image.fromarray(RAMP)).int()).abs().max() <= 1
+    with pytest.raises(OSError, match="in which 0 is white"):
+        open_image(io.BytesIO(tiff(0)))
+
+
+@pytest.mark.parametrize("mode", ["I;16", "F"])
+def test_scaling_a_large_grey_image_takes_little_memory_beside_it(mode):
+    import tracemalloc
+
+    image = Image.new(mode, (3_000_001, 2))
+    image.putpixel((2_999_999, 1), 1)
+    tracemalloc.start()
+    grey = eight_bits(image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert grey.size == image.size and peak < 4 * 6_000_002
+    assert grey.getpixel((2_999_999, 1)) == (1 if mode == "I;16" else 255)

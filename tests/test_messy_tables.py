@@ -370,3 +370,96 @@ def test_a_printed_list_never_runs_anything():
 )
 def test_what_separates_names(cells, labels, separator):
     assert list_separator(cells, labels) == separator
+
+
+# --- what would be read wrong without a word -----------------------------------------------------
+
+
+def lines_of(folder, **columns):
+    return frame(**columns).to_csv(index=False).splitlines()
+
+
+def fails(folder, text, name="messy.csv"):
+    (folder / name).write_text(text, "utf-8")
+    with pytest.raises(UserError) as caught:
+        load_table(folder / name)
+    return str(caught.value)
+
+
+def test_an_open_quote_hides_no_fault_below_it(folder):
+    lines = lines_of(folder)
+    lines[2] = lines[2].replace("wolf,", '"wolf,', 1)
+    lines[4] += ",x"
+    lines[5] = lines[5].replace("test_seen", "tset")
+    told = fails(folder, "\n".join(lines))
+    assert "line 3: a quote is opened, but not closed" in told
+    assert "line 5: 5 fields, but the header has 4" in told
+    assert "line 6: unknown split 'tset'" in told and "3 faults" in told
+
+
+def test_a_quote_above_the_header_is_no_fault(folder):
+    (folder / "messy.csv").write_text('"Birds" of 2024\n' + frame().to_csv(index=False), "utf-8")
+    is_as_written(load_table(folder / "messy.csv"))
+
+
+def test_a_quote_that_closes_too_late_swallows_no_row(folder):
+    lines = lines_of(folder, candidates="")
+    lines[1] = lines[1].replace("Füchsin,", '"Füchsin,')
+    lines[2] = lines[2].replace("wolf,", 'wolf",')
+    assert "holds a line break: is a quote closed too late?" in fails(folder, "\n".join(lines))
+
+
+def test_after_many_wrong_quotes_the_rest_is_not_read(folder):
+    text = "path,label\n" + 'x.jpg,"a""\n' * 3000
+    assert "20 faults" in fails(folder, text)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"name": "wolf"}, "an object in place of a text"),
+        ([["wolf"]], "a list in place of a text"),
+        ("{'wolf': 0.7, 'lynx': 0.3}", "is no list that can be read"),
+        ("[wolf, lynx]", "is no list that can be read"),
+    ],
+)
+def test_what_is_neither_a_name_nor_a_list_is_no_class(folder, value, told):
+    table = frame()
+    cells = [*table["candidates"]]
+    table["candidates"] = pd.Series([cells[0], value, *cells[2:]], dtype=object)
+    with pytest.raises(UserError, match=f"row 2: the column 'candidates': .*{told}"):
+        load_table(table, root=folder)
+
+
+def test_names_stored_as_bytes_are_text(folder):
+    is_as_written(load_table(frame(label=[name.encode() for name in LABELS]), root=folder))
+
+
+def test_a_key_that_is_there_twice_is_no_label(folder):
+    text = '{"path": "a/1.jpg", "label": "x", "label": "wolf"}'
+    assert "the key 'label' is there twice" in fails(folder, text, "messy.jsonl")
+
+
+def test_json_lines_end_where_json_ends_them(folder):
+    texts = [frame().iloc[[row]].to_json(orient="records")[1:-1] for row in range(6)]
+    texts[2] = texts[2][:-1] + ', "caption": "one\u2028two"}'
+    (folder / "messy.jsonl").write_text("\r\n".join(texts), "utf-8")
+    is_as_written(load_table(folder / "messy.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        ("class", "'class' is left out, as 'label' is the label"),
+        ("image_id", "'image_id' is left out, as 'path' is the path"),
+        ("fold", "'fold' is left out, as 'split' is the split"),
+    ],
+)
+def test_a_second_column_of_a_kind_is_told_of(folder, capsys, extra, told):
+    is_as_written(load_table(frame(**{extra: "7"}), root=folder))
+    assert told in capsys.readouterr().err
+
+
+def test_an_empty_split_among_others_says_what_to_do(folder):
+    with pytest.raises(UserError, match="row 2: the split is empty: give each image one"):
+        load_table(frame(split=["trainval", "", *SPLITS[2:]]), root=folder)

@@ -7,6 +7,7 @@ import tarfile
 import unicodedata
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from pzsl.datasets import load_dataset
 from pzsl.datasets.base import UNKNOWN, Candidates, Dataset
 from pzsl.datasets.class_warnings import class_warnings, occurrences, one_edit_apart
 from pzsl.datasets.names import first_alike, join_spellings, normal_form, tidy
+from pzsl.datasets.own import load_table
 from pzsl.errors import UserError
 
 PAIRS = [
@@ -198,3 +200,18 @@ def test_any_one_edit_is_found(name, place, letter):
 def test_swapped_letters_are_one_edit_and_two_edits_are_not():
     assert one_edit_apart(["kestrel", "kestrle"]) == [("kestrel", "kestrle")]
     assert one_edit_apart(["kestrel", "kastrle", "castle"]) == []
+
+
+def test_labels_that_are_never_candidates_and_lists_as_names_are_told_of(tmp_path):
+    places = [f"{number}.jpg" for number in range(8)]
+    plant(tmp_path, places)
+    names = ["heron", "kestrel"] * 4
+    sets = ["heron;kestrel|plover", "heron or kestrel|plover"] * 4
+    table = pd.DataFrame({"path": places, "label": names, "candidates": sets, "split": "trainval"})
+    told = "\n".join(class_warnings(load_table(table, root=tmp_path)))
+    assert (
+        "2 class names are made of the names of other classes ('heron or kestrel', 'heron" in told
+    )
+    assert "Not one of 8 training images has its label among its candidates" in told
+    plain = table.assign(candidates="heron|kestrel|salt and pepper")
+    assert not class_warnings(load_table(plain, root=tmp_path))

@@ -139,7 +139,7 @@ def test_a_class_list_that_lacks_classes_is_told(folder, listed, message):
         ("/etc/passwd,fox,,trainval", "line 4: the path '/etc/passwd' leads out"),
         ("C:\\a\\1.jpg,fox,,trainval", "line 4: the path 'C:/a/1.jpg' leads out"),
         ("a/3.jpg,fox,,trian", r"line 4: unknown split 'trian'.*trainval"),
-        ("a/3.jpg,fox,,", "line 4: unknown split ''"),
+        ("a/3.jpg,fox,,", "line 4: the split is empty"),
         ("a/3.jpg,,,trainval", "line 4: a training image needs a label or candidates"),
         ("a/3.jpg,, | ,trainval", "line 4: a training image needs a label or candidates"),
         ("a/3.jpg,,fox,test_seen", "line 4: an image of test_seen needs a label"),
@@ -209,7 +209,7 @@ def test_files_that_are_no_table(folder):
     with pytest.raises(UserError, match="lists no image"):
         load_table(write(folder, []))
     (folder / "book.csv").write_bytes(b"PK\x03\x04 and so on")
-    with pytest.raises(UserError, match="is an Excel workbook: save it as 'CSV UTF-8'"):
+    with pytest.raises(UserError, match="is a workbook, as of Excel: save it as 'CSV UTF-8'"):
         load_table(folder / "book.csv")
     (folder / "binary.csv").write_bytes(b"path,label,split\n\x00\x00,x,y\n")
     with pytest.raises(UserError):

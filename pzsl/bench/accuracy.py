@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pzsl.bench.arguments import check_bench
 from pzsl.bench.parts import part_rows, parts_summary
 from pzsl.bench.problems import DrawnProblem, arrays, draw, only_training, recipes, resplit
 from pzsl.errors import UsageError
@@ -76,8 +77,7 @@ def bench_accuracy(
     Raises:
         UsageError: no cache, or an unknown table. UserError: a cache is not as it should be.
     """
-    if not caches:
-        raise UsageError("The bench of accuracy needs caches: name some with --cache.")
+    check_bench("accuracy", caches, seeds, workers)
     for table in tables:
         if table not in TABLES:
             raise UsageError(f"--tables takes {' or '.join(TABLES)}, not '{table}'.")
@@ -126,7 +126,8 @@ def _problem(
     name: str, seed: int, seeds: int, cache: Cache, drawn: DrawnProblem, folder: Path
 ) -> Problem:
     """Put a problem into a cache of its own, where it is not there yet."""
-    stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + f"-{seed}"
+    words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    stem = f"{words}-{seed}-{cache.fingerprint[:8]}"  # another cache of this name has others
     out = folder / "caches" / f"{stem}.h5"
     if not out.is_file():
         out.parent.mkdir(parents=True, exist_ok=True)

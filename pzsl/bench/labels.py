@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pzsl.bench.arguments import check_bench
 from pzsl.errors import UsageError, UserError
 from pzsl.evaluation import expected_calibration_error, log_softmax
 from pzsl.inference.labelling import UNSURE, LabelRow, label_rows
@@ -96,8 +97,7 @@ def bench_labels(
     Raises:
         UsageError: no cache, or a share out of range. UserError: a cache is not as it should be.
     """
-    if not caches:
-        raise UsageError("The bench of labels needs caches: name some with --cache.")
+    check_bench("labels", caches, seeds, workers)
     if not 0 < wrong < 1:
         raise UsageError(f"--wrong should be above 0 and below 1, not {wrong:g}.")
     finders = _cleanlab_finders()

@@ -65,7 +65,11 @@ def bench(
 
     selected = words(parts)
     alone = next((name for name in ("accuracy", "labels") if name in selected), None)
+    given = {"cache": cache, "noise": noise, "seeds": seeds, "runs": runs, "workers": workers}
     if alone is None:
+        for name, value in given.items():
+            if value is not None:
+                raise UsageError(f"--{name} belongs to 'pzsl bench accuracy' or 'labels'.")
         emit(measure(selected, quick), as_json, _text)
         return
     if len(selected) > 1:

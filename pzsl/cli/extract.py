@@ -9,6 +9,7 @@ import typer
 from pzsl.cli.common import annotators_of, emit, words
 from pzsl.cli.common import table as aligned
 from pzsl.cli.options import from_request
+from pzsl.errors import UsageError
 from pzsl.requests import OUTPUT, OWN, ExtractRequest
 
 SHOWN = 20
@@ -53,6 +54,8 @@ def extract(
 
     values["annotators"] = annotators_of(annotators, agree)
     if float16:
+        if values.get("dtype", "float16") != "float16":
+            raise UsageError(f"--float16 contradicts --dtype {values['dtype']}: give one of them.")
         values["dtype"] = "float16"
     if "devices" in values:
         values["devices"] = words(values["devices"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import combinations
@@ -28,6 +29,9 @@ MISSING = (
     "unlabeled",
 )
 """Words, in normal form, that stand for a missing value."""
+SEPARATORS = re.compile(r"[|;,/&+]|\bor\b|\band\b|\boder\b|\bund\b")
+FEW = 5
+"""Fewer images may well have other candidates only."""
 SHORT = 4
 """Shorter names are often one edit apart without a typing error: cat, bat."""
 
@@ -36,11 +40,13 @@ def class_warnings(data: Dataset) -> list[str]:
     """Warnings about classes that are probably not intended.
 
     Reported are: almost as many classes as images, or else classes that occur once; names one edit
-    apart; numbers, or words for a missing value, in place of names.
+    apart; numbers, words for a missing value, or lists of names in place of names; labels that are
+    never among the candidates.
     """
     times = occurrences(data)
     missing = [name for name in data.classes if normal_form(name) in MISSING]
     lines = [_number_names(data.classes), _near_names(data.classes, times)]
+    lines += [_names_that_are_lists(data.classes), _labels_outside(data)]
     if missing:
         lines.append(f"A class is called {_listed(missing)}: is it a value that is missing?")
     if len(data.classes) > len(data.paths) / 2:
@@ -113,6 +119,41 @@ def _number_names(classes: Sequence[str]) -> str | None:
     return (
         f"{len(numbers)} of {len(classes)} class names are numbers ({_listed(numbers)}): prompts "
         "of them tell the encoder nothing; write names in their place."
+    )
+
+
+def _names_that_are_lists(classes: Sequence[str]) -> str | None:
+    """Names whose parts are names of other classes, such as `heron; magpie`."""
+    forms = {normal_form(name) for name in classes}
+    lists = [name for name in classes if _is_list(name, forms)]
+    if not lists:
+        return None
+    return (
+        f"{len(lists)} class names are made of the names of other classes ({_listed(lists)}): are "
+        "they lists? Separate the names of a list by |."
+    )
+
+
+def _is_list(name: str, forms: set[str]) -> bool:
+    parts = [normal_form(part) for part in SEPARATORS.split(name)]
+    return len(parts) > 1 and all(part in forms for part in parts)
+
+
+def _labels_outside(data: Dataset) -> str | None:
+    """Labels of training images, none of which is among the image's candidates."""
+    if data.candidates is None:
+        return None
+    offsets, labels = data.candidates.offsets, data.candidates.labels
+    sizes = np.diff(offsets)
+    known = (data.labels != UNKNOWN) & (sizes > 0)
+    if known.sum() < FEW:
+        return None
+    inside = labels == np.repeat(data.labels, sizes)
+    if inside.any():
+        return None
+    return (
+        f"Not one of {known.sum()} training images has its label among its candidates: are both "
+        "columns written alike?"
     )
 
 

@@ -19,6 +19,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
 Reader = Callable[[str], Image.Image]
 """Opens the image of an id; picklable."""
 
+PHOTOMETRIC = 262
+"""Tag of a TIFF that tells what its values mean."""
 LARGEST = 2**30
 """Bytes of a file beyond which it is taken for no photograph."""
 
@@ -43,7 +45,15 @@ def open_image(source: Path | IO[bytes]) -> Image.Image:
                 "decompression bomb"
             )
         image.load()
+        if _inverted(image):
+            raise OSError("grey of more than 8 bits in which 0 is white: write it with 0 as black")
         return image
+
+
+def _inverted(image: Image.Image) -> bool:
+    """Whether 0 is white in a TIFF of more than 8 bits, where Pillow doesn't turn it round."""
+    tags = getattr(image, "tag_v2", None)
+    return tags is not None and image.mode.startswith(("I", "F")) and tags.get(PHOTOMETRIC) == 0
 
 
 def check_length(size: int) -> None:

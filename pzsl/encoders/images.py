@@ -11,10 +11,12 @@ bits.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor
@@ -27,6 +29,8 @@ FLOAT_WHITES = (1, 255, 65535)
 """Possible values of white in grey images of integers and of floats."""
 LARGEST = 1 << 24
 """If a resized image would have more pixels, it is cropped before resizing, or refused."""
+TILE = 1 << 20
+"""Pixels of a grey image that are scaled at a time."""
 AFTER_RESIZING = 3
 """The last steps of open_clip's transform: to RGB, to floats, normalise."""
 
@@ -100,8 +104,8 @@ def eight_bits(image: Image.Image) -> Image.Image:
     """
     if not image.mode.startswith(("I", "F")):
         return image
-    grey = np.asarray(image)
-    low, high = grey.min(), grey.max()
+    ends = [(tile.min(), tile.max()) for _, tile in _tiles(image)]
+    low, high = np.min(ends), np.max(ends)
     whites = FLOAT_WHITES if image.mode == "F" else INTEGER_WHITES
     white = next((white for white in whites if high <= white), None)
     if white is None or not low >= 0:
@@ -109,9 +113,24 @@ def eight_bits(image: Image.Image) -> Image.Image:
             f"grey values from {low:g} to {high:g}: write them from 0 to 1, 255 or 65535, as it "
             "can't be told what is white"
         )
-    if image.mode == "F":
-        return Image.fromarray((grey * np.float32(255 / white)).round().astype(np.uint8))
-    return Image.fromarray((grey >> (int(white).bit_length() - 8)).astype(np.uint8))
+    grey = np.empty((image.height, image.width), dtype=np.uint8)
+    for place, tile in _tiles(image):
+        if image.mode == "F":
+            grey[place] = (tile * np.float32(255 / white)).round()
+        else:
+            grey[place] = tile >> (int(white).bit_length() - 8)
+    return Image.fromarray(grey)
+
+
+def _tiles(image: Image.Image) -> Iterator[tuple[tuple[slice, slice], NDArray[Any]]]:
+    """The values of a grey image, part by part, so that large ones take no memory twice."""
+    width = min(image.width, TILE)
+    height = max(1, TILE // width)
+    for top in range(0, image.height, height):
+        for left in range(0, image.width, width):
+            right, bottom = min(image.width, left + width), min(image.height, top + height)
+            tile = np.asarray(image.crop((left, top, right, bottom)))
+            yield (slice(top, bottom), slice(left, right)), tile
 
 
 def normalised(batch: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -12,7 +12,9 @@ from pzsl.exchange.export import export_cache
 from pzsl.exchange.foreign_features import Labelling, import_features
 from pzsl.exchange.npz import import_npz
 from pzsl.exchange.published_features import import_xlsa17
-from pzsl.extraction.scoring import zero_shot
+from pzsl.extraction.scoring import doubts, zero_shot
+from pzsl.files import check_output
+from pzsl.progress import say
 from pzsl.remote import FOLDER, RemotePath, as_remote, local_copies, place, put_up
 from pzsl.store import load_cache, merge_parts
 
@@ -55,6 +57,7 @@ def import_any(
         return _summary(import_xlsa17(Path(xlsa17), target, overwrite))
     source = Path(str(source))
     target = target or Path("cache") / f"{source.resolve().stem}.h5"
+    check_output(target, (source, chosen_labelling.table, chosen_labelling.text))
     if source.suffix == ".npz":
         _refuse_labelling(chosen_labelling, "a .npz file")
         return _summary(import_npz(source, target, overwrite, normalise))
@@ -88,7 +91,7 @@ def export_any(
         `cache, images, classes, zero_shot`, and `files`, the files that were written.
     """
     files = export_cache(cache, out, formats, overwrite)
-    return {**_summary(Path(cache)), "files": [str(file) for file in files]}
+    return {**_summary(Path(cache), new=False), "files": [str(file) for file in files]}
 
 
 def merge(
@@ -116,6 +119,7 @@ def merge(
     there = as_remote(target)
     if there is not None:
         return _merge_to(there, parts, virtual, overwrite)
+    check_output(target)
     copies = local_copies(parts, target.parent)
     files = merge_parts(copies, target, virtual=virtual, overwrite=overwrite)
     about = {"parts": [str(file) for file in files], "virtual": virtual}
@@ -135,8 +139,11 @@ def _merge_to(
     return {**result, "cache": str(address)}
 
 
-def _summary(path: Path) -> dict[str, Any]:
+def _summary(path: Path, new: bool = True) -> dict[str, Any]:
+    """What a cache holds; doubts about a new one are told."""
     cache = load_cache(path)
+    for doubt in doubts(cache) if new else ():
+        say(doubt)
     return {
         "cache": str(path),
         "images": len(cache.images),

@@ -1,10 +1,17 @@
-"""Zero-shot accuracy of a cache: what the frozen encoder achieves alone."""
+"""What a new cache is worth: zero-shot accuracy of the frozen encoder alone, and doubts."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from pzsl.evaluation import Metrics, Summary, evaluate_summary, summarise
+from pzsl.evaluation import (
+    Metrics,
+    Summary,
+    encoder_fit,
+    evaluate_summary,
+    images_in_both,
+    summarise,
+)
 from pzsl.store import Cache
 
 SCORES = 1 << 24
@@ -35,3 +42,8 @@ def zero_shot(cache: Cache) -> Metrics:
     ]
     metrics = evaluate_summary(Summary.join(parts))
     return {name: metrics[name] for name in NAMES}
+
+
+def doubts(cache: Cache) -> list[str]:
+    """Lines on what is probably wrong with a cache: its encoder, or pictures in both splits."""
+    return [line for line in (encoder_fit(cache).warning, images_in_both(cache)) if line]

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pzsl.errors import UsageError
-from pzsl.evaluation import encoder_fit
 from pzsl.extraction.encode_cache import Outcome, Shard, fill, unreadable
 from pzsl.extraction.request import prepare, with_root
-from pzsl.extraction.scoring import NAMES, zero_shot
+from pzsl.extraction.scoring import NAMES, doubts, zero_shot
 from pzsl.extraction.views import choose_views
+from pzsl.files import check_output
 from pzsl.progress import say
 from pzsl.remote import FOLDER, RemotePath, as_remote, fetch, place, put_up
 from pzsl.requests import ExtractRequest, as_list
@@ -128,6 +128,8 @@ def _extract(request: ExtractRequest) -> dict[str, Any]:
     there = as_remote(target)
     if there is not None:
         return _extract_to(there, request)
+    table = request.table if isinstance(request.table, str | Path) else None
+    check_output(target, (table, request.pretrained, request.classes, request.unseen_file))
     devices = as_list(request.devices or ())
     part = _shard(request.shard, devices, request.engine)
     overwrite = request.overwrite
@@ -186,9 +188,8 @@ def _result(target: Path, outcomes: Sequence[Outcome], seconds: float) -> dict[s
     reports = [outcome.report for outcome in outcomes]
     encoded = sum(report.encoded for report in reports)
     reasons = {failure.path: failure.reason for report in reports for failure in report.failures}
-    warning = None if cache.part else encoder_fit(cache).warning
-    if warning:
-        say(warning)
+    for doubt in () if cache.part else doubts(cache):
+        say(doubt)
     left_out = json.loads(cache.provenance["origin"].get("skipped", "[]"))
     return {
         "cache": str(target),

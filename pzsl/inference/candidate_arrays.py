@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from operator import index
 from typing import Any
 
@@ -17,9 +18,12 @@ from pzsl.progress import say
 def as_plain(values: Any, name: str = "candidates") -> Any:
     """Convert tensors, sparse matrices and frames to arrays; lists of candidates stay lists."""
     if hasattr(values, "detach"):  # a torch tensor, wherever it lies
-        return values.detach().cpu().numpy()
+        plain = values.detach().cpu()
+        return (plain.float() if "bfloat16" in str(plain.dtype) else plain).numpy()
     if hasattr(values, "tocsr"):  # a sparse matrix: what isn't zero is a candidate
         return values.tocsr().astype(bool).toarray()
+    if np.ma.is_masked(values):
+        raise UserError(f"{name}: entries are masked, so unknown: leave such rows out.")
     if hasattr(values, "__array__"):  # of pandas and others
         return np.asarray(values)
     if values is None:
@@ -52,6 +56,46 @@ def _are_masks(rows: Sequence[Any]) -> bool:
     return len(masks) == len(rows) > 0 and len({row.shape for row in masks}) == 1
 
 
+def check_frames(
+    images: Any, candidates: Any, label_embeddings: Any, classes: ArrayLike | None
+) -> None:
+    """Compare the names that pandas' frames bring along; arrays have none, and pass.
+
+    Raises:
+        UserError: images and candidates have the same index in another order, or two of `classes`,
+            the columns of a mask and the index of label embeddings name classes differently.
+    """
+    rows, own_rows = (_axis(values, "index") or [] for values in (images, candidates))
+    if set(rows) == set(own_rows):
+        _same_order("the index of X", rows, "the index of y", own_rows)
+    given = {
+        "classes": None if classes is None else np.asarray(classes).tolist(),
+        "the columns of y": _axis(candidates, "columns"),
+        "the index of label_embeddings": _axis(label_embeddings, "index"),
+    }
+    for (one, first), (other, second) in combinations(given.items(), 2):
+        _same_order(one, first, other, second)
+
+
+def _axis(values: Any, name: str) -> list[Any] | None:
+    """The index or the columns of a frame of pandas, if it has such."""
+    return (
+        list(getattr(values, name)) if hasattr(values, "iloc") and hasattr(values, name) else None
+    )
+
+
+def _same_order(one: str, first: list[Any] | None, other: str, second: list[Any] | None) -> None:
+    if first is None or second is None or first == second or set(first).isdisjoint(second):
+        return
+    at = next(
+        (row for row, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]), 0
+    )
+    raise UserError(
+        f"{one} and {other} differ (at {at}: {first[at]!r} and {second[at]!r}): give both in the "
+        "same order, or as arrays."
+    )
+
+
 def class_list(
     candidates: Any, count: int | None, names: ArrayLike | None, mask_width: int | None
 ) -> NDArray[Any]:
@@ -82,12 +126,26 @@ def class_list(
         if classes.dtype.kind == "f" and (classes != np.round(classes)).any():
             raise UserError("Unknown label type: continuous. Classes should be numbers or names.")
     else:
-        classes = np.array(sorted({label for row in candidates for label in _items(row)}))
+        classes = _occurring(candidates)
     if len(classes) < 2:
         raise UserError(
             f"The classifier can't train with {len(classes)} class: it needs at least two."
         )
     return classes
+
+
+def _occurring(candidates: Any) -> NDArray[Any]:
+    """All classes that occur, sorted."""
+    names = {label for row in candidates for label in _items(row)}
+    if any(name is None or (isinstance(name, float) and np.isnan(name)) for name in names):
+        raise UserError("candidates: a class is missing (None or NaN): leave such images out.")
+    try:
+        return np.array(sorted(names))
+    except TypeError:
+        kinds = sorted({type(name).__name__ for name in names})
+        raise UserError(
+            f"candidates: classes are of several types ({', '.join(kinds)}): use names or numbers."
+        ) from None
 
 
 def _items(candidates: Any) -> Any:

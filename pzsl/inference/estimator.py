@@ -15,7 +15,13 @@ from pzsl.candidates import CandidateSets
 from pzsl.device import cores, cpu_threads, resolve_device
 from pzsl.errors import UsageError, UserError
 from pzsl.exchange.vectors import as_unit, check_vectors
-from pzsl.inference.candidate_arrays import as_plain, candidate_arrays, class_list, class_means
+from pzsl.inference.candidate_arrays import (
+    as_plain,
+    candidate_arrays,
+    check_frames,
+    class_list,
+    class_means,
+)
 from pzsl.inference.scikit_learn import ScikitClassifier, UnfittedError
 from pzsl.methods import find_method, make_options
 from pzsl.methods.core import CandidateEntries, Method, Problem
@@ -81,7 +87,8 @@ class PartialLabelClassifier(ScikitClassifier):
         """Learn from images and their candidate labels.
 
         Args:
-            X: (N, D) image embeddings, of any length but zero.
+            X: (N, D) image embeddings, of any length but zero; float32 ones within 1 % of length
+                one are taken as they are, as in a cache.
             y: the candidates: a bool mask (N, C), as an array, a tensor or a sparse matrix; N
                 collections of classes; or one class per image (N,).
             label_embeddings: (C, D) of all classes, in the same space; None: the mean image of
@@ -94,6 +101,7 @@ class PartialLabelClassifier(ScikitClassifier):
             UserError: an array has the wrong shape, a vector is zero, or a candidate set is empty
                 or names an unknown class. UsageError: an unknown method, preset or option.
         """
+        check_frames(X, y, label_embeddings, classes)
         images, candidates = _vectors("X", X), as_plain(y)
         if candidates is None:
             raise UserError("fit requires y to be passed, but the target y is None.")
@@ -197,6 +205,11 @@ class PartialLabelClassifier(ScikitClassifier):
             raise UsageError(f"scale should be a number above 0, not {self.scale!r}.")
         if not (is_whole(self.seed) and 0 <= self.seed <= LAST_SEED):
             raise UsageError(f"seed should be a whole number from 0, not {self.seed!r}.")
+        for name in ("method", "preset"):
+            if not isinstance(getattr(self, name), str):
+                raise UsageError(f"{name} should be a name, not {getattr(self, name)!r}.")
+        if not isinstance(self.options, Mapping | None):
+            raise UsageError(f"options should be a mapping, not {self.options!r}.")
         options = asdict(make_options(self.method, self.preset, self.options or {}))
         if find_method(self.method).needs == TRUE_LABELS:
             raise UsageError(f"Method '{self.method}' needs true labels: it is for `pzsl train`.")

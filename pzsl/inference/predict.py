@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from pzsl.datasets.names import normal_form, tidy
+from pzsl.device import resolve_device
 from pzsl.errors import UsageError, UserError
 from pzsl.evaluation import level_of, noise_doubt
 from pzsl.extraction.pipeline import Block
-from pzsl.files import digest, unfit_text
+from pzsl.files import check_output, digest, unfit_text
 from pzsl.inference.answer_file import AnswerFile
 from pzsl.inference.answers import Answer, AnswerOptions, answers
 from pzsl.inference.embedding_blocks import embedding_blocks
@@ -85,6 +86,8 @@ def predict(
         raise UsageError(f"--error-rate is a share from 0 to below 1, not {error_rate}.")
     if out is not None:
         check_out(Path(out), overwrite)
+        check_output(Path(out), images)
+    resolve_device(device)
     source = find_images(images, root)
     run_model = open_model(run, cache)
     names = _new_names(run_model, classes)

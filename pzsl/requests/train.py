@@ -15,6 +15,9 @@ from pzsl.requests.values import as_list, is_number, is_plain_name, is_whole
 LABELS = ("text", "attributes", "both")
 """Sources of label embeddings."""
 GRID = "Grid"
+WORDS = ("method", "preset", "noise")
+LISTS = (*WORDS, "rate", "eta", "few_shot", "imbalance")
+"""The axes of a sweep: without a value on each there is no run."""
 MOST_SEEDS = 10_000
 LAST_SEED = 2**32
 """Seeds stay below this, so that every generator accepts them."""
@@ -69,6 +72,8 @@ class TrainRequest:
         Raises:
             UsageError: a value is out of range; the first such value is reported.
         """
+        for name in LISTS:
+            _check_list(f"--{name.replace('_', '-')}", getattr(self, name), name in WORDS)
         _check_whole("--seeds", self.seeds, 1, MOST_SEEDS)
         _check_whole("--first-seed", self.first_seed, 0, LAST_SEED - MOST_SEEDS)
         if self.workers is not None:
@@ -91,6 +96,19 @@ class TrainRequest:
             )
         if self.labels not in LABELS:
             raise UsageError(f"--labels is one of {', '.join(LABELS)}, not '{self.labels}'.")
+
+
+def _check_list(name: str, values: Any, of_words: bool) -> None:
+    """Refuse an axis without a value, or with something else than words or numbers."""
+    try:
+        listed = as_list(values)
+    except TypeError:
+        raise UsageError(f"{name} should be a value or a list of values, not {values!r}.") from None
+    if not listed:
+        raise UsageError(f"{name} names nothing: give at least one value, or leave it out.")
+    for value in listed:
+        if of_words and not isinstance(value, str):
+            raise UsageError(f"{name} takes names, not {value!r}.")
 
 
 def _check_whole(name: str, value: Any, low: int, high: int) -> None:

@@ -39,7 +39,8 @@ def load_cache(path: str | Path, check: bool = True, part: bool = False) -> Cach
         part: accept a part of a cache as well.
 
     Returns:
-        The cache; float32 image embeddings are mapped rather than read.
+        The cache; float32 image embeddings are mapped rather than read. If the file is cut short
+        while it is mapped, the system ends the process (SIGBUS): replace files by renaming.
 
     Raises:
         UserError: no such file, or it is incomplete or damaged; the message names row and remedy.

@@ -61,7 +61,9 @@ def read_settings(texts: Sequence[str], off: Sequence[str] = ()) -> dict[str, An
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(f"--set takes name=value, but was given '{text}'.")
-        settings[name.strip()] = value.strip()
+        name, value = name.strip(), value.strip()
+        if settings.setdefault(name, value) != value:
+            raise UsageError(f"--set gives {name} twice, as {settings[name]} and as {value}.")
     return settings | dict.fromkeys(off, False)
 
 

@@ -157,6 +157,7 @@ class Command(_HelpWithExamples, TyperCommand):
     ) -> Any:
         """Parse the command line; raise a one-line `UsageError` if it is wrong."""
         words = list(args)
+        _check_given(words)
         try:
             return super().make_context(info_name, args, parent, **extra)
         except _WRONG_USAGE as error:
@@ -186,6 +187,25 @@ class App(typer.Typer):
     def command(self, name: str | None = None, **options: Any) -> Callable[[Function], Function]:
         """Register a command."""
         return super().command(name, **{"cls": Command, **options})
+
+
+def _check_given(args: Sequence[str]) -> None:
+    """Refuse empty words, such as that of a shell variable without a value.
+
+    As a path, such a word would be the current folder; as a list, it would hold nothing.
+
+    Raises:
+        UsageError: a word is blank, or an option ends with `=`.
+    """
+    for place, word in enumerate(args):
+        name, equals, value = word.partition("=")
+        if word.startswith("--") and equals and not value.strip():
+            raise UsageError(f"{name} is empty: give it a value, or leave it out.")
+        if not word.strip():
+            before = args[place - 1] if place else ""
+            if before.startswith("--"):
+                raise UsageError(f"{before} is empty: give it a value, or leave it out.")
+            raise UsageError("An argument is empty: give it a value, or leave it out.")
 
 
 def _usage_message(command: TyperCommand, error: Any, args: list[str]) -> str:

@@ -11,12 +11,15 @@ from typing import Any
 EMPTY = ("<NA>", "NaT")
 """How pandas prints a missing value."""
 BRACKETS = {"[": "]", "(": ")", "{": "}"}
+LATE = "is a quote closed too late?"
 LONGEST = 1 << 20
 """Longer cells are not parsed as a list in brackets."""
 
 
 def text_of(value: Any) -> str:
     """A cell as stripped text; '' if it is empty. The number 3.0 becomes `3`."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace").strip()
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float) and value.is_integer():
@@ -53,6 +56,27 @@ def printed_list(text: str) -> Sequence[Any] | None:
     if isinstance(value, str | int | float):
         return [value]
     return list(value) if isinstance(value, list | tuple | set | dict) else None
+
+
+def cell_fault(value: Any, as_list: bool = False) -> str | None:
+    """Why a cell can't be read as a text, or as a list of texts; None if it can."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if as_list and isinstance(value, list | tuple | set):
+        faults = map(cell_fault, value)
+        return next((fault for fault in faults if fault), None)
+    if isinstance(value, list | tuple | set | dict):
+        kind = "an object" if isinstance(value, dict) else "a list"
+        return f"{kind} in place of a text: {str(value)[:60]}."
+    if not isinstance(value, str) or (text := value.strip()) == "":
+        return None
+    if text[0] + text[-1] in ("[]", "{}") and printed_list(text) is None:
+        return f"{text[:60]} is no list that can be read: separate the names by |."
+    if "\n" in text or "\r" in text:
+        return (
+            None if printed_list(text) is not None else f"{text[:60]!r} holds a line break: {LATE}"
+        )
+    return None
 
 
 def list_separator(cells: Iterable[str], labels: Iterable[str] = ()) -> str:

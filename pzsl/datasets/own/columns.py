@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pzsl.datasets.names import normal_form
 from pzsl.datasets.own.faults import Faults
@@ -71,3 +71,18 @@ def find_columns(headers: Sequence[str], people: Sequence[str], faults: Faults) 
             "candidates, split.",
         )
     return column_of
+
+
+def left_out(headers: Sequence[str], column_of: Mapping[str, int]) -> list[str]:
+    """Notes on columns that could be read as well: of the same kind as one that is read.
+
+    Args:
+        headers: as written.
+        column_of: kind, or annotator's header -> number of the column that is read.
+    """
+    used = set(column_of.values())
+    return [
+        f"'{header}' is left out, as '{headers[column_of[kind]]}' is the {kind}"
+        for column, header in enumerate(headers)
+        if (kind := kind_of(header)) and kind in column_of and column not in used
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from pzsl.errors import SeveralError, UserError
@@ -39,10 +40,16 @@ class Faults:
         """
         if not self.noted:
             return
-        lines = [f"{place}: {text}" if place else text for place, text in self.noted]
+        ordered = sorted(self.noted, key=lambda fault: _number(fault[0]))
+        lines = [f"{place}: {text}" if place else text for place, text in ordered]
         if len(lines) == 1:
             place, text = self.noted[0]
             raise UserError(f"{self.where}, {place}: {text}" if place else f"{self.where}: {text}")
         remaining = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
         listed = (f"  {' '.join(line.split())}" for line in [*lines[:SHOWN], *remaining])
         raise SeveralError([f"{self.where}: {len(lines)} faults:", *listed])
+
+
+def _number(place: str) -> int:
+    """The number in a place such as `line 7`; 0 for the file as a whole."""
+    return int(re.sub(r"\D", "", place) or 0)

@@ -37,8 +37,13 @@ def check_rows(rows: Sequence[Row], class_list: Classes, faults: Faults, empty: 
     """
     listed = frozenset(class_list.names)
     before: dict[str, str] = {}
+    wrong = faults.places
     for row in rows:
-        fault = _fault_of_place(row) or _fault_of_labels(row, class_list, listed, empty)
+        fault = (
+            None
+            if row.place in wrong
+            else _fault_of_place(row) or _fault_of_labels(row, class_list, listed, empty)
+        )
         if not fault and row.path in before:
             fault = f"'{row.path}' is listed in {before[row.path]} already: keep one of them."
         if fault:
@@ -52,6 +57,8 @@ def _fault_of_place(row: Row) -> str | None:
         return "the path is empty."
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         return f"the path '{row.path}' leads out of the folder of images: write it relative to it."
+    if not row.split:
+        return "the split is empty: give each image one, or leave the column empty throughout."
     if row.split not in SPLITS:
         return f"unknown split '{row.split}'.{nearest(row.split, list(SPLITS))}"
     return None

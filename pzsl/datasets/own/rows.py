@@ -8,10 +8,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pzsl.datasets.annotators import Annotators
-from pzsl.datasets.own.cells import list_separator, names_of, printed_list, text_of
-from pzsl.datasets.own.columns import find_columns
+from pzsl.datasets.own.cells import cell_fault, list_separator, names_of, printed_list, text_of
+from pzsl.datasets.own.columns import find_columns, left_out
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.table_files import Table, read_table
+from pzsl.progress import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +74,8 @@ def read_paths(table: Path | pd.DataFrame) -> tuple[str, ...]:
         listed = ", ".join(filter(None, headers)) or "none"
         content.faults.note("", f"no column 'path': its columns are {listed}.")
         content.faults.check()
+    if notes := left_out(headers, {"path": column}):
+        say(f"{content.name}: {'; '.join(notes)}.")
     values = content.frame.iloc[:, column].tolist()
     return tuple(dict.fromkeys(filter(None, map(_path, map(text_of, values)))))
 
@@ -94,6 +97,7 @@ def rows_of(table: Table, annotators: Annotators = CANDIDATES) -> list[Row]:
         for kind, column in column_of.items()
         if kind in KINDS and headers[column].strip().lower() != kind
     ]
+    table.notes += left_out(headers, column_of)
     if "label" not in column_of and not people:
         _labels_of_candidates(table, column_of)
     cells = {kind: table.frame.iloc[:, column].tolist() for kind, column in column_of.items()}
@@ -104,6 +108,7 @@ def rows_of(table: Table, annotators: Annotators = CANDIDATES) -> list[Row]:
     ]
     rows = []
     for number, place in enumerate(table.frame.index):
+        _note_cells(table, place, {kind: column[number] for kind, column in cells.items()})
         answers = [
             names_of(cells.get(name, none)[number], separator)
             for name, separator in zip(annotators.columns, separators, strict=True)
@@ -121,6 +126,15 @@ def rows_of(table: Table, annotators: Annotators = CANDIDATES) -> list[Row]:
         )
         rows.append(row)
     return rows
+
+
+def _note_cells(table: Table, place: str, cells: dict[str, Any]) -> None:
+    """Note the first cell of a row that holds neither a text nor, where allowed, a list."""
+    for kind, value in cells.items():
+        fault = cell_fault(value, as_list=kind not in ("path", "split", "unseen"))
+        if fault:
+            table.faults.note(place, f"the column '{kind}': {fault}")
+            return
 
 
 def _labels(table: Table, values: Sequence[Any]) -> list[str]:

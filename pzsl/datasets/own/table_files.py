@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import io
+import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 PARQUET = (".parquet", ".pq")
 JSON = (".json", ".jsonl", ".ndjson")
 FRAME = "the frame"
+LINE_END = re.compile(r"\r\n|[\r\n]")
+"""JSON may hold what Python takes for further ends of lines, such as U+2028."""
 
 
 @dataclass
@@ -77,27 +79,22 @@ def _of_text(file: Path) -> Table:
     dialect = find_dialect(text)
     faults, rows, places = Faults(str(file)), [], []
     header: list[str] | None = None
-    line = 0
-    try:
-        for record in records_of(text, dialect):
-            line, fields = record
-            while fields and not fields[-1].strip() and len(fields) > len(header or ()):
-                fields.pop()
-            if not any(cell.strip() for cell in fields):
-                continue
-            if header is None:
-                header = [cell.strip() for cell in fields]
-            elif len(fields) == len(header):
-                rows.append(fields)
-                places.append(f"line {line}")
-            else:
-                faults.note(
-                    f"line {line}",
-                    f"{len(fields)} fields, but the header has {len(header)}: put quotes round a "
-                    f"field that holds a {_singular(dialect.separator)}.",
-                )
-    except csv.Error as error:
-        faults.note(f"line {line + 1}", f"{error}: close the quotes that are opened.")
+    for line, fields in records_of(text, dialect, faults.note):
+        while fields and not fields[-1].strip() and len(fields) > len(header or ()):
+            fields.pop()
+        if not any(cell.strip() for cell in fields):
+            continue
+        if header is None:
+            header = [cell.strip() for cell in fields]
+        elif len(fields) == len(header):
+            rows.append(fields)
+            places.append(f"line {line}")
+        else:
+            faults.note(
+                f"line {line}",
+                f"{len(fields)} fields, but the header has {len(header)}: put quotes round a "
+                f"field that holds a {_singular(dialect.separator)}.",
+            )
     header = header or []
     notes = []
     if dialect.separator != ",":
@@ -148,7 +145,7 @@ def _of_json(file: Path) -> Table:
         except ValueError as error:
             faults.note("", f"not JSON ({error}).")
     else:
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(LINE_END.split(text), start=1):
             try:
                 placed_entries += [(f"line {number}", parse_json(line))] if line.strip() else []
             except ValueError as error:

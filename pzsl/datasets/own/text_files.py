@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +27,8 @@ WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 BLANKS = "\t\r\n\f\v"
 ABOVE = 10
 """Most lines above the header."""
+MOST_QUOTES = 20
+"""Wrong quotes after which the rest of a file isn't read."""
 LARGEST_FIELD = 2**31 - 1
 """Longest field: the largest limit that the csv module accepts on every system."""
 
@@ -60,7 +62,9 @@ def decode(content: bytes, where: str) -> tuple[str, str]:
         UserError: it is an Excel workbook, or no text.
     """
     if content.startswith(WORKBOOKS):
-        raise UserError(f"{where} is an Excel workbook: save it as 'CSV UTF-8' and give that file.")
+        raise UserError(
+            f"{where} is a workbook, as of Excel: save it as 'CSV UTF-8' and give that file."
+        )
     marked = next((name for mark, name in MARKS if content.startswith(mark)), None)
     head = content[:4096]
     zeros = {"utf-16-le": head[1::2].count(0), "utf-16-be": head[::2].count(0)}
@@ -103,36 +107,56 @@ def find_dialect(text: str) -> Dialect:
 def _first_fields(text: str, dialect: Dialect, skipped: int) -> list[list[str]]:
     """Fields of the first lines; [] if they can't be of that dialect."""
     try:
-        records = islice(_parsed(text, dialect, strict=False), skipped, skipped + ABOVE)
+        lines = io.StringIO(text, newline="")
+        records = islice(_parsed(lines, dialect, strict=False), skipped, skipped + ABOVE)
         return [record.fields for record in records]
     except csv.Error:
         return []
 
 
-def records_of(text: str, dialect: Dialect) -> Iterator[Record]:
+def records_of(text: str, dialect: Dialect, note: Callable[[str, str], None]) -> Iterator[Record]:
     """The header and the records below it.
 
-    Raises:
-        csv.Error: a quote isn't closed, or closes within a field.
+    A record whose quotes are wrong is left out, and the reading goes on in the line after the one
+    in which it starts, so that an open quote doesn't hide the rest of the file.
+
+    Args:
+        text: of the file.
+        dialect: its format.
+        note: is called with the line and the fault of each such record.
     """
-    yield from islice(_parsed(text, dialect, strict=True), dialect.above, None)
+    lines = list(io.StringIO(text, newline=""))
+    start = count = 0
+    for _ in range(MOST_QUOTES):
+        line = start
+        try:
+            for record in _parsed(lines[start:], dialect, strict=True):
+                line, count = start + record.line, count + 1
+                if count > dialect.above:
+                    yield Record(line, record.fields)
+            return
+        except csv.Error as error:
+            start, count = line + 1, count + 1
+            if count > dialect.above:
+                note(f"line {line + 1}", _quote_fault(error))
 
 
-def _parsed(text: str, dialect: Dialect, strict: bool) -> Iterator[Record]:
+def _quote_fault(error: csv.Error) -> str:
+    if "unexpected end" in str(error):
+        return "a quote is opened, but not closed: close it, or remove it."
+    return f"{error}: close the quotes that are opened."
+
+
+def _parsed(lines: Iterable[str], dialect: Dialect, strict: bool) -> Iterator[Record]:
     csv.field_size_limit(LARGEST_FIELD)
-    lines = csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=dialect.separator,
-        quotechar=dialect.quote,
-        strict=strict,
-    )
-    for fields in lines:
+    reader = csv.reader(lines, delimiter=dialect.separator, quotechar=dialect.quote, strict=strict)
+    for fields in reader:
         if dialect.wrapped and len(fields) == 1:
             inner = csv.reader(
                 io.StringIO(fields[0], newline=""), delimiter=dialect.separator, strict=strict
             )
             fields = next(inner, [])  # noqa: PLW2901
-        yield Record(lines.line_num, fields)
+        yield Record(reader.line_num, fields)
 
 
 def read_bytes(file: Path) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pzsl.errors import UserError, nearest
-from pzsl.files import check_regular
+from pzsl.files import check_output, check_regular
 from pzsl.inference.label_table import check_names, check_out, write_table
 from pzsl.inference.labelling.find_labels import train_default
 from pzsl.inference.record import read_record
@@ -48,6 +48,7 @@ def apply_corrections(
     """
     out = Path(out)
     check_out(out, overwrite)
+    check_output(out, (corrections,))
     folder = Path(run) if run is not None else train_default(cache, runs)
     record = read_record(folder, cache)
     trained = restore(record)
