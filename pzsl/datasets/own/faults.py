@@ -50,6 +50,6 @@ class Faults:
         raise SeveralError([f"{self.where}: {len(lines)} faults:", *listed])
 
 
-def _number(place: str) -> int:
-    """The number in a place such as `line 7`; 0 for the file as a whole."""
-    return int(re.sub(r"\D", "", place) or 0)
+def _number(place: str) -> float:
+    """The number in a place such as `line 7`; the file as a whole comes last."""
+    return float(re.sub(r"\D", "", place) or "inf")
