@@ -113,7 +113,7 @@ def test_tar_files_on_a_server_that_breaks_off_give_the_cache_of_local_ones(
     local = extract("tar", tars, out=tmp_path / "local.h5", **options)
     with s3_server.logged_in(server):
         put(tars, "s3://bucket/tars")
-    with s3_server.Proxy(server, 4, 100_000) as proxy, s3_server.logged_in(proxy.port):
+    with s3_server.Proxy(server, 20, 40_000) as proxy, s3_server.logged_in(proxy.port):
         far = extract("tar", "s3://bucket/tars", out=tmp_path / "far.h5", **options)
         assert not proxy.drops
     assert far["failed"] == [] and far["zero_shot"] == local["zero_shot"]
@@ -159,7 +159,7 @@ def test_5000_images_and_50_broken_connections(server, tiny_weights, tmp_path):
     extract("tar", tars, out=tmp_path / "local.h5", **options)
     with s3_server.logged_in(server):
         put(tars, "s3://bucket/many")
-    with s3_server.Proxy(server, 50, 500_000) as proxy, s3_server.logged_in(proxy.port):
+    with s3_server.Proxy(server, 50, 300_000) as proxy, s3_server.logged_in(proxy.port):
         extract("tar", "s3://bucket/many", out=tmp_path / "far.h5", **options)
         assert not proxy.drops
     assert same(tmp_path / "local.h5", tmp_path / "far.h5")

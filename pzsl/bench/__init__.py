@@ -27,6 +27,7 @@ PARTS: dict[str, Part] = {
     "load": Part("pzsl.bench.load:measure_load", "a large cache beside a copy in memory"),
     "train": Part("pzsl.bench.train:measure_train", "a sweep beside one run of a paper-style loop"),
     "memory": Part("pzsl.bench.memory:measure_memory", "a run on features larger than memory"),
+    "cost": Part("pzsl.bench.cost:measure_cost", "what a large problem costs, by three small ones"),
     "annotate": Part("pzsl.bench.annotate:measure_annotate", "candidate sets by cached features"),
 }
 """In the order in which they are measured and printed; one line each."""

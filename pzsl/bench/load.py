@@ -64,20 +64,36 @@ def write_rows(path: Path, rows: int, unseen: int = 0) -> Path:
 
     The last `unseen` of the classes have test images only.
     """
+    header, block = made_header(rows, CLASSES, unseen), made_block()
+    with CacheWriter(path, header) as writer:
+        writer.write_text(block[:CLASSES, None])
+        for start in range(0, rows, BLOCK):
+            block_rows = np.arange(start, min(start + BLOCK, rows))
+            writer.write(block_rows, block[: len(block_rows)])
+        return writer.finish()
+
+
+def made_block() -> NDArray[np.float32]:
+    """Unit rows (BLOCK, DIM)."""
     rng = np.random.default_rng(0)
     block = rng.standard_normal((BLOCK, DIM), dtype=np.float32)
     block /= np.linalg.norm(block, axis=1, keepdims=True)
-    labels = np.arange(rows, dtype=np.int64) % CLASSES
-    seen = np.arange(CLASSES) < CLASSES - unseen
-    splits = np.where(np.arange(rows) // CLASSES % 5 < 4, "trainval", "test_seen")
-    header = CacheHeader(
+    return block
+
+
+def made_header(rows: int, classes: int, unseen: int) -> CacheHeader:
+    """The header of a cache of generated rows; a fifth of the images of each class are tests."""
+    labels = np.arange(rows, dtype=np.int64) % classes
+    seen = np.arange(classes) < classes - unseen
+    splits = np.where(np.arange(rows) // classes % 5 < 4, "trainval", "test_seen")
+    return CacheHeader(
         dataset="generated",
         split_hash="",
         origin={},
-        classes=tuple(f"class {number}" for number in range(CLASSES)),
+        classes=tuple(f"class {number}" for number in range(classes)),
         seen=seen,
         templates=("{}",),
-        paths=tuple(f"class_{row % CLASSES}/image_{row:08d}.jpg" for row in range(rows)),
+        paths=tuple(f"class_{row % classes}/image_{row:08d}.jpg" for row in range(rows)),
         labels=labels,
         splits=np.where(seen[labels], splits, "test_unseen"),
         dim=DIM,
@@ -88,13 +104,3 @@ def write_rows(path: Path, rows: int, unseen: int = 0) -> Path:
         logit_scale=100.0,
         precision="fp32",
     )
-    with CacheWriter(path, header) as writer:
-        writer.write_text(_text(block))
-        for start in range(0, rows, BLOCK):
-            block_rows = np.arange(start, min(start + BLOCK, rows))
-            writer.write(block_rows, block[: len(block_rows)])
-        return writer.finish()
-
-
-def _text(block: NDArray[np.float32]) -> NDArray[np.float32]:
-    return block[:CLASSES, None]

@@ -15,7 +15,7 @@ def bench(
     parts: Annotated[
         list[str] | None,
         typer.Argument(
-            help="encode, load, train, memory or annotate [all]; or accuracy; or labels."
+            help="encode, load, train, memory, cost or annotate [all]; or accuracy; or labels."
         ),
     ] = None,
     cache: Annotated[

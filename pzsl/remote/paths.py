@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -21,6 +21,8 @@ VERSION = ("ETag", "etag", "generation", "md5Hash", "blob_id", "mtime", "created
 """What servers tell of a file that changes with its contents; the first that is there counts."""
 BLOCK = 4 << 20
 """Bytes that are read at a time where a file is read in order."""
+SMALLEST = 16 << 10
+"""Bytes of a piece that is read after breaks."""
 CONNECTIONS = 16
 """Requests at a time."""
 
@@ -136,28 +138,39 @@ class RemotePath(PurePosixPath):
             RemoteError: it was replaced since, or the server gives no answer.
         """
         known = self.info
-        if start >= min(stop, known.size):
-            return b""
         stop = min(stop, known.size)
-
-        def once(files: Any, path: str) -> bytes:
-            content = bytes(files.cat_file(path, start=start, end=stop))
-            if len(content) != stop - start:
-                raise OSError(f"{len(content)} of {stop - start} bytes came")
-            return content
-
         try:
-            content = self._call(once)
+            pieces = list(self._pieces(start, stop))
         except RemoteError:
             self._check_version(known)
             raise
-        if check and (start, stop) != (0, known.size):  # never bytes of another version
+        whole = (start, stop) == (0, known.size) and len(pieces) == 1
+        if check and not whole:  # never bytes of two versions
             self._check_version(known)
-        return content
+        return b"".join(pieces)
 
     def modified(self) -> int:
         """When the file was put there, in seconds since 1970."""
         return int(self._call(lambda files, path: files.modified(path)).timestamp())
+
+    def _pieces(self, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes in one piece; after a break in smaller ones, so that any line gets further."""
+        length = stop - start
+
+        def piece(files: Any, path: str) -> bytes:
+            nonlocal length
+            end = min(stop, start + length)
+            length = max(length // 4, SMALLEST)  # in case that it breaks off
+            content = bytes(files.cat_file(path, start=start, end=end))
+            if len(content) != end - start:
+                raise OSError(f"{len(content)} of {end - start} bytes came")
+            length = 2 * len(content)
+            return content
+
+        while start < stop:
+            content = self._call(piece)
+            start += len(content)
+            yield content
 
     def fetch(self, file: Path) -> None:
         """Copy to a local file."""
