@@ -554,11 +554,15 @@ def test_scores_are_the_sum_of_both_networks():
     assert not torch.allclose(*parts)
 
 
+MATTERS = 1e-3
+"""Difference of a score that no rounding makes."""
+
+
 @lru_cache(maxsize=2)  # what parts and choices are compared with is trained once
 def trained_scores(rate: float, seen: int, **changes: Any) -> torch.Tensor:
     """Scores of all images after a training with some options changed."""
     problem, _ = make_problem(rate=rate, eta=0.3, seen=seen)
-    return scores(fit(make("co-reg", problem, **SOON, **changes), 0), problem.images)
+    return scores(fit(make("co-reg", problem, lr=1e-2, **SOON, **changes), 0), problem.images)
 
 
 AS_RELEASED: dict[str, Any] = {
@@ -579,7 +583,7 @@ def test_each_choice_of_the_released_code_matters(option):
         trained_scores(0.7, 5, mixup=True, **changes)
         for changes in ({}, {option: AS_RELEASED[option]})
     )
-    assert not torch.allclose(usual, released)
+    assert (usual - released).abs().max() > MATTERS
     assert dict(METHODS["co-reg"].presets["paper"])[option] == AS_RELEASED[option]
 
 
@@ -589,7 +593,7 @@ def test_each_part_can_be_switched_off_and_matters(part):
         trained_scores(0.4, 8, **{**dict.fromkeys(PARTS, True), **changes})
         for changes in ({}, {part: False})
     )
-    assert not torch.allclose(whole, without)
+    assert (whole - without).abs().max() > MATTERS
 
 
 @pytest.mark.parametrize(

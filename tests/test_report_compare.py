@@ -31,7 +31,10 @@ def two(tmp_path):
 def test_differences_are_those_of_scipy_and_of_both_csv_files(two):
     result = report(two / "a", two / "out", ("csv", "md", "html", "latex"), compare=two / "b")
     report(two / "b", two / "other", ("csv",))
-    here, there = (pd.read_csv(two / name / "runs.csv") for name in ("out", "other"))
+    here, there = (
+        pd.read_csv(two / name / "runs.csv", float_precision="round_trip")
+        for name in ("out", "other")
+    )
     assert len(result["compared"]) == 4
     for row in result["compared"]:
         first, second = (
@@ -44,7 +47,7 @@ def test_differences_are_those_of_scipy_and_of_both_csv_files(two):
         assert (row["H_low"], row["H_high"]) == pytest.approx((interval.low, interval.high))
         assert row["H_p"] == pytest.approx(found.pvalue) and row["H_pairs"] == 4
         assert row["H_other"] == pytest.approx(second.mean())
-    table = pd.read_csv(two / "out" / "compare.csv")
+    table = pd.read_csv(two / "out" / "compare.csv", float_precision="round_trip")
     assert table["H_difference"].tolist() == [row["H_difference"] for row in result["compared"]]
     text = (two / "out" / "table.md").read_text(encoding="utf-8")
     assert "above in 2, below in 0 and not significantly different in 2 of 4 rows." in text

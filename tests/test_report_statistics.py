@@ -122,7 +122,9 @@ def test_differences_to_a_baseline_are_in_rows_and_csv(make, tmp_path):
     assert row["H_difference"] == pytest.approx(np.mean(NEAR["a"]) - np.mean(NEAR["c"]))
     assert row["H_p"] == pytest.approx(test.pvalue)
     assert (row["H_low"], row["H_high"]) == pytest.approx(tuple(test.confidence_interval()))
-    table = pd.read_csv(tmp_path / "out" / "table.csv").set_index("label")
+    table = pd.read_csv(tmp_path / "out" / "table.csv", float_precision="round_trip").set_index(
+        "label"
+    )
     assert table.loc["a", "H_low"] == row["H_low"] and np.isnan(table.loc["c", "H_low"])
 
 

@@ -97,10 +97,10 @@ def test_one_seed_has_no_deviation_and_null_metrics_stay_null(runs, make):
 def test_the_csv_files_hold_every_row_and_every_run(runs, make, tmp_path):
     table = sweep(runs)
     result = make("csv")
-    rows = pd.read_csv(tmp_path / "out" / "table.csv")
+    rows = pd.read_csv(tmp_path / "out" / "table.csv", float_precision="round_trip")
     assert rows["H_mean"].tolist() == [row["H_mean"] for row in result["rows"]]
     assert rows["seeds"].tolist() == ["0 1 2"] * 4
-    single = pd.read_csv(tmp_path / "out" / "runs.csv")
+    single = pd.read_csv(tmp_path / "out" / "runs.csv", float_precision="round_trip")
     keys = ["method", "rate", "seed"]
     merged = single.merge(table, on=keys, suffixes=("", "_true"))
     assert len(merged) == 12
@@ -212,6 +212,14 @@ def test_failed_runs_are_counted_and_named_with_their_reason(runs, make, tmp_pat
     assert result["failed"] == [{"path": "bad", "reason": "the loss is NaN at epoch 3"}]
     assert (result["finished"], result["unfinished"]) == (1, 0)
     assert "bad: the loss is NaN at epoch 3" in page_of(tmp_path)[0]
+
+
+def test_metrics_without_their_configuration_are_named_not_counted(runs, make):
+    write_run(runs, "done")
+    (write_run(runs, "lost") / "config.json").unlink()
+    result = make()
+    assert result["finished"] == 1
+    assert result["warnings"] == ["Left out: lost/metrics.json has no config.json beside it."]
 
 
 def test_a_foreign_configuration_is_named_not_counted(runs, make):

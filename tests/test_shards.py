@@ -306,6 +306,7 @@ def test_a_process_that_reads_beyond_a_file_that_was_cut_short_does_not_blame_me
     assert "mv" in reason and "memory" not in reason
 
 
+@pytest.mark.slow  # half a minute of imports; `test_sweep` kills a worker of the same pool
 @UNIX
 def test_four_shards_on_two_processes_one_of_them_killed_are_a_single_run(
     asked, single, tmp_path, monkeypatch, capsys

@@ -26,6 +26,7 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_TOKEN", "hf_test")
     with hub() as running:
         monkeypatch.setenv("HF_ENDPOINT", running.address)
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", running.address)  # read at import
         yield running
 
 

@@ -87,7 +87,7 @@ class Records:
 def read_runs(folder: Path) -> Records:
     """Read all run records below a folder, at any depth.
 
-    A run with a damaged file is left out and listed in `warnings`.
+    A run with a damaged or missing file is left out and listed in `warnings`.
 
     Raises:
         UserError: the folder does not exist, or holds no finished run.
@@ -119,6 +119,7 @@ def read_runs(folder: Path) -> Records:
         about = _environment(path.parent / "env.json", records.warnings)
         run = replace(run, environment=about, folder=path.parent)
         records.runs.append(_with_history(run, path.parent / "history.jsonl", records.warnings))
+    records.warnings += _without_configuration(folder)
     records.waiting += _not_begun(folder)
     if not records.runs:
         counts = (
@@ -131,6 +132,14 @@ def read_runs(folder: Path) -> Records:
             f"No finished run in '{folder}' ({counts}): run pzsl train with --runs {folder}.{first}"
         )
     return records
+
+
+def _without_configuration(folder: Path) -> list[str]:
+    """Warnings of metrics without a configuration: damaged records, or files of another tool."""
+    paths = sorted(folder.rglob("metrics.json"))
+    alone = [path for path in paths if not path.with_name("config.json").exists()]
+    names = [printable(path.relative_to(folder).as_posix()) for path in alone]
+    return [f"Left out: {name} has no config.json beside it." for name in names]
 
 
 def _not_begun(folder: Path) -> Iterator[str]:
