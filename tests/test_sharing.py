@@ -7,7 +7,7 @@ import json
 
 import pytest
 from hub_server import hub
-from huggingface_hub import constants
+from huggingface_hub import constants, file_download
 from problems import write_cache
 
 from pzsl.errors import UserError
@@ -26,7 +26,10 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_TOKEN", "hf_test")
     with hub() as running:
         monkeypatch.setenv("HF_ENDPOINT", running.address)
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", running.address)  # read at import
+        monkeypatch.setattr(constants, "ENDPOINT", running.address)  # both are read at import
+        template = f"{running.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        for module in (constants, file_download):  # the oldest clients have a copy of it
+            monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
         yield running
 
 
