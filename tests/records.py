@@ -16,6 +16,8 @@ CONFIG = {
     "seed": 0,
     "options": {"epochs": 10},
 }
+LAST_DIGIT = 1e-14
+"""Relative error with which older pandas reads numbers back from a CSV file."""
 METRICS = {
     **{"S": 60.0, "U": 50.0, "H": 54.5, "T1": 70.0, "AUSUC": 40.0, "gamma": 0.5},
     **{"disambiguation": 80.0, "seconds": 2.0, "parameters": 1000, "mean_candidates": 5.0},
