@@ -176,7 +176,7 @@ def test_worker_processes_read_from_the_server_and_parts_are_put_up(
     with s3_server.logged_in(server):
         put(tars, "s3://bucket/few")
         out = "s3://bucket/caches/far.h5"
-        result = extract("tar", "s3://bucket/few", out=out, devices="cpu,cpu", **options)
+        result = extract("tar", "s3://bucket/few", out=out, devices=["cpu", "cpu"], **options)
         assert result["cache"] == out and RemotePath(out).is_file()
     assert same(tmp_path / "local.h5", tmp_path / "cache" / "far.h5")
 
