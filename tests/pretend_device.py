@@ -62,6 +62,15 @@ NOT_ON_MPS = {
     aten.linalg_cholesky_ex,
     aten.cholesky_inverse,
 }
+UNORDERED = {
+    *(aten.index_add, aten.index_add_, aten.scatter_add, aten.scatter_add_, aten.put_),
+    *(aten.scatter_reduce, aten.scatter_reduce_, aten.index_reduce, aten.index_reduce_),
+    *(aten.embedding_dense_backward, aten._embedding_bag_dense_backward, aten.histc),
+    *(aten.bincount, aten.cumsum, aten.cumprod, aten.grid_sampler_2d_backward),
+}
+"""Operations in which CUDA adds numbers in whatever order its threads come to them."""
+EXACT = ("amax", "amin")
+"""Reductions whose outcome does not depend on the order."""
 PLAIN = {
     Tensor.device.__get__: lambda place: place,
     Tensor.is_cpu.__get__: lambda place: place.type == "cpu",
@@ -92,6 +101,7 @@ class PretendDevice:
 
     Attributes:
         waits: how often the program waited, by reason and line.
+        unordered: how often numbers were added in no fixed order, by line.
         held, most: bytes that lie on it now, and at most so far.
     """
 
@@ -100,6 +110,7 @@ class PretendDevice:
         self.held = self.most = 0
         self.device = torch.device(kind, 0)
         self.waits: Counter[Wait] = Counter()
+        self.unordered: Counter[str] = Counter()
         self.moving = False
         self._new: list[torch.device] = []
         self._stack = ExitStack()
@@ -223,6 +234,8 @@ class _Dispatch(TorchDispatchMode):
             if place.type != "cpu":
                 self._check(func, kwargs)
             found = func(*args, **kwargs)
+            if place.type != "cpu" and _is_unordered(func, args, found):
+                self.device.unordered[_line()] += 1
             known = {each._cdata for each in storages}
             for each in _tensors(found if isinstance(found, list | tuple) else (found,)):
                 if each.untyped_storage()._cdata not in known:
@@ -273,6 +286,14 @@ class _Dispatch(TorchDispatchMode):
             device.wait(WAITS[packet])
         if packet is aten.repeat_interleave and kwargs.get("output_size") is None:
             device.wait("its size depends on the data")
+
+
+def _is_unordered(func: Any, args: tuple[Any, ...], found: Any) -> bool:
+    """Whether an operation has added numbers whose sum depends on the order."""
+    if func.overloadpacket not in UNORDERED:
+        return False
+    exact = any(isinstance(each, str) and each in EXACT for each in args)
+    return not exact and isinstance(found, Tensor) and found.is_floating_point()
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pzsl.losses.ragged import add_groups
+
 
 def count_labels(labels: Tensor, classes: int) -> Tensor:
     """How often each class (K,) occurs in labels (n,); `bincount` would synchronise a GPU."""
@@ -32,5 +34,5 @@ def move_prototypes(
     later = ends - 1 - torch.arange(len(labels), device=labels.device)
     share = (1 - momentum) * momentum ** later.to(features.dtype)
     moved = prototypes * (momentum ** count.to(features.dtype))[:, None]
-    moved.index_add_(0, labels[order], features[order] * share[:, None])
+    moved = add_groups(moved, labels[order], features[order] * share[:, None])
     return F.normalize(moved, dim=-1)

@@ -53,6 +53,27 @@ def row_sum(values: Tensor, rows: Rows) -> Tensor:
     return torch.segment_reduce(values, "sum", offsets=rows.offsets)
 
 
+def add_groups(sums: Tensor, groups: Tensor, values: Tensor) -> Tensor:
+    """Add the values of each group to its sum, on CPU and CUDA always in the same order.
+
+    On CUDA `index_add` adds in whatever order its threads come to it, so there the values are
+    sorted by their group first.
+
+    Args:
+        sums: (G,) or (G, D). groups: (m,) group of each value, 0 to G - 1.
+        values: (m,) or (m, D).
+
+    Returns:
+        (G,) or (G, D).
+    """
+    if values.device.type != "cuda":
+        return sums.index_add(0, groups, values)
+    order = torch.argsort(groups, stable=True)
+    bounds = torch.arange(len(sums) + 1, device=groups.device)
+    offsets = torch.searchsorted(groups.index_select(0, order), bounds)
+    return sums + torch.segment_reduce(values.index_select(0, order), "sum", offsets=offsets)
+
+
 def row_softmax(values: Tensor, rows: Rows, top: Tensor | float | None = None) -> Tensor:
     """Softmax among the values of each row, (m,).
 

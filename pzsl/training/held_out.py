@@ -59,10 +59,9 @@ def sample_fold(fold: Method, whole: Method, seen_classes: Tensor, held_out: Ten
     count = min(len(held_out), IMAGES, max(1, NUMBERS // width))
     rows = held_out[torch.arange(count, device=held_out.device) * len(held_out) // count]
     index, batch_row = whole.support.entries(rows)
-    weights = whole.weights.detach()[index]
-    weights = weights / torch.zeros(count, device=weights.device).index_add(
-        0, batch_row, weights
-    ).index_select(0, batch_row)
+    weights, weight_row = whole.weights.detach()[index].cpu(), batch_row.cpu()
+    totals = torch.zeros(count).index_add(0, weight_row, weights)  # on a GPU in no fixed order
+    weights = weights / totals.index_select(0, weight_row)
     with torch.no_grad():
         images = problem.images[rows]
         return FoldSample(

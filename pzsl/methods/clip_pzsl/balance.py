@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pzsl.losses.ragged import Rows, add_groups, row_sum
 from pzsl.methods.core import CandidateEntries
 
 ROUNDS = 20
@@ -40,7 +41,7 @@ def class_sizes(labels: Tensor, weights: Tensor, classes: int, images: int) -> T
     counts = torch.bincount(labels[weights > SURE], minlength=classes).to(weights)
     spread = counts.var(correction=0) / counts.mean().clamp_min(SMALLEST)
     trust = (spread - 1).clamp(0, 1)
-    sums = torch.zeros_like(counts).index_add_(0, labels, weights)
+    sums = add_groups(torch.zeros_like(counts), labels, weights)
     mean = sums.mean()
     sizes = (mean + trust * (sums - mean)).clamp_min(FEWEST * mean)
     return sizes * (images / sizes.sum())
@@ -56,16 +57,26 @@ def balanced_weights(support: CandidateEntries, weights: Tensor, classes: int) -
         (M,) label weights; each image's sum to one.
     """
     heavy = torch.nonzero(weights > NEGLIGIBLE).flatten()
-    every_row = torch.repeat_interleave(support.sizes)
-    rows, labels = every_row[heavy], support.labels[heavy]
-    heavy_weights = weights[heavy]
+    rows = _rows_of(support, heavy)
+    labels, heavy_weights = support.labels[heavy], weights[heavy]
     sizes = class_sizes(labels, heavy_weights, classes, len(support))
     factors = torch.ones_like(sizes)
     for _ in range(ROUNDS):
-        mass = weights.new_zeros(len(support)).index_add_(0, rows, heavy_weights * factors[labels])
-        share = heavy_weights / mass.clamp_min(SMALLEST)[rows]
-        class_mass = torch.zeros_like(sizes).index_add_(0, labels, share)
+        mass = row_sum(heavy_weights * factors[labels], rows)
+        share = heavy_weights / rows.spread(mass.clamp_min_(SMALLEST))
+        class_mass = add_groups(torch.zeros_like(sizes), labels, share)
         factors = (sizes / class_mass.clamp_min(SMALLEST)).pow(SOFT)
-    balanced = weights.index_copy(0, heavy, heavy_weights * factors[labels])
-    mass = weights.new_zeros(len(support)).index_add_(0, every_row, balanced)
-    return balanced / mass.clamp_min(SMALLEST)[every_row]
+    balanced = weights.index_copy(0, heavy, heavy_weights.mul_(factors[labels]))
+    for block in support.blocks():
+        entries = support.batch(block, 0)
+        values = entries.of(balanced)
+        mass = row_sum(values, entries.rows).clamp_min_(SMALLEST)
+        entries.write(values / entries.rows.spread(mass), balanced)
+    return balanced
+
+
+def _rows_of(support: CandidateEntries, entries: Tensor) -> Rows:
+    """The images of some entries (m,), ascending; an image may have none."""
+    offsets = torch.searchsorted(entries, support.offsets)
+    image = torch.repeat_interleave(offsets.diff(), output_size=len(entries))
+    return Rows(image, offsets, entries)

@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pzsl.losses.ragged import row_softmax
+from pzsl.losses.ragged import add_groups, row_softmax
 from pzsl.methods.clip_pzsl.walk import (
+    BlockRows,
     ColumnPowers,
     EntryLogits,
     RowFunction,
@@ -92,7 +93,7 @@ def gather(
         entries = support.batch(rows, 0)
         share = entries.of(weights)
         class_sums(projected(rows), entries.labels, share, entries.rows.batch_row, sums)
-        counts.index_add_(0, entries.labels, share)
+        counts = add_groups(counts, entries.labels, share)
     return ClassStatistics(sums, counts)
 
 
@@ -142,7 +143,7 @@ def label_logits(
         support: of N images. logits: (B, K + U) of rows, by the trained network.
         frozen: (M,) frozen CLIP's. seen: K. share: of the labels' hubness to subtract.
     """
-    trained, powers = EntryLogits(support), ColumnPowers(POWER, seen)
+    trained, powers = EntryLogits(support), ColumnPowers(support, POWER, seen)
     walk(support, logits, trained, powers)
     hub_logits = share * level(powers.log_sums)
     image_logits = trained.values.sub_(hub_logits.index_select(0, support.labels))
@@ -196,7 +197,7 @@ def hubness(support: CandidateEntries, logits: RowFunction) -> Tensor:
     Returns:
         (C,) log of the mean, less its mean over the labels.
     """
-    powers = ColumnPowers(POWER)
+    powers = ColumnPowers(support, POWER)
     walk(support, logits, powers)
     return level(powers.log_sums)
 
@@ -212,13 +213,11 @@ def balanced_hubness(support: CandidateEntries, logits: RowFunction, weights: Te
         logits: of training rows (B,) over C labels, seen first: (B, C).
         weights: (M,) label weights: whose image it is.
     """
-    sums = OwnAndOthers(weights)
+    sums = OwnAndOthers(support, weights)
     walk(support, logits, sums)
     mass = sums.mass
-    own_power = torch.stack(sums.own_sums).logsumexp(dim=0) - mass.clamp_min(SMALLEST).log()
-    other_power = (
-        torch.stack(sums.other_sums).logsumexp(dim=0) - (len(support) - mass).clamp_min(1).log()
-    )
+    own_power = sums.own_sums.rows.logsumexp(dim=0) - mass.clamp_min(SMALLEST).log()
+    other_power = sums.other_sums.rows.logsumexp(dim=0) - (len(support) - mass).clamp_min(1).log()
     return level(torch.logaddexp(other_power, own_power - math.log(len(own_power))))
 
 
@@ -226,21 +225,21 @@ class OwnAndOthers:
     """Reads, block by block, log sums (C,) of powers over a class's own images and over others'.
 
     Args:
+        support: of the N training images.
         weights: (M,) label weights: how much an image is a class's own; `mass` (C,) are their sums.
     """
 
-    def __init__(self, weights: Tensor) -> None:
+    def __init__(self, support: CandidateEntries, weights: Tensor) -> None:
         self.weights, self.mass = weights, weights.new_zeros(())
-        self.own_sums: list[Tensor] = []
-        self.other_sums: list[Tensor] = []
+        self.own_sums, self.other_sums = BlockRows(support), BlockRows(support)
 
     def read(self, entries: BatchEntries, logits: Tensor) -> None:
         """Add up the powers of each column on either side."""
         share, zeros = entries.of(self.weights), logits.new_zeros(logits.shape[1])
-        self.mass = self.mass + zeros.index_add(0, entries.labels, share)
+        self.mass = self.mass + add_groups(zeros, entries.labels, share)
         top, powers = column_powers(logits, POWER)
         whole = entries.rows.take(powers)
-        own_sums = zeros.index_add_(0, entries.labels, whole * share)
+        own_sums = add_groups(zeros, entries.labels, whole * share)
         powers.view(-1)[entries.rows.cells] = whole * (1 - share).clamp_min(SMALLEST)
         self.own_sums.append(own_sums.log_().add_(top))
         self.other_sums.append(powers.sum(dim=0).log_().add_(top))

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pzsl.errors import UsageError
+from pzsl.losses.ragged import add_groups
 from pzsl.methods.core import OUTSIDE, CandidateEntries, Options, Problem, counting, one_of
 from pzsl.models.mining_block import Blocks, Parts, SemanticMiningBlock
 
@@ -147,7 +148,7 @@ def k_means(points: Tensor, count: int) -> Tensor:
     centres = points[chosen[:count]]
     for _ in range(CENTROID_ROUNDS):
         nearest_centre = (points @ centres.T).argmax(1)
-        sums = torch.zeros_like(centres).index_add_(0, nearest_centre, points)
+        sums = add_groups(torch.zeros_like(centres), nearest_centre, points)
         empty = sums.norm(dim=1, keepdim=True) == 0
         centres = torch.where(empty, centres, F.normalize(sums, dim=-1))
     return centres

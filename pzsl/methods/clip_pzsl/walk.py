@@ -70,13 +70,14 @@ class ColumnPowers:
     """Reads `log sum_i exp(power * logits_ic)` over all images i of each label c, (C,).
 
     Args:
+        support: of the N training images.
         power: what logits are multiplied with.
         labels: how many labels, the first ones; None for all.
     """
 
-    def __init__(self, power: float, labels: int | None = None) -> None:
+    def __init__(self, support: CandidateEntries, power: float, labels: int | None = None) -> None:
         self.power, self.labels = power, labels
-        self._parts: list[Tensor] = []
+        self._parts = BlockRows(support)
 
     def read(self, entries: BatchEntries, logits: Tensor) -> None:
         """Add up the powers of each column."""
@@ -86,7 +87,26 @@ class ColumnPowers:
     @property
     def log_sums(self) -> Tensor:
         """(C,) over all blocks."""
-        return torch.stack(self._parts).logsumexp(dim=0)
+        return self._parts.rows.logsumexp(dim=0)
+
+
+class BlockRows:
+    """One row (C,) for each block, in an array that is allocated once.
+
+    Small tensors that outlive a block would lie between large ones that don't, and keep the memory
+    of these from being used again.
+    """
+
+    def __init__(self, support: CandidateEntries) -> None:
+        self._count, self._next = len(support.blocks()), 0
+        self.rows = torch.empty(0)
+
+    def append(self, row: Tensor) -> None:
+        """Add the row of the next block."""
+        if not self._next:
+            self.rows = row.new_empty(self._count, len(row))
+        self.rows[self._next] = row
+        self._next += 1
 
 
 def column_powers(logits: Tensor, power: float) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pzsl.losses.ragged import add_groups
 from pzsl.methods.co_reg.pseudo_labels import Candidates
 from pzsl.methods.core import CandidateEntries, Problem
 
@@ -40,7 +41,6 @@ def mean_image(problem: Problem) -> Tensor:
 
 def class_prior(support: CandidateEntries, weights: Tensor, classes: int, power: float) -> Tensor:
     """(K,) expected share of each seen class: its share in the label weights (M,), to a power."""
-    sums = weights.new_zeros(classes)
-    sums.index_add_(0, support.labels, weights)
+    sums = add_groups(weights.new_zeros(classes), support.labels, weights)
     sums = sums.clamp_min(LEAST_SHARE * sums.mean()) ** power
     return sums / sums.sum()

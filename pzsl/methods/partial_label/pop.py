@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pzsl.losses.pop import purify
+from pzsl.losses.ragged import add_groups
 from pzsl.methods.core import OUTSIDE, AdaptedOptions, Problem, counting, within
 from pzsl.methods.partial_label.partial_method import PartialMethod
 
@@ -70,10 +71,11 @@ class Pop(PartialMethod):
         return super().stackable and self.options.steady == 1
 
     def _purify(self) -> None:
+        images = len(self.support)
         rows = torch.repeat_interleave(self.support.sizes)
-        stay = purify(self.sums, rows, len(self.support), self.theta.item())
+        stay = purify(self.sums, rows, images, self.theta.item())
         remaining = self.sums * stay
-        total = remaining.new_zeros(len(self.support)).index_add_(0, rows, remaining)
+        total = add_groups(remaining.new_zeros(images), rows, remaining)
         self.weights.copy_(remaining / total.index_select(0, rows))
         removed = (~stay & (self.log_mask > OUTSIDE / 2)).sum()
         self.log_mask.masked_fill_(~stay, OUTSIDE)
@@ -87,4 +89,5 @@ class Pop(PartialMethod):
         """Update label weights as PRODEN does, over the remaining candidates, and add them up."""
         super().after_step(rows)
         entries = self.last.entries.entry_index
-        self.sums.index_add_(0, entries, self.weights.index_select(0, entries))
+        sums = self.sums.index_select(0, entries) + self.weights.index_select(0, entries)
+        self.sums.index_copy_(0, entries, sums)  # each image occurs once in a batch
