@@ -8,9 +8,9 @@ import tempfile
 import numpy as np
 import pytest
 
-from pzsl.bench import load, memory
+from pzsl.bench import bench, load, memory
 from pzsl.bench.load import CLASSES, write_rows
-from pzsl.errors import UserError
+from pzsl.errors import UsageError, UserError
 from pzsl.store import load_cache
 
 ROWS = 1000
@@ -37,6 +37,28 @@ def test_a_run_tells_its_peak_and_leaves_nothing_behind(tmp_path, monkeypatch):
     assert found["setting"]["rows"] == ROWS
     assert 0 < imports <= most < 4
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_on_many_classes_is_of_the_size_that_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "MANY_CLASSES_DIM", 16)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    found = memory.measure_memory(quick=True, classes=60, images=300)
+    assert found["setting"] == {"rows": 300, "dimensions": 16, "classes": 60, "rate": 0.1}
+    assert found["figures"]["CPU seconds of the run"] > 0
+
+
+@pytest.mark.parametrize(
+    ("parts", "sizes", "message"),
+    [
+        (["memory"], {"classes": 21}, "^--classes should be at least 22, not 21"),
+        (["memory"], {"classes": 100, "images": 9}, "^--images should be at least 100, not 9"),
+        (["memory"], {"images": 1000}, "^--images is for a run on many classes"),
+        (["load"], {"classes": 100}, "^--classes is for one part: pzsl bench memory"),
+    ],
+)
+def test_sizes_that_mean_nothing_are_refused_in_one_line(parts, sizes, message):
+    with pytest.raises(UsageError, match=message):
+        bench(parts, quick=True, **sizes)
 
 
 def test_a_run_that_fails_is_told_in_one_line(monkeypatch):

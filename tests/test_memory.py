@@ -5,12 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from problems import write_cache
+from problems import make_problem, write_cache
 
-from pzsl.methods.core import Deferred
+from pzsl.methods.core import CandidateEntries, Deferred, candidate_entries
 from pzsl.store import load_cache
 from pzsl.training import train
-from pzsl.training.features import MIXED, RUN, StoredRows, choose_rows, load_rows
+from pzsl.training.features import (
+    MIXED,
+    RUN,
+    StoredRows,
+    choose_rows,
+    load_rows,
+    scored_together,
+)
 from pzsl.training.loop import batches, epoch_generator
 
 CPU = torch.device("cpu")
@@ -108,3 +115,32 @@ def test_a_run_on_features_read_in_blocks_learns_the_same(method, tmp_path):
     ]  # fmt: skip
     assert rows[1]["disambiguation"] == pytest.approx(rows[0]["disambiguation"], abs=3)
     assert rows[1]["H"] == pytest.approx(rows[0]["H"], abs=4)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_candidates_are_restricted_in_small_blocks_as_at_once(plain, monkeypatch):
+    problem, _ = make_problem(images=40)
+    offsets, labels = problem.candidates.offsets, problem.candidates.labels
+    mask = -torch.arange(len(labels)).float()
+    columns = torch.tensor([0, -1, 1, -1, 2, -1, 3, -1])
+    found = []
+    for block in (4096, 7):
+        monkeypatch.setattr(candidate_entries, "BLOCK", block)
+        sets = CandidateEntries.of(offsets, labels)
+        sets = sets if plain else CandidateEntries(offsets, labels, mask)
+        found.append(sets.restrict(torch.arange(0, 40, 2), columns, 4))
+    for name in ("offsets", "labels", "log_mask"):
+        assert torch.equal(getattr(found[0], name), getattr(found[1], name)), name
+    kept = [
+        [columns[c] for c in labels[a:b] if columns[c] >= 0] for a, b in offsets.unfold(0, 2, 1)
+    ]
+    assert found[0].sizes.tolist() == [len(row) or 4 for row in kept[::2]]
+
+
+def test_few_images_are_scored_at_a_time_where_classes_are_many():
+    assert [scored_together(classes) for classes in (0, 100, 16_384, 1 << 30)] == [
+        4096,
+        4096,
+        128,
+        1,
+    ]

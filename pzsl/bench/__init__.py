@@ -33,28 +33,34 @@ PARTS: dict[str, Part] = {
 """In the order in which they are measured and printed; one line each."""
 
 
-def bench(parts: Sequence[str] = (), quick: bool = False) -> dict[str, dict[str, Any]]:
+def bench(
+    parts: Sequence[str] = (), quick: bool = False, **sizes: int | None
+) -> dict[str, dict[str, Any]]:
     """Measure this machine.
 
     Args:
         parts: keys of `PARTS`; none means all.
         quick: few images and short runs: a look, not figures to quote.
+        sizes: for the part `memory` alone: `classes` and `images`, see `measure_memory`.
 
     Returns:
         Of each part a dictionary with `setting` (what was measured, on what), `figures` (medians)
         and, where sides are compared, `ratios`, each a plain dictionary.
 
     Raises:
-        UsageError: no such part.
+        UsageError: no such part, or one that takes no sizes.
     """
+    given = {name: value for name, value in sizes.items() if value is not None}
+    if given and list(parts) != ["memory"]:
+        raise UsageError(f"--{next(iter(given))} is for one part: pzsl bench memory.")
     for part in parts:
         if part not in PARTS:
             raise UsageError(f"Unknown part '{part}'.{nearest(part, list(PARTS))}")
     results = {}
     for name in parts or PARTS:
         module, _, function = PARTS[name].function.partition(":")
-        measure: Callable[[bool], dict[str, Any]] = getattr(import_module(module), function)
-        results[name] = measure(quick)
+        measure: Callable[..., dict[str, Any]] = getattr(import_module(module), function)
+        results[name] = measure(quick, **given)
     return results
 
 

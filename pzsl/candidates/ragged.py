@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+_BLOCK = 4096
+"""Sets looked at together."""
+
 
 @dataclass(frozen=True)
 class CandidateSets:
@@ -42,9 +45,12 @@ class CandidateSets:
         Args:
             labels: (N,) one class id per instance.
         """
-        rows = self.rows()
         is_candidate = np.zeros(len(self), dtype=np.bool_)
-        is_candidate[rows[self.labels == labels[rows]]] = True
+        for start in range(0, len(self), _BLOCK):
+            offsets = self.offsets[start : start + _BLOCK + 1]
+            rows = np.repeat(np.arange(start, start + len(offsets) - 1), np.diff(offsets))
+            equal = self.labels[offsets[0] : offsets[-1]] == labels[rows]
+            is_candidate[rows[equal]] = True
         return is_candidate
 
     def subset(self, rows: NDArray[np.int64]) -> CandidateSets:

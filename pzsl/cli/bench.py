@@ -43,6 +43,12 @@ def bench(
     workers: Annotated[
         int | None, typer.Option("--workers", help="accuracy, labels: processes. [one per core]")
     ] = None,
+    classes: Annotated[
+        int | None, typer.Option("--classes", help="memory: measure a run on so many classes.")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option("--images", help="memory: its training images. [10000]")
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A short look; not figures to quote.")
     ] = False,
@@ -57,8 +63,8 @@ def bench(
     \b
     pzsl bench encode --quick
     pzsl bench accuracy --cache cache/a.h5,cache/b.h5 --tables small
-    pzsl bench accuracy --cache cache/a.h5 --tables parts
     pzsl bench labels --cache cache/a.h5
+    pzsl bench memory --classes 16000
     """
     from pzsl.bench import bench as measure
     from pzsl.bench import bench_accuracy, bench_labels
@@ -70,10 +76,12 @@ def bench(
         for name, value in given.items():
             if value is not None:
                 raise UsageError(f"--{name} belongs to 'pzsl bench accuracy' or 'labels'.")
-        emit(measure(selected, quick), as_json, _text)
+        emit(measure(selected, quick, classes=classes, images=images), as_json, _text)
         return
     if len(selected) > 1:
         raise UsageError(f"It is measured by itself: pzsl bench {alone} --cache CACHE.")
+    if classes is not None or images is not None:
+        raise UsageError("--classes and --images belong to 'pzsl bench memory'.")
     runs = runs or Path(f"runs/bench-{alone}")
     if alone == "labels":
         emit(bench_labels(words(cache), runs, seeds, workers=workers), as_json, _rows_text)

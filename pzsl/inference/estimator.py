@@ -27,9 +27,10 @@ from pzsl.methods import find_method, make_options
 from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.requests import LAST_SEED, is_number, is_whole
 from pzsl.training import RunConfig
+from pzsl.training.features import scored_together
 from pzsl.training.loop import fit, fit_all
 from pzsl.training.run import calibrate, make_method, refined_labels
-from pzsl.training.task import BLOCK, TRUE_LABELS
+from pzsl.training.task import TRUE_LABELS
 
 Candidates = ArrayLike | Sequence[Collection[int]] | Sequence[Collection[str]]
 """Per image: a row of a mask (N, C), or its candidate classes by number or by name."""
@@ -144,15 +145,16 @@ class PartialLabelClassifier(ScikitClassifier):
                 f"X has {images.shape[1]} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input."
             )
-        blocks = torch.split(torch.from_numpy(images), BLOCK)
+        size = scored_together(len(self.classes_))
+        blocks = torch.split(torch.from_numpy(images), size)
         device = problem.seen.device
         scores = np.empty((len(images), len(self.classes_)), dtype=np.float32)
         with torch.no_grad():
             self.method_.observe_queries(lambda: (block.to(device) for block in blocks))
-            for start, block in zip(range(0, len(images), BLOCK), blocks, strict=False):
+            for start, block in zip(range(0, len(images), size), blocks, strict=False):
                 block_scores = self.method_.scores(block.to(device))
                 block_scores[:, : len(problem.seen)] -= self.gamma_
-                scores[start : start + BLOCK, self._order] = block_scores.cpu().numpy()
+                scores[start : start + size, self._order] = block_scores.cpu().numpy()
         return scores
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803

@@ -12,6 +12,8 @@ NEGLIGIBLE = 1e-3
 """Smaller label weights are left out of sums over images."""
 SHRINKAGE = 2.0
 """Covariance and identity have equal weight at 2 D images."""
+CELLS = 1 << 21
+"""Most pairs of an unseen and a seen label whose similarities are held at a time: 8 MB."""
 ROUNDING = 1e-5
 """A smaller total variance of unit vectors is rounding error in single precision."""
 
@@ -114,7 +116,11 @@ def unseen_prototypes(
     Returns:
         (U, D), rows of length `strength`.
     """
-    centre = torch.cat([seen, unseen]).mean(0)
-    alike = F.normalize(unseen - centre, dim=-1) @ F.normalize(seen - centre, dim=-1).T
-    attention = torch.softmax(SIMILARITY_SCALE * alike + share.clamp(1e-6, 1.0).log(), dim=-1)
-    return strength * F.normalize(attention @ prototypes, dim=-1)
+    centre, log_share = torch.cat([seen, unseen]).mean(0), share.clamp(1e-6, 1.0).log()
+    keys, attended = F.normalize(seen - centre, dim=-1).T, torch.empty_like(unseen)
+    size = max(1, CELLS // len(seen))
+    for block, out in zip(torch.split(unseen, size), torch.split(attended, size), strict=True):
+        alike = F.normalize(block - centre, dim=-1) @ keys
+        attention = torch.softmax(SIMILARITY_SCALE * alike + log_share, dim=-1)
+        torch.mm(attention, prototypes, out=out)
+    return strength * F.normalize(attended, dim=-1)

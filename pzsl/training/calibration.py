@@ -12,13 +12,12 @@ from torch import Tensor
 
 from pzsl.evaluation import Summary, summarise
 from pzsl.methods.core import Method, Problem
-from pzsl.training.features import choose_rows
+from pzsl.training.features import choose_rows, scored_together
 from pzsl.training.loop import Fit
 
 FOLDS = 4
 FEWEST, ENOUGH = 2, 2000
 """Fewest folds, and held-out images after which no more folds are fitted."""
-BLOCK = 4096
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the trained scores to try, from frozen CLIP (0) to trained (1), if a method fades."""
 
@@ -125,12 +124,13 @@ def _score(
     target = torch.argsort(order)[labels].cpu().numpy()
     width = classes + unseen_names(seen, classes, len(problem.unseen))
     side = np.arange(width) < seen
-    blocks = torch.split(held_out, BLOCK)
+    size = scored_together(width)
+    blocks = torch.split(held_out, size)
     parts: list[list[Summary]] = []
     with torch.no_grad():
         method.observe_queries(lambda: (problem.images[rows] for rows in blocks))
-        for start, rows in zip(range(0, len(held_out), BLOCK), blocks, strict=True):
-            block_target = target[start : start + BLOCK]
+        for start, rows in zip(range(0, len(held_out), size), blocks, strict=True):
+            block_target = target[start : start + size]
             scores = _at_each_share(method, problem.images[rows])
             parts.append(
                 [

@@ -22,6 +22,8 @@ MIXED = 64
 
 BLOCK = 1 << 16
 """Rows copied from a memory map at a time."""
+SCORED, SCORES = 4096, 1 << 21
+"""Most images scored at a time, and most scores: 8 MB."""
 
 
 class StoredRows:
@@ -131,6 +133,11 @@ def in_blocks(array: NDArray[Any], count: int, memory: float) -> bool:
     """Whether `count` rows of an array take more than `memory` GiB, and are read in blocks."""
     size = count * (array.nbytes // max(len(array), 1))
     return size > memory * 2**30 and isinstance(array, np.memmap)
+
+
+def scored_together(classes: int) -> int:
+    """How many images are scored at a time, so that their scores take little memory."""
+    return max(1, min(SCORED, SCORES // max(classes, 1)))
 
 
 def load_rows(

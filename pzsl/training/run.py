@@ -205,7 +205,7 @@ def calibrate(
     if method.fades:
         method.fade(choice.share)
     coldest = 1.0 if config.noise == "annotated" else COLDEST  # CLIP's own sets confirm CLIP
-    held_out = [sample.at(*choice) for sample in samples]
+    held_out = [samples.pop(0).at(*choice) for _ in range(len(samples))]  # each takes memory
     return Calibrated(choice.gamma, calibration_of(held_out, coldest))
 
 

@@ -25,13 +25,11 @@ from pzsl.training.ambiguity import (
     training_rows,
 )
 from pzsl.training.config import RunConfig
-from pzsl.training.features import MEMORY, load_rows
+from pzsl.training.features import MEMORY, load_rows, scored_together
 from pzsl.training.labels import label_vectors
 
 TRUE_LABELS = "true labels"
 """The `needs` of a method that serves as an upper bound."""
-BLOCK = 4096
-"""Images scored at a time."""
 Look = Callable[[NDArray[np.floating], NDArray[np.int64]], None]
 
 
@@ -74,7 +72,8 @@ def make_task(
     def tensor(array: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.array(array)).to(device)
 
-    support = CandidateEntries.of(tensor(sets.offsets), tensor(column[sets.labels]))
+    columns = torch.from_numpy(column[sets.labels]).to(device)  # an array of its own: no copy
+    support = CandidateEntries.of(tensor(sets.offsets), columns)
     problem = Problem(
         images=training_images(cache, device, memory, config.imbalance, config.seed),
         candidates=support,
@@ -161,7 +160,8 @@ def summarise_tests(cache: Cache, method: Method, look: Look | None = None) -> S
     test = np.flatnonzero(np.isin(cache.splits, ("test_seen", "test_unseen")))
     order = np.concatenate([np.flatnonzero(cache.seen), np.flatnonzero(~cache.seen)])
     column = np.argsort(order)
-    blocks = [test[start : start + BLOCK] for start in range(0, len(test), BLOCK)]
+    size = scored_together(len(column))
+    blocks = [test[start : start + size] for start in range(0, len(test), size)]
     device = method.problem.images.device
 
     def read(rows: NDArray[np.int64]) -> torch.Tensor:
@@ -175,7 +175,8 @@ def summarise_tests(cache: Cache, method: Method, look: Look | None = None) -> S
             method.observe_queries(lambda: map(read, blocks))
         for rows in blocks:
             scores = _checked(method, method.scores(read(rows)), (len(rows), len(column)))
-            parts.append(summarise(scores[:, column], cache.labels[rows], cache.seen))
+            scores = scores[:, column]
+            parts.append(summarise(scores, cache.labels[rows], cache.seen))
             if look is not None:
-                look(scores[:, column], cache.labels[rows])
+                look(scores, cache.labels[rows])
     return Summary.join(parts) if parts else None

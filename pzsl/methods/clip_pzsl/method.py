@@ -190,6 +190,7 @@ class ClipPzsl(AdaptedMethod):
         if options.left_out:
             frozen_terms = self._frozen_at, len(self.problem.seen), options.hubness
             image_logits = label_logits(self.support, logits, *frozen_terms)
+            self._frozen_at, self._last = self._frozen_at.new_zeros(0), None  # folds need the room
             strength = leave_one_out_strength(self.problem, options.left_out_share)
             self.weights.copy_(leave_one_out_weights(*parts, projected, image_logits, strength))
         weights = self._balanced(self.weights)

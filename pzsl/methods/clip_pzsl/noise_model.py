@@ -76,8 +76,9 @@ def widen(support: CandidateEntries, model: NoiseModel, logits: RowFunction) -> 
         The candidates with log-mask 0 and up to `OUTSIDERS` others with log-mask -rho; fewer if
         there would be more than `ALL_OUTSIDERS` in total.
     """
-    labels, masks, sizes = [], [], []
     outsiders = min(OUTSIDERS, max(1, ALL_OUTSIDERS // len(support)))
+    most, end, sizes = len(support.labels) + outsiders * len(support), 0, []
+    labels, log_mask = support.labels.new_empty(most), support.log_mask.new_empty(most)
     for rows in support.blocks():
         similar = logits(rows)
         inside = torch.zeros_like(similar, dtype=torch.bool)
@@ -88,14 +89,13 @@ def widen(support: CandidateEntries, model: NoiseModel, logits: RowFunction) -> 
         )
         member &= inside | similar.isfinite()
         row, label = member.nonzero(as_tuple=True)
-        labels.append(label.clone())  # it is a column of a larger tensor
-        masks.append(torch.where(inside[row, label], 0.0, -model.penalty))
+        start, end = end, end + len(label)
+        labels[start:end] = label
+        log_mask[start:end] = torch.where(inside[row, label], 0.0, -model.penalty)
         sizes.append(torch.bincount(row, minlength=len(rows)))
     total = torch.cat(sizes).cumsum(0)
     offsets = torch.cat([total.new_zeros(1), total])
-    log_mask = torch.cat(masks)
-    masks.clear()  # frees memory before the labels are joined
-    return CandidateEntries(offsets, torch.cat(labels), log_mask)
+    return CandidateEntries(offsets, labels[:end], log_mask[:end])
 
 
 def weight_inside(support: CandidateEntries, weights: Tensor) -> Tensor:

@@ -69,8 +69,8 @@ class CandidateEntries:
 
     @classmethod
     def of(cls, offsets: Tensor, labels: Tensor) -> CandidateEntries:
-        """The support of plain candidate sets."""
-        return cls(offsets, labels, torch.zeros(len(labels), device=labels.device))
+        """The support of plain candidate sets; the log-mask is a single zero, shared by all."""
+        return cls(offsets, labels, torch.zeros(1, device=labels.device).expand(len(labels)))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -209,6 +209,19 @@ class CandidateEntries:
         Returns:
             The smaller support. An image without any label left gets all labels.
         """
+        parts = [
+            self._restrict(part, columns, count)
+            for part in torch.split(rows, len(self._blocks[0]) if len(rows) else 1)
+        ]
+        sizes = torch.cat([part.sizes for part in parts])
+        offsets = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+        labels = torch.cat([part.labels for part in parts])
+        if not self.log_mask.stride(0):  # the zero that plain candidates share
+            return CandidateEntries.of(offsets, labels)
+        return CandidateEntries(offsets, labels, torch.cat([part.log_mask for part in parts]))
+
+    def _restrict(self, rows: Tensor, columns: Tensor, count: int) -> CandidateEntries:
+        """As `restrict`, for rows of which the indices take little memory."""
         entries, batch_row = self.entries(rows)
         labels, mask = columns[self.labels[entries]], self.log_mask[entries]
         keep = labels >= 0
