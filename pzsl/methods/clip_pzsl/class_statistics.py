@@ -258,9 +258,9 @@ def joined_hubness(logits: Tensor, labels: Tensor, old_hubness: Tensor) -> Tenso
     Returns:
         (new,) of the new classes.
     """
-    of_means, new = (POWER * logits).logsumexp(dim=0) / POWER, len(old_hubness)  # new: the first
-    attention = (LIKENESS * labels[new:] @ labels[:new].T).softmax(dim=1)
-    return of_means[new:] + attention @ (old_hubness - of_means[:new])
+    of_means, first_new = (POWER * logits).logsumexp(dim=0) / POWER, len(old_hubness)
+    attention = (LIKENESS * labels[first_new:] @ labels[:first_new].T).softmax(dim=1)
+    return of_means[first_new:] + attention @ (old_hubness - of_means[:first_new])
 
 
 def level(log_sums: Tensor) -> Tensor:

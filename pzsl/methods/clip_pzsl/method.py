@@ -205,16 +205,16 @@ class ClipPzsl(AdaptedMethod):
         The means of the classes stand for their images; hubness needs more (`joined_hubness`).
         """
         labels = self.label_embeddings()
-        seen, old = len(self.problem.seen), len(labels) - count
+        seen, first_new = len(self.problem.seen), len(labels) - count
         if self.miner is not None:
-            labels = self.miner.refine_new(labels, self.means, old)
+            labels = self.miner.refine_new(labels, self.means, first_new)
         if self.options.prototypes:
             statistics = ClassStatistics(self.prototypes[:seen], self.counts)
             prototypes = all_prototypes(statistics, labels, self.options.unseen_strength)
-            self.prototypes[old:] = prototypes[old:]
+            self.prototypes[first_new:] = prototypes[first_new:]
         projected = self._space.project(self.means)
         logits = self._with_prototypes(self.logits(self.means, labels), projected)
-        self.hubness[old:] = joined_hubness(logits, labels, self.hubness[:old])
+        self.hubness[first_new:] = joined_hubness(logits, labels, self.hubness[:first_new])
 
     def _refined(self) -> Tensor:
         """Label embeddings (K + U, D) by the adapter, and by the mining block on all images."""

@@ -100,14 +100,15 @@ class Miner(nn.Module):
             self.centroids[: len(centroids)] = centroids
         self.refined.copy_(self._block(labels, blocks))
 
-    def refine_new(self, labels: Tensor, means: Tensor, old: int) -> Tensor:
-        """Refine labels (C, D) of which those from `old` on have joined; the old ones stay.
+    def refine_new(self, labels: Tensor, means: Tensor, first_new: int) -> Tensor:
+        """Refine labels (C, D) of which those from `first_new` on have joined; old ones stay.
 
         The means (K, D) of the seen classes stand for their images: a label takes up the mean of
         its images' values, which is linear in them.
         """
         own_mean = torch.eye(len(means), dtype=torch.bool, device=means.device)
-        self.refined[old:] = self._block(labels, lambda: [(means, own_mean)])[old:]
+        refined = self._block(labels, lambda: [(means, own_mean)])
+        self.refined[first_new:] = refined[first_new:]
         return self.refined
 
     def _block(self, labels: Tensor, blocks: Blocks) -> Tensor:
