@@ -17,6 +17,7 @@ from PIL import Image
 
 from pzsl.encoders import load_encoder
 from pzsl.errors import UserError
+from pzsl.extraction import pipeline
 from pzsl.extraction.memory import Halving
 from pzsl.extraction.pipeline import Failure, Views, encode_blocks, run, spans
 
@@ -149,6 +150,24 @@ def test_lanes_bound_how_many_encode_at_a_time():
     assert most[0] == 1
     collect(constant, range(100), workers=4, encode=encode)
     assert most[0] > 1
+
+
+def test_other_threads_collate_batches_while_one_is_encoded(monkeypatch):
+    collate, collated, encoding = pipeline._collate, threading.Semaphore(0), []
+
+    def noted(*parts):
+        batch = collate(*parts)
+        collated.release()
+        return batch
+
+    def encode(batch):
+        if not encoding:  # the first encoding ends only once a second batch is ready
+            encoding.append(collated.acquire(timeout=30) and collated.acquire(timeout=30))
+        return mean(batch)
+
+    monkeypatch.setattr(pipeline, "_collate", noted)
+    collect(constant, range(16), workers=2, encode=encode, lanes=1)
+    assert encoding == [True]
 
 
 def test_stopping_early_and_errors_leave_no_thread_behind():

@@ -6,7 +6,7 @@ resumed or skipped.
 
 Each thread takes a block, reads its images, encodes them, and takes the next block. On the CPU each
 thread computes on one core, so threads never wait for each other, and their number doesn't change
-results. On a GPU one thread encodes at a time while the others read.
+results. On a GPU one thread encodes at a time; the others read images and put them into batches.
 """
 
 from __future__ import annotations
@@ -152,9 +152,18 @@ def encode_blocks(
     def work(span: Span) -> Block:
         start = time.perf_counter()
         results = [attempt(row) for row in span.rows.tolist()]
-        middle = time.perf_counter()
-        with lane:
-            return _encoded(span, results, encode, middle - start, views)
+        read, encoding = time.perf_counter() - start, 0.0
+
+        def encode_in_lane(batch: Tensor) -> Tensor:
+            nonlocal encoding
+            with lane:
+                clock = time.perf_counter()
+                embeddings = encode(batch)
+                encoding += time.perf_counter() - clock
+            return embeddings
+
+        block = _encoded(span, results, encode_in_lane, views)
+        return block._replace(read=read, encode=encoding)
 
     queue: deque[Future[Block]] = deque()
     pool = ThreadPoolExecutor(workers, NAME, initializer=torch.set_num_threads, initargs=(1,))
@@ -178,16 +187,14 @@ def _encoded(
     span: Span,
     results: list[Tensor | Failure],
     encode: Callable[[Tensor], Tensor],
-    read: float,
     views: Views | None,
 ) -> Block:
-    """Encode the images of a block that could be read."""
-    clock = time.perf_counter()
+    """Encode the images of a block that could be read; no time is taken yet."""
     failures = tuple(result for result in results if isinstance(result, Failure))
     images = [result for result in results if isinstance(result, Tensor)]
     rows = np.setdiff1d(span.rows, [failure.row for failure in failures])
     if not images:
-        return Block(rows, np.empty((0, 0), np.float32), failures, read, 0.0)
+        return Block(rows, np.empty((0, 0), np.float32), failures, 0.0, 0.0)
     places, size = torch.from_numpy(rows - span.start), span.end - span.start
     if views is None:
         features = _embedded(images, places, size, encode)
@@ -195,16 +202,20 @@ def _encoded(
         clean = _embedded([image[0] for image in images], places, size, encode)
         inside = torch.from_numpy(views.rows[span.start : span.end])
         features = _with_views(clean, images, places, inside, views.per_image, encode)
-    return Block(rows, features.numpy(), failures, read, time.perf_counter() - clock)
+    return Block(rows, features.numpy(), failures, 0.0, 0.0)
 
 
 def _embedded(
     images: list[Tensor], places: Tensor, size: int, encode: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """Embeddings (k, D) of k images at their positions in a batch that is zero elsewhere."""
+    return encode(_collate(images, places, size))[places]
+
+
+def _collate(images: list[Tensor], places: Tensor, size: int) -> Tensor:
     batch = torch.zeros(size, *images[0].shape, dtype=images[0].dtype)
     batch[places] = torch.stack(images)
-    return encode(batch)[places]
+    return batch
 
 
 def _with_views(
