@@ -91,10 +91,13 @@ def test_a_pipe_is_no_matlab_file(tmp_path):
 )
 def test_a_file_that_is_cut_short_while_it_is_mapped_ends_in_one_line(tmp_path):
     np.save(tmp_path / "x.npy", np.ones((4000, 64), np.float32))
-    code = (
-        "import os, numpy; from pzsl.cli.cut_short import tell_of_cut_files; tell_of_cut_files()\n"
+    code = (  # eight threads read beyond the end at once, as those of a BLAS library do
+        "import os, numpy, threading\n"
+        "from pzsl.cli.cut_short import tell_of_cut_files; tell_of_cut_files()\n"
         "mapped = numpy.load('x.npy', mmap_mode='r'); os.truncate('x.npy', 4096)\n"
-        "print(mapped @ numpy.ones((64, 64), numpy.float32))"
+        "gate = threading.Barrier(8)\n"
+        "def read(): gate.wait(); print(mapped @ numpy.ones((64, 64), numpy.float32))\n"
+        "for _ in range(8): threading.Thread(target=read).start()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import threading
 from contextlib import suppress
 from typing import Any
 
@@ -12,8 +13,10 @@ LINE = (
     b"pzsl: A file was cut short while it was read, most likely the cache: run the same command "
     b"again, and replace a cache by moving another file to its place (mv), not by copying (cp).\n"
 )
-_held: list[Any] = []
+_handlers: list[Any] = []
 """What the system calls may not be collected."""
+_first = threading.Lock()
+"""Several threads may read beyond the end at once: the first tells of it, the others wait here."""
 
 
 def tell_of_cut_files() -> None:
@@ -26,11 +29,12 @@ def tell_of_cut_files() -> None:
         return
 
     def end(_: int) -> None:
+        _first.acquire()
         with suppress(OSError):
             os.write(2, LINE)
         os._exit(1)
 
     with suppress(OSError, AttributeError):
         handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(end)
-        _held.append(handler)
+        _handlers.append(handler)
         ctypes.CDLL(None).signal(signal.SIGBUS, handler)
