@@ -7,9 +7,11 @@ import json
 import numpy as np
 import pytest
 from problems import write_cache
+from scipy.stats import rankdata
 from typer.testing import CliRunner
 
 from pzsl.bench import accuracy, bench_accuracy, parts
+from pzsl.bench.contenders import mean_ranks
 from pzsl.bench.problems import Recipe, arrays, draw, only_training, recipes, resplit
 from pzsl.cli import app
 from pzsl.errors import UsageError
@@ -132,6 +134,37 @@ def test_parts_are_compared_on_the_same_sets(path, tmp_path, monkeypatch):
     assert row["H"] == pytest.approx(np.mean(h[True]))
     assert row["difference"] == pytest.approx(np.mean(h[True]) - np.mean(h[False]))
     assert found["summary"] == {"--off calibrate": row["difference"]}
+
+
+def test_methods_are_compared_on_the_same_sets_and_ranked(path, tmp_path, monkeypatch):
+    contenders = {"default": ("clip", "gda", "oracle"), "calibrated": ("clip",)}
+    monkeypatch.setitem(accuracy.CONTENDERS, "methods", contenders)
+    how = {"runs": tmp_path, "seeds": 2, "noises": ["uniform:0.3", "noisy:0.3"], "workers": 1}
+    found = bench_accuracy([path], ["methods"], **how)["methods"]
+    assert [row["method"] for row in found["rows"]] == [
+        "clip",
+        "gda",
+        "oracle",
+        "clip (calibrated)",
+    ]
+    records = [file.parent for file in tmp_path.rglob("metrics.json")]
+    h = [
+        json.loads((record / "metrics.json").read_text())["H"]
+        for record in records
+        if (config := json.loads((record / "config.json").read_text()))["method"] == "gda"
+        and config["noise"] == "noisy"
+    ]
+    assert len(records) == 16 and len(h) == 2
+    assert found["rows"][1]["noisy:0.3"] == pytest.approx(np.mean(h))
+    assert sorted(found["summary"]) == ["clip", "clip (calibrated)", "gda"]
+
+
+def test_ranks_are_scipys_and_leave_the_oracle_out():
+    scores = {"a": [3.0, 1.0], "b": [3.0, 2.0], "c": [1.0, 5.0], "oracle": [9.0, 9.0]}
+    rows = [{"cache": "x", "method": m, "k1": one, "k2": two} for m, (one, two) in scores.items()]
+    ranks = rankdata([[-3.0, -3.0, -1.0], [-1.0, -2.0, -5.0]], axis=1).mean(0)
+    assert mean_ranks(rows) == pytest.approx(dict(zip("abc", ranks, strict=True)))
+    assert [*mean_ranks(rows)] == sorted("abc", key=dict(zip("abc", ranks, strict=True)).get)
 
 
 def test_a_cell_that_loses_is_counted():

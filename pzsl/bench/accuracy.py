@@ -1,4 +1,4 @@
-"""`pzsl bench accuracy`: the default beside frozen CLIP, on small problems too, and its parts."""
+"""`pzsl bench accuracy`: the default beside frozen CLIP, on small problems too; parts; rivals."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pzsl.bench.arguments import check_bench
+from pzsl.bench.contenders import CONTENDERS, contender_rows, mean_ranks
 from pzsl.bench.parts import part_rows, parts_summary
 from pzsl.bench.problems import DrawnProblem, arrays, draw, only_training, recipes, resplit
 from pzsl.errors import UsageError
@@ -20,7 +21,7 @@ from pzsl.exchange import import_any
 from pzsl.store import Cache, load_cache
 from pzsl.training import train
 
-TABLES = ("small", "main", "parts")
+TABLES = ("small", "main", "parts", *CONTENDERS)
 SMALL_NOISES = ("uniform:0.1", "uniform:0.3", "uniform:0.7", "noisy:0.3", "instance:0.3", "uss")
 MAIN_NOISES = (
     *("uniform:0.1", "uniform:0.3", "uniform:0.5", "uniform:0.7"),
@@ -64,9 +65,10 @@ def bench_accuracy(
     Args:
         caches: with labels of all their images.
         tables: `small`: problems of few images or classes, each seed another draw; `main`: the
-            cache as it is and two other class splits; `parts`: the default with a part changed.
+            cache as it is and two other class splits; `parts`: the default with a part changed;
+            `methods` and `transductive`: every method beside the default.
         runs: folder of the problems' caches and all run records; finished runs are not done again.
-        seeds: of each cell; 5 for `main` and 3 for the others when None.
+        seeds: of each cell; 3 for `small` and `parts` and 5 for the others when None.
         noises: kinds of noise, each with its rate; those of the table when none is named.
         development: make small problems of training images of seen classes alone.
         workers: processes; one per core when None.
@@ -86,6 +88,11 @@ def bench_accuracy(
         if table == "parts":
             rows = part_rows(caches, Path(runs) / table, seeds, noises, workers)
             results[table] = {"rows": rows, "summary": parts_summary(rows)}
+            continue
+        if table in CONTENDERS:
+            contenders = CONTENDERS[table]
+            rows = contender_rows(contenders, caches, Path(runs) / table, seeds, noises, workers)
+            results[table] = {"rows": rows, "summary": mean_ranks(rows)}
             continue
         small = table == "small"
         count = (SMALL_SEEDS if small else MAIN_SEEDS) if seeds is None else seeds

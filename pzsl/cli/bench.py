@@ -23,14 +23,14 @@ def bench(
         typer.Option("--cache", help="accuracy, labels: caches to draw problems from."),
     ] = None,
     tables: Annotated[
-        str, typer.Option("--tables", help="accuracy: small, main, parts.")
+        str, typer.Option("--tables", help="accuracy: small, main, parts, methods, transductive.")
     ] = "small,main",
     noise: Annotated[
         list[str] | None,
-        typer.Option("--noise", help="accuracy: kinds with their rates. [six kinds]"),
+        typer.Option("--noise", help="accuracy: kinds with their rates. [six or seven]"),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", help="accuracy, labels: seeds. [3, and 5 of main]")
+        int | None, typer.Option("--seeds", help="accuracy, labels: seeds. [3 or 5]")
     ] = None,
     development: Annotated[
         bool,
@@ -57,8 +57,9 @@ def bench(
     """Measure this machine: both sides alternate in one run; prints medians of three and ratios.
 
     `accuracy` trains the default on problems drawn from your caches and compares it with frozen
-    CLIP. `labels` makes a fifth of the labels wrong and compares how well the default and cleanlab
-    find them. Both run only if you name them.
+    CLIP, with a part of it changed (parts), or with every other method (methods, transductive).
+    `labels` makes a fifth of the labels wrong and compares how well the default and cleanlab find
+    them. Both run only if you name them.
 
     \b
     pzsl bench encode --quick

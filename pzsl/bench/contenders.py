@@ -1,0 +1,101 @@
+"""All methods side by side: H of each on the same candidate sets, and their mean ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from pzsl.methods import METHODS
+from pzsl.training import train
+
+TRANSDUCTIVE = ("zlap", "transclip", "em-dirichlet")
+"""Rivals that look at all test images together: they are compared in a table of their own."""
+CONTENDERS: dict[str, dict[str, tuple[str, ...]]] = {
+    "methods": {
+        "default": tuple(name for name in METHODS if name not in TRANSDUCTIVE),
+        "calibrated": ("clip",),
+    },
+    "transductive": {"transductive": ("clip-pzsl",), "default": TRANSDUCTIVE},
+}
+"""Of each table the methods, by the preset that they are trained in."""
+NOISES = (
+    *("uniform:0.1", "uniform:0.3", "uniform:0.5"),
+    *("noisy:0.1", "noisy:0.3", "noisy:0.5", "instance:0.3"),
+)
+SEEDS = 5
+REFERENCE = ("oracle",)
+"""Trained on true labels: shown, but not ranked."""
+
+
+def contender_rows(
+    contenders: dict[str, tuple[str, ...]],
+    caches: Sequence[str | Path],
+    folder: Path,
+    seeds: int | None = None,
+    noises: Sequence[str] = (),
+    workers: int | None = None,
+) -> list[dict[str, Any]]:
+    """Train every contender on every cache, under every kind of noise and with every seed.
+
+    Args:
+        contenders: preset -> methods.
+        caches: of features and true labels. folder: of the records, which `pzsl report` reads.
+        seeds: 5 when None.
+        noises: kinds with their rates; the seven of docs/comparison.md when none is named.
+        workers: processes; one per core when None.
+
+    Returns:
+        A row for each cache and contender, with the mean H over the seeds under each noise.
+    """
+    kinds = list(noises or NOISES)
+    rows = []
+    for cache in caches:
+        for preset, methods in contenders.items():
+            result = train(
+                cache,
+                method=methods,
+                preset=preset,
+                noise=kinds,
+                seeds=seeds or SEEDS,
+                runs=folder,
+                workers=workers,
+            )
+            rows += [
+                {"cache": Path(cache).stem, "method": _named(method, preset)}
+                | _means([run for run in result["runs"] if run["method"] == method], kinds)
+                for method in methods
+            ]
+    return rows
+
+
+def _named(method: str, preset: str) -> str:
+    return method if preset == "default" else f"{method} ({preset})"
+
+
+def _means(runs: Sequence[dict[str, Any]], kinds: Sequence[str]) -> dict[str, float]:
+    """Mean score of a method's runs under each kind of noise: H, or S where no class is unseen."""
+    scores: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for run in runs:
+        kind = run["noise"] if run["rate"] is None else f"{run['noise']}:{run['rate']:g}"
+        scores[kind].append(float(run["S"] if run["H"] is None else run["H"]))
+    return {kind: mean(values) for kind, values in scores.items()}
+
+
+def mean_ranks(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Mean rank of each contender over caches and kinds of noise, best first.
+
+    The highest score has rank 1; equal scores share the mean of their ranks.
+    """
+    ranks: dict[str, list[float]] = {}
+    for cache in dict.fromkeys(row["cache"] for row in rows):
+        ranked = [row for row in rows if row["cache"] == cache and row["method"] not in REFERENCE]
+        for kind in [key for key in ranked[0] if key not in ("cache", "method")]:
+            scores = [row[kind] for row in ranked]
+            for row in ranked:
+                higher = sum(score > row[kind] for score in scores)
+                equal = sum(score == row[kind] for score in scores)
+                ranks.setdefault(row["method"], []).append(higher + (equal + 1) / 2)
+    means = {method: mean(values) for method, values in ranks.items()}
+    return dict(sorted(means.items(), key=lambda item: item[1]))
