@@ -77,9 +77,11 @@ def test_a_resplit_has_as_many_classes_of_each_kind_and_uses_every_image(path):
 
 def test_the_table_is_made_of_run_records(path, tmp_path, monkeypatch):
     monkeypatch.setattr(accuracy, "recipes", lambda _: [Recipe("2 a class", shots=2)])
+    monkeypatch.setattr(accuracy, "RUN", 0.0)  # then the worth of one image is the bound
     how = {"runs": tmp_path, "seeds": 2, "noises": ["uniform:0.3"], "workers": 1}
     found = bench_accuracy([path], ["small"], **how)["small"]
     (row,) = found["rows"]
+    assert json.loads(json.dumps(found)) == found
     records = [json.loads(file.read_text()) for file in tmp_path.rglob("metrics.json")]
     assert row["runs"] == len(records) == found["summary"]["runs"] == 2
     assert row["H"] == pytest.approx(np.mean([record["H"] for record in records]))

@@ -153,13 +153,13 @@ def _opened(name: str, seed: int, seeds: int, path: Path) -> Problem:
     s, u = frozen_sides(cache)
     if cache.seen.all():
         tested = images[images > 0]
-        return Problem(name, seed, seeds, path, s, 100 / (tested.min() * len(tested)))
+        return Problem(name, seed, seeds, path, s, float(100 / (tested.min() * len(tested))))
     worth = 0.0
     for classes, other_side in ((cache.seen, u), (~cache.seen, s)):
         fewest = images[classes & (images > 0)].min()
         part = 100 / (fewest * (classes & (images > 0)).sum())
         worth = max(worth, 2 * part * (other_side / max(s + u, 1.0)) ** 2)
-    return Problem(name, seed, seeds, path, 2 * s * u / max(s + u, TINY), worth)
+    return Problem(name, seed, seeds, path, 2 * s * u / max(s + u, TINY), float(worth))
 
 
 def frozen_sides(cache: Cache) -> tuple[float, float]:
