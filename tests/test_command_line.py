@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from problems import write_cache
 
 import pzsl as library
 from pzsl.candidates import NOISES
+from pzsl.cli.common import emit
 from pzsl.datasets import SOURCES
 from pzsl.errors import UsageError
 from pzsl.methods import METHODS
@@ -177,3 +179,8 @@ def test_a_value_that_says_nothing_or_two_things_is_refused(pzsl, words, told):
 def test_an_axis_of_another_type_is_refused(words):
     with pytest.raises(UsageError, match=r"should be a value or|takes names|names nothing"):
         library.train("none.h5", **words)
+
+
+def test_numbers_of_numpy_are_printed_as_json(capsys):
+    emit({"count": np.int64(3), "rates": np.array([0.5])}, True, str)
+    assert json.loads(capsys.readouterr().out) == {"count": 3, "rates": [0.5]}

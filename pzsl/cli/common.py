@@ -57,7 +57,10 @@ def _system_error_text(error: OSError) -> str:
 
 def emit(result: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
     """Print a command's result on stdout: one JSON document, or `text(result)`."""
-    shown = json.dumps(result, indent=2) if as_json else printable(text(result), keep="\n\t")
+    if as_json:  # default: NumPy's numbers, which JSON does not know
+        shown = json.dumps(result, indent=2, default=lambda value: value.tolist())
+    else:
+        shown = printable(text(result), keep="\n\t")
     write_text(shown, sys.stdout)
 
 
