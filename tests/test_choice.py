@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pzsl.evaluation import Summary
+from pzsl.training import choice
 from pzsl.training.calibration import SHARES
 from pzsl.training.choice import choose
 
@@ -55,6 +56,18 @@ def without_unseen(summary):
     """The same images, where no class is unseen."""
     count = len(summary.label)
     return replace(summary, unseen_score=np.full(count, -np.inf), unseen_class=np.full(count, -1))
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_s_and_u_of_the_search_are_the_sums_over_classes(closed):
+    summary = held_out(30, 0 if closed else 20, 11, right=0.8)  # two chunks, some images wrong
+    grid = np.linspace(-3, 9, 40)
+    s, u = choice._sides(summary, grid, 2.0)
+    expected = choice._hits(summary, grid, 100, 0.02).sides()
+    np.testing.assert_allclose(s, expected[0], rtol=0, atol=1e-12)
+    assert (u is None) == closed
+    if u is not None:
+        np.testing.assert_allclose(u, expected[1], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

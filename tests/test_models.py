@@ -153,7 +153,7 @@ def test_the_noise_model_finds_the_share_outside(eta):
 def test_widening_keeps_candidates_and_adds_the_likeliest_others(monkeypatch, together, each):
     monkeypatch.setattr(noise_model, "ALL_OUTSIDERS", together)
     problem, _ = make_problem(images=30, seen=40, dim=32, rate=0.2)
-    wide = widen(problem.candidates, NoiseModel(0.2, 3.0), problem.cosines)
+    wide, logits = widen(problem.candidates, NoiseModel(0.2, 3.0), problem.cosines)
     similar = problem.images @ problem.seen.T
     old, new = problem.candidates, wide
     for row in range(30):
@@ -164,6 +164,7 @@ def test_widening_keeps_candidates_and_adds_the_likeliest_others(monkeypatch, to
         assert labels == sorted({*inside, *others[:each]})
         for label, mask in zip(labels, masks, strict=True):
             assert mask == (0 if label in inside else -3.0)
+        assert torch.equal(logits[new.offsets[row] : new.offsets[row + 1]], similar[row, labels])
 
 
 def test_k_means_finds_separate_groups():

@@ -131,27 +131,24 @@ def _score(
         method.observe_queries(lambda: (problem.images[rows] for rows in blocks))
         for start, rows in zip(range(0, len(held_out), size), blocks, strict=True):
             block_target = target[start : start + size]
-            scores = _at_each_share(method, problem.images[rows])
+            scores = _at_each_share(method, problem.images[rows], width)
             parts.append(
-                [
-                    summarise(blended[:, :width].cpu().numpy(), block_target, side)
-                    for blended in scores
-                ]
+                [summarise(blended.cpu().numpy(), block_target, side) for blended in scores]
             )
     # Classes are balanced over all folds together, so each answers to its number in the problem.
     names = np.concatenate([order.cpu().numpy(), np.full(width - classes, -1)])
     return [_renamed(Summary.join(share), labels, names) for share in zip(*parts, strict=True)]
 
 
-def _at_each_share(method: Method, images: Tensor) -> Iterator[Tensor]:
-    """Scores of images (n, D) as a method gives them, or at each of `SHARES`."""
-    trained = method.scores(images)
+def _at_each_share(method: Method, images: Tensor, width: int) -> Iterator[Tensor]:
+    """Scores (n, width) of images (n, D) as a method gives them, or at each of `SHARES`."""
+    trained = method.scores(images)[:, :width]
     if not method.fades:
         yield trained
         return
-    frozen = method.frozen_scores(images)
+    frozen = method.frozen_scores(images)[:, :width]
     for share in SHARES:
-        yield frozen.lerp(trained, share)
+        yield frozen if share == 0 else trained if share == 1 else frozen.lerp(trained, share)
 
 
 def _renamed(summary: Summary, labels: Tensor, names: NDArray[np.int64]) -> Summary:

@@ -26,6 +26,8 @@ PRIOR = 0.22
 FEW_CLASSES = 4
 """Number of held-out classes at which gamma is shrunk to half."""
 BLOCK = 4096
+CACHED = 256
+"""Images whose sigmoids at all gammas are computed together: they stay in a core's cache."""
 TINY = 1e-12
 
 Values = NDArray[np.float64]
@@ -58,9 +60,7 @@ class Hits(NamedTuple):
     def harmonic(self) -> Values:
         """H at each gamma, (G,); S where no class is unseen."""
         s, u = self.sides()
-        if self.seen.all():
-            return s
-        return np.asarray(2 * s * u / (s + u + TINY))
+        return _harmonic(s, None if self.seen.all() else u)
 
 
 def choose(
@@ -127,8 +127,30 @@ def _best(summary: Summary, scale: float) -> tuple[float, float]:
     margin = summary.seen_score - summary.unseen_score
     lowest, highest = (0, 0) if _closed(summary) else (margin.min(), margin.max())
     grid = np.linspace(lowest, highest, POINTS)
-    harmonic = _hits(summary, grid, scale).harmonic()
+    harmonic = _harmonic(*_sides(summary, grid, SMOOTH * scale))
     return grid[harmonic.argmax()], harmonic.max()
+
+
+def _sides(summary: Summary, grid: Values, width: float) -> tuple[Values, Values | None]:
+    """Smoothed S and U at each gamma (G,), U None where no class is unseen: those of `_hits`."""
+    right, margin, sides = _right(summary), _margin(summary), []
+    for side, sign in ((summary.is_seen, 1), (~summary.is_seen, -1)):
+        chosen = side & (right > 0)
+        sides.append(_sigmoid_sums(sign * grid, sign * margin[chosen], right[chosen], width))
+    return sides[0], None if summary.is_seen.all() else sides[1]
+
+
+def _sigmoid_sums(grid: Values, margin: Values, weights: Values, width: float) -> Values:
+    """`sum_i weights_i sigmoid((margin_i - gamma) / width)` at each gamma of a grid, (G,)."""
+    sums = np.zeros(len(grid))
+    for start in range(0, len(margin), CACHED):
+        chunk = slice(start, start + CACHED)
+        steps = np.subtract.outer(grid, margin[chunk])
+        steps /= width
+        np.exp(np.clip(steps, -60, 60, out=steps), out=steps)
+        steps += 1
+        sums += np.divide(weights[chunk], steps, out=steps).sum(axis=1)
+    return sums
 
 
 def _sureness(
@@ -147,14 +169,8 @@ def _sureness(
 
 def _hits(summary: Summary, grid: Values, scale: float, width: float = SMOOTH) -> Hits:
     """Sum up held-out images of the right class, each weighted by how surely it is on its side."""
-    seen = summary.is_seen
-    right = np.where(
-        seen, summary.seen_class == summary.label, summary.unseen_class == summary.label
-    ).astype(np.float64)
-    for side in (seen, ~seen):
-        right[side] *= class_weights(summary.label[side])
+    seen, right, margin = summary.is_seen, _right(summary), _margin(summary)
     groups, group = np.unique(2 * summary.label + seen, return_inverse=True)
-    margin = (summary.seen_score - summary.unseen_score).astype(np.float64)
     order = np.flatnonzero(right)[np.argsort(group[right > 0], kind="stable")]
     values = np.zeros((len(grid), len(groups)))
     for chunk in np.split(order, range(BLOCK, len(order), BLOCK)):
@@ -164,6 +180,27 @@ def _hits(summary: Summary, grid: Values, scale: float, width: float = SMOOTH) -
         present, starts = np.unique(group[chunk], return_index=True)
         values[:, present] += np.add.reduceat(share, starts, axis=1)
     return Hits(values, groups % 2 == 1)
+
+
+def _right(summary: Summary) -> Values:
+    """The weight (n,) of each image in S or U, 0 where the best class of its side is wrong."""
+    seen = summary.is_seen
+    best_class = np.where(seen, summary.seen_class, summary.unseen_class)
+    right: Values = (best_class == summary.label).astype(np.float64)
+    for side in (seen, ~seen):
+        right[side] *= class_weights(summary.label[side])
+    return right
+
+
+def _margin(summary: Summary) -> Values:
+    """(n,) by how much the best seen class is ahead of the best unseen one."""
+    margin: Values = (summary.seen_score - summary.unseen_score).astype(np.float64)
+    return margin
+
+
+def _harmonic(s: Values, u: Values | None) -> Values:
+    """H (G,) of S and U (G,); S where no class is unseen."""
+    return s if u is None else np.asarray(2 * s * u / (s + u + TINY))
 
 
 def _gain(hits: Hits, before: Hits) -> tuple[float, float]:

@@ -47,7 +47,7 @@ def _nearest(task: Task, row: int) -> list[int]:
     """Candidates of an image, as columns of the seen classes: the truth, then the nearest."""
     problem, support = task.problem, task.problem.candidates
     start, end = support.offsets[row : row + 2].tolist()
-    labels = support.labels[start:end].cpu()
+    labels = support.labels[start:end].cpu().long()
     image = problem.images[torch.tensor([row], device=support.offsets.device)]
     cosines = (image @ problem.seen.T)[0].cpu()[labels]
     is_wrong = (labels != int(task.truth[row])).long()

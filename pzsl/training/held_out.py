@@ -69,6 +69,6 @@ def sample_fold(fold: Method, whole: Method, seen_classes: Tensor, held_out: Ten
             frozen=fold.frozen_scores(images)[:, :width] if fold.fades else None,
             seen=seen,
             rows=batch_row,
-            columns=torch.argsort(order)[whole.support.labels[index]],
+            columns=torch.argsort(order).index_select(0, whole.support.labels[index]),
             weights=weights,
         )

@@ -72,7 +72,7 @@ def make_task(
     def tensor(array: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.array(array)).to(device)
 
-    columns = torch.from_numpy(column[sets.labels]).to(device)  # an array of its own: no copy
+    columns = torch.from_numpy(column.astype(np.int32)[sets.labels]).to(device)  # its own array
     support = CandidateEntries.of(tensor(sets.offsets), columns)
     problem = Problem(
         images=training_images(cache, device, memory, config.imbalance, config.seed),

@@ -39,9 +39,10 @@ class Prototype(Clip):
         seen = len(self.problem.seen)
         sums = torch.zeros_like(self.problem.seen)
         for rows in self.support.blocks():
-            entries, batch_row = self.support.entries(rows)
+            entries = self.support.batch(rows, 0)
             images = F.normalize(self.problem.images[rows] - self.centre, dim=-1)
-            class_sums(images, self.support.labels[entries], self.weights[entries], batch_row, sums)
+            shares = entries.of(self.weights)
+            class_sums(images, entries.labels, shares, entries.rows.batch_row, sums)
         means = F.normalize(sums, dim=-1)  # a class without any weight keeps its text
         self.means[:seen] = torch.where(means.any(1, keepdim=True), means, self.means[:seen])
         self.reweigh(lambda rows: self.scores(self.problem.images[rows])[:, :seen])

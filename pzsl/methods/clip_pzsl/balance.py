@@ -58,7 +58,7 @@ def balanced_weights(support: CandidateEntries, weights: Tensor, classes: int) -
     """
     heavy = torch.nonzero(weights > NEGLIGIBLE).flatten()
     rows = _rows_of(support, heavy)
-    labels, heavy_weights = support.labels[heavy], weights[heavy]
+    labels, heavy_weights = support.labels[heavy].long(), weights[heavy]
     sizes = class_sizes(labels, heavy_weights, classes, len(support))
     factors = torch.ones_like(sizes)
     for _ in range(ROUNDS):

@@ -146,8 +146,11 @@ def label_logits(
     trained, powers = EntryLogits(support), ColumnPowers(support, POWER, seen)
     walk(support, logits, trained, powers)
     hub_logits = share * level(powers.log_sums)
-    image_logits = trained.values.sub_(hub_logits.index_select(0, support.labels))
-    return image_logits.lerp_(frozen, 0.5)
+    for rows in support.blocks():
+        entries = support.batch(rows, 0)
+        image_logits = entries.of(trained.values) - hub_logits.index_select(0, entries.labels)
+        entries.write(image_logits.lerp_(entries.of(frozen), 0.5), trained.values)
+    return trained.values
 
 
 def leave_one_out_weights(

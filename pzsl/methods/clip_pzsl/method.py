@@ -97,11 +97,11 @@ class ClipPzsl(AdaptedMethod):
         walk(self.support, self._frozen_logits, at_entries, inside)
         if self.options.noise_model:
             self.noise = estimate_noise(self.support, inside.mass, len(self.problem.seen))
-            if not self.noise.hard:
-                self.support = widen(self.support, self.noise, self._frozen_logits)
-                at_entries = EntryLogits(self.support)
-                walk(self.support, self._frozen_logits, at_entries)
-        self._frozen_at = at_entries.values
+        if self.noise is None or self.noise.hard:
+            self._frozen_at = at_entries.values
+        else:
+            del at_entries  # before the larger one is made
+            self.support, self._frozen_at = widen(self.support, self.noise, self._frozen_logits)
         weights = self._first_weights()
         if self.noise is not None and not self.noise.hard:
             self.inside = weight_inside(self.support, weights)
@@ -127,10 +127,10 @@ class ClipPzsl(AdaptedMethod):
         return weights
 
     def _similarities(self, rows: Tensor) -> Tensor:
-        return self.problem.scale * self.problem.cosines(rows)
+        return self.problem.cosines(rows).mul_(self.problem.scale)
 
     def _frozen_logits(self, rows: Tensor) -> Tensor:
-        return self._similarities(rows) - self.frozen_hubness
+        return self._similarities(rows).sub_(self.frozen_hubness)
 
     @property
     def stackable(self) -> bool:
@@ -275,7 +275,7 @@ class ClipPzsl(AdaptedMethod):
             labels = self.miner.refined_labels(labels, adapted)
         projected = self._space.project(adapted)
         scores = self._with_prototypes(self.logits(adapted, labels), projected)
-        return scores - self.options.hubness * self.hubness, projected
+        return scores.sub_(self.options.hubness * self.hubness), projected
 
     def observe_queries(self, blocks: Blocks) -> None:
         """Let unseen labels attend to all images that are to be scored, where that is asked for."""

@@ -65,37 +65,61 @@ def estimate_noise(support: CandidateEntries, mass: Tensor, classes: int) -> Noi
     return NoiseModel(eta, penalty)
 
 
-def widen(support: CandidateEntries, model: NoiseModel, logits: RowFunction) -> CandidateEntries:
+def widen(
+    support: CandidateEntries, model: NoiseModel, logits: RowFunction
+) -> tuple[CandidateEntries, Tensor]:
     """Add the likeliest labels outside each candidate set to the support, with a penalty.
 
     Args:
         support: candidates. model: the estimate.
-        logits: frozen CLIP's, of training rows (B,) over the seen classes: (B, K).
+        logits: frozen CLIP's, of training rows (B,) over the seen classes: (B, K), contiguous.
 
     Returns:
         The candidates with log-mask 0 and up to `OUTSIDERS` others with log-mask -rho; fewer if
-        there would be more than `ALL_OUTSIDERS` in total.
+        there would be more than `ALL_OUTSIDERS` in total. And the logits of all of these, (M,).
     """
     outsiders = min(OUTSIDERS, max(1, ALL_OUTSIDERS // len(support)))
-    most, end, sizes = len(support.labels) + outsiders * len(support), 0, []
+    most, end = len(support.labels) + outsiders * len(support), 0
     labels, log_mask = support.labels.new_empty(most), support.log_mask.new_empty(most)
+    values, ends = support.log_mask.new_empty(most), [support.offsets.new_zeros(1)]
     for rows in support.blocks():
         similar = logits(rows)
-        inside = torch.zeros_like(similar, dtype=torch.bool)
-        inside.view(-1)[support.batch(rows, similar.shape[1]).rows.cells] = True
-        similar.masked_fill_(inside, -torch.inf)
-        member = inside.scatter(
-            1, similar.topk(min(outsiders, similar.shape[1]), dim=1).indices, True
+        classes = similar.shape[1]
+        entries = support.batch(rows, classes)
+        cells, outside = _wider_cells(similar, entries.rows.cells, min(outsiders, classes))
+        row_starts = classes * torch.arange(1, len(rows) + 1, device=cells.device)
+        row_ends = torch.searchsorted(cells, row_starts)
+        sizes = row_ends.diff(prepend=row_ends.new_zeros(1))
+        start, end = end, end + len(cells)
+        labels[start:end] = cells - torch.repeat_interleave(
+            row_starts - classes, sizes, output_size=len(cells)
         )
-        member &= inside | similar.isfinite()
-        row, label = member.nonzero(as_tuple=True)
-        start, end = end, end + len(label)
-        labels[start:end] = label
-        log_mask[start:end] = torch.where(inside[row, label], 0.0, -model.penalty)
-        sizes.append(torch.bincount(row, minlength=len(rows)))
-    total = torch.cat(sizes).cumsum(0)
-    offsets = torch.cat([total.new_zeros(1), total])
-    return CandidateEntries(offsets, labels[:end], log_mask[:end])
+        log_mask[start:end] = torch.where(outside, -model.penalty, 0.0)
+        values[start:end] = similar.flatten().index_select(0, cells)
+        ends.append(row_ends + start)
+    wider = CandidateEntries(torch.cat(ends), labels[:end], log_mask[:end])
+    return wider, values[:end]
+
+
+def _wider_cells(similar: Tensor, candidates: Tensor, outsiders: int) -> tuple[Tensor, Tensor]:
+    """Cells of the candidates and of the likeliest other labels of each row, ascending.
+
+    Args:
+        similar: (B, K) logits. candidates: (m,) cells of the flattened (B, K).
+        outsiders: how many others a row has at most.
+
+    Returns:
+        (n,) cells, and (n,) bool, which of them are no candidates.
+    """
+    flat = similar.view(-1)
+    candidate_logits = flat.index_select(0, candidates)
+    flat.index_fill_(0, candidates, -torch.inf)
+    likeliest = similar.topk(outsiders, dim=1).indices  # candidates, too, where others are few
+    flat.index_copy_(0, candidates, candidate_logits)
+    kind = torch.zeros_like(similar, dtype=torch.uint8).scatter_(1, likeliest, 2).view(-1)
+    kind.index_fill_(0, candidates, 1)
+    cells = kind.nonzero().flatten()
+    return cells, kind.index_select(0, cells) == 2
 
 
 def weight_inside(support: CandidateEntries, weights: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ class CoReg(Method):
     def prepare(self) -> None:
         """Widen the support, and find label weights, mean image, class prior and kind of view."""
         outsiders, classes = NoiseModel(eta=0.0, penalty=-OUTSIDE), len(self.problem.seen)
-        self.support = widen(self.problem.candidates, outsiders, self.problem.cosines)
+        self.support, _ = widen(self.problem.candidates, outsiders, self.problem.cosines)
         self.weights = self._frozen_weights()
         self.pseudo.prior = class_prior(self.support, self.weights, classes, self.options.prior)
         centre = mean_image(self.problem)

@@ -41,6 +41,6 @@ def mean_image(problem: Problem) -> Tensor:
 
 def class_prior(support: CandidateEntries, weights: Tensor, classes: int, power: float) -> Tensor:
     """(K,) expected share of each seen class: its share in the label weights (M,), to a power."""
-    sums = add_groups(weights.new_zeros(classes), support.labels, weights)
+    sums = add_groups(weights.new_zeros(classes), support.labels.long(), weights)
     sums = sums.clamp_min(LEAST_SHARE * sums.mean()) ** power
     return sums / sums.sum()

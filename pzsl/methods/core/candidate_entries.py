@@ -58,7 +58,8 @@ class CandidateEntries:
 
     Attributes:
         offsets: (N + 1,) int64; image i has the entries `offsets[i]:offsets[i + 1]`.
-        labels: (M,) int64 columns of the seen label embeddings, ascending in each row.
+        labels: (M,) int32 columns of the seen label embeddings, ascending in each row; a batch has
+            them as int64, which indexing needs.
         log_mask: (M,) log-prior of an entry, 0 for a candidate, negative for a label outside the
             candidate set that the noise model still allows.
     """
@@ -70,7 +71,8 @@ class CandidateEntries:
     @classmethod
     def of(cls, offsets: Tensor, labels: Tensor) -> CandidateEntries:
         """The support of plain candidate sets; the log-mask is a single zero, shared by all."""
-        return cls(offsets, labels, torch.zeros(1, device=labels.device).expand(len(labels)))
+        none = torch.zeros(1, device=labels.device).expand(len(labels))
+        return cls(offsets, labels.to(torch.int32), none)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -117,7 +119,7 @@ class CandidateEntries:
     def _batch(self, rows: Tensor, classes: int) -> BatchEntries:
         start, sizes = self._spans(rows)
         entry_index, batch_row = self._positions(start, sizes)
-        labels = self.labels.index_select(0, entry_index)
+        labels = self.labels.index_select(0, entry_index).long()
         log_mask = self.log_mask.index_select(0, entry_index)
         offsets = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
         cells = torch.add(labels, batch_row, alpha=classes)
@@ -129,8 +131,8 @@ class CandidateEntries:
         offsets = self.offsets[first_row : first_row + len(self._blocks[number]) + 1] - span.start
         count = span.stop - span.start
         batch_row = torch.repeat_interleave(offsets.diff(), output_size=count)
-        labels = self.labels[span]
-        cells = torch.add(labels, batch_row, alpha=classes)
+        labels = self.labels[span].long()
+        cells = torch.add(labels, batch_row, alpha=classes) if classes else labels
         index = torch.arange(span.start, span.stop, device=labels.device)
         return BatchEntries(
             index, labels, self.log_mask[span], Rows(batch_row, offsets, cells), span
@@ -209,6 +211,7 @@ class CandidateEntries:
         Returns:
             The smaller support. An image without any label left gets all labels.
         """
+        columns = columns.to(self.labels.dtype)
         parts = [
             self._restrict(part, columns, count)
             for part in torch.split(rows, len(self._blocks[0]) if len(rows) else 1)
@@ -223,13 +226,13 @@ class CandidateEntries:
     def _restrict(self, rows: Tensor, columns: Tensor, count: int) -> CandidateEntries:
         """As `restrict`, for rows of which the indices take little memory."""
         entries, batch_row = self.entries(rows)
-        labels, mask = columns[self.labels[entries]], self.log_mask[entries]
+        labels, mask = columns.index_select(0, self.labels[entries]), self.log_mask[entries]
         keep = labels >= 0
         labels, mask, batch_row = labels[keep], mask[keep], batch_row[keep]
         sizes = torch.bincount(batch_row, minlength=len(rows))
         empty = torch.nonzero(sizes == 0).flatten()
         if len(empty):
-            everything = torch.arange(count, device=labels.device)
+            everything = torch.arange(count, dtype=labels.dtype, device=labels.device)
             labels = torch.cat([labels, everything.repeat(len(empty))])
             batch_row = torch.cat([batch_row, empty.repeat_interleave(count)])
             mask = torch.cat([mask, mask.new_zeros(len(empty) * count)])
