@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from quick_processes import quick_context
 
 from pzsl.cli import main
 
@@ -17,6 +19,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # A slow or busy machine is no reason for a property test to fail.
 settings.register_profile("pzsl", deadline=None)
 settings.load_profile("pzsl")
+
+
+gc.disable()  # what is imported stays: looking for garbage among it takes seconds
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +67,14 @@ def one_process():
     """Train in the test's own process unless it asks for workers: each would import torch anew."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pzsl.training.engines.sweep.default_workers", lambda *_: 1)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_workers():
+    """Let workers start as forks of one process that has imported torch, where that is safe."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pzsl.workers.get_context", quick_context)
         yield
 
 

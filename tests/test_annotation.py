@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import signal
-import subprocess
 import sys
 import tracemalloc
 from dataclasses import replace
@@ -18,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from problems import unit
+from quick_processes import run_python
 
 from pzsl.annotation import annotate
 from pzsl.bench.annotate import measure_annotate
@@ -353,7 +353,7 @@ def test_a_kill_leaves_the_cache_as_it_was(tmp_path, moment):
     annotate(path)
     before = path.read_bytes()
     code = BOMB.format(moment=MOMENTS[moment])
-    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=False)
+    done = run_python("-c", code, path)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert path.read_bytes() == before
     annotate(path, rule="topk", overwrite=True)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -79,9 +80,15 @@ def room_of(file: Path) -> str:
     return file.relative_to(ROOT / "pzsl").parts[0].removesuffix(".py")
 
 
+@cache  # several tests look at every file
+def nodes_of(source: str) -> list[ast.AST]:
+    """All parts of a source file."""
+    return [*ast.walk(ast.parse(source))]
+
+
 def imports_of(file: Path) -> Iterator[tuple[int, str]]:
     """Line and full name of all that a file imports of pzsl, by statement or by a string."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in nodes_of(file.read_text(encoding="utf-8")):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -293,7 +300,7 @@ def test_no_function_is_longer_than_50_lines():
     long = [
         f"{file.relative_to(ROOT)}:{node.lineno} {node.name}"
         for file in FILES
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for node in nodes_of(file.read_text(encoding="utf-8"))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and body_length(node) > 50
     ]
     assert not long
@@ -313,7 +320,7 @@ UNSAFE_CALLS = {"eval", "exec", "read_pickle", "to_pickle", "unsafe_load", "syst
 def unsafe_uses(source: str) -> list[str]:
     """What in a source could execute code from a file, one line each."""
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         if isinstance(node, ast.Import | ast.ImportFrom):
             module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
             names = [module] if module else [alias.name for alias in node.names]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from quick_processes import run_python
 
 from pzsl.bench import bench, load, memory
 from pzsl.bench.load import CLASSES, write_rows
@@ -14,6 +16,16 @@ from pzsl.errors import UsageError, UserError
 from pzsl.store import load_cache
 
 ROWS = 1000
+
+
+@pytest.fixture(autouse=True)
+def _run_quickly(monkeypatch):
+    """The processes of runs need not import torch anew."""
+
+    def run(words, **_):
+        return run_python(*words[1:])
+
+    monkeypatch.setattr(memory, "subprocess", SimpleNamespace(run=run))
 
 
 def test_the_generated_cache_has_unseen_classes_with_test_images_only(tmp_path):

@@ -61,7 +61,7 @@ def test_help_of_the_whole_names_every_command(pzsl):
 def test_train_and_report_print_one_json_document(pzsl, tmp_path):
     cache = write_cache(tmp_path / "toy.h5")
     runs = tmp_path / "runs"
-    words = ["--rate", "0.1,0.3", "--seeds", "1", "--workers", "1", "--set", "min_steps=4"]
+    words = ["--rate", "0.1,0.3", "--seeds", "1", "--workers", "1", "--set", "min_steps=4,epochs=2"]
     code, out, err = pzsl("train", "--cache", cache, "--runs", runs, *words, "--json")
     assert code == 0, err
     rows = json.loads(out)["runs"]

@@ -19,7 +19,7 @@ from hypothesis.extra.numpy import arrays
 from problems import make_problem, unit, write_cache
 from scipy import stats
 from test_losses import CLOSE, Array, agree, cases, edges, softmax, unit_rows
-from test_methods import interrupted, make, one_step, scores
+from test_methods import make, one_step, scores, with_checkpoints
 
 from pzsl.candidates import CandidateSets, choose_labelled, give_labels
 from pzsl.device import cpu_threads
@@ -608,9 +608,8 @@ def test_a_resumed_run_has_every_part_of_the_state(changes):
     problem, _ = make_problem(rate=0.4, eta=0.3, unseen=0)
     problem = replace(problem, labelled=torch.arange(len(problem.images)) % 10 == 0)
     settings_ = {"epochs": 7, "batch_size": 240} | SOON | changes
-    whole = fit(make("co-reg", problem, **settings_), 3)
-    for epoch in (1, 5):
-        state, moments = interrupted(make("co-reg", problem, **settings_), epoch)
+    whole, checkpoints = with_checkpoints(make("co-reg", problem, **settings_), (1, 5))
+    for epoch, (state, moments) in checkpoints.items():
         method = make("co-reg", problem, **settings_)
         optimizer = make_optimizer(method)
         method.load_state_dict(state)

@@ -237,7 +237,7 @@ def same(one: dict[str, dict], other: dict[str, dict]) -> None:
 
 @pytest.mark.parametrize("name", ["clip-pzsl", "oracle", "proden", "rc", "cc", "cavl", "pop"])
 def test_runs_in_one_program_write_the_records_of_sequential_ones(name, tmp_path, monkeypatch):
-    cache = write_cache(tmp_path / "toy.h5", each=24)
+    cache = write_cache(tmp_path / "toy.h5", each=12)
     with cpu_threads(torch.device("cpu")):
         for job in jobs_for(cache, tmp_path / "one", [name]):
             work(job)
@@ -254,10 +254,11 @@ def test_runs_in_one_program_write_the_records_of_sequential_ones(name, tmp_path
 def test_methods_that_cannot_share_a_program_run_beside_those_that_can(tmp_path):
     cache = write_cache(tmp_path / "toy.h5", each=12)
     names = ["pico", "clip", "proden", "probe"]
+    short = {"epochs": 2, "min_steps": 4}
     with cpu_threads(torch.device("cpu")):
-        for job in jobs_for(cache, tmp_path / "one", names, epochs=2):
+        for job in jobs_for(cache, tmp_path / "one", names, **short):
             work(job)
-        list(run_together(jobs_for(cache, tmp_path / "all", names, epochs=2)))
+        list(run_together(jobs_for(cache, tmp_path / "all", names, **short)))
     same(records(tmp_path / "one"), records(tmp_path / "all"))
 
 

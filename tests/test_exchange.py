@@ -582,7 +582,8 @@ def test_real_candidate_sets_go_from_a_csv_through_extract_into_training(
     cache = load_cache(json.loads(out)["cache"])
     assert cache.labels[1] == -1 and np.diff(cache.candidate_offsets)[:4].tolist() == [2, 2, 2, 2]
     words = ["train", "--cache", "cache/table.h5", "--noise", "file", "--seeds", 1, "--json"]
-    code, out, err = run(monkeypatch, capsys, *words, "--workers", 1, "--set", "min_steps=4")
+    words += ["--workers", 1, "--set", "min_steps=4,epochs=2"]
+    code, out, err = run(monkeypatch, capsys, *words)
     assert code == 0, err
     (row,) = json.loads(out)["runs"]
     assert row["rate"] is None and set("SUH") <= set(row)

@@ -316,6 +316,7 @@ def test_a_plugin_that_fails_at_work_is_blamed_by_name(pzsl, cache, printed, old
     file = printed / "sharpen.py"
     file.write_text(file.read_text().replace(old, new))
     words = ["--seeds", "1", "--rate", "0.3", "--workers", "1", "--runs", cache.parent / "runs"]
+    words += ["--set", "epochs=2,min_steps=4", "--off", "calibrate"]
     code, out, err = pzsl("train", "--cache", cache, "--method", f"{file}:Sharpen", *words)
     last = err.strip().splitlines()[-1]
     assert code == 1 and out == ""

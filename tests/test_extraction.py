@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from quick_processes import run_python
 from safetensors.torch import save_file
 
 import pzsl
@@ -71,15 +72,8 @@ def assert_same(one, two):
 def run_cli(*words, check=True, code="", timeout=120):
     """Run the real command in a process of its own; `code` is run before it."""
     program = f"import sys\nfrom pzsl.cli import main\n{code}\nmain()"
-    command = [sys.executable, "-c", program] if code else [sys.executable, "-m", "pzsl"]
-    done = subprocess.run(
-        [*command, *map(str, words)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=timeout,
-    )
+    command = ["-c", program] if code else ["-m", "pzsl"]
+    done = run_python(*command, *words, timeout=timeout)
     assert not check or done.returncode == 0, done.stderr
     return done
 
@@ -209,7 +203,7 @@ def after(name, count): bomb(name, count, True)
 def kill_and_resume(moment, tiny_weights, tmp_path, drawn):
     """Kill the command at a moment; going on ends in the very cache of an unharmed run."""
     (tmp_path / "one.txt").write_text("a photo of a {}.\n")
-    options = {"limit": 100, "batch_size": 16, "templates": tmp_path / "one.txt"}
+    options = {"limit": 60, "batch_size": 16, "views": 2, "templates": tmp_path / "one.txt"}
     options |= {"model": "tiny", "pretrained": tiny_weights}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     out = tmp_path / "killed.h5"
@@ -217,7 +211,7 @@ def kill_and_resume(moment, tiny_weights, tmp_path, drawn):
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not out.exists()
     result = extract(out=out, **options)
-    assert result["resumed"] + result["encoded"] == 100
+    assert result["resumed"] + result["encoded"] == 60
     assert len(drawn) == len(set(drawn)) == result["encoded"]
     cache = load_cache(out)
     assert not set(drawn) & set(cache.paths[: result["resumed"]])

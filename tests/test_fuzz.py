@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import queue
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from problems import write_cache
+from quick_processes import PythonProcess
 from scipy.io import savemat
 from standin import cells
 from test_merge import write_part
@@ -159,31 +156,23 @@ def outcomes(kind: str, folder: Path, count: int) -> Iterator[dict[str, Any]]:
 
 
 def _of_one_process(kind: str, folder: Path, first: int, count: int) -> Iterator[dict[str, Any]]:
-    command = [sys.executable, str(HERE / "fuzzing.py"), kind, str(folder), str(first), str(count)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=_follow, args=(process.stdout, lines), daemon=True).start()
-        at, wait = first, 120  # until all is imported
-        while at < first + count:
-            try:
-                line = lines.get(timeout=wait)
-            except queue.Empty:
-                process.kill()
-                yield {"mutant": at, "fault": f"still reads it after {wait} s"}
-                return
-            if not line:
-                yield {"mutant": at, "fault": f"exit {process.wait()}"}
-                return
-            found = json.loads(line)
-            wait = SECONDS
-            at += "mutant" in found
-            yield found
-
-
-def _follow(stream: Any, lines: queue.Queue[str]) -> None:
-    for line in stream:
-        lines.put(line)
-    lines.put("")
+    process = PythonProcess(HERE / "fuzzing.py", kind, folder, str(first), str(count))
+    at, wait = first, 120  # until all is imported
+    while at < first + count:
+        try:
+            line = process.next_line(wait)
+        except TimeoutError:
+            process.kill()
+            yield {"mutant": at, "fault": f"still reads it after {wait} s"}
+            return
+        if not line:
+            yield {"mutant": at, "fault": f"exit {process.wait().returncode}"}
+            return
+        found = json.loads(line)
+        wait = SECONDS
+        at += "mutant" in found
+        yield found
+    process.wait()
 
 
 def check(kind: str, folder: Path, count: int) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import caches
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from problems import write_cache
+from quick_processes import run_python
 from test_merge import write_part
 
 from pzsl.encoders.openclip import PRESETS
@@ -58,8 +57,8 @@ def check(command: str, folder: Path, trials: int) -> None:
     source = folder / "source"
     source.mkdir()
     MAKERS[command](source)
-    words = [sys.executable, HERE / "killing.py", command, source, str(trials), "0"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    words = [HERE / "killing.py", command, source, str(trials), "0"]
+    done = run_python(*words, timeout=3600)
     assert done.returncode == 0, done.stderr[-3000:]
     first, *lines = map(json.loads, done.stdout.splitlines())
     assert first["result"] == "" and first["events"] > 3, first

@@ -109,7 +109,7 @@ def test_a_run_on_features_read_in_blocks_learns_the_same(method, tmp_path):
     rows = [
         train(
             cache, method=[method], rate=[0.3], seeds=1, workers=1, memory=memory,
-            runs=tmp_path / str(memory), settings={"min_steps": 20},
+            runs=tmp_path / str(memory), settings={"min_steps": 20, "calibrate": method != "pico"},
         )["runs"][0]
         for memory in (2.0, 0.0)
     ]  # fmt: skip

@@ -202,26 +202,6 @@ def test_conse_equals_a_slow_combination():
 # --- resumed, repeated, stored -------------------------------------------------------------------
 
 
-class StopError(Exception):
-    pass
-
-
-def interrupted(method: Method, epoch: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Train up to and with an epoch; returns what a checkpoint would hold."""
-    optimizer = make_optimizer(method)
-    state: list[Any] = []
-
-    def stop(done: int, _: float) -> None:
-        if done == epoch:
-            state.append(copy.deepcopy(method.state_dict()))
-            state.append(copy.deepcopy(optimizer.state_dict()) if optimizer else None)
-            raise StopError
-
-    with pytest.raises(StopError):
-        fit(method, 3, optimizer, on_epoch=stop)
-    return state[0], state[1]
-
-
 def with_checkpoints(
     method: Method, epochs: tuple[int, ...]
 ) -> tuple[Method, dict[int, tuple[dict[str, Any], dict[str, Any]]]]:
@@ -239,11 +219,11 @@ def with_checkpoints(
 
 @pytest.mark.parametrize(("name", "preset"), VARIANTS)
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(name, preset):
-    problem, truth = make_problem(rate=0.5, eta=0.2)
+    problem, truth = make_problem(rate=0.5, eta=0.2, images=120)
     problem = replace(problem, truth=torch.from_numpy(truth))
-    whole, checkpoints = with_checkpoints(make(name, problem, preset, epochs=5), (0, 2))
+    whole, checkpoints = with_checkpoints(make(name, problem, preset), (0, 2))
     for epoch, (model, moments) in checkpoints.items():
-        method = make(name, problem, preset, epochs=5)
+        method = make(name, problem, preset)
         optimizer = make_optimizer(method)
         method.load_state_dict(model)
         optimizer.load_state_dict(moments)
@@ -255,9 +235,9 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(name, preset):
 
 @pytest.mark.parametrize(("name", "preset"), VARIANTS)
 def test_a_stored_method_scores_and_weighs_the_same(name, preset):
-    problem, truth = make_problem(rate=0.5, eta=0.2)
+    problem, truth = make_problem(rate=0.5, eta=0.2, images=120)
     problem = replace(problem, truth=torch.from_numpy(truth))
-    method = fit(make(name, problem, preset), 0)
+    method = fit(make(name, problem, preset, epochs=2), 0)
     again = make(name, problem, preset, seed=1)
     again.load_state_dict(method.state_dict())
     assert torch.equal(scores(method, problem.images), scores(again, problem.images))
@@ -266,7 +246,7 @@ def test_a_stored_method_scores_and_weighs_the_same(name, preset):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(name):
-    problem, _ = make_problem(rate=0.5)
+    problem, _ = make_problem(rate=0.5, images=120)
     first, second = (scores(fit(make(name, problem), 0), problem.images) for _ in range(2))
     assert torch.equal(first, second)
     trainable = make(name, problem).trainable
@@ -276,7 +256,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_only_a_method_that_needs_true_labels_reads_them(name):
-    problem, truth = make_problem(rate=0.5)
+    problem, truth = make_problem(rate=0.5, images=120)
     told = replace(problem, truth=torch.from_numpy(truth))
     blind, informed = (fit(make(name, each), 0) for each in (problem, told))
     same = torch.equal(scores(blind, problem.images), scores(informed, problem.images))

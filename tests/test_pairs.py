@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import test_kills
 from problems import write_cache
+from quick_processes import run_python
 
 from pzsl import train
 from pzsl.errors import UserError
@@ -42,8 +41,8 @@ def check(command: str, folder: Path, trials: int) -> None:
     source = folder / "source"
     source.mkdir()
     MAKERS[command](source)
-    words = [sys.executable, HERE / "pairs.py", command, source, str(trials), "0"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    words = [HERE / "pairs.py", command, source, str(trials), "0"]
+    done = run_python(*words, timeout=3600)
     assert done.returncode == 0, done.stderr[-3000:]
     first, *lines = map(json.loads, done.stdout.splitlines())
     assert first["alone"] is True, first
@@ -75,7 +74,8 @@ def test_pairs_of_all_that_writes_end_right(command, tmp_path):
 
 def sweep(cache: Path, runs: Path) -> dict[int, float]:
     """H of each seed of a sweep of four runs."""
-    options = {"settings": {"epochs": 3, "min_steps": 6}, "workers": 1, "device": "cpu"}
+    settings = {"epochs": 3, "min_steps": 6, "calibrate": False}
+    options = {"settings": settings, "workers": 1, "device": "cpu"}
     rows = train(cache, method="cc", rate=0.1, seeds=4, runs=runs, **options)["runs"]
     return {row["seed"]: row["H"] for row in rows}
 
@@ -89,14 +89,21 @@ def recorded(runs: Path) -> dict[int, tuple[str, float]]:
     return found
 
 
+@pytest.fixture(scope="module")
+def old_and_new(tmp_path_factory) -> tuple[Path, Path, dict[int, float]]:
+    """Two caches, and what a sweep on the first of them finds."""
+    folder = tmp_path_factory.mktemp("caches")
+    old, new = (write_cache(folder / f"{name}.h5", seed=seed) for seed, name in enumerate("ab"))
+    return old, new, sweep(old, folder / "wanted")
+
+
 @pytest.mark.parametrize("moment", range(5))
 def test_a_cache_that_is_replaced_never_gives_its_numbers_to_the_old_hash(
-    moment, tmp_path, monkeypatch
+    moment, old_and_new, tmp_path, monkeypatch
 ):
-    old, new = (write_cache(tmp_path / f"{name}.h5", seed=seed) for seed, name in enumerate("ab"))
+    old, new, wanted = old_and_new
     cache = tmp_path / "c.h5"
     shutil.copy(old, cache)
-    wanted = sweep(old, tmp_path / "wanted")
     count, plain, name = 0, job.open_cache, load_cache(old).fingerprint
 
     def replacing(path: str, wanted: str):  # before the first run opens it, or after the n-th has

@@ -30,7 +30,8 @@ def trained_on_shapes(tmp_path_factory) -> Path:
     """A run of `clip-pzsl` on some of the built-in images."""
     folder = tmp_path_factory.mktemp("shapes")
     cache = extract("shapes", out=folder / "shapes.h5", limit=780)["cache"]
-    result = train(cache, rate=(0.1,), seeds=1, workers=1, runs=folder / "runs")
+    given = {"rate": 0.1, "seeds": 1, "workers": 1, "settings": SHORT}
+    result = train(cache, runs=folder / "runs", **given)
     return Path(result["runs"][0]["path"])
 
 

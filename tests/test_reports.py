@@ -8,8 +8,6 @@ import itertools
 import json
 import re
 import shlex
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,6 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from quick_processes import run_python
 from records import CONFIG, LAST_DIGIT, METRICS, write_run
 
 from pzsl.errors import UsageError, UserError
@@ -568,14 +567,7 @@ def test_only_the_wanted_formats_are_written(runs, make, tmp_path):
 
 
 def run_command(*words):
-    command = [sys.executable, "-m", "pzsl", "report", *map(str, words)]
-    return subprocess.run(
-        command,
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    return run_python("-m", "pzsl", "report", *words)
 
 
 def test_the_command_prints_the_table_and_the_files(runs, tmp_path):

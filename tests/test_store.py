@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quick_processes import PythonProcess, run_python
 
 from pzsl.errors import UserError
 from pzsl.store import CacheWriter, inspect_cache, load_cache
@@ -296,7 +295,7 @@ if moment == "wait":
     for row in writer.pending:
         writer.write([row], caches.images(40)[[row]], caches.views(40, 2)[[row]])
         print(row, flush=True)
-        time.sleep(0.002)
+        time.sleep(0.02)
 caches.fill(writer, 40, 2)
 if moment == "rename":
     Path.replace = die
@@ -321,15 +320,12 @@ MOMENTS = [
 def test_a_killed_writer_is_gone_on_with_and_ends_bit_for_bit_alike(tmp_path, moment, number):
     path = tmp_path / "pets.h5"
     tests = Path(__file__).parent
-    environment = os.environ | {"PYTHONPATH": str(tests.parent)}
-    command = [sys.executable, "-c", SLOW_WRITER, str(tests), str(path), moment, str(number)]
-    child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+    child = PythonProcess("-c", SLOW_WRITER, tests, path, moment, str(number))
     if moment == "wait":
         for _ in range(number):
-            child.stdout.readline()
+            child.next_line()
         child.kill()
-    child.stdout.close()
-    assert child.wait(60) == -9
+    assert child.wait().returncode == -9
     assert not path.exists()
 
     with CacheWriter(path, caches.header(40), views=2) as writer:
@@ -492,9 +488,7 @@ def test_two_writers_of_one_cache_are_refused_at_once(tmp_path):
             "import caches\nfrom pzsl.store import CacheWriter\n"
             f"CacheWriter({str(path)!r}, caches.header())"
         )
-        ended = subprocess.run(
-            [sys.executable, "-c", code], check=False, capture_output=True, text=True
-        )
+        ended = run_python("-c", code)
         assert "another process is writing it" in ended.stderr.splitlines()[-1]
         assert inspect_cache(path)["counts"]["done"] == 0  # looking is allowed meanwhile
     CacheWriter(path, caches.header()).close()

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quick_processes import run_python
 
 from pzsl.errors import UserError
 from pzsl.store import CacheWriter, inspect_cache, load_cache
@@ -438,8 +439,7 @@ except UserError as error:
 @pytest.mark.skipif(sys.platform == "win32", reason="this system has no limit for files")
 def test_a_limit_for_files_is_found_out_before_hdf5_writes(tmp_path):
     root = Path(__file__).parents[1]
-    words = [sys.executable, "-c", LIMITED, root / "tests", root, tmp_path / "pets.h5"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = run_python("-c", LIMITED, root / "tests", root, tmp_path / "pets.h5")
     assert done.returncode == 0, done.stderr
     assert "pets.h5.partial.new: the disk is full" in done.stdout
     assert not list(tmp_path.iterdir())
@@ -558,8 +558,7 @@ def test_a_damaged_heap_of_an_older_cache_never_hangs(path):
             if isinstance(value, bytes):
                 file.attrs[name] = value.decode()
     load_cache(path, check=False)
-    command = [sys.executable, "-c", LOADS, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    done = run_python("-c", LOADS, path, timeout=240)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 25  # the heap holds some 400 bytes: most places are unused
 

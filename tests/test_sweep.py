@@ -14,6 +14,7 @@ import pytest
 import torch
 from pretend_device import PretendDevice
 from problems import write_cache
+from quick_processes import PythonProcess
 
 from pzsl.errors import UserError
 from pzsl.store import load_cache
@@ -30,7 +31,8 @@ def grid(
     cache: Path, rates: list[float], lr: float = 0.001, seeds: int = 1, **budget
 ) -> list[RunConfig]:
     source = ("made", load_cache(cache).fingerprint, "m")
-    settings = {"min_steps": 6, "epochs": 2, "batch_size": 64, "lr": lr, **budget}
+    settings = {"min_steps": 6, "epochs": 2, "batch_size": 64, "lr": lr, "calibrate": False}
+    settings |= budget
     return expand(
         source, ["proden"], ["default"], ["uniform"], rates, [0], range(seeds), "text", settings
     )
@@ -74,8 +76,8 @@ def test_groups_are_filled_up_to_the_budget_and_a_large_run_has_its_own():
 
 def gpu_runs(tmp_path: Path, runs: int, memory: int, monkeypatch) -> list[int]:
     """Runs on a pretended GPU of so many bytes: how many shared each program."""
-    cache = write_cache(tmp_path / "c.h5", each=400, dim=64)  # half a mebibyte of features
-    configs = grid(cache, [0.1], seeds=runs, epochs=1, min_steps=1, batch_size=128)
+    cache = write_cache(tmp_path / "c.h5", each=100, dim=256)  # half a mebibyte of features
+    configs = grid(cache, [0.1], seeds=runs, epochs=1, min_steps=1, batch_size=128, calibrate=True)
     groups, real = [], sweep.run_together
 
     def counted(group):
@@ -92,12 +94,12 @@ def gpu_runs(tmp_path: Path, runs: int, memory: int, monkeypatch) -> list[int]:
 
 
 def test_runs_on_a_gpu_stay_within_its_memory(tmp_path, monkeypatch):
-    assert gpu_runs(tmp_path, 8, 10 << 20, monkeypatch) == [3, 3, 2]
+    assert gpu_runs(tmp_path, 5, 10 << 20, monkeypatch) == [2, 2, 1]
 
 
 def test_fewer_runs_share_a_gpu_when_its_memory_runs_out(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(budget, "fill", lambda jobs, *_: [list(jobs)])  # a guess that is too low
-    groups = gpu_runs(tmp_path, 4, 4 << 20, monkeypatch)
+    groups = gpu_runs(tmp_path, 4, 5 << 20, monkeypatch)
     assert groups[0] == 4 and max(groups[1:]) == 2
     assert "Out of memory with 4 runs in one program: going on with 2." in capsys.readouterr().err
 
@@ -164,24 +166,28 @@ def test_a_run_out_of_memory_is_told_of_and_the_others_go_on(tmp_path, monkeypat
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_an_interrupt_says_at_once_how_far_the_sweep_is(workers, tmp_path):
     cache = write_cache(tmp_path / "c.h5", each=30)
-    words = ["train", "--cache", str(cache), "--rate", "0.3", "--seeds", "2", "--runs", "runs"]
+    words = [
+        "-m",
+        "pzsl",
+        "train",
+        "--cache",
+        cache,
+        "--rate",
+        "0.3",
+        "--seeds",
+        "2",
+        "--runs",
+        "runs",
+    ]
     words += ["--set", "epochs=100000", "--checkpoint-seconds", "0", "--workers", workers]
-    heard = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    code = (
-        f"{heard}; runpy.run_module('pzsl', run_name='__main__')"  # tests may run in the background
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
+    process = PythonProcess(*words, cwd=tmp_path)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not list(tmp_path.rglob("checkpoint.safetensors")):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    began = time.monotonic()
-    _, err = process.communicate(timeout=60)
-    assert time.monotonic() - began < 10
-    assert "Stopped: 0 of 2 runs are done: run the same command to resume." in err
-    assert "Traceback" not in err and process.returncode != 0
+    done = process.wait(10)
+    assert "Stopped: 0 of 2 runs are done: run the same command to resume." in done.stderr
+    assert "Traceback" not in done.stderr and done.returncode != 0
 
 
 def test_a_script_without_a_main_guard_trains_on_processes(tmp_path):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from problems import make_problem, prepared, unit, write_cache
+from quick_processes import PythonProcess
 
 from pzsl.candidates import CandidateSets, generate
 from pzsl.errors import UsageError, UserError
@@ -188,34 +187,38 @@ def test_an_interrupted_run_ends_with_the_same_numbers(tmp_path, monkeypatch):
         assert whole_text == cut_text
 
 
-def cli(*words: str, **options) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "pzsl", *words],
-        cwd=Path(__file__).parents[1],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
+def wait_for(there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not there():
+        time.sleep(0.02)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_train_killed_between_epochs_goes_on_to_the_same_table(tmp_path):
     cache = write_cache(tmp_path / "toy.h5", each=30)
-    words = ["train", "--cache", str(cache), "--rate", "0.4", "--seeds", "2", "--workers", "1"]
-    words += ["--set", "epochs=8,batch_size=16", "--checkpoint-seconds", "0"]
-    process = cli(*words, "--runs", str(tmp_path / "cut"))
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not list((tmp_path / "cut").rglob("checkpoint*")):
-        time.sleep(0.02)
+    words = [
+        "-m",
+        "pzsl",
+        "train",
+        "--cache",
+        cache,
+        "--rate",
+        "0.4",
+        "--seeds",
+        "2",
+        "--workers",
+        "1",
+    ]
+    words += ["--set", "epochs=6,batch_size=32", "--off", "calibrate", "--checkpoint-seconds", "0"]
+    process = PythonProcess(*words, "--runs", tmp_path / "cut")
+    wait_for(lambda: any((tmp_path / "cut").rglob("checkpoint*")))
     process.kill()
-    process.communicate()
+    process.wait()
     assert list((tmp_path / "cut").rglob("checkpoint.safetensors"))
     assert len(list((tmp_path / "cut").rglob("metrics.json"))) < 2
     tables = []
     for folder in ("cut", "whole"):
-        settings = {"epochs": 8, "batch_size": 16}
+        settings = {"epochs": 6, "batch_size": 32, "calibrate": False}
         grid = {"rate": 0.4, "seeds": 2, "workers": 1, "settings": settings}
         rows = train(cache, runs=tmp_path / folder, **grid)["runs"]
         tables.append(
@@ -227,21 +230,31 @@ def test_train_killed_between_epochs_goes_on_to_the_same_table(tmp_path):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_the_workers_of_a_killed_sweep_end_with_it(tmp_path):
     cache = write_cache(tmp_path / "toy.h5", each=30)
-    words = ["train", "--cache", str(cache), "--rate", "0.4", "--seeds", "2", "--workers", "2"]
+    words = [
+        "-m",
+        "pzsl",
+        "train",
+        "--cache",
+        cache,
+        "--rate",
+        "0.4",
+        "--seeds",
+        "2",
+        "--workers",
+        "2",
+    ]
     words += ["--set", "epochs=100000,batch_size=16", "--checkpoint-seconds", "0"]
-    process = cli(*words, "--runs", str(tmp_path))
+    process = PythonProcess(*words, "--runs", tmp_path)
 
     def saved() -> list[float]:
         return [path.stat().st_mtime for path in sorted(tmp_path.rglob("checkpoint.safetensors"))]
 
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and len(saved()) < 2:
-        time.sleep(0.02)
+    wait_for(lambda: len(saved()) == 2)
     process.kill()
     process.wait()
-    time.sleep(1)
+    time.sleep(0.5)
     before = saved()
-    time.sleep(1)
+    time.sleep(0.5)
     assert len(before) == 2 and saved() == before
 
 

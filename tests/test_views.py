@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from quick_processes import run_python
 
 from pzsl.annotation import annotate
 from pzsl.encoders import load_encoder
@@ -230,12 +230,12 @@ main()
 """
 
 
+@pytest.mark.slow  # `test_extraction` kills a run with views, too
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_killed_run_ends_in_the_same_bits(options, tmp_path):
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     out = tmp_path / "x.h5"
-    command = [sys.executable, "-c", KILL, "extract", *words, "--views", "3", "--out", str(out)]
-    killed = subprocess.run(command, capture_output=True, check=False)
+    killed = run_python("-c", KILL, "extract", *words, "--views", "3", "--out", out)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     for change in ({"views": 2}, {"views": 3, "view_policy": "weak"}, {"views": 3, "view_seed": 1}):
         with pytest.raises(UserError, match=r"was started with other values \(.*augmentation"):
@@ -285,5 +285,7 @@ def test_a_run_is_given_the_views_of_its_images_and_their_kinds(options, tmp_pat
     assert np.array_equal(task.problem.views[:], cache.views[task.rows])
     annotate(path)
     assert load_cache(path).view_kinds == ("weak", "strong")
-    done = train(path, method=["able"], noise=["annotated"], seeds=1, runs=tmp_path / "runs")
+    short = {"epochs": 2, "min_steps": 2, "calibrate": False}
+    given = {"noise": ["annotated"], "seeds": 1, "settings": short}
+    done = train(path, method=["able"], runs=tmp_path / "runs", **given)
     assert done["runs"][0]["H"] is not None
