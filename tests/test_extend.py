@@ -110,7 +110,7 @@ def test_the_printed_method_trains_resumes_reports_refines(cache, package, print
     config = json.loads((folder / "config.json").read_text())
     assert config["options"]["sharpness"] == 2.0
     assert len(config["plugins"][f"methods {called}"]["source"]) == 64
-    report = library.report(cache.parent / "runs", out=cache.parent / "report")
+    report = library.report(cache.parent / "runs", cache.parent / "report", ["csv"])
     assert [one["method"] for one in report["rows"]] == [called]
     refined = library.refine(folder, out=cache.parent / "labels.csv")
     assert refined["images"] > 0
@@ -150,7 +150,7 @@ def test_a_record_says_what_is_missing_of_its_plugin(cache, printed, monkeypatch
     file.unlink()
     with pytest.raises(UserError, match=r"'sharpen\.py:Sharpen': there is no file"):
         library.refine(row["path"], out=cache.parent / "labels.csv")
-    library.report(cache.parent / "runs", out=cache.parent / "report")
+    library.report(cache.parent / "runs", cache.parent / "report", ["csv"])
 
 
 def test_a_record_runs_no_code_that_was_never_named_here(cache, printed, home):

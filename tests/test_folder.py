@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -207,6 +207,7 @@ def test_two_classes_of_one_image_each_give_one_seen_and_one_unseen(tmp_path):
     share=st.floats(0, 1, exclude_max=True),
     seed=st.integers(0, 9),
 )
+@settings(max_examples=50)
 def test_a_drawn_share_is_never_all_and_at_least_one_of_several(names, share, seed):
     drawn = draw_share(names, share, seed)
     assert drawn <= names

@@ -61,7 +61,7 @@ def edges(test: Callable[..., None]) -> Callable[..., None]:
     """The cases that have to be there each time."""
     for case in (ONE_CANDIDATE, ALL_CANDIDATES, ONE_CLASS, ALL_NEGATIVE, ALL_TIED):
         test = example(case)(test)
-    return settings(max_examples=60)(test)
+    return settings(max_examples=40)(test)
 
 
 def softmax(row: Array) -> Array:
