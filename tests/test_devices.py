@@ -31,7 +31,7 @@ from pzsl.models import prototypes
 from pzsl.training.config import RunConfig
 from pzsl.training.engines.batched import fit_groups
 from pzsl.training.loop import Fit, fit, fit_all, learning_rate
-from pzsl.training.run import calibrate, make_method
+from pzsl.training.run import calibrate, prepared_method
 
 KINDS = ("cuda", "mps")
 IMAGES, SEEN, UNSEEN, DIM, VIEWS = 96, 6, 3, 8, 4
@@ -113,7 +113,7 @@ class Trained(NamedTuple):
 def train_on(kind: str, system: System, device: PretendDevice | None = None) -> Trained:
     """Train and score on a device that may be pretended."""
     problem, config = make_problem(kind, system), config_of(system)
-    method = make_method(config, problem, 0)
+    method = prepared_method(config, problem, 0)
     waits: list[Counter[Wait]] = []
 
     def note(base: float, step: int, steps: int) -> float:
@@ -182,7 +182,7 @@ def test_gamma_is_chosen_on_a_device_as_on_the_cpu(kind, system):
     for place in (kind, "cpu"):
         with nullcontext() if place == "cpu" else PretendDevice(kind):
             problem = make_problem(place, system)
-            method = fit(make_method(config_of(system), problem, 0), 0)
+            method = fit(prepared_method(config_of(system), problem, 0), 0)
             chosen.append(fit_all(calibrate(method, problem, config_of(system))))
     there, here = chosen
     assert there.gamma == pytest.approx(here.gamma, abs=1e-2)
@@ -195,7 +195,7 @@ def test_many_runs_in_one_program_wait_as_rarely_as_one(kind):
     system = System("clip-pzsl", "default", False)
     with PretendDevice(kind) as device:
         problem = make_problem(kind, system)
-        fits = [Fit(make_method(config_of(system), problem, seed), seed) for seed in range(2)]
+        fits = [Fit(prepared_method(config_of(system), problem, seed), seed) for seed in range(2)]
         waits: list[Counter[Wait]] = []
 
         def note(base: float, step: int, steps: int) -> float:

@@ -104,7 +104,7 @@ def test_kept_cosines_are_those_computed_at_each_step(monkeypatch):
     monkeypatch.setattr("pzsl.methods.core.method.KEPT", 0)
     again, _ = make_problem()
     assert torch.allclose(kept, again.cosines(rows), atol=1e-6)
-    assert again._kept is None
+    assert again._cached_cosines is None
 
 
 def test_our_adamw_is_that_of_torch():

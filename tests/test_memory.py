@@ -79,7 +79,7 @@ def test_an_epoch_meets_each_row_once_well_mixed_and_reads_it_once(stored, monke
     monkeypatch.setattr(
         StoredRows,
         "_read",
-        lambda self, runs: (read.extend(runs[self.slot[runs] < 0]), take(self, runs)),
+        lambda self, runs: (read.extend(runs[self.slot_of_run[runs] < 0]), take(self, runs)),
     )
     found = list(batches(images, 500, epoch_generator(0, 0)))
     assert torch.equal(torch.cat(found).sort().values, torch.arange(len(plain)))

@@ -101,7 +101,7 @@ def test_fewer_runs_share_a_gpu_when_its_memory_runs_out(tmp_path, monkeypatch, 
     monkeypatch.setattr(budget, "fill", lambda jobs, *_: [list(jobs)])  # a guess that is too low
     groups = gpu_runs(tmp_path, 4, 5 << 20, monkeypatch)
     assert groups[0] == 4 and max(groups[1:]) == 2
-    assert "Out of memory with 4 runs in one program: going on with 2." in capsys.readouterr().err
+    assert "Out of memory with 4 runs in one program: continuing with 2." in capsys.readouterr().err
 
 
 def test_a_failure_is_forgotten_when_the_run_succeeds(tmp_path):

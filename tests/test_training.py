@@ -441,7 +441,7 @@ def test_settings_come_from_the_line_and_from_toml(tmp_path):
     with pytest.raises(UsageError, match="Did you mean 'rate'"):
         read_config(file)
     file.write_text("rate = \n")
-    with pytest.raises(UsageError, match="no valid TOML"):
+    with pytest.raises(UsageError, match="not valid TOML"):
         read_config(file)
 
 

@@ -29,7 +29,7 @@ from pzsl.requests import LAST_SEED, is_number, is_whole
 from pzsl.training import RunConfig
 from pzsl.training.features import scored_together
 from pzsl.training.loop import fit, fit_all
-from pzsl.training.run import calibrate, make_method, refined_labels
+from pzsl.training.run import calibrate, prepared_method, refined_labels
 from pzsl.training.task import TRUE_LABELS
 
 Candidates = ArrayLike | Sequence[Collection[int]] | Sequence[Collection[str]]
@@ -131,7 +131,7 @@ class PartialLabelClassifier(ScikitClassifier):
         problem = self._problem(images, labels, sets, device)
         config = self._config()
         with cpu_threads(device, _threads(self.n_jobs)):
-            self.method_: Method = fit(make_method(config, problem, self.seed), self.seed)
+            self.method_: Method = fit(prepared_method(config, problem, self.seed), self.seed)
             self.gamma_, self.calibration_ = fit_all(calibrate(self.method_, problem, config))
         self._settle()
         return self

@@ -21,7 +21,7 @@ from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.store import Cache, load_cache
 from pzsl.training import RunConfig
 from pzsl.training.checkpoint import SEEN, UNSEEN
-from pzsl.training.run import lay_out, make_method
+from pzsl.training.run import initial_method, prepared_method
 from pzsl.training.task import Task, make_task
 
 MODEL = "model.safetensors"
@@ -72,7 +72,7 @@ def restore(record: Record) -> Trained:
     _check_cache(cache, record)
     task = make_task(cache, record.config, resolve_device("cpu"))
     with cpu_threads(resolve_device("cpu")), torch.no_grad():
-        method = make_method(record.config, task.problem, record.config.seed)
+        method = prepared_method(record.config, task.problem, record.config.seed)
         load_state(method, read_state(record.folder / MODEL), record.folder / MODEL)
     names = tuple(class_names(cache))
     return Trained(method.eval(), record.gamma, record.calibration, names, cache, task)
@@ -118,7 +118,7 @@ def restore_method(
         scale=scale,
     )
     with cpu_threads(resolve_device("cpu")), torch.no_grad():
-        method = lay_out(config, problem, config.seed)
+        method = initial_method(config, problem, config.seed)
         load_state(method, saved, file, added)
         if added:
             method.add_classes(added)

@@ -22,7 +22,7 @@ from pzsl.training.settings import read_config, read_settings
 
 __all__ = ["RunConfig", "read_config", "read_settings", "train"]
 
-_SHOWN = ("S", "U", "H", "T1", "AUSUC", "disambiguation", "gamma", "seconds")
+_REPORTED = ("S", "U", "H", "T1", "AUSUC", "disambiguation", "gamma", "seconds")
 
 
 def train(
@@ -52,21 +52,21 @@ def train(
 
     Args:
         cache: HDF5 cache of stage one.
-        method: one or several, an axis of the grid, as are all up to `imbalance`.
+        method: one or several; like all arguments up to `imbalance`, an axis of the grid.
         preset: of the methods' options.
         noise: kinds of ambiguity.
         rate: noise rates.
         eta: share of candidate sets without the true label; for `noisy` only.
-        few_shot: number of true labels per class that are given by hand; another axis of the grid.
-        imbalance: ratio of a long tail, another axis: the most frequent class keeps this many times
-            the share of its training images that the rarest class keeps.
+        few_shot: number of true labels per class that are given by hand.
+        imbalance: ratio of a long tail: the most frequent class keeps this many times the share of
+            its training images that the rarest class keeps.
         seeds: number of seeds.
         first_seed: the first seed.
         labels: what label embeddings are made of: `text`, `attributes` or `both`.
-        settings: options that override the preset's, for the methods that know them.
+        settings: options that override the preset's, for the methods that have them.
         runs: folder of all run records.
         name: of the sweep; by default the cache's name.
-        device: auto, cpu, cuda or mps.
+        device: `auto`, `cpu`, `cuda` or `mps`.
         workers: number of processes; by default as many as keep all cores busy.
         threads: CPU threads of each process; all cores for a single large run.
         checkpoint_seconds: minimum time between two checkpoints of a run.
@@ -79,15 +79,13 @@ def train(
     Raises:
         UserError: the cache can't be trained on. UsageError: an unknown name or a wrong value.
     """
-    arguments = dict(
-        locals()
-    )  # before any other name: the arguments, which are the request's fields
+    arguments = dict(locals())  # so far the arguments alone, which are the request's fields
     return _train(TrainRequest(**arguments))
 
 
 def _train(request: TrainRequest) -> dict[str, Any]:
     request.check()
-    where = resolve_device(request.device)
+    device = resolve_device(request.device)
     data = load_cache(request.cache)
     grid = _grid(request, Source(data.dataset, data.fingerprint, _encoder(data)))
     check_grid(data, grid)
@@ -97,29 +95,36 @@ def _train(request: TrainRequest) -> dict[str, Any]:
     if request.eta != TrainRequest.eta and not any(config.eta for config in grid):
         say("--eta means nothing here: only --noise noisy swaps the truth out.")
     grid = [
-        replace(config, blocks=_in_blocks(data, config, request.memory), device=where.type)
+        replace(config, blocks=_in_blocks(data, config, request.memory), device=device.type)
         for config in grid
     ]
     cache = Path(request.cache)
     sweep = Path(request.runs) / (request.name or cache.stem)
-    methods, noises = (", ".join(as_list(names)) for names in (request.method, request.noise))
-    say(
-        f"train {methods} on {cache}: {len(grid)} runs, noise {noises}, seeds "
-        f"{request.first_seed} to {request.first_seed + request.seeds - 1}, labels "
-        f"{request.labels}, device {where} -> {sweep}"
-    )
+    say(f"{_announcement(request, len(grid))}, device {device} -> {sweep}")
     execution = request.checkpoint_seconds, request.memory, request.engine, request.threads
-    trained_now = run_sweep(cache, grid, sweep, where, request.workers, *execution)
+    trained_now = run_sweep(cache, grid, sweep, device, request.workers, *execution)
     if trained_now < len(grid):
-        say(f"{len(grid) - trained_now} runs were finished already")
+        say(f"{len(grid) - trained_now} runs were already finished")
     folders = [sweep / config.name for config in grid]
-    for doubt in sorted({_doubt(folder) for folder in folders} - {warning or "", ""})[-1:]:
-        say(doubt)
+    for run_warning in sorted(
+        {_encoder_warning(folder) for folder in folders} - {warning or "", ""}
+    )[-1:]:
+        say(run_warning)
     rows = [_row(config, folder) for config, folder in zip(grid, folders, strict=True)]
     return {"sweep": str(sweep), "runs": rows}
 
 
-def _doubt(folder: Path) -> str:
+def _announcement(request: TrainRequest, runs: int) -> str:
+    """What a sweep is about to train, in one line."""
+    methods, noises = (", ".join(as_list(names)) for names in (request.method, request.noise))
+    last_seed = request.first_seed + request.seeds - 1
+    return (
+        f"train {methods} on {Path(request.cache)}: {runs} runs, noise {noises}, seeds "
+        f"{request.first_seed} to {last_seed}, labels {request.labels}"
+    )
+
+
+def _encoder_warning(folder: Path) -> str:
     """The warning about the encoder in a run's record; '' if there is none."""
     environment = json.loads((folder / "env.json").read_text(encoding="utf-8"))
     return str(environment.get("encoder_warning", ""))
@@ -127,9 +132,9 @@ def _doubt(folder: Path) -> str:
 
 def _in_blocks(data: Cache, config: RunConfig, memory: float) -> bool:
     """Whether a run reads its features in blocks."""
-    whole = in_blocks(data.images, len(training_rows(data)), memory)
-    if not whole or config.imbalance == 1:
-        return whole
+    all_in_blocks = in_blocks(data.images, len(training_rows(data)), memory)
+    if not all_in_blocks or config.imbalance == 1:
+        return all_in_blocks
     return in_blocks(data.images, len(training_rows(data, config.imbalance, config.seed)), memory)
 
 
@@ -161,4 +166,4 @@ def _row(config: RunConfig, folder: Path) -> dict[str, Any]:
     names = ("method", "preset", "noise", "rate", "eta", "seed")
     row = {name: setting[name] for name in names}
     row |= {"few_shot": config.few_shot, "imbalance": config.imbalance}
-    return row | {name: metrics.get(name) for name in _SHOWN} | {"path": str(folder)}
+    return row | {name: metrics.get(name) for name in _REPORTED} | {"path": str(folder)}

@@ -33,7 +33,7 @@ CELLS = 1 << 25
 
 
 def training_rows(cache: Cache, imbalance: float = 1.0, seed: int = 0) -> NDArray[np.int64]:
-    """Rows of the split `trainval`; for a long tail, those that are kept.
+    """Rows of the split `trainval`; with `imbalance`, those that stay in the long tail.
 
     Raises:
         UserError: there are none, or a long tail is requested but a true label is unknown.
@@ -78,8 +78,8 @@ def candidate_sets(cache: Cache, config: RunConfig, rows: NDArray[np.int64]) -> 
         if labels_are_candidates(cache, config.noise):
             return _single_labels(cache, rows)
         if cache.candidate_offsets is None or cache.candidate_labels is None:
-            how = _HOW_TO_GET_SETS.format(path=cache.path)
-            raise UserError(f"{cache.path} holds no candidate sets: {how}")
+            remedy = _HOW_TO_GET_SETS.format(path=cache.path)
+            raise UserError(f"{cache.path} holds no candidate sets: {remedy}")
         _check_origin(cache, config.noise)
         stored_sets = (cache.candidate_offsets, cache.candidate_labels, cache.seen)
         return validate(*stored_sets, where=str(cache.path), rows=rows)
@@ -113,10 +113,10 @@ def _single_labels(cache: Cache, rows: NDArray[np.int64]) -> CandidateSets:
     """
     unknown = rows[cache.labels[rows] < 0]
     if len(unknown):
-        how = _HOW_TO_GET_SETS.format(path=cache.path)
+        remedy = _HOW_TO_GET_SETS.format(path=cache.path)
         raise UserError(
             f"{cache.path} holds no candidate sets, and {len(unknown)} training images have no "
-            f"label either ('{cache.paths[unknown[0]]}'): {how}"
+            f"label either ('{cache.paths[unknown[0]]}'): {remedy}"
         )
     offsets = np.arange(len(rows) + 1, dtype=np.int64)
     return CandidateSets(offsets, cache.labels[rows].astype(np.int32))
@@ -149,7 +149,7 @@ def labelled_by_hand(
 
 
 class FrozenProbabilities:
-    """Frozen CLIP's softmax over the seen classes, in blocks; the last block is kept.
+    """Frozen CLIP's softmax over the seen classes, in blocks; the last block is cached.
 
     Raises:
         UserError: the cache holds no text embeddings to compare with.
@@ -160,7 +160,7 @@ class FrozenProbabilities:
         self.cache, self.rows = cache, rows
         self.text = cache.label_embeddings()[cache.seen].T
         self.size = max(1, min(BLOCK, CELLS // self.text.shape[1]))
-        self._kept: tuple[int, NDArray[np.float32]] | None = None
+        self._last_block: tuple[int, NDArray[np.float32]] | None = None
 
     def __call__(self, start: int, stop: int) -> NDArray[np.float32]:
         """Probabilities of the images `start` to `stop - 1`, (n, K)."""
@@ -172,13 +172,13 @@ class FrozenProbabilities:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _block(self, number: int) -> NDArray[np.float32]:
-        if self._kept is None or self._kept[0] != number:
+        if self._last_block is None or self._last_block[0] != number:
             rows = self.rows[number * self.size : (number + 1) * self.size]
             logits = self.cache.logit_scale * self.cache.images[rows] @ self.text
-            p = np.exp(logits - logits.max(axis=1, keepdims=True))
-            share = p / p.sum(axis=1, keepdims=True)
-            self._kept = number, share.astype(np.float32, copy=False)
-        return self._kept[1]
+            exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+            probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+            self._last_block = number, probabilities.astype(np.float32, copy=False)
+        return self._last_block[1]
 
 
 def _check_templates(cache: Cache) -> None:

@@ -16,7 +16,7 @@ from pzsl.training.features import choose_rows, scored_together
 from pzsl.training.loop import Fit
 
 FOLDS = 4
-FEWEST, ENOUGH = 2, 2000
+FEWEST_FOLDS, ENOUGH_IMAGES = 2, 2000
 """Fewest folds, and held-out images after which no more folds are fitted."""
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the trained scores to try, from frozen CLIP (0) to trained (1), if a method fades."""
@@ -29,7 +29,7 @@ def fold_fits(
     problem: Problem,
     labels: Tensor,
     seed: int,
-    after: Callable[[Method, Tensor, Tensor], None] | None = None,
+    on_fold: Callable[[Method, Tensor, Tensor], None] | None = None,
 ) -> Generator[Fit, None, list[list[Summary]]]:
     """Hold out a quarter of the classes and of the images, up to four times, and score them (ours).
 
@@ -40,11 +40,12 @@ def fold_fits(
     labels are not used.
 
     Args:
-        make: makes an untrained method for a problem and a seed.
+        make: makes an untrained method, given a problem and a seed.
         problem: the whole training problem.
         labels: (N,) refined label of each training image.
         seed: of the folds and the fits.
-        after: called with each fold: its trained method, its seen classes (K,), its held-out rows.
+        on_fold: called for each fold with its trained method, the mask (K,) of its seen classes,
+            and its held-out rows (n,).
 
     Yields:
         An untrained method, which the caller trains before asking for the next.
@@ -59,22 +60,23 @@ def fold_fits(
     class_fold = (torch.randperm(classes, generator=generator) % FOLDS).to(device)
     class_fold = class_fold[first_alike(problem.seen)]
     if not len(problem.unseen):
-        class_fold = torch.full_like(class_fold, FOLDS)  # in none
+        class_fold = torch.full_like(class_fold, FOLDS)  # a class is in no fold
     image_fold = (torch.randperm(count, generator=generator) % FOLDS).to(device)
     summaries: list[list[Summary]] = []
-    for number in range(min(FOLDS, classes if len(problem.unseen) else count)):
-        if number >= FEWEST and sum(len(fold[0].label) for fold in summaries) >= ENOUGH:
+    for fold in range(min(FOLDS, classes if len(problem.unseen) else count)):
+        scored_images = sum(len(per_share[0].label) for per_share in summaries)
+        if fold >= FEWEST_FOLDS and scored_images >= ENOUGH_IMAGES:
             break
-        seen_classes, held_out_class = class_fold != number, class_fold[labels] == number
-        train = torch.nonzero((image_fold != number) & ~held_out_class).flatten()
-        held_out = torch.nonzero((image_fold == number) | held_out_class).flatten()
+        seen_classes, of_held_out_class = class_fold != fold, class_fold[labels] == fold
+        train = torch.nonzero((image_fold != fold) & ~of_held_out_class).flatten()
+        held_out = torch.nonzero((image_fold == fold) | of_held_out_class).flatten()
         if len(train) and len(held_out) and seen_classes.any():
-            method = make(hold_out(problem, seen_classes, train), seed + number + 1)
-            yield Fit(method, seed + number + 1)
+            method = make(hold_out(problem, seen_classes, train), seed + fold + 1)
+            yield Fit(method, seed + fold + 1)
             summaries.append(_score(method, problem, seen_classes, held_out, labels[held_out]))
-            if after is not None:
-                after(method, seen_classes, held_out)
-            del method  # before the next is made: on millions of images each takes half a gibibyte
+            if on_fold is not None:
+                on_fold(method, seen_classes, held_out)
+            del method  # before the next is made: half a gibibyte each on millions of images
     return summaries
 
 
@@ -100,17 +102,23 @@ def first_alike(labels: Tensor) -> Tensor:
     """Per label embedding (K, D), the index of the first equal one, (K,).
 
     Identical names are held out together: if only one were held out, gamma alone would decide
-    between them, and would be chosen for that.
+    between the two, and would be chosen for that.
     """
     group = torch.unique(labels.cpu(), dim=0, return_inverse=True)[1]
-    place = torch.arange(len(group))
-    first = torch.full_like(group, len(group)).scatter_reduce(0, group, place, "amin")
+    index = torch.arange(len(group))
+    first = torch.full_like(group, len(group)).scatter_reduce(0, group, index, "amin")
     return first[group].to(labels.device)
 
 
-def unseen_names(kept: int, classes: int, unseen: int) -> int:
-    """How many true unseen names join a fold's held-out classes to keep the proportion."""
-    return max(0, round(kept / classes * unseen) - (classes - kept))
+def unseen_names(seen: int, classes: int, unseen: int) -> int:
+    """How many true unseen names join a fold's held-out classes to keep the proportion.
+
+    Args:
+        seen: number of classes seen in the fold.
+        classes: number of seen classes in the whole problem.
+        unseen: number of unseen classes in the whole problem.
+    """
+    return max(0, round(seen / classes * unseen) - (classes - seen))
 
 
 def _score(

@@ -24,10 +24,10 @@ SEEN, UNSEEN = "label_embeddings.seen", "label_embeddings.unseen"
 """Names of the frozen label embeddings of seen and unseen classes in a model's file."""
 
 
-def model_bytes(method: Method, about: dict[str, str]) -> bytes:
-    """A trained method as a safetensors file: label embeddings, parameters, all other state."""
+def model_bytes(method: Method, metadata: dict[str, str]) -> bytes:
+    """A trained method as a safetensors file: label embeddings, parameters and other state."""
     labels = {SEEN: method.problem.seen, UNSEEN: method.problem.unseen}
-    return save(_contiguous({**method.state_dict(), **labels}), metadata=about)
+    return save(_contiguous({**method.state_dict(), **labels}), metadata=metadata)
 
 
 def save_checkpoint(
@@ -38,7 +38,7 @@ def save_checkpoint(
     history: History,
     run: str = "",
 ) -> None:
-    """Write the state that the epochs after `epoch` need; the old file stays until this is done.
+    """Write the state that the epochs after `epoch` need; it replaces the previous file when whole.
 
     The file names its run and holds a checksum of its tensors and history.
     """
@@ -57,12 +57,13 @@ def load_checkpoint(
     """Restore a method and its optimiser in place.
 
     Args:
-        path: of the checkpoint. method, optimizer: as they were made for the run.
+        path: of the checkpoint.
+        method, optimizer: newly made for the run.
         run: name of the run; a checkpoint of another run is ignored.
 
     Returns:
-        The next epoch and the history so far; 0 and an empty one without a checkpoint. A checkpoint
-        that is damaged or of another run is reported, and the run starts again.
+        The next epoch and the history so far; 0 and an empty history without a checkpoint. If the
+        checkpoint is damaged or of another run, this is said, and the run starts again.
     """
     if not path.exists():
         return 0, []
@@ -71,9 +72,9 @@ def load_checkpoint(
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         say(f"{path}: no checkpoint to resume from ({error}): the run starts again.")
         return 0, []
-    method.load_state_dict(_below(MODEL, tensors))
+    method.load_state_dict(_with_prefix(MODEL, tensors))
     if optimizer is not None:
-        optimizer.load_state_dict(_below(OPTIMIZER, tensors))
+        optimizer.load_state_dict(_with_prefix(OPTIMIZER, tensors))
     return epoch + 1, history
 
 
@@ -86,17 +87,18 @@ def _read(
         SafetensorError, OSError, ValueError, KeyError, TypeError: damaged, or of another run.
     """
     content = path.read_bytes()  # once: another process may replace the file meanwhile
-    tensors, about = load(content), _metadata(content)
-    if about.get("run") != run:
-        raise ValueError(f"it belongs to the run {about.get('run')!r}")
-    if about.pop("checksum", None) != _checksum(tensors, about):
+    tensors, metadata = load(content), _metadata(content)
+    if metadata.get("run") != run:
+        raise ValueError(f"it belongs to the run {metadata.get('run')!r}")
+    if metadata.pop("checksum", None) != _checksum(tensors, metadata):
         raise ValueError("it is damaged: the checksum differs")
     needed = {MODEL + name: value.shape for name, value in method.state_dict().items()}
     if optimizer is not None:
-        needed |= {OPTIMIZER + name: v.shape for name, v in optimizer.state_dict().items()}
+        state = optimizer.state_dict()
+        needed |= {OPTIMIZER + name: value.shape for name, value in state.items()}
     if {name: value.shape for name, value in tensors.items()} != needed:
         raise ValueError("it has other tensors than this version of the method")
-    return int(about["epoch"]), parse_json(about["history"]), tensors
+    return int(metadata["epoch"]), parse_json(metadata["history"]), tensors
 
 
 def _metadata(content: bytes) -> dict[str, str]:
@@ -104,13 +106,13 @@ def _metadata(content: bytes) -> dict[str, str]:
     header = parse_json(content[8 : 8 + int.from_bytes(content[:8], "little")])
     metadata = header.get("__metadata__", {})
     if not isinstance(metadata, dict):
-        raise ValueError("its metadata are no table")
+        raise ValueError("its metadata are not a table")
     return {str(name): str(value) for name, value in metadata.items()}
 
 
-def _checksum(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
+def _checksum(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
     """A hash of the bytes of all tensors and of the metadata."""
-    parts: list[str | bytes] = [json.dumps(about, sort_keys=True)]
+    parts: list[str | bytes] = [json.dumps(metadata, sort_keys=True)]
     for name in sorted(tensors):
         value = tensors[name]
         parts += [f"{name} {value.dtype} {tuple(value.shape)}", value.numpy().tobytes()]
@@ -136,10 +138,14 @@ class Saver:
             self.last = time.monotonic()
 
 
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {n.removeprefix(prefix): value for n, value in tensors.items() if n.startswith(prefix)}
+def _with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    # Tensors that share memory are refused by safetensors; each is copied on its own.
+    # safetensors refuses tensors that share memory, so each is copied.
     return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}

@@ -16,7 +16,7 @@ from pzsl.files import digest
 from pzsl.methods import METHODS, find_method, make_options
 
 RESULTS = 6
-"""Raised when a change of the code changes the numbers of an unchanged configuration."""
+"""Version of the numbers: raised when a change of the code changes the results of any run."""
 
 
 class Source(NamedTuple):
@@ -71,19 +71,23 @@ class RunConfig:
     def name(self) -> str:
         """Folder name of the run: the method, and a hash of the whole configuration.
 
-        Where a plugin's file lies does not matter; what is in it does.
+        The path of a plugin's file does not matter, its contents do.
         """
         values = self.as_dict()
         if self.plugins:
             values["plugins"] = {key: record["source"] for key, record in self.plugins.items()}
-        short = self.method.rpartition(":")[2]
-        return f"{short}-{digest(json.dumps(values, sort_keys=True))[:12]}"
+        method = self.method.rpartition(":")[2]
+        return f"{method}-{digest(json.dumps(values, sort_keys=True))[:12]}"
 
     def as_dict(self) -> dict[str, Any]:
         """The configuration as plain values."""
         values = asdict(self)
-        usual = {"few_shot": 0, "imbalance": 1, "plugins": {}, "blocks": False, "device": "cpu"}
-        return {k: v for k, v in values.items() if k not in usual or v != usual[k]}
+        defaults = {"few_shot": 0, "imbalance": 1, "plugins": {}, "blocks": False, "device": "cpu"}
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in defaults or value != defaults[name]
+        }
 
 
 def options_of(methods: Sequence[str], preset: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,14 +96,14 @@ def options_of(methods: Sequence[str], preset: str, settings: Mapping[str, Any])
     Raises:
         UsageError: unknown method or preset, an option that no method has, a wrong value.
     """
-    preset_and_options, used = {}, set()
+    preset_and_options, used_settings = {}, set()
     for method in methods:
         own_preset = preset if preset in find_method(method).presets else "default"
         own_options = asdict(make_options(method, own_preset))
         changes = {key: value for key, value in settings.items() if key in own_options}
-        used |= set(changes)
+        used_settings |= set(changes)
         preset_and_options[method] = (own_preset, asdict(make_options(method, own_preset, changes)))
-    unused = [key for key in settings if key not in used]
+    unused = [key for key in settings if key not in used_settings]
     if unused:
         all_options = sorted({key for _, options in preset_and_options.values() for key in options})
         raise UsageError(
@@ -124,44 +128,55 @@ def expand(
     few_shots: Sequence[int] = (0,),
     imbalances: Sequence[float] = (1.0,),
 ) -> list[RunConfig]:
-    """The grid of a sweep, seeds outermost, so that an interrupted sweep can be reported.
+    """The grid of a sweep, seeds outermost, so that an interrupted sweep has runs of each kind.
 
     A noise may have its own rate, as in `instance:0.1`, which replaces the others. Rates are
     ignored for sets that come with the data and for `uss` (always 0.5), eta for all noises but
     `noisy`. Each configuration occurs once.
     """
-    methods, noises, plugin_records = _without_places(methods, noises)
+    methods, noises, plugin_records = _without_paths(methods, noises)
     systems = [
         (method, *preset_and_options)
         for preset in presets
         for method, preset_and_options in options_of(methods, preset, settings or {}).items()
     ]
-    ambiguities = [
-        (noise, own_rate, own_eta)
-        for word in noises
-        for noise, own_rates in [_noise_and_rates(word, rates)]
-        for own_rate in own_rates
-        for own_eta in (etas if noise == "noisy" else [0.0])
-    ]
+    ambiguities = _ambiguities(noises, rates, etas)
     runs: dict[str, RunConfig] = {}
     axes = itertools.product(seeds, imbalances, few_shots, ambiguities, systems)
-    for seed, imbalance, shots, ambiguity, system in axes:
-        (noise, rate, eta), (method, preset, options) = ambiguity, system
-        drawn_sets = (noise, rate, float(eta))
-        used = {
-            key: plugin_records[key]
-            for key in (f"methods {method}", f"candidates {noise}")
-            if key in plugin_records
-        }
-        tail = float(imbalance)
+    for seed, imbalance, few_shot, (noise, rate, eta), (method, preset, options) in axes:
+        plugin_keys = f"methods {method}", f"candidates {noise}"
         run = RunConfig(
-            *source, method, preset, *drawn_sets, labels, seed, options, shots, tail, plugins=used
+            *source,
+            method=method,
+            preset=preset,
+            noise=noise,
+            rate=rate,
+            eta=eta,
+            labels=labels,
+            seed=seed,
+            options=options,
+            few_shot=few_shot,
+            imbalance=float(imbalance),
+            plugins={key: plugin_records[key] for key in plugin_keys if key in plugin_records},
         )
         runs.setdefault(run.name, run)
     return list(runs.values())
 
 
-def _without_places(
+def _ambiguities(
+    noises: Sequence[str], rates: Sequence[float], etas: Sequence[float]
+) -> list[tuple[str, float | None, float]]:
+    """Noise, rate and eta of each kind of ambiguity in a grid."""
+    return [
+        (noise, rate, float(eta))
+        for word in noises
+        for noise, noise_rates in [_noise_and_rates(word, rates)]
+        for rate in noise_rates
+        for eta in (etas if noise == "noisy" else [0.0])
+    ]
+
+
+def _without_paths(
     methods: Sequence[str], noises: Sequence[str]
 ) -> tuple[list[str], list[str], dict[str, dict[str, str]]]:
     """Replace paths of plugins by the names used in records; returns these records, too.
@@ -169,17 +184,17 @@ def _without_places(
     Raises:
         UsageError: two files of the same name have a class of the same name.
     """
-    used: dict[str, dict[str, str]] = {}
+    records: dict[str, dict[str, str]] = {}
 
     def recorded_name(group: str, name: str, built_in: Container[str]) -> str:
         plugin = None if name in built_in else plugins.find(group, name)
         if plugin is None:
             return name  # built in, or unknown: reported when it is looked up
         key = f"{group} {plugin.name}"
-        if used.setdefault(key, plugin.record()) != plugin.record():
+        if records.setdefault(key, plugin.record()) != plugin.record():
             raise UsageError(
-                f"Two plugins are both called '{plugin.name}' ({used[key]['at']} and {plugin.at}): "
-                "rename one."
+                f"Two plugins are both called '{plugin.name}' ({records[key]['at']} and "
+                f"{plugin.at}): rename one."
             )
         plugins.trust(plugin)
         return plugin.name
@@ -189,8 +204,8 @@ def _without_places(
         f"{recorded_name('candidates', noise, NOISES)}{rate}"
         for noise, rate in map(_split_rate, noises)
     ]
-    plugins.enrol(used)
-    return method_names, noise_names, used
+    plugins.enrol(records)
+    return method_names, noise_names, records
 
 
 def _split_rate(word: str) -> tuple[str, str]:
@@ -215,7 +230,7 @@ def _noise_and_rates(word: str, rates: Sequence[float]) -> tuple[str, Sequence[f
         return noise, [float(rate[1:])]
     except ValueError:
         variants = [name for name in NOISES if name.startswith(f"{noise}:")]
-        how = f", or it is {' or '.join(variants)}" if variants else ""
+        alternative = f", or it is {' or '.join(variants)}" if variants else ""
         raise UsageError(
-            f"--noise {word}: after the colon comes a rate, such as 0.1{how}."
+            f"--noise {word}: after the colon comes a rate, such as 0.1{alternative}."
         ) from None

@@ -28,15 +28,14 @@ class Watched:
     """
 
     def __init__(self, method: Method, task: Task) -> None:
-        support = task.problem.candidates
-        choice = np.flatnonzero(support.sizes.cpu().numpy() > 1)
-        steps = np.linspace(0, max(len(choice) - 1, 0), min(IMAGES, len(choice))).round()
-        self.rows: list[int] = choice[steps.astype(int)].tolist()
+        ambiguous = np.flatnonzero(task.problem.candidates.sizes.cpu().numpy() > 1)
+        steps = np.linspace(0, max(len(ambiguous) - 1, 0), min(IMAGES, len(ambiguous))).round()
+        self.rows: list[int] = ambiguous[steps.astype(int)].tolist()
         self.method = method
         self.labels = [_nearest(task, row) for row in self.rows]
 
     def weights(self) -> list[list[float]]:
-        """The label weight of each watched candidate now."""
+        """The current label weight of each watched candidate, per image."""
         return [
             _weights_of(self.method, row, labels)
             for row, labels in zip(self.rows, self.labels, strict=True)
@@ -68,7 +67,9 @@ def details_of(
     """The contents of `details.json`; class ids are those of the cache.
 
     Args:
-        cache: the features. task: of the run. watched: with its trained method.
+        cache: with images, classes and splits.
+        task: of the run.
+        watched: some training images, with the trained method.
         summary: of the test images; None without any.
         gamma: of the run.
     """
@@ -106,7 +107,8 @@ def label_map(method: Method, ids: Any) -> dict[str, Any] | None:
     """Label embeddings before and after training in the plane of their two principal components.
 
     Args:
-        method: trained. ids: (C,) class id of each of its columns.
+        method: trained.
+        ids: (C,) class id of each of its columns.
 
     Returns:
         `class` ids, at most `MAPPED`, with `before` and `after`, each (n, 2); None if the method
@@ -130,6 +132,6 @@ def label_map(method: Method, ids: Any) -> dict[str, Any] | None:
 
 
 def _with_fixed_signs(vectors: Tensor) -> Tensor:
-    """Flip columns so that the largest component of each is positive: the same on any machine."""
+    """Flip columns to make each one's largest component positive: the same on any machine."""
     largest = vectors.abs().argmax(0, keepdim=True)
     return vectors * vectors.gather(0, largest).sign()

@@ -29,8 +29,8 @@ SCORED, SCORES = 4096, 1 << 21
 class StoredRows:
     """`TrainingFeatures` that are read from a file in blocks.
 
-    They are read, not mapped: pages of a map count as memory of the process. The last runs of rows
-    stay in memory; rows in the order of `shuffled` are read once.
+    They are read, not mapped: pages of a map count as memory of the process. The runs of rows read
+    last stay in a buffer, so rows in the order of `shuffled` are read from the file once.
 
     Args:
         source: contiguous map (N, ...) into a file.
@@ -44,9 +44,9 @@ class StoredRows:
         self.path, self.offset = Path(str(source.filename)), int(source.offset)
         self.source_shape, self.dtype = source.shape, source.dtype
         self.rows, self.device = torch.from_numpy(rows), device
-        self.width = source.nbytes // max(len(source), 1)
-        self.kept = np.empty((2 * MIXED * RUN, *source.shape[1:]), source.dtype)
-        self._forget()
+        self.row_bytes = source.nbytes // max(len(source), 1)
+        self.buffer = np.empty((2 * MIXED * RUN, *source.shape[1:]), source.dtype)
+        self._clear_buffer()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -62,57 +62,59 @@ class StoredRows:
 
     def subset(self, chosen: Tensor) -> StoredRows:
         """Some of these rows (n,), ascending."""
-        part = object.__new__(StoredRows)
-        part.__dict__.update(self.__dict__)
-        part.rows = self.rows[chosen.cpu()]
-        part.kept = np.empty_like(self.kept)
-        part._forget()
-        return part
+        subset = object.__new__(StoredRows)
+        subset.__dict__.update(self.__dict__)
+        subset.rows = self.rows[chosen.cpu()]
+        subset.buffer = np.empty_like(self.buffer)
+        subset._clear_buffer()
+        return subset
 
     def __getitem__(self, key: Tensor | tuple[Tensor, Tensor]) -> Tensor:
         """Rows (B,) in any order as a tensor (B, ...); a pair gives rows and a view of each."""
         chosen, *views = key if isinstance(key, tuple) else (key,)
         rows = self.rows[chosen.cpu()].numpy()
         runs = rows // RUN
-        needed = np.unique(runs)
-        if len(needed) > 2 * MIXED:
+        needed_runs = np.unique(runs)
+        if len(needed_runs) > 2 * MIXED:
             halves = torch.tensor_split(torch.arange(len(chosen)), 2)
-            return torch.cat([self[_part(key, half)] for half in halves])
-        self._read(needed)
-        slots = self.slot[runs] * RUN + rows % RUN
-        values = torch.from_numpy(self.kept[(slots, *(view.cpu().numpy() for view in views))])
+            return torch.cat([self[_restricted(key, half)] for half in halves])
+        self._read(needed_runs)
+        slots = self.slot_of_run[runs] * RUN + rows % RUN
+        values = torch.from_numpy(self.buffer[(slots, *(view.cpu().numpy() for view in views))])
         return values.to(self.device, torch.float32)
 
     def shuffled(self, generator: torch.Generator) -> Tensor:
-        """All rows in random order that is cheap to read: 64 random runs at a time, mixed."""
+        """All rows in a random order that is cheap to read: 64 random runs at a time, mixed."""
         bounds = torch.searchsorted(self.rows, torch.arange(0, int(self.rows[-1]) + RUN + 1, RUN))
         spans = [span for span in bounds.unfold(0, 2, 1).tolist() if span[1] > span[0]]
         order = torch.randperm(len(spans), generator=generator).tolist()
         mixed = []
         for start in range(0, len(order), MIXED):
-            rows = torch.cat([torch.arange(*spans[at]) for at in order[start : start + MIXED]])
+            rows = torch.cat(
+                [torch.arange(*spans[index]) for index in order[start : start + MIXED]]
+            )
             mixed.append(rows[torch.randperm(len(rows), generator=generator)])
         return torch.cat(mixed)
 
-    def _forget(self) -> None:
-        self.slot = np.full(self.source_shape[0] // RUN + 1, -1)
-        self.used = 0
+    def _clear_buffer(self) -> None:
+        self.slot_of_run = np.full(self.source_shape[0] // RUN + 1, -1)
+        self.used_slots = 0
 
     def _read(self, runs: NDArray[np.int64]) -> None:
-        missing = runs[self.slot[runs] < 0]
-        if self.used + len(missing) > 2 * MIXED:
-            self._forget()
+        missing = runs[self.slot_of_run[runs] < 0]
+        if self.used_slots + len(missing) > 2 * MIXED:
+            self._clear_buffer()
             missing = runs
         if not len(missing):
             return
         with self.path.open("rb", buffering=0) as file:
             for run in missing.tolist():
-                block = self.kept[self.used * RUN : (self.used + 1) * RUN]
+                block = self.buffer[self.used_slots * RUN : (self.used_slots + 1) * RUN]
                 count = min(RUN, self.source_shape[0] - run * RUN)
-                file.seek(self.offset + run * RUN * self.width)
+                file.seek(self.offset + run * RUN * self.row_bytes)
                 fill(file, block[:count])
-                self.slot[run] = self.used
-                self.used += 1
+                self.slot_of_run[run] = self.used_slots
+                self.used_slots += 1
 
 
 def fill(file: Any, block: NDArray[Any]) -> None:
@@ -125,7 +127,7 @@ def fill(file: Any, block: NDArray[Any]) -> None:
         unread = unread[read:]
 
 
-def _part(key: Tensor | tuple[Tensor, Tensor], rows: Tensor) -> Any:
+def _restricted(key: Tensor | tuple[Tensor, Tensor], rows: Tensor) -> Any:
     return tuple(indices[rows] for indices in key) if isinstance(key, tuple) else key[rows]
 
 

@@ -11,8 +11,8 @@ from pzsl.evaluation import HeldOut
 from pzsl.methods.core import Method
 from pzsl.training.calibration import unseen_names
 
-IMAGES, NUMBERS = 1000, 1 << 22
-"""Most held-out images kept per fold, and most scores of these."""
+IMAGES, SCORES = 1000, 1 << 22
+"""Most held-out images in a fold's sample, and most scores of these."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class FoldSample:
         scores = self.trained if self.frozen is None else self.frozen.lerp(self.trained, share)
         scores = scores.clone()
         scores[:, : self.seen] -= gamma
-        parts = scores, self.rows, self.columns, self.weights
-        return HeldOut(*(part.cpu().numpy() for part in parts))
+        tensors = scores, self.rows, self.columns, self.weights
+        return HeldOut(*(tensor.cpu().numpy() for tensor in tensors))
 
 
 def sample_fold(fold: Method, whole: Method, seen_classes: Tensor, held_out: Tensor) -> FoldSample:
@@ -56,7 +56,7 @@ def sample_fold(fold: Method, whole: Method, seen_classes: Tensor, held_out: Ten
         [torch.nonzero(seen_classes).flatten(), torch.nonzero(~seen_classes).flatten()]
     )
     width = len(seen_classes) + unseen_names(seen, len(seen_classes), len(problem.unseen))
-    count = min(len(held_out), IMAGES, max(1, NUMBERS // width))
+    count = min(len(held_out), IMAGES, max(1, SCORES // width))
     rows = held_out[torch.arange(count, device=held_out.device) * len(held_out) // count]
     index, batch_row = whole.support.entries(rows)
     weights, weight_row = whole.weights.detach()[index].cpu(), batch_row.cpu()

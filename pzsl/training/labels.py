@@ -10,7 +10,9 @@ from pzsl.errors import UserError
 from pzsl.store import Cache
 
 RIDGE = 1.0
+"""Strength of the ridge regression's penalty."""
 ROUNDS = 5
+"""Rounds of regression and re-weighting."""
 
 Matrix = NDArray[np.float32]
 
@@ -21,7 +23,8 @@ def label_vectors(cache: Cache, kind: str, rows: NDArray[np.int64], sets: Candid
     Args:
         cache: with per-template text vectors and, for attributes, class attributes.
         kind: `text`, `attributes` (projected), or `both` (the mean of the two, renormalised).
-        rows: (N,) training rows. sets: their candidates.
+        rows: (N,) training rows.
+        sets: their candidates.
 
     Returns:
         (C, D) float32 unit vectors.
@@ -50,45 +53,47 @@ def project_attributes(
     direction).
 
     Args:
-        images: (N, D) training images. sets: their candidates.
-        attributes: (C, A) of all classes. seen: (C,) which classes are seen.
+        images: (N, D) training images.
+        sets: their candidates.
+        attributes: (C, A) of all classes.
+        seen: (C,) which classes are seen.
 
     Returns:
         (C, D) unit label embeddings.
     """
     from scipy.sparse import csr_array  # half a second, for attributes alone
 
-    standard = standardise(attributes, seen)
+    standardised = standardise(attributes, seen)
     column = np.cumsum(seen) - 1
     row, label = sets.rows(), column[sets.labels]
     weights = np.repeat(1.0 / sets.sizes(), sets.sizes())
     centre = images.mean(axis=0)
     centred = images - centre
-    seen_attributes = standard[seen]
+    seen_attributes = standardised[seen]
     for _ in range(ROUNDS):
         counts = np.bincount(label, weights, minlength=len(seen_attributes))
         sums = (
             csr_array((weights, (label, row)), shape=(len(seen_attributes), len(images))) @ centred
         )
-        # Least squares over images: each class counts as often as its weights say.
+        # Least squares over images: each class counts by the sum of its weights.
         gram = seen_attributes.T @ (counts[:, None] * seen_attributes) + RIDGE * np.eye(
             seen_attributes.shape[1]
         )
-        mapped = standard @ np.linalg.solve(gram, seen_attributes.T @ sums)
-        similar = np.einsum("md,md->m", unit(centred)[row], unit(mapped[seen])[label])
-        weights = np.exp(20 * (similar - 1))
+        mapped = standardised @ np.linalg.solve(gram, seen_attributes.T @ sums)
+        cosines = np.einsum("md,md->m", unit(centred)[row], unit(mapped[seen])[label])
+        weights = np.exp(20 * (cosines - 1))
         weights /= np.bincount(row, weights, minlength=len(images))[row]
     return unit(mapped + centre)
 
 
 def standardise(attributes: Matrix, seen: NDArray[np.bool_]) -> Matrix:
-    """Attributes (C, A) with mean 0 and deviation 1 over the seen classes, and a constant."""
-    mean, spread = attributes[seen].mean(axis=0), attributes[seen].std(axis=0)
-    scaled = (attributes - mean) / np.where(spread > 0, spread, 1)
+    """Attributes (C, A) with mean 0 and deviation 1 over seen classes, and a 1: (C, A + 1)."""
+    mean, deviation = attributes[seen].mean(axis=0), attributes[seen].std(axis=0)
+    scaled = (attributes - mean) / np.where(deviation > 0, deviation, 1)
     return np.hstack([scaled, np.ones((len(scaled), 1))]).astype(np.float32)
 
 
 def unit(vectors: NDArray[np.floating]) -> Matrix:
-    """Rows divided by their lengths; a row of zeros stays."""
+    """Rows divided by their lengths; a row of zeros stays as it is."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)

@@ -14,7 +14,7 @@ from pzsl.methods.core import Method, TrainingFeatures
 from pzsl.training.features import StoredRows
 from pzsl.training.optimizer import OPTIMIZERS, Optimizer
 
-T = TypeVar("T")
+Result = TypeVar("Result")
 EpochHook = Callable[[int, float], None]
 """Called after each epoch with its number and mean loss."""
 
@@ -27,7 +27,7 @@ def epoch_generator(seed: int, epoch: int) -> torch.Generator:
 def batches(images: TrainingFeatures, size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """All images in random order, in batches of nearly equal size, at most `size`.
 
-    The order of the whole epoch is copied to a GPU at once: each copy makes it wait.
+    The order of the whole epoch is copied to a GPU at once, because each copy makes it wait.
     """
     if isinstance(images, StoredRows):
         order = images.shuffled(generator)
@@ -68,7 +68,7 @@ def fit(
         on_epoch: called after each epoch.
 
     Returns:
-        The same method, finished.
+        The same method, after training and `finalize`.
     """
     optimizer = optimizer or make_optimizer(method)
     if optimizer is not None:
@@ -81,25 +81,25 @@ def fit(
     return method
 
 
-def fit_all(steps: Generator[Fit, None, T]) -> T:
+def fit_all(steps: Generator[Fit, None, Result]) -> Result:
     """Train each method that a generator yields, one after the other; returns its result."""
     try:
         while True:
             fit(*next(steps))
     except StopIteration as stop:
-        result: T = stop.value
+        result: Result = stop.value
         return result
 
 
 def _epoch(method: Method, optimizer: Optimizer, seed: int, epoch: int) -> float:
     """One pass over the training images; returns the mean loss."""
     options, images = method.options, method.problem.images
-    per_epoch = -(-len(images) // options.batch_size)
+    steps = -(-len(images) // options.batch_size)
     generator = epoch_generator(seed, epoch)
     method.begin_epoch(epoch, generator)
     total = torch.zeros((), device=images.device)
-    for number, batch in enumerate(batches(images, options.batch_size, generator)):
-        rate = learning_rate(options.lr, epoch * per_epoch + number, method.epochs * per_epoch)
+    for step, batch in enumerate(batches(images, options.batch_size, generator)):
+        rate = learning_rate(options.lr, epoch * steps + step, method.epochs * steps)
         loss = method.loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step(rate)
@@ -110,14 +110,14 @@ def _epoch(method: Method, optimizer: Optimizer, seed: int, epoch: int) -> float
 
 
 def finite_loss(loss: float, method: Method, epoch: int) -> float:
-    """The mean loss of an epoch.
+    """The mean loss of an epoch, after checking it and the label weights.
 
     Raises:
         UserError: the loss or a label weight is not finite: the training diverged.
     """
     if not (math.isfinite(loss) and bool(method.weights.isfinite().all())):
         raise UserError(
-            f"{type(method).__name__}: loss or label weights are no numbers after epoch "
+            f"{type(method).__name__}: loss or label weights are not finite after epoch "
             f"{epoch + 1} (loss {loss}): the training diverged; give a lower learning rate "
             f"(--set lr=..., it was {method.options.lr:g})."
         )
@@ -128,5 +128,5 @@ def make_optimizer(method: Method) -> Optimizer | None:
     """The optimiser of a method's parameters; None if it has none."""
     if not method.trainable:
         return None
-    kind = OPTIMIZERS[method.optimizer]
-    return kind(method.parameters(), method.options.weight_decay)
+    optimizer_class = OPTIMIZERS[method.optimizer]
+    return optimizer_class(method.parameters(), method.options.weight_decay)

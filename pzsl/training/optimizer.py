@@ -14,7 +14,7 @@ from torch import Tensor, nn
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 MOMENTUM = 0.9
-"""Of SGD."""
+"""Momentum of SGD."""
 
 
 class Optimizer(Protocol):
@@ -27,14 +27,15 @@ class Optimizer(Protocol):
         """The state that later steps need, as tensors."""
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from a state, in place."""
+        """Continue from a state, in place."""
 
 
 class AdamW:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019), as in `torch.optim`.
 
     Args:
-        parameters: what is trained. weight_decay: lambda, times the learning rate.
+        parameters: what is trained.
+        weight_decay: lambda; each step multiplies parameters by `1 - rate * lambda`.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], weight_decay: float) -> None:
@@ -52,12 +53,12 @@ class AdamW:
             gradient, parameter.grad = parameter.grad, None
             first, second = self.first[index], self.second[index]
             self.steps[index] += 1
-            scales = [1 - beta ** self.steps[index] for beta in BETAS]
+            bias_corrections = [1 - beta ** self.steps[index] for beta in BETAS]
             first.lerp_(gradient, 1 - BETAS[0])
             second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-            spread = second.sqrt().div_(scales[1] ** 0.5).add_(EPSILON)
+            denominator = second.sqrt().div_(bias_corrections[1] ** 0.5).add_(EPSILON)
             parameter.mul_(1 - rate * self.weight_decay)
-            parameter.addcdiv_(first, spread, value=-rate / scales[0])
+            parameter.addcdiv_(first, denominator, value=-rate / bias_corrections[0])
 
     def state_dict(self) -> dict[str, Tensor]:
         """Moments and step counts, as tensors."""
@@ -67,7 +68,7 @@ class AdamW:
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from a state, in place."""
+        """Continue from a state, in place."""
         self.steps = state["steps"].tolist()
         for index, moments in enumerate(zip(self.first, self.second, strict=True)):
             moments[0].copy_(state[f"{index}.first"])
@@ -78,7 +79,8 @@ class Sgd:
     """Stochastic gradient descent with momentum 0.9, as in `torch.optim`.
 
     Args:
-        parameters: what is trained. weight_decay: added to the gradient, times the parameter.
+        parameters: what is trained.
+        weight_decay: lambda; lambda times the parameter is added to its gradient.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], weight_decay: float) -> None:
@@ -91,15 +93,15 @@ class Sgd:
         for parameter, velocity in zip(self.parameters, self.velocity, strict=True):
             if parameter.grad is not None:
                 gradient, parameter.grad = parameter.grad, None
-                slope = gradient.add(parameter, alpha=self.weight_decay)
-                parameter.sub_(velocity.mul_(MOMENTUM).add_(slope), alpha=rate)
+                decayed = gradient.add(parameter, alpha=self.weight_decay)
+                parameter.sub_(velocity.mul_(MOMENTUM).add_(decayed), alpha=rate)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Velocities, as tensors."""
         return {f"{index}.velocity": value for index, value in enumerate(self.velocity)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from a state, in place."""
+        """Continue from a state, in place."""
         for index, value in enumerate(self.velocity):
             value.copy_(state[f"{index}.velocity"])
 

@@ -85,7 +85,7 @@ def attempt(
     memory: float = MEMORY,
     sharing: int = 1,
 ) -> Attempt:
-    """One run, new or resumed, up to its record; it pauses whenever a method has to be trained.
+    """Do one run, new or resumed, and write its record; pause whenever a method is to be trained.
 
     Args:
         cache: features, labels and splits.
@@ -97,7 +97,7 @@ def attempt(
         sharing: number of runs trained together, which share the measured time.
 
     Yields:
-        A fit, which the caller does before asking for the next.
+        A fit, which the caller carries out before asking for the next.
 
     Returns:
         The metrics, as in `metrics.json`.
@@ -107,69 +107,72 @@ def attempt(
     write_json(folder / "config.json", config.as_dict())
     (folder / FAILED).unlink(missing_ok=True)
     task = make_task(cache, config, device, memory)
-    fitting, history, watched = _prepare(task, config, folder / CHECKPOINT, checkpoint_seconds)
-    method = fitting.method
-    yield fitting
+    checkpoint = folder / CHECKPOINT
+    first_fit, history, watched = _start_or_resume(task, config, checkpoint, checkpoint_seconds)
+    method = first_fit.method
+    yield first_fit
     gamma, calibration = yield from calibrate(method, task.problem, config)
-    checked: list[Checked] = []
+    block_checks: list[Checked] = []
 
-    def look(scores: NDArray[np.floating], labels: NDArray[np.int64]) -> None:
-        checked.append(check_probabilities(scores - gamma * cache.seen, labels, calibration))
+    def check_block(scores: NDArray[np.floating], labels: NDArray[np.int64]) -> None:
+        block_checks.append(check_probabilities(scores - gamma * cache.seen, labels, calibration))
 
     cache.check_unchanged()
-    summary = summarise_tests(cache, method, look)
+    summary = summarise_tests(cache, method, check_block)
     metrics: dict[str, Any] = dict(metrics_of(summary, gamma))
-    metrics |= probability_metrics(checked, calibration)
+    metrics |= probability_metrics(block_checks, calibration)
     metrics |= _label_metrics(method, task)
     metrics |= {name: task.statistics[name] for name in ("mean_candidates", "truth_outside")}
     metrics |= {"gamma": gamma, "temperature": calibration.temperature}
-    metrics |= {"parameters": sum(p.numel() for p in method.parameters())}
+    metrics |= {"parameters": sum(parameter.numel() for parameter in method.parameters())}
     metrics |= method.describe()
     metrics["seconds"] = round((time.perf_counter() - started) / sharing, 3)
     details = details_of(cache, task, watched, summary, gamma)
     cache.check_unchanged()
     with alone_in(folder):
-        if not is_finished(folder):  # else another process has done this run
+        if not is_finished(folder):  # otherwise another process has done this run
             write_atomic(folder / "details.json", json.dumps(details, allow_nan=False))
             _write_record(folder, method, config, history, metrics, calibration, cache)
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+        checkpoint.unlink(missing_ok=True)
     return metrics
 
 
-def lay_out(config: RunConfig, problem: Problem, seed: int, fold: bool = False) -> Method:
-    """An untrained method; its weights are drawn from `seed` on the CPU, whatever the device.
+def initial_method(config: RunConfig, problem: Problem, seed: int, fold: bool = False) -> Method:
+    """A method that has seen no data; its weights are drawn from `seed` on the CPU on any device.
 
     A method for a `fold` has fewer epochs.
     """
-    kind, _ = load_method(config.method)
+    method_class, _ = load_method(config.method)
     options = make_options(config.method, config.preset, config.options)
     if fold:
         options = replace(options, epochs=max(1, round(options.fold_share * options.epochs)))
-    return kind(problem, options, torch.Generator().manual_seed(seed))
+    return method_class(problem, options, torch.Generator().manual_seed(seed))
 
 
-def make_method(config: RunConfig, problem: Problem, seed: int, fold: bool = False) -> Method:
-    """`lay_out` a method, and let it prepare on the training data."""
-    method = lay_out(config, problem, seed, fold)
+def prepared_method(config: RunConfig, problem: Problem, seed: int, fold: bool = False) -> Method:
+    """The `initial_method` after its preparation on the training data."""
+    method = initial_method(config, problem, seed, fold)
     with torch.no_grad():
         method.prepare()
     return method
 
 
-def _prepare(
-    task: Task, config: RunConfig, path: Path, checkpoint_seconds: float
+def _start_or_resume(
+    task: Task, config: RunConfig, checkpoint: Path, checkpoint_seconds: float
 ) -> tuple[Fit, History, Watched]:
-    method = make_method(config, task.problem, config.seed)
+    """The fit of the run itself, from its checkpoint if there is one, and what it records."""
+    method = prepared_method(config, task.problem, config.seed)
     optimizer = make_optimizer(method)
-    start, history = load_checkpoint(path, method, optimizer, config.name)
-    save, watched = Saver(path, checkpoint_seconds, config.name), Watched(method, task)
+    start, history = load_checkpoint(checkpoint, method, optimizer, config.name)
+    save = Saver(checkpoint, checkpoint_seconds, config.name)
+    watched = Watched(method, task)
 
-    def note(epoch: int, loss: float) -> None:
+    def record_epoch(epoch: int, loss: float) -> None:
         metrics = _label_metrics(method, task)
         history.append({"epoch": epoch, "loss": loss, **metrics, "weights": watched.weights()})
         save(method, optimizer, epoch, history)
 
-    return Fit(method, config.seed, optimizer, start, note), history, watched
+    return Fit(method, config.seed, optimizer, start, record_epoch), history, watched
 
 
 class Calibrated(NamedTuple):
@@ -187,25 +190,29 @@ def calibrate(
     The folds also choose the share of a method that fades, and the temperature of probabilities.
 
     Yields:
-        A fit, which the caller does before asking for the next.
+        A fit, which the caller carries out before asking for the next.
     """
     if not method.options.calibrate:
         return Calibrated(0.0, Calibration())
     samples: list[FoldSample] = []
+
+    def sample(fold_method: Method, seen_classes: Tensor, held_out: Tensor) -> None:
+        samples.append(sample_fold(fold_method, method, seen_classes, held_out))
+
     folds = yield from fold_fits(
-        lambda part, seed: make_method(config, part, seed, fold=True),
+        lambda fold_problem, seed: prepared_method(config, fold_problem, seed, fold=True),
         problem,
         refined_labels(method),
         config.seed,
-        lambda fold, kept, check: samples.append(sample_fold(fold, method, kept, check)),
+        sample,
     )
     shares = SHARES if method.fades else [1.0]
-    images = len(problem.images) / len(problem.seen)
-    choice = choose(folds, shares, problem.scale, images, method.cautious)
+    images_per_class = len(problem.images) / len(problem.seen)
+    choice = choose(folds, shares, problem.scale, images_per_class, method.cautious)
     if method.fades:
         method.fade(choice.share)
     coldest = 1.0 if config.noise == "annotated" else COLDEST  # CLIP's own sets confirm CLIP
-    held_out = [samples.pop(0).at(*choice) for _ in range(len(samples))]  # each takes memory
+    held_out = [samples.pop(0).at(*choice) for _ in range(len(samples))]  # frees memory of each
     return Calibrated(choice.gamma, calibration_of(held_out, coldest))
 
 
@@ -234,27 +241,32 @@ def _write_record(
     calibration: Calibration,
     cache: Cache,
 ) -> None:
-    about = {"config": json.dumps(config.as_dict()), "gamma": repr(metrics["gamma"])}
-    write_atomic(folder / "model.safetensors", model_bytes(method, about))
+    """Write all files of a run's record but `config.json` and `details.json`; metrics come last."""
+    model_metadata = {"config": json.dumps(config.as_dict()), "gamma": repr(metrics["gamma"])}
+    write_atomic(folder / "model.safetensors", model_bytes(method, model_metadata))
     write_atomic(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in history))
-    device = str(method.problem.images.device)
+    is_annotated = config.noise == "annotated"
+    noise_warning = noise_doubt(metrics.get("estimated_eta"), config.eta, is_annotated)
+    warning = encoder_fit(cache).warning or noise_warning or ""
+    write_json(folder / "env.json", _environment(cache, method.problem.images.device, warning))
+    write_json(folder / "calibration.json", asdict(calibration))
+    write_json(folder / "metrics.json", sealed(metrics, folder))
+
+
+def _environment(cache: Cache, device: torch.device, encoder_warning: str) -> dict[str, Any]:
+    """The contents of `env.json`: where, with what, and on which cache a run was done."""
     packages = {name: version(name) for name in ("torch", "numpy", "h5py")}
-    estimated = metrics.get("estimated_eta")
-    doubt = noise_doubt(estimated, config.eta, config.noise == "annotated")
-    environment = {
+    return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "device": device,
+        "device": str(device),
         "threads": torch.get_num_threads(),
         "packages": {"pzsl": __version__, **packages},
         "cache": str(cache.path),
         "split_hash": cache.split_hash,
         "templates": list(cache.templates),
         "annotation": cache.annotation,
-        "encoder_warning": encoder_fit(cache).warning or doubt or "",
+        "encoder_warning": encoder_warning,
         "encoder": {key: str(cache.provenance.get(key, "")) for key in ("model", "pretrained")},
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    write_json(folder / "env.json", environment)
-    write_json(folder / "calibration.json", asdict(calibration))
-    write_json(folder / "metrics.json", sealed(metrics, folder))

@@ -81,7 +81,7 @@ def read_config(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"Can't read the configuration {path}: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is no valid TOML: {error}.") from None
+        raise UsageError(f"{path} is not valid TOML: {error}.") from None
     for key, value in values.items():
         if key not in KINDS:
             raise UsageError(f"{path}: unknown key '{key}'.{nearest(key, list(KINDS))}")

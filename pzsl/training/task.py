@@ -30,12 +30,13 @@ from pzsl.training.labels import label_vectors
 
 TRUE_LABELS = "true labels"
 """The `needs` of a method that serves as an upper bound."""
-Look = Callable[[NDArray[np.floating], NDArray[np.int64]], None]
+OnBlock = Callable[[NDArray[np.floating], NDArray[np.int64]], None]
+"""Called with the scores (n, C) and labels (n,) of a block of test images."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A run's data.
+    """The data of a run.
 
     Attributes:
         problem: what the method sees.
@@ -108,9 +109,9 @@ def training_views(
     """The views of the training images, read when a method first uses them; None without any."""
     if cache.views is None:
         return None
-    drawn = imbalance, seed if imbalance != 1 else 0
-    shape = torch.Size((len(training_rows(cache, *drawn)), *cache.views.shape[1:]))
-    return Deferred(lambda: _training_views(cache, device, memory, *drawn), shape, device)
+    tail = imbalance, seed if imbalance != 1 else 0
+    shape = torch.Size((len(training_rows(cache, *tail)), *cache.views.shape[1:]))
+    return Deferred(lambda: _training_views(cache, device, memory, *tail), shape, device)
 
 
 @lru_cache(maxsize=1)
@@ -121,8 +122,8 @@ def _training_views(
     return load_rows(cache.views, training_rows(cache, imbalance, seed), device, memory)
 
 
-def _checked(method: Method, scores: torch.Tensor, shape: tuple[int, int]) -> NDArray[Any]:
-    """Scores as an array, after checking the shape: extra columns would silently be misread."""
+def _checked_scores(method: Method, scores: torch.Tensor, shape: tuple[int, int]) -> NDArray[Any]:
+    """Scores as an array, after checking the shape, as extra columns would be misread silently."""
     if tuple(scores.shape) != shape:
         raise UserError(
             f"Method '{type(method).__name__}' should give scores {shape}, images by classes, but "
@@ -150,12 +151,14 @@ def metrics_of(summary: Summary | None, gamma: float) -> Metrics:
     return evaluate_summary(summary, gamma)
 
 
-def summarise_tests(cache: Cache, method: Method, look: Look | None = None) -> Summary | None:
-    """Score the test images, block by block, as `evaluate_method` does; None without any.
+def summarise_tests(
+    cache: Cache, method: Method, on_block: OnBlock | None = None
+) -> Summary | None:
+    """Score the test images, block by block, and summarise the scores; None without any.
 
     Args:
-        cache, method: as there.
-        look: called with the scores (n, C) and labels (n,) of each block.
+        cache, method: as in `evaluate_method`.
+        on_block: called with the scores (n, C) and labels (n,) of each block.
     """
     test = np.flatnonzero(np.isin(cache.splits, ("test_seen", "test_unseen")))
     order = np.concatenate([np.flatnonzero(cache.seen), np.flatnonzero(~cache.seen)])
@@ -164,19 +167,21 @@ def summarise_tests(cache: Cache, method: Method, look: Look | None = None) -> S
     blocks = [test[start : start + size] for start in range(0, len(test), size)]
     device = method.problem.images.device
 
-    def read(rows: NDArray[np.int64]) -> torch.Tensor:
+    def read_images(rows: NDArray[np.int64]) -> torch.Tensor:
         images = torch.from_numpy(np.array(cache.images[rows])).to(device)
         release(cache.images)
         return images
 
-    parts = []
+    summaries = []
     with torch.no_grad():
         if blocks:
-            method.observe_queries(lambda: map(read, blocks))
+            method.observe_queries(lambda: map(read_images, blocks))
         for rows in blocks:
-            scores = _checked(method, method.scores(read(rows)), (len(rows), len(column)))
+            scores = _checked_scores(
+                method, method.scores(read_images(rows)), (len(rows), len(column))
+            )
             scores = scores[:, column]
-            parts.append(summarise(scores, cache.labels[rows], cache.seen))
-            if look is not None:
-                look(scores, cache.labels[rows])
-    return Summary.join(parts) if parts else None
+            summaries.append(summarise(scores, cache.labels[rows], cache.seen))
+            if on_block is not None:
+                on_block(scores, cache.labels[rows])
+    return Summary.join(summaries) if summaries else None

@@ -17,7 +17,7 @@ from pzsl.training.run import Attempt
 
 
 def run_together(jobs: Sequence[Job]) -> Iterator[None]:
-    """Do runs side by side, and train those with alike networks together.
+    """Do runs side by side, and train those with equal networks together.
 
     Advance every run to its next fit, then train equal ones stacked and the rest one by one.
 
@@ -40,10 +40,10 @@ def run_together(jobs: Sequence[Job]) -> Iterator[None]:
 
 
 def fit_groups(fits: Sequence[Fit]) -> None:
-    """Train methods; those with alike networks are trained together."""
+    """Train methods; those with equal networks are trained together."""
     groups: dict[Hashable, list[Fit]] = {}
     for number, fitting in enumerate(fits):
-        groups.setdefault(_kind(fitting, number), []).append(fitting)
+        groups.setdefault(_stacking_key(fitting, number), []).append(fitting)
     for group in groups.values():
         if len(group) == 1:
             fit(*group[0])
@@ -51,7 +51,7 @@ def fit_groups(fits: Sequence[Fit]) -> None:
             fit_together(group)
 
 
-def _kind(fitting: Fit, number: int) -> Hashable:
+def _stacking_key(fitting: Fit, number: int) -> Hashable:
     """A key that methods share if they can be trained together; else the method's own number."""
     method, problem = fitting.method, fitting.method.problem
     if not method.stackable or isinstance(problem.images, StoredRows):
@@ -62,16 +62,16 @@ def _kind(fitting: Fit, number: int) -> Hashable:
 
 
 def fit_together(fits: Sequence[Fit]) -> None:
-    """Train alike methods together, each with the rows and hooks that `fit` would use."""
+    """Train methods with one stacking key together, with the rows and hooks that `fit` uses."""
     first_method = fits[0].method
     stack = Stack([fitting.method for fitting in fits])
     optimizer = AdamW(stack.values, first_method.options.weight_decay)
-    _take_moments(fits, optimizer)
+    _load_moments(fits, optimizer)
     for epoch in range(fits[0].start, first_method.epochs):
         losses = _epoch(stack, fits, optimizer, epoch)
         if any(fitting.on_epoch for fitting in fits):
             stack.write_back()
-            _give_moments(fits, optimizer)
+            _store_moments(fits, optimizer)
         for fitting, loss in zip(fits, losses.tolist(), strict=True):
             finite_loss(loss, fitting.method, epoch)
             if fitting.on_epoch:
@@ -93,11 +93,9 @@ def _epoch(stack: Stack, fits: Sequence[Fit], optimizer: AdamW, epoch: int) -> T
         batches(run_images, options.batch_size, generator)
         for run_images, generator in zip(images, generators, strict=True)
     ]
-    per_epoch, total = -(-len(images[0]) // options.batch_size), torch.zeros_like(stack.run_losses)
-    for number, rows in enumerate(zip(*orders, strict=True)):
-        rate = learning_rate(
-            options.lr, epoch * per_epoch + number, first_method.epochs * per_epoch
-        )
+    steps, total = -(-len(images[0]) // options.batch_size), torch.zeros_like(stack.run_losses)
+    for step, rows in enumerate(zip(*orders, strict=True)):
+        rate = learning_rate(options.lr, epoch * steps + step, first_method.epochs * steps)
         batch = stack.step_rows(rows)
         stack.front.loss(batch).backward()  # type: ignore[no-untyped-call]
         optimizer.step(rate)
@@ -107,7 +105,7 @@ def _epoch(stack: Stack, fits: Sequence[Fit], optimizer: AdamW, epoch: int) -> T
     return total / torch.tensor([len(run_images) for run_images in images], device=device)
 
 
-def _take_moments(fits: Sequence[Fit], optimizer: AdamW) -> None:
+def _load_moments(fits: Sequence[Fit], optimizer: AdamW) -> None:
     """Load the optimiser moments of each run into the stacked optimiser."""
     for moment, stacked in _moments(fits, optimizer):
         stacked.copy_(moment)
@@ -115,7 +113,7 @@ def _take_moments(fits: Sequence[Fit], optimizer: AdamW) -> None:
         optimizer.steps = list(fits[0].optimizer.steps)
 
 
-def _give_moments(fits: Sequence[Fit], optimizer: AdamW) -> None:
+def _store_moments(fits: Sequence[Fit], optimizer: AdamW) -> None:
     """Copy the moments back to each run's optimiser, for its checkpoint."""
     for moment, stacked in _moments(fits, optimizer):
         moment.copy_(stacked)
@@ -125,7 +123,7 @@ def _give_moments(fits: Sequence[Fit], optimizer: AdamW) -> None:
 
 
 def _moments(fits: Sequence[Fit], optimizer: AdamW) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pairs of moments: in each run's own optimiser, if it has one, and in the stacked one."""
+    """Pairs of moments: one of each run's own optimiser, if it has one, and its stacked copy."""
     for run, fitting in enumerate(fits):
         if isinstance(fitting.optimizer, AdamW):
             run_moments = [*fitting.optimizer.first, *fitting.optimizer.second]

@@ -1,4 +1,4 @@
-"""How many runs share a GPU: the memory each will need, compared with what is free."""
+"""How many runs share a GPU: the memory each will needed, compared with what is free."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pzsl.training.engines.job import Job, open_cache
 
 TOGETHER = 32
 """Most runs trained together: more save no time."""
-PART = 0.8
+USABLE = 0.8
 """Share of the free memory to plan with; the rest is lost to fragmentation."""
 FOLD = 1.6
 """Factor on memory that grows with images and classes, for a run and its fold: 1 + 3/4 x 3/4."""
@@ -30,15 +30,21 @@ FLOAT = 4
 
 
 def groups_of(jobs: Sequence[Job], device: torch.device) -> list[list[Job]]:
-    """Groups of runs to do together, like ones side by side, as many as fit into memory.
+    """Groups of runs to do together: similar ones, and as many as fit into memory.
 
     If the free memory is unknown, groups have 32 runs; a run that is too large has its own group.
     """
     free = free_memory(device)
-    alike = sorted(jobs, key=lambda job: (job.config.method, job.config.preset, job.config.labels))
+    sorted_jobs = sorted(jobs, key=_similarity)
     if free is None:
-        return [alike[start : start + TOGETHER] for start in range(0, len(alike), TOGETHER)]
-    return fill(alike, int(PART * free), shared_bytes, own_bytes)
+        starts = range(0, len(sorted_jobs), TOGETHER)
+        return [sorted_jobs[start : start + TOGETHER] for start in starts]
+    return fill(sorted_jobs, int(USABLE * free), shared_bytes, own_bytes)
+
+
+def _similarity(job: Job) -> tuple[str, str, str]:
+    """A sorting key that brings runs which can be trained together next to each other."""
+    return job.config.method, job.config.preset, job.config.labels
 
 
 def fill(
@@ -49,17 +55,18 @@ def fill(
     Args:
         jobs: the runs.
         budget: bytes per group.
-        shared: bytes that the runs of a group share. own: bytes that each run adds.
+        shared: bytes that the runs of a group share.
+        own: bytes that each run adds.
     """
     groups: list[list[Job]] = []
     unused = 0
     for job in jobs:
-        need = own(job)
-        if not groups or len(groups[-1]) == TOGETHER or need > unused:
+        needed = own(job)
+        if not groups or len(groups[-1]) == TOGETHER or needed > unused:
             groups.append([])
             unused = budget - shared(job)
         groups[-1].append(job)
-        unused -= need
+        unused -= needed
     return groups
 
 
@@ -80,9 +87,9 @@ def own_bytes(job: Job) -> int:
     cosines = images * seen if images * seen <= KEPT and not job.config.blocks else 0
     entries = images * min(seen, _candidates(job, cache, seen) + OUTSIDERS)
     step = COPIES * int(job.config.options.get("batch_size", 512)) * classes
-    grows = FLOAT * cosines + ENTRY * entries
-    drawn = images * dim if job.config.imbalance != 1 and not job.config.blocks else 0
-    return int(FOLD * grows) + FLOAT * (drawn + step + WEIGHTS * dim * dim)
+    per_image = FLOAT * cosines + ENTRY * entries
+    own_images = images * dim if job.config.imbalance != 1 and not job.config.blocks else 0
+    return int(FOLD * per_image) + FLOAT * (own_images + step + WEIGHTS * dim * dim)
 
 
 def _candidates(job: Job, cache: Cache, seen: int) -> int:

@@ -28,11 +28,13 @@ class Job:
     """A run to do.
 
     Attributes:
-        cache: file of the features. config: of the run. folder: of the record.
+        cache: file of the features.
+        config: of the run.
+        folder: of the record.
         device: to compute on.
         checkpoint_seconds: minimum time between two checkpoints.
         memory: GiB of training features kept in memory.
-        threads: CPU threads that compute it.
+        threads: number of CPU threads.
     """
 
     cache: str
@@ -52,10 +54,11 @@ class Outcome(NamedTuple):
 
 
 def begin(job: Job, sharing: int = 1) -> Attempt:
-    """Start a run that pauses at each fit; `sharing`: number of runs trained together."""
+    """Start a run that pauses at each fit; `sharing` is the number of runs trained together."""
     plugins.enrol(job.config.plugins)
-    how = torch.device(job.device), job.checkpoint_seconds, job.memory, sharing
-    return attempt(open_cache(job.cache, job.config.cache_hash), job.config, Path(job.folder), *how)
+    cache = open_cache(job.cache, job.config.cache_hash)
+    execution = torch.device(job.device), job.checkpoint_seconds, job.memory, sharing
+    return attempt(cache, job.config, Path(job.folder), *execution)
 
 
 def work(job: Job) -> str | None:
@@ -72,9 +75,9 @@ def work(job: Job) -> str | None:
         return None  # another process has done it in the meantime
     plugins.enrol(job.config.plugins)
     cache = open_cache(job.cache, job.config.cache_hash)
-    how = torch.device(job.device), job.checkpoint_seconds, job.memory, job.threads
+    execution = torch.device(job.device), job.checkpoint_seconds, job.memory, job.threads
     try:
-        execute(cache, job.config, Path(job.folder), *how)
+        execute(cache, job.config, Path(job.folder), *execution)
     except (UsageError, OSError):
         raise
     except UserError as error:
@@ -95,16 +98,16 @@ def _plugin_of(config: RunConfig) -> str | None:
 def fail(job: Job, reason: str, trace: str | None = None) -> str:
     """Record why a run failed; returns the reason as one line."""
     reason = " ".join(reason.split())
-    about = {"reason": reason, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-    write_json(Path(job.folder) / FAILED, about | ({"traceback": trace} if trace else {}))
+    failure = {"reason": reason, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    write_json(Path(job.folder) / FAILED, failure | ({"traceback": trace} if trace else {}))
     return reason
 
 
 def open_cache(path: str, cache_hash: str) -> Cache:
     """Open the cache that a run's configuration names.
 
-    The process that started the sweep has checked its contents. A process that has compared the
-    fingerprint once does so again only if the file at that path was replaced.
+    The process that started the sweep has checked its contents, so only the fingerprint is
+    compared, once in each process and again if the file at the path is replaced.
 
     Raises:
         UserError: the file was replaced after the sweep began.

@@ -11,7 +11,7 @@ REMEDY = "give fewer --workers or a lower --memory"
 
 
 def run_on_processes(jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
-    """Do runs on so many processes, in whatever order they finish.
+    """Do runs in `workers` processes; yields the outcome of each as it finishes.
 
     A run whose processes die too often fails, and the others are done.
 
@@ -25,5 +25,5 @@ def run_on_processes(jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
 
 
 def _prepare(device: str, tell: Tell) -> Callable[[Job], str | None]:
-    """Nothing is loaded in advance: a run names its device, and its cache is kept open."""
+    """Load nothing in advance: a run names its device, and `open_cache` caches its file."""
     return work

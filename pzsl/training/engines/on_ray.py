@@ -18,7 +18,7 @@ RETRIES = 3
 
 
 def run_on_ray(jobs: Sequence[Job], workers: int | None) -> Iterator[Outcome]:
-    """Do runs on a cluster; yields the outcome of each, in the order in which they finish.
+    """Do runs on a cluster; yields the outcome of each as it finishes.
 
     Args:
         jobs: the runs, with absolute paths.
@@ -62,5 +62,5 @@ def _failure(ray: Any, reference: Any) -> str | None:
         ) from error
     if line is not None:
         raise UserError(line)
-    found: str | None = failure
-    return found
+    reason: str | None = failure
+    return reason

@@ -31,7 +31,7 @@ class Stack(nn.Module):
         self.names = [name for name, _ in methods[0].named_parameters()]
         columns = zip(*(method.parameters() for method in methods), strict=True)
         self.values = nn.ParameterList(
-            torch.stack([*map(_plain, parameters)]) for parameters in columns
+            torch.stack([parameter.detach() for parameter in parameters]) for parameters in columns
         )
         counts = [len(method.support) for method in methods]
         self.starts = torch.tensor([0, *counts]).cumsum(0).to(self.values[0].device)
@@ -56,17 +56,19 @@ class Stack(nn.Module):
         return front
 
     def _of_images(self, name: str) -> Tensor | None:
+        """A state per image of all runs, 1 for the image for padding; None if no run has it."""
         states = [getattr(method, name) for method in self.methods]
         if all(state is None for state in states):
             return None
         ones = self.labels.new_ones
-        filled = [
+        present_states = [
             ones(len(method.support)) if state is None else state
             for method, state in zip(self.methods, states, strict=True)
         ]
-        return torch.cat([*filled, ones(1)])
+        return torch.cat([*present_states, ones(1)])
 
     def _support(self, log_mask: Tensor | None) -> CandidateEntries:
+        """The supports of all runs in one list; the image for padding comes last."""
         supports, offsets, end = [method.support for method in self.methods], [], 0
         for support in supports:
             offsets.append(support.offsets[:-1] + end)
@@ -85,12 +87,13 @@ class Stack(nn.Module):
         return torch.where(self.rows >= 0, long_rows, self.starts[-1]).flatten()
 
     def _images(self) -> Tensor:
+        """Images (R, B, D) of the batch of `step_rows`."""
         rows = self.rows.clamp_min(0)
         shared = self.methods[0].problem.images
         if all(method.problem.images is shared for method in self.methods):
             return shared[rows.flatten()].view(*rows.shape, -1)
         pairs = zip(self.methods, rows, strict=True)
-        return torch.stack([method.problem.images[chosen] for method, chosen in pairs])
+        return torch.stack([method.problem.images[run_rows] for method, run_rows in pairs])
 
     def _matrices(self, side: str) -> Matrices:
         """Matrices of all runs, (R, r, D) and (R, D, r), of one side's adapters."""
@@ -116,8 +119,9 @@ class Stack(nn.Module):
         v = torch.cat([t.hidden, t.crossed], dim=2)[:, :seen]
         cosines = images @ self.labels[:, :seen].mT + u @ v.mT
         logits = scale * cosines * x.inverse[:, :, None] * t.inverse[:, None, :seen]
-        kept_cosine = (x.lean * x.inverse * self.mask).sum(1) / self.mask.sum(1)
-        penalty = 2 - kept_cosine - (t.lean * t.inverse).mean(1)
+        image_cosine = (x.lean * x.inverse * self.mask).sum(1) / self.mask.sum(1)
+        label_cosine = (t.lean * t.inverse).mean(1)
+        penalty = 2 - image_cosine - label_cosine
         return logits.flatten(0, 1), first_method.options.alignment * scale * penalty
 
     def _total(self, losses: Tensor, penalty: Tensor) -> Tensor:
@@ -136,15 +140,11 @@ class Stack(nn.Module):
         """Copy parameters and state back into the methods."""
         entries = [len(method.support.labels) for method in self.methods]
         for name in self.front.entry_state:
-            parts = torch.split(getattr(self.front, name), entries)
-            for method, part in zip(self.methods, parts, strict=True):
-                getattr(method, name).copy_(part)
+            states = torch.split(getattr(self.front, name), entries)
+            for method, state in zip(self.methods, states, strict=True):
+                getattr(method, name).copy_(state)
         for run, method in enumerate(self.methods):
             for parameter, value in zip(method.parameters(), self.values, strict=True):
                 parameter.copy_(value[run])
             for name in method.run_state:
                 getattr(method, name).copy_(getattr(self.front, name))
-
-
-def _plain(parameter: Tensor) -> Tensor:
-    return parameter.detach()

@@ -47,7 +47,9 @@ def run_sweep(
     A run that fails leaves a `failed.json`; the others are still done.
 
     Args:
-        cache_path: the features. configs: the grid. folder: of the sweep.
+        cache_path: file of the features.
+        configs: the grid.
+        folder: of the sweep.
         device: to compute on; a GPU trains many runs together.
         workers: number of processes; None for as many as keep all cores busy.
         checkpoint_seconds: minimum time between two checkpoints of a run.
@@ -67,10 +69,10 @@ def run_sweep(
     if engine not in ENGINES:
         raise UsageError(f"--engine is one of {', '.join(ENGINES)}, not '{engine}'.")
     todo = [config for config in configs if not is_finished(folder / config.name)]
-    where = Path.resolve if engine == "ray" else Path  # a cluster's machines have other folders
+    resolve = Path.resolve if engine == "ray" else Path  # its machines have other folders
     execution = str(device), checkpoint_seconds, memory, threads
     jobs = [
-        Job(str(where(cache_path)), config, str(where(folder / config.name)), *execution)
+        Job(str(resolve(cache_path)), config, str(resolve(folder / config.name)), *execution)
         for config in todo
     ]
     plan = {config.name: (config.method, config.preset) for config in configs}
@@ -93,8 +95,10 @@ def _watch(outcomes: Iterator[Outcome], total: int, unfinished: int) -> list[Out
     finished = total - unfinished
     try:
         for outcome in outcomes:
-            failed += [outcome] if outcome.failure else []
-            finished += not outcome.failure
+            if outcome.failure:
+                failed.append(outcome)
+            else:
+                finished += 1
     except KeyboardInterrupt:
         say(f"Stopped: {finished} of {total} runs are done: run the same command to resume.")
         raise
@@ -137,15 +141,15 @@ def _together(group: Sequence[Job]) -> Iterator[Outcome]:
         return
     except OSError:
         raise
-    except Exception as error:  # the run that it belongs to reports it, one by one
+    except Exception as error:  # done one by one below, the run at fault reports it
         unfinished = [job for job in group if not is_finished(Path(job.folder))]
-        split = lacks_memory(error) and len(unfinished) > 1
+        split_in_two = lacks_memory(error) and len(unfinished) > 1
     yield from (Outcome(job) for job in group[: len(group) - len(unfinished) - reported])
-    if not split:
+    if not split_in_two:
         yield from _one_by_one(unfinished)
         return
     half = (len(unfinished) + 1) // 2
-    say(f"Out of memory with {len(group)} runs in one program: going on with {half}.")
+    say(f"Out of memory with {len(group)} runs in one program: continuing with {half}.")
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     yield from _together(unfinished[:half])
