@@ -351,7 +351,7 @@ def test_a_network_is_served_as_a_slow_loop_would(seed, co, which, restricted):
     pseudo = judge(9, 5, co, restricted=restricted)
     pseudo.trust.copy_(t(trust))
     inside = [restrict(t(each), t(candidates * 1.0)) for each in f]
-    found = pseudo.serve(which, t(rows), [t(f[0]), t(f[1])], inside)
+    found = pseudo.pseudo_labels_for(which, t(rows), [t(f[0]), t(f[1])], inside)
     cells = torch.arange(30)
     entries = Rows(cells // 5, torch.arange(0, 31, 5), cells)
     found_f = [t(each).flatten() for each in f]
@@ -378,7 +378,9 @@ def test_trust_comes_from_the_mean_of_the_last_five_scaled_losses():
     blocks = [torch.arange(25), torch.arange(25, 40)]
     for epoch in range(7):
         f = rng.dirichlet(np.ones(4), 40)
-        pseudo.observe(epoch, 1, lambda rows, f=f: t(f)[rows], lambda r: t(candidates)[r], blocks)
+        pseudo.update_trust(
+            epoch, 1, lambda rows, f=f: t(f)[rows], lambda r: t(candidates)[r], blocks
+        )
         aligned = f * ratio / (f * ratio).sum(1, keepdims=True)
         losses = -np.log((aligned * candidates).max(1))
         kept.append((losses - losses.min()) / np.ptp(losses))
@@ -395,12 +397,12 @@ def test_labels_given_by_hand_are_always_trusted():
     pseudo = judge(30, 3, sure=sure)
     f = np.random.default_rng(0).dirichlet(np.ones(3), 30)
     candidates = np.eye(3)[np.arange(30) % 3]
-    pseudo.observe(0, 0, lambda r: t(f)[r], lambda r: t(candidates)[r], [torch.arange(30)])
+    pseudo.update_trust(0, 0, lambda r: t(f)[r], lambda r: t(candidates)[r], [torch.arange(30)])
     assert (pseudo.trust[0][t(sure)] == 1).all() and (pseudo.trust[0] < 0.5).any()
     pseudo.trust[1] = pseudo.trust[0]
     rows = torch.arange(30)
     inside = restrict(t(f), t(candidates))
-    served = pseudo.serve(0, rows, [t(f), t(f)], [inside, inside])
+    served = pseudo.pseudo_labels_for(0, rows, [t(f), t(f)], [inside, inside])
     assert torch.allclose(served.targets[t(sure)], t(candidates)[t(sure)], atol=1e-6)
     assert (served.partial[t(sure)] == 1).all()
 
@@ -412,7 +414,7 @@ def test_predictions_within_the_candidates_are_kept_from_the_beginning_of_an_epo
     pseudo = judge(10, 4, once=True)
     pseudo.ratio[1] = t(np.array([0.5, 1.0, 2.0, 1.0]))
     blocks = [torch.arange(6), torch.arange(6, 10)]
-    pseudo.observe(0, 1, lambda r: t(f)[r], lambda r: t(candidates * 1.0)[r], blocks)
+    pseudo.update_trust(0, 1, lambda r: t(f)[r], lambda r: t(candidates * 1.0)[r], blocks)
     raised = f * np.array([0.5, 1.0, 2.0, 1.0]) * candidates
     expected = (raised / raised.sum(1, keepdims=True))[candidates]
     np.testing.assert_allclose(pseudo.inside[1].numpy(), expected, atol=CLOSE)
@@ -423,7 +425,9 @@ def test_losses_that_are_no_numbers_are_refused_in_one_line():
     pseudo = judge(4, 3)
     nothing = torch.full((4, 3), math.nan, dtype=torch.float64)
     with pytest.raises(UserError, match=r"epoch 2 .* value 0 is nan.*lower the learning rate"):
-        pseudo.observe(2, 0, lambda r: nothing[r], lambda r: torch.ones(4, 3), [torch.arange(4)])
+        pseudo.update_trust(
+            2, 0, lambda r: nothing[r], lambda r: torch.ones(4, 3), [torch.arange(4)]
+        )
 
 
 # --- views and MixUp -----------------------------------------------------------------------------

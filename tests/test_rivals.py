@@ -13,7 +13,7 @@ from problems import make_problem, prepared
 from pzsl.errors import UserError
 from pzsl.methods import load_method, make_options
 from pzsl.methods.baselines.em_dirichlet import fit_dirichlets, log_likelihood
-from pzsl.methods.baselines.gda import GRID, PARTS
+from pzsl.methods.baselines.gda import FOLDS, GRID
 from pzsl.methods.baselines.zlap import Edges, propagate
 from pzsl.methods.core.candidate_entries import CandidateEntries
 from pzsl.methods.core.method import Method, Problem
@@ -124,15 +124,15 @@ def test_alpha_is_that_whose_answers_of_held_out_images_are_candidates_most_ofte
     labels, members, hits = within_sets(problem, frozen[:, :5]), sets_of(problem), []
     for alpha in GRID:
         right = 0
-        for part in range(PARTS):
-            held = np.arange(40) % PARTS == part
+        for part in range(FOLDS):
+            held = np.arange(40) % FOLDS == part
             found = slow_gda(images[~held], labels[~held], [], 0, images[held])
             for row, answer in zip(
                 np.flatnonzero(held), (frozen[held, :5] + alpha * found).argmax(1), strict=True
             ):
                 right += answer in members[row]
         hits.append(right)
-    assert method._covered().tolist() == hits and len(set(hits)) > 1
+    assert method._hits_per_alpha().tolist() == hits and len(set(hits)) > 1
     with torch.no_grad():
         method.finalize()
     assert method.describe()["alpha"] == GRID[int(np.argmax(hits))]
@@ -166,7 +166,7 @@ def test_tip_adapter_equals_a_cache_by_loops():
     np.testing.assert_allclose(score(method, queries.copy()), expected, **EXACT)
 
 
-def test_alpha_and_beta_of_the_cache_are_chosen_by_covered_answers():
+def test_alpha_and_beta_of_the_cache_predict_candidates_most_often():
     problem = small(rate=0.5, spread=0.3)
     method = make("tip-adapter", problem, rounds=0)
     images, _, frozen = arrays(problem)
@@ -417,7 +417,7 @@ def test_blocks_change_nothing_other_images_do_and_an_unknown_image_is_refused(n
         assert torch.equal(*found)
         method.observe_queries(lambda: [queries[:15]])
         assert not torch.allclose(method.scores(queries[:15]), found[0][:15], atol=1e-3)
-        with pytest.raises(UserError, match="none of those"):
+        with pytest.raises(UserError, match="not among the observed images"):
             method.scores(queries[20:])
 
 
@@ -454,6 +454,6 @@ def test_images_that_do_not_vary_leave_gda_frozen_clips_answers():
 
 
 def test_equal_answers_choose_the_first_alpha():
-    one = small(rate=1.0)  # every label is a candidate: all answers are covered
+    one = small(rate=1.0)  # every label is a candidate: all predictions are candidates
     assert fit(make("gda", one), 0).describe()["alpha"] == pytest.approx(GRID[0])
     assert make("tip-adapter", one).describe() == pytest.approx({"alpha": 0.1, "beta": 3.0})

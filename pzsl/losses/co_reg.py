@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 LEAST = 1e-12
-"""Least value of a denominator or a probability, to keep quotients and logarithms finite."""
+"""Lower bound of denominators and probabilities, to keep quotients and logarithms finite."""
 
 
 def warm_up_loss(logits: Tensor, candidates: Tensor, entropy_of_all: bool = False) -> Tensor:
@@ -15,8 +15,9 @@ def warm_up_loss(logits: Tensor, candidates: Tensor, entropy_of_all: bool = Fals
     Images whose candidates are all classes carry no information and are left out.
 
     Args:
-        logits: (B, K). candidates: (B, K), 1 for a candidate, 0 for any other label.
-        entropy_of_all: whether the entropy of such images counts all the same, as in the released
+        logits: (B, K).
+        candidates: (B, K), 1 for a candidate, 0 for any other label.
+        entropy_of_all: whether the entropy of such images counts nevertheless, as in the released
             code.
 
     Returns:
@@ -36,7 +37,8 @@ def align_distribution(f: Tensor, ratio: Tensor) -> Tensor:
     """`f <- norm(f * prior / mean f)`: move the mean of predictions (n, K) towards the prior.
 
     Args:
-        f: (n, K) probabilities. ratio: (K,) prior / mean f.
+        f: (n, K) probabilities.
+        ratio: (K,) prior / mean f.
     """
     weighted = f * ratio
     return weighted.div_(weighted.sum(dim=1, keepdim=True).clamp_min_(LEAST))
@@ -68,7 +70,9 @@ def cross_entropy(f: Tensor, targets: Tensor, share: Tensor, by_set: bool = Fals
     """`- sum_i share_i sum_j p_ij log f_ij / B` for log-probabilities f.
 
     Args:
-        f: (B, K) log-probabilities. targets: (B, K). share: (B,), 1 for the images of P.
+        f: (B, K) log-probabilities.
+        targets: (B, K) pseudo-labels p.
+        share: (B,), 1 for the images of P.
         by_set: divide by the number of images in P instead of B, as in the released code.
     """
     count = share.sum().clamp_min(1) if by_set else len(f)
@@ -79,7 +83,9 @@ def squared_error(f: Tensor, targets: Tensor, share: Tensor, by_set: bool = Fals
     """`sum_i share_i sum_j (f_ij - p_ij)^2 / B` for log-probabilities f.
 
     Args:
-        f: (B, K) log-probabilities. targets: (B, K). share: (B,), 1 for the images of U.
+        f: (B, K) log-probabilities.
+        targets: (B, K) pseudo-labels p.
+        share: (B,), 1 for the images of U.
         by_set: divide by K times the number of images in U instead of B, as in the released code.
     """
     count = share.sum().clamp_min(1) * f.shape[1] if by_set else len(f)
@@ -97,8 +103,10 @@ def prototype_loss(
     """KL(p, s) on P and squared error on U of `s = softmax(z . o / temperature)`.
 
     Args:
-        features: (B, d) unit vectors z. prototypes: (K, d) unit vectors o.
-        targets: (B, K) pseudo-labels p. partial: (B,), 1 for the images of P, 0 for those of U.
+        features: (B, d) unit vectors z.
+        prototypes: (K, d) unit vectors o.
+        targets: (B, K) pseudo-labels p.
+        partial: (B,), 1 for the images of P, 0 for those of U.
         temperature: of the softmax.
         by_set: see `cross_entropy` and `squared_error`.
 
@@ -116,11 +124,14 @@ def noisy_positives(labels: Tensor, others: Tensor, sure: Tensor, others_sure: T
     """Positive pairs: two vectors with the same pseudo-label, both in P.
 
     Args:
-        labels: (n,) pseudo-labels of the anchors. others: (m,) those of the others.
-        sure: (n,) bool, whether an anchor is in P. others_sure: (m,) bool.
+        labels: (n,) pseudo-labels of the anchors.
+        others: (m,) pseudo-labels of the vectors they are compared with.
+        sure: (n,) bool, whether an anchor is in P.
+        others_sure: (m,) bool, the same of the others.
 
     Returns:
         (n, m), 1 for a positive, 0 for any other.
     """
-    own, theirs = labels.masked_fill(~sure, -2), others.masked_fill(~others_sure, -1)
-    return (own[:, None] == theirs).to(torch.get_default_dtype())
+    anchor_labels = labels.masked_fill(~sure, -2)  # -2 and -1 equal no label
+    other_labels = others.masked_fill(~others_sure, -1)
+    return (anchor_labels[:, None] == other_labels).to(torch.get_default_dtype())

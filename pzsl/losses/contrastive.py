@@ -11,7 +11,7 @@ from pzsl.losses.pico import count_labels
 
 
 class _Contrast(torch.autograd.Function):
-    """The gradient by the logits is softmax * (sum of the weights) - weights."""
+    """Its gradient by the logits is softmax * (sum of the weights) - weights."""
 
     @staticmethod
     def forward(
@@ -66,7 +66,7 @@ def contrastive_loss(
         pairs: (n, m) weights of the positives, zero for negatives and on the diagonal.
         temperature: of the softmax.
         left_out: (n, m) bool, pairs that are neither positives nor negatives; None for none.
-        learnt: so many of the others, the first, have a slope; None for all of them.
+        learnt: only the first so many of the others get a gradient; None for all of them.
 
     Returns:
         Scalar.

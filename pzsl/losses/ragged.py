@@ -40,7 +40,7 @@ class Rows(NamedTuple):
 
 def row_max(values: Tensor, rows: Rows) -> Tensor:
     """Largest value of each row, (B,)."""
-    if values.device.type == "mps":  # it knows no segments
+    if values.device.type == "mps":  # it has no segmented reductions
         empty = values.new_full((len(rows.offsets) - 1,), -torch.inf)
         return empty.scatter_reduce_(0, rows.batch_row, values, "amax")
     return torch.segment_reduce(values, "max", offsets=rows.offsets)
@@ -56,11 +56,12 @@ def row_sum(values: Tensor, rows: Rows) -> Tensor:
 def add_groups(sums: Tensor, groups: Tensor, values: Tensor) -> Tensor:
     """Add the values of each group to its sum, on CPU and CUDA always in the same order.
 
-    On CUDA `index_add` adds in whatever order its threads come to it, so there the values are
-    sorted by their group first.
+    On CUDA `index_add` adds in the order in which threads happen to arrive, so the values are
+    sorted by their group first there.
 
     Args:
-        sums: (G,) or (G, D). groups: (m,) group of each value, 0 to G - 1.
+        sums: (G,) or (G, D).
+        groups: (m,) group of each value, 0 to G - 1.
         values: (m,) or (m, D).
 
     Returns:
@@ -78,7 +79,8 @@ def row_softmax(values: Tensor, rows: Rows, top: Tensor | float | None = None) -
     """Softmax among the values of each row, (m,).
 
     Args:
-        values: (m,). rows: their positions.
+        values: (m,).
+        rows: their positions.
         top: upper bound of the values, (B,) or one number. On the CPU it saves finding each row's
             maximum, provided that the bound is tight enough; a GPU ignores it, because checking
             that would take longer than finding the maxima.
@@ -98,7 +100,8 @@ def first_largest(values: Tensor, rows: Rows) -> Tensor:
     A row that is empty or holds a NaN gets the last position. Nothing goes wrong silently: the
     loss is then NaN as well, and the training loop stops.
     """
-    last, at = len(values) - 1, torch.arange(len(values), dtype=torch.int32, device=values.device)
-    at.masked_fill_(values != rows.spread(row_max(values, rows)), last)
-    first = at.new_full((len(rows.offsets) - 1,), last)
-    return first.scatter_reduce_(0, rows.batch_row, at, "amin").long()
+    last = len(values) - 1
+    index = torch.arange(len(values), dtype=torch.int32, device=values.device)
+    index.masked_fill_(values != rows.spread(row_max(values, rows)), last)
+    first = index.new_full((len(rows.offsets) - 1,), last)
+    return first.scatter_reduce_(0, rows.batch_row, index, "amin").long()

@@ -15,7 +15,7 @@ def foreign_method(name: str, known_names: list[str]) -> type[Method]:
     """The method class of a plugin; for an unknown name the nearest of `known_names` is suggested.
 
     Raises:
-        UsageError: no plugin is called that. PluginError: it can't be loaded, or is no method.
+        UsageError: no plugin is called that. PluginError: it can't be loaded, or is not a method.
     """
     plugin = plugins.find("methods", name)
     if plugin is None:
@@ -24,7 +24,7 @@ def foreign_method(name: str, known_names: list[str]) -> type[Method]:
 
     if not (isinstance(plugin.target, type) and issubclass(plugin.target, Method)):
         raise plugins.PluginError(
-            f"Plugin '{name}' is no method: it should be a class that inherits from "
+            f"Plugin '{name}' is not a method: it should be a class that inherits from "
             "pzsl.methods.core.Method."
         )
     kind: type[Method] = plugin.target

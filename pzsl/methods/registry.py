@@ -47,7 +47,7 @@ def find_method(name: str) -> Entry:
 
     Raises:
         UsageError: unknown name; the nearest is offered, plugins included.
-        PluginError: the plugin can't be loaded, or is no method.
+        PluginError: the plugin can't be loaded, or is not a method.
     """
     if name in METHODS:
         return METHODS[name]
@@ -72,7 +72,7 @@ def load_method(name: str) -> tuple[type[Method], type[Options]]:
 
     Raises:
         UsageError: unknown name; the nearest is offered, plugins included.
-        PluginError: the plugin can't be loaded, or is no method.
+        PluginError: the plugin can't be loaded, or is not a method.
     """
     if name not in METHODS:
         kind = foreign_method(name, known_methods())

@@ -7,7 +7,7 @@ and a label t, adapted by B_x and B_t, is
 
 The frozen cosine x.t never changes; all other vectors have the length of the ranks. At 512
 dimensions and rank 32 this is less than half the arithmetic of `LowRankAdapter` and a product. The
-gradients are written by hand: autograd would need three times as many small steps.
+gradients are written by hand: autograd would need three times as many small operations.
 """
 
 from __future__ import annotations
@@ -100,29 +100,39 @@ def adapt_backward(
 
 
 class _AdaptedLogits(torch.autograd.Function):
-    """`s (f_ij a_i c_j + u_i.v_j)` with frozen cosines f and inverse lengths a, c; the distance."""
+    """Logits `s (f_ij a_i c_j + u_i.v_j)` with frozen cosines f and inverse lengths a, c.
+
+    The second output is the distance from the frozen vectors, see `adapted_logits`. In the backward
+    pass, `by_x` is the gradient of the loss by x.
+    """
 
     @staticmethod
     def forward(
-        context: Any, images: Tensor, labels: Tensor, frozen: Tensor, scale: float, *four: Tensor
+        context: Any,
+        images: Tensor,
+        labels: Tensor,
+        frozen: Tensor,
+        scale: float,
+        *factors: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        of_images, of_labels = Matrices(*four[:2]), Matrices(*four[2:])
+        of_images, of_labels = Matrices(*factors[:2]), Matrices(*factors[2:])
         x, t = adapt(images, of_images, of_labels.up), adapt(labels, of_labels, of_images.up)
         a, c = x.inverse, t.inverse[: frozen.shape[1]]
         across = torch.addmm(x.crossed, x.hidden, of_images.up.T @ of_labels.up)
         u = torch.cat([across, x.hidden], dim=1).mul_(a[:, None])
         v = torch.cat([t.hidden, t.crossed], dim=1)[: len(c)].mul_(c[:, None])
         logits = (frozen * (scale * a)[:, None]).mul_(c).addmm_(u, v.T, alpha=scale)
-        context.save_for_backward(images, labels, frozen, *four)
-        context.made = x, t, u, v, scale
-        kept_cosine = torch.dot(x.lean, x.inverse) / len(x.lean)
-        return logits, 2 - kept_cosine - torch.dot(t.lean, t.inverse) / len(t.lean)
+        context.save_for_backward(images, labels, frozen, *factors)
+        context.factors = x, t, u, v, scale
+        image_cosine = torch.dot(x.lean, x.inverse) / len(x.lean)
+        label_cosine = torch.dot(t.lean, t.inverse) / len(t.lean)
+        return logits, 2 - image_cosine - label_cosine
 
     @staticmethod
-    def backward(context: Any, slope: Tensor, by_away: Tensor) -> tuple[Tensor | None, ...]:
-        images, labels, frozen, *four = context.saved_tensors
-        of_images, of_labels = Matrices(*four[:2]), Matrices(*four[2:])
-        x, t, u, v, scale = context.made
+    def backward(context: Any, slope: Tensor, by_distance: Tensor) -> tuple[Tensor | None, ...]:
+        images, labels, frozen, *factors = context.saved_tensors
+        of_images, of_labels = Matrices(*factors[:2]), Matrices(*factors[2:])
+        x, t, u, v, scale = context.factors
         a, c, product = x.inverse, t.inverse[: len(v)], slope * frozen
         by_u, by_v = (slope @ v).mul_(scale), (slope.T @ u).mul_(scale)
         by_a = (product @ c).mul_(scale).add_((by_u * u).sum(dim=1).div_(a))
@@ -136,10 +146,10 @@ class _AdaptedLogits(torch.autograd.Function):
         beyond = (0, 0, 0, len(labels) - len(v))  # unseen labels have no logits
         by_v, by_c = F.pad(by_v, beyond), F.pad(by_c, beyond[2:])
         image_slopes = adapt_backward(
-            images, of_images, x, _slopes(by_x, by_across, by_a, by_away, x)
+            images, of_images, x, _slopes(by_x, by_across, by_a, by_distance, x)
         )
         label_slopes = adapt_backward(
-            labels, of_labels, t, _slopes(by_v[:, :width], by_v[:, width:], by_c, by_away, t)
+            labels, of_labels, t, _slopes(by_v[:, :width], by_v[:, width:], by_c, by_distance, t)
         )
         by_up = image_slopes[1].add_(label_slopes[2]).addmm_(of_labels.up, mixed.T)
         by_other = label_slopes[1].add_(image_slopes[2]).addmm_(of_images.up, mixed)
@@ -147,10 +157,10 @@ class _AdaptedLogits(torch.autograd.Function):
 
 
 def _slopes(
-    hidden: Tensor, crossed: Tensor, inverse: Tensor, by_away: Tensor, side: Side
+    hidden: Tensor, crossed: Tensor, inverse: Tensor, by_distance: Tensor, side: Side
 ) -> Slopes:
     """Gradients of one side, including that of the distance `- mean(lean inverse)`."""
-    share = by_away / -len(side.lean)
+    share = by_distance / -len(side.lean)
     return Slopes(hidden, crossed, inverse + share * side.lean, share * side.inverse)
 
 
@@ -165,7 +175,8 @@ def adapted_logits(
     """Logits of adapted images over adapted labels, and how far both have moved.
 
     Args:
-        images: (B, D) frozen unit vectors. labels: (C, D) likewise, those to be scored first.
+        images: (B, D) frozen unit vectors.
+        labels: (C, D) frozen unit vectors, beginning with those to be scored.
         frozen: (B, K) cosines of images and the first K labels.
         image_adapter, label_adapter: low-rank, or the identity.
         scale: of the logits.
@@ -174,8 +185,8 @@ def adapted_logits(
         (B, K) logits, and the sum of both sides' mean of `1 - cos` with the frozen vectors.
     """
     of_images, of_labels = (matrices(adapter, images) for adapter in (image_adapter, label_adapter))
-    logits, away = _AdaptedLogits.apply(images, labels, frozen, scale, *of_images, *of_labels)
-    return logits, away
+    logits, distance = _AdaptedLogits.apply(images, labels, frozen, scale, *of_images, *of_labels)
+    return logits, distance
 
 
 def matrices(adapter: nn.Module, like: Tensor) -> Matrices:

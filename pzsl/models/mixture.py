@@ -1,4 +1,4 @@
-"""Two Gaussians fitted to numbers on a line: images with a low loss and images with a high one."""
+"""A mixture of two Gaussians on a line: images with a low loss and images with a high one."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Mixture:
 
     def log_joint(self, values: Tensor) -> Tensor:
         """Log of share times density of each component at values (N,): (2, N)."""
-        fixed = self.shares.log() - 0.5 * (self.variances.log() + math.log(2 * math.pi))
-        away = (values - self.means[:, None]).square_()
-        return away.mul_((-0.5 / self.variances)[:, None]).add_(fixed[:, None])
+        constants = self.shares.log() - 0.5 * (self.variances.log() + math.log(2 * math.pi))
+        squares = (values - self.means[:, None]).square_()
+        return squares.mul_((-0.5 / self.variances)[:, None]).add_(constants[:, None])
 
 
 def fit_mixture(values: Tensor) -> Mixture | None:
-    """Fit two Gaussians by EM (Dempster et al. 1977), from the two means of Lloyd's algorithm.
+    """Fit two Gaussians by EM (Dempster et al. 1977), starting from two means (Lloyd's algorithm).
 
-    It runs on the CPU for values on any device: each round checks the likelihood.
+    It runs on the CPU for values on any device, because each round checks the likelihood.
 
     Args:
         values: (N,) finite numbers.
@@ -48,33 +48,33 @@ def fit_mixture(values: Tensor) -> Mixture | None:
     values = values.cpu().double()  # in this order: Apple's GPUs know no float64
     if not len(values) or not values.isfinite().all():
         not_finite = torch.nonzero(~values.isfinite()).flatten()
-        where = (
+        problem = (
             f"value {int(not_finite[0])} is {float(values[not_finite[0]])}"
             if len(not_finite)
             else "there is none"
         )
-        raise ValueError(f"a mixture is fitted to finite values, but {where}")
+        raise ValueError(f"a mixture is fitted to finite values, but {problem}")
     width = float(values.max() - values.min())
     if width < 1e-9 * max(1.0, float(values.abs().max())):
         return None
     floor = NARROWEST * width**2
     high = _two_means(values)
     posterior = torch.stack([1.0 - high, high])
-    before = -math.inf
+    previous = -math.inf
     for _ in range(ROUNDS):
         counts = posterior.sum(1)
         if counts.min() < 1e-6:
             return None
         means = posterior @ values / counts
-        away = (values - means[:, None]).square_()
-        spread = (posterior * away).sum(1) / counts
-        mixture = Mixture(means, spread.clamp_min(floor), counts / len(values))
+        squares = (values - means[:, None]).square_()
+        variances = (posterior * squares).sum(1) / counts
+        mixture = Mixture(means, variances.clamp_min(floor), counts / len(values))
         joint = mixture.log_joint(values)
         evidence = torch.logaddexp(*joint)
         posterior, likelihood = joint.sub_(evidence).exp_(), float(evidence.mean())
-        if likelihood - before < CLOSE:
+        if likelihood - previous < CLOSE:
             break
-        before = likelihood
+        previous = likelihood
     order = torch.argsort(mixture.means)
     return Mixture(mixture.means[order], mixture.variances[order], mixture.shares[order])
 
@@ -98,8 +98,8 @@ def _two_means(values: Tensor) -> Tensor:
     upper = values > (low + high) / 2
     for _ in range(ROUNDS):
         low, high = values[~upper].mean(), values[upper].mean()
-        moved = values > (low + high) / 2
-        if torch.equal(moved, upper):
+        new_upper = values > (low + high) / 2
+        if torch.equal(new_upper, upper):
             break
-        upper = moved
+        upper = new_upper
     return upper.to(values.dtype)

@@ -21,7 +21,7 @@ ROUNDING = 1e-5
 def class_sums(images: Tensor, labels: Tensor, weights: Tensor, rows: Tensor, out: Tensor) -> None:
     """Add to `out` (K, D) the weighted sums of images.
 
-    Most candidates of an image carry next to no weight; those are passed over.
+    Candidates with next to no weight are passed over: those are most of an image's candidates.
 
     Args:
         images: (B, D) a block of images.
@@ -34,9 +34,9 @@ def class_sums(images: Tensor, labels: Tensor, weights: Tensor, rows: Tensor, ou
     classes = torch.arange(len(out), device=labels.device)
     starts = torch.searchsorted(labels.index_select(0, heavy), classes)
     shares, rows = weights.index_select(0, heavy), rows.index_select(0, heavy)
-    if images.device.type == "mps":  # it knows no bags
-        picked = images.index_select(0, rows).mul_(shares[:, None])
-        out.index_add_(0, labels.index_select(0, heavy), picked)
+    if images.device.type == "mps":  # it has no embedding bags
+        weighted = images.index_select(0, rows).mul_(shares[:, None])
+        out.index_add_(0, labels.index_select(0, heavy), weighted)
     else:  # an eighth of the time, and always in the same order
         out += F.embedding_bag(rows, images, starts, mode="sum", per_sample_weights=shares)
 
@@ -47,7 +47,8 @@ def within_covariance(second: Tensor, sums: Tensor, counts: Tensor, images: int)
     Args:
         second: (D, D) sum of the outer products of all images.
         sums: (K, D) weighted sums of the images of each class.
-        counts: (K,) their weights. images: N.
+        counts: (K,) sums of these weights.
+        images: N.
 
     Returns:
         (D, D).
@@ -64,21 +65,23 @@ def whitening(covariance: Tensor, images: int) -> Tensor:
     class don't vary, as with one image per class, L is the identity.
 
     Args:
-        covariance: (D, D) within the classes. images: N, from which it was estimated.
+        covariance: (D, D) within the classes.
+        images: N, from which it was estimated.
 
     Returns:
         (D, D).
     """
     dim = len(covariance)
     share = SHRINKAGE * dim / (SHRINKAGE * dim + images)
-    single = covariance.cpu().double()  # in this order: Apple's GPUs know no float64
-    level = single.diagonal().mean().clamp_min(1e-12)
+    precise = covariance.cpu().double()  # in this order: Apple's GPUs know no float64
+    mean_variance = precise.diagonal().mean().clamp_min(1e-12)
     identity = torch.eye(dim, dtype=torch.float64)
-    lower, failed = torch.linalg.cholesky_ex((1 - share) * single + share * level * identity)
-    if failed.item() or single.trace() < ROUNDING:
+    shrunk = (1 - share) * precise + share * mean_variance * identity
+    lower, failed = torch.linalg.cholesky_ex(shrunk)
+    if failed.item() or precise.trace() < ROUNDING:
         return identity.to(covariance)
-    whole: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(lower))
-    return whole.mul_(level.sqrt()).to(covariance)
+    whitener: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(lower))
+    return whitener.mul_(mean_variance.sqrt()).to(covariance)
 
 
 def leave_one_out_cosines(
@@ -120,7 +123,7 @@ def unseen_prototypes(
     keys, attended = F.normalize(seen - centre, dim=-1).T, torch.empty_like(unseen)
     size = max(1, CELLS // len(seen))
     for block, out in zip(torch.split(unseen, size), torch.split(attended, size), strict=True):
-        alike = F.normalize(block - centre, dim=-1) @ keys
-        attention = torch.softmax(SIMILARITY_SCALE * alike + log_share, dim=-1)
+        cosines = F.normalize(block - centre, dim=-1) @ keys
+        attention = torch.softmax(SIMILARITY_SCALE * cosines + log_share, dim=-1)
         torch.mm(attention, prototypes, out=out)
     return strength * F.normalize(attended, dim=-1)

@@ -1,4 +1,4 @@
-"""`clip`: frozen CLIP, zero-shot (Radford et al. 2021), and what is built on its soft labels."""
+"""`clip`: frozen CLIP, zero-shot (Radford et al. 2021); base class of the other baselines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pzsl.methods.core import Method, Options, Problem, entries_softmax
 
 @dataclass(frozen=True)
 class ClipOptions(Options):
-    """Nothing is trained and nothing calibrated."""
+    """Options of frozen CLIP: nothing is trained, and gamma is not calibrated."""
 
     calibrate: bool = False
 
@@ -46,23 +46,26 @@ class Clip(Method):
 
     def soft_labels(self, rows: Tensor) -> Tensor:
         """Label weights of training rows (B,), zero outside their candidates: (B, K)."""
-        shape = len(rows), len(self.problem.seen)
-        entries = self.support.batch(rows, shape[1])
+        classes = len(self.problem.seen)
+        entries = self.support.batch(rows, classes)
         weights = entries.of(self.weights)
-        return entries.rows.put(weights, self.problem.seen.new_empty(shape))
+        return entries.rows.put(weights, self.problem.seen.new_empty(len(rows), classes))
 
-    def covered(self, scores: Tensor, rows: Tensor) -> Tensor:
-        """Whether the best of the scores (B, K) of training rows (B,) is a candidate's: (B,) bool.
+    def predicts_candidate(self, scores: Tensor, rows: Tensor) -> Tensor:
+        """Whether the highest of the scores (B, K) of training rows (B,) is a candidate's (ours).
 
-        Where wrong labels are candidates by chance, this tells of classifiers which is best, though
-        no label is known: a share of answers `a + q (1 - a)` is covered if a of them are right.
+        This ranks classifiers without true labels: if each wrong label is a candidate with
+        probability q, a classifier of accuracy a predicts candidates at the rate `a + q (1 - a)`.
+
+        Returns:
+            (B,) bool.
         """
         entries = self.support.batch(rows, scores.shape[1])
-        member = entries.rows.put(torch.ones_like(entries.log_mask), scores)
-        return member.gather(1, scores.argmax(1, keepdim=True)).flatten() > 0
+        is_candidate = entries.rows.put(torch.ones_like(entries.log_mask), scores)
+        return is_candidate.gather(1, scores.argmax(1, keepdim=True)).flatten() > 0
 
-    def of_seen(self, scores: Tensor) -> Tensor:
-        """Scores (n, K) of the seen classes, and none of the unseen ones: (n, K + U)."""
+    def pad_unseen(self, scores: Tensor) -> Tensor:
+        """Scores (n, K) of the seen classes, then zeros for the unseen ones: (n, K + U)."""
         return F.pad(scores, (0, len(self.problem.unseen)))
 
     def scores(self, images: Tensor) -> Tensor:

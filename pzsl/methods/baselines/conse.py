@@ -21,8 +21,8 @@ class ConseOptions(AdaptedOptions):
     Attributes:
         classifier: the method whose probabilities of the seen classes are used.
         top: T, how many seen classes are combined.
-        centre: take the mean label embedding off all of them first: text embeddings of CLIP have a
-            large part in common.
+        centre: subtract the mean label embedding from all of them first: CLIP's text embeddings
+            share a large component.
     """
 
     classifier: str = "proden"
@@ -47,25 +47,25 @@ class Conse(Method):
     """Scores classes by their cosine with the mean embedding of the likeliest seen classes.
 
     `z = sum p_t t_t / sum p_t` over the T most probable seen classes t. With T = 1, z is the label
-    embedding of the likeliest seen class, so the answer over all classes is always that class,
-    unless calibrated stacking steps in; with larger T it still leans to the seen ones.
+    embedding of the likeliest seen class, so without calibrated stacking the prediction over all
+    classes is always that class; with larger T, seen classes are still preferred.
     """
 
     options: ConseOptions
 
     def __init__(self, problem: Problem, options: ConseOptions, generator: torch.Generator) -> None:
         super().__init__(problem, options, generator)
-        kind, options_class = load_method(options.classifier)
-        names = {field.name for field in fields(options_class)} & {
-            f.name for f in fields(AdaptedOptions)
-        }
-        shared: dict[str, Any] = {name: getattr(options, name) for name in names}
-        chosen = make_options(options.classifier, changes=shared)
-        self.classifier: Method = kind(problem, chosen, generator)
+        classifier_class, options_class = load_method(options.classifier)
+        own_names, other_names = (
+            {field.name for field in fields(group)} for group in (AdaptedOptions, options_class)
+        )
+        shared: dict[str, Any] = {name: getattr(options, name) for name in own_names & other_names}
+        classifier_options = make_options(options.classifier, changes=shared)
+        self.classifier: Method = classifier_class(problem, classifier_options, generator)
         self.support = self.classifier.support
 
     def prepare(self) -> None:
-        """As the classifier does."""
+        """Prepare the classifier, and take over its support."""
         self.classifier.prepare()
         self.support = self.classifier.support
 
@@ -75,23 +75,23 @@ class Conse(Method):
         return self.classifier.weights
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """As the classifier does."""
+        """Begin the classifier's epoch."""
         self.classifier.begin_epoch(epoch, generator)
 
     def loss(self, rows: Tensor) -> Tensor:
-        """The classifier's."""
+        """Loss of the classifier on training rows (B,), a scalar."""
         return self.classifier.loss(rows)
 
     def after_step(self, rows: Tensor) -> None:
-        """As the classifier does."""
+        """Update the classifier after a step."""
         self.classifier.after_step(rows)
 
     def finalize(self) -> None:
-        """As the classifier does."""
+        """Finalise the classifier."""
         self.classifier.finalize()
 
     def add_classes(self, count: int) -> None:
-        """As the classifier does."""
+        """Add the classes to the classifier."""
         self.classifier.add_classes(count)
 
     def scores(self, images: Tensor) -> Tensor:
@@ -100,9 +100,10 @@ class Conse(Method):
         labels = torch.cat([self.problem.seen, self.problem.unseen])
         if self.options.centre:
             labels = F.normalize(labels - labels.mean(0), dim=-1)
-        p = torch.softmax(self.classifier.scores(images)[:, :seen], dim=-1)
-        top = p.topk(min(self.options.top, seen), dim=1)
-        combined = torch.zeros_like(p).scatter_(1, top.indices, top.values) @ labels[:seen]
+        probabilities = self.classifier.scores(images)[:, :seen].softmax(dim=-1)
+        top = probabilities.topk(min(self.options.top, seen), dim=1)
+        top_weights = torch.zeros_like(probabilities).scatter_(1, top.indices, top.values)
+        combined = top_weights @ labels[:seen]
         return self.problem.scale * F.normalize(combined, dim=-1) @ labels.T
 
     def describe(self) -> dict[str, Any]:

@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pzsl.methods.baselines.training_cache import KeptImages
+from pzsl.methods.baselines.training_cache import CachedImages
 from pzsl.methods.core import Options, Problem, counting, within
 
 GRID = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-"""Values of alpha that are tried; the paper's are ten apart."""
-PARTS = 4
-"""Of the training images; each is answered by the others when alpha is chosen."""
+"""Values of alpha to try; the paper's differ by factors of ten."""
+FOLDS = 4
+"""Folds of the training images; each is classified from the others when alpha is chosen."""
 SMALLEST = 1e-9
-"""A class with less label weight has no mean of its own."""
+"""A class with a smaller sum of label weights has no mean of its own."""
 ROUNDING = 1e-5
-"""A smaller variance of unit vectors within the classes is what single precision makes of none."""
+"""A smaller variance of unit vectors within the classes may be rounding of single precision."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class GdaOptions(Options):
     """Options of Gaussian discriminant analysis.
 
     Attributes:
-        search: choose alpha on held-out training images; off: it is as given.
+        search: choose alpha on held-out training images; off: use it as given.
         alpha: weight of the discriminant beside frozen CLIP's logits.
-        rounds: how often the label weights follow the scores before the last estimate.
-        neighbours: training images whose mean is that of an unseen class.
+        rounds: how often the label weights are re-estimated from the scores before the last fit.
+        neighbours: number of training images whose mean stands for an unseen class.
         fade: let the folds that choose gamma also choose how much of alpha counts.
     """
 
@@ -45,7 +45,8 @@ class Moments(NamedTuple):
     """What a discriminant is estimated from, in double precision.
 
     Attributes:
-        sums: (K, D) sums of the images of each class, weighted. counts: (K,) their weights.
+        sums: (K, D) weighted sums of the images of each class.
+        counts: (K,) sums of these weights.
         second: (D, D) sum of the outer products of all images.
     """
 
@@ -55,30 +56,30 @@ class Moments(NamedTuple):
 
     @classmethod
     def of(cls, images: Tensor, labels: Tensor) -> Moments:
-        """Of images (n, D) with soft labels (n, K)."""
+        """Moments of images (n, D) with soft labels (n, K)."""
         images, labels = images.cpu().double(), labels.cpu().double()
         return cls(labels.T @ images, labels.sum(0), images.T @ images)
 
     def plus(self, other: Moments, times: float = 1.0) -> Moments:
-        """Of the images of both, or without those of the other."""
-        return Moments(*(a + times * b for a, b in zip(self, other, strict=True)))
+        """Moments of the images of both; with times = -1, without those of the other."""
+        return Moments(*(mine + times * theirs for mine, theirs in zip(self, other, strict=True)))
 
 
-class Gda(KeptImages):
+class Gda(CachedImages):
     """Frozen CLIP's logits plus a Gaussian discriminant of the images: `s cos(v, t_c) + alpha g_c`.
 
     `g_c(v) = mu_c P v - 1/2 mu_c P mu_c` (Wang et al. 2024, section 3), with equal priors: a class
     is a Gaussian with its own mean and a covariance that all share. On candidate sets, images count
     for a class by their label weights: frozen CLIP's softmax over the candidates, then that of the
-    method's own scores (progressive identification, as PRODEN's).
+    method's own scores (progressive identification, as in PRODEN).
 
-    Alpha is the best of a grid, as in the paper. There validation images tell; here each quarter of
-    the training images is answered by the other three, and an answer counts as right where it is a
-    candidate (ours; see `covered`).
+    Alpha is the best of a grid, as in the paper. The paper uses validation images; here each
+    quarter of the training images is classified from the others, and a prediction counts as right
+    if it is a candidate (ours; see `predicts_candidate`).
 
     An unseen class has no images: its mean is that of the training images nearest to its text, as
-    in the paper's extension to new classes, which is why these are kept. Discriminants are measured
-    from that of a class at the mean of all images.
+    in the paper's extension to new classes, so these are cached. Discriminants are differences from
+    that of a class at the mean of all images.
     """
 
     options: GdaOptions
@@ -101,38 +102,38 @@ class Gda(KeptImages):
         self.register_buffer("share", problem.seen.new_ones(()))
 
     def finalize(self) -> None:
-        """Choose alpha, estimate the Gaussians, and the label weights by them, in turn."""
+        """In each round choose alpha, fit the Gaussians, and re-estimate the label weights."""
         seen = len(self.problem.seen)
         for rounds_left in reversed(range(self.options.rounds + 1)):
-            if self.options.search and len(self.support) >= PARTS:
-                self.alpha.fill_(GRID[int(self._covered().argmax())])
+            if self.options.search and len(self.support) >= FOLDS:
+                self.alpha.fill_(GRID[int(self._hits_per_alpha().argmax())])
             self._estimate(self._moments())
             if rounds_left:
                 self.reweigh(lambda rows: self.scores(self.problem.images[rows])[:, :seen])
         self.add_classes(len(self.problem.unseen))
 
     def add_classes(self, count: int) -> None:
-        """Gaussians of unseen classes, at the mean of the images nearest to their texts."""
+        """Add Gaussians of unseen classes, at the mean of the images nearest to their texts."""
         text = self.problem.unseen[len(self.problem.unseen) - count :]
         nearest = (text @ self.keys.T).topk(min(self.options.neighbours, len(self.keys)), dim=1)
         means = self.keys[nearest.indices].mean(dim=1)
-        self._place(slice(len(self.directions) - count, None), means)
+        self._set_gaussians(slice(len(self.directions) - count, None), means)
 
-    def _place(self, classes: slice, means: Tensor) -> None:
-        """Put Gaussians with these means in the place of some classes."""
+    def _set_gaussians(self, classes: slice, means: Tensor) -> None:
+        """Give some classes Gaussians with these means."""
         directions = (means - self.centre) @ self.precision
         self.directions[classes] = directions
         self.offsets[classes] = -0.5 * (directions * (means + self.centre)).sum(1)
 
-    def _part(self, number: int) -> Iterator[Tensor]:
-        """The rows of one part of the training images, in blocks."""
+    def _fold_rows(self, fold: int) -> Iterator[Tensor]:
+        """The rows of one fold of the training images, in blocks."""
         for rows in self.support.blocks():
-            in_part = torch.arange(len(rows), device=rows.device) % PARTS == number
-            yield rows[in_part]
+            in_fold = torch.arange(len(rows), device=rows.device) % FOLDS == fold
+            yield rows[in_fold]
 
-    def _moments(self, number: int | None = None) -> Moments:
-        """Of all training images, or of one part of them."""
-        blocks = iter(self.support.blocks()) if number is None else self._part(number)
+    def _moments(self, fold: int | None = None) -> Moments:
+        """Moments of all training images, or of one fold of them."""
+        blocks = iter(self.support.blocks()) if fold is None else self._fold_rows(fold)
         total: Moments | None = None
         for rows in blocks:
             moments = Moments.of(self.problem.images[rows], self.soft_labels(rows))
@@ -140,25 +141,26 @@ class Gda(KeptImages):
         assert total is not None
         return total
 
-    def _covered(self) -> Tensor:
-        """How many held-out images get a candidate for their answer, at each alpha."""
-        whole, hits = self._moments(), torch.zeros(len(GRID), dtype=torch.long)
-        for number in range(PARTS):
-            self._estimate(whole.plus(self._moments(number), -1.0))
-            for rows in self._part(number):
+    def _hits_per_alpha(self) -> Tensor:
+        """For how many held-out images a candidate is predicted, at each alpha of the grid."""
+        all_moments, hits = self._moments(), torch.zeros(len(GRID), dtype=torch.long)
+        for fold in range(FOLDS):
+            self._estimate(all_moments.plus(self._moments(fold), -1.0))
+            for rows in self._fold_rows(fold):
                 images = self.problem.images[rows]
                 frozen = self.problem.scale * images @ self.problem.seen.T
                 discriminants = (images @ self.directions.T + self.offsets)[:, : frozen.shape[1]]
-                for place, alpha in enumerate(GRID):
-                    hits[place] += int(self.covered(frozen + alpha * discriminants, rows).sum())
+                for index, alpha in enumerate(GRID):
+                    scores = frozen + alpha * discriminants
+                    hits[index] += int(self.predicts_candidate(scores, rows).sum())
         return hits
 
     def _estimate(self, moments: Moments) -> None:
-        """The Gaussians of the seen classes."""
+        """Fit the Gaussians of the seen classes."""
         estimate = gaussians(moments)
         self.centre.copy_(estimate.centre.to(self.centre))
         self.precision.copy_(estimate.precision.to(self.centre))
-        self._place(slice(len(self.problem.seen)), estimate.means.to(self.centre))
+        self._set_gaussians(slice(len(self.problem.seen)), estimate.means.to(self.centre))
 
     def scores(self, images: Tensor) -> Tensor:
         """Scores of images (n, D) for all classes, seen first: (n, K + U)."""
@@ -171,11 +173,11 @@ class Gda(KeptImages):
         return self.options.fade
 
     def fade(self, share: float) -> None:
-        """Let the discriminant count this share of alpha."""
+        """Multiply alpha by this share from now on."""
         self.share.fill_(share)
 
     def describe(self) -> dict[str, Any]:
-        """Alpha, as it was chosen."""
+        """The alpha that was chosen."""
         return {"alpha": round(self.alpha.item(), 4)}
 
 
@@ -183,7 +185,9 @@ class Gaussians(NamedTuple):
     """Gaussians with a shared covariance.
 
     Attributes:
-        means: (K, D). centre: (D,) mean of all images. precision: (D, D).
+        means: (K, D) of the classes.
+        centre: (D,) mean of all images.
+        precision: (D, D) inverse of the shared covariance.
     """
 
     means: Tensor
@@ -195,15 +199,15 @@ def gaussians(moments: Moments) -> Gaussians:
     """The means of the classes, and the precision that they share (Wang et al. 2024, section 3).
 
     The precision is the paper's empirical Bayes ridge estimator (Kubokawa and Srivastava 2008)
-    `P = D ((N - 1) S + tr(S) I)^-1`, S being the covariance around the class means; it is 0 where
-    the images of a class don't vary. A class without weight has the mean of all images.
+    `P = D ((N - 1) S + tr(S) I)^-1`, S being the covariance around the class means; it is 0 if
+    images don't vary within the classes. A class without weight has the mean of all images.
     """
     sums, counts, second = moments
-    images, dim = counts.sum().clamp_min(1), len(second)
-    centre, has_weight = sums.sum(0) / images, counts > SMALLEST
+    image_count, dim = counts.sum().clamp_min(1), len(second)
+    centre, has_weight = sums.sum(0) / image_count, counts > SMALLEST
     means = torch.where(has_weight[:, None], sums / counts.clamp_min(SMALLEST)[:, None], centre)
     scatter = second - (means * counts[:, None]).T @ means
-    trace = scatter.diagonal().sum() / (images - 1).clamp_min(1)
+    trace = scatter.diagonal().sum() / (image_count - 1).clamp_min(1)
     precision = torch.zeros_like(second)
     if trace > ROUNDING:
         ridge = scatter + trace * torch.eye(dim, dtype=second.dtype, device=second.device)

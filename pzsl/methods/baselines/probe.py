@@ -21,22 +21,22 @@ class Probe(Clip):
     def __init__(self, problem: Problem, options: Options, generator: torch.Generator) -> None:
         super().__init__(problem, options, generator)
         self.head = nn.Parameter(problem.seen.clone())
-        self.picked = torch.zeros(0)
+        self.pseudo_labels = torch.zeros(0)
 
     def prepare(self) -> None:
-        """Pick the candidate of each image that frozen CLIP finds likeliest."""
+        """Choose as pseudo-label of each image the candidate that frozen CLIP finds likeliest."""
         super().prepare()
-        self.picked = torch.cat([self._likeliest(rows) for rows in self.support.blocks()])
+        self.pseudo_labels = torch.cat([self._likeliest(rows) for rows in self.support.blocks()])
 
     def _likeliest(self, rows: Tensor) -> Tensor:
-        similar = self.problem.cosines(rows)
-        entries = self.support.batch(rows, similar.shape[1])
-        return entries.labels[best_candidate(similar, entries.log_mask, entries.rows)]
+        cosines = self.problem.cosines(rows)
+        entries = self.support.batch(rows, cosines.shape[1])
+        return entries.labels[best_candidate(cosines, entries.log_mask, entries.rows)]
 
     def loss(self, rows: Tensor) -> Tensor:
-        """Cross-entropy of the likeliest candidate, for training rows (B,)."""
+        """Cross-entropy with the pseudo-labels of training rows (B,), a scalar."""
         logits = self.problem.scale * self.problem.images[rows] @ self.head.T
-        return F.cross_entropy(logits, self.picked[rows])
+        return F.cross_entropy(logits, self.pseudo_labels[rows])
 
     def finalize(self) -> None:
         """Label weights: the probe's softmax over the candidates."""

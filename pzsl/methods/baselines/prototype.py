@@ -14,8 +14,8 @@ from pzsl.models.prototypes import class_sums
 class Prototype(Clip):
     """The nearest class mean, of images weighted by frozen CLIP within their candidates.
 
-    Images are centred by their mean, so that means point apart. An unseen class has no images: its
-    text embedding, centred by the mean text embedding, stands in for its mean.
+    Images are centred by their mean, so that class means point in different directions. An unseen
+    class has no images: its text embedding, less the mean text embedding, stands in for its mean.
     """
 
     means: Tensor
@@ -28,11 +28,11 @@ class Prototype(Clip):
         self.register_buffer("means", F.normalize(labels - labels.mean(0), dim=-1))
 
     def prepare(self) -> None:
-        """Frozen CLIP's label weights, and the mean image."""
+        """Compute frozen CLIP's label weights, and the mean image."""
         super().prepare()
         images = self.problem.images
-        sums = [images[rows].sum(0) for rows in self.support.blocks()]
-        self.centre = torch.stack(sums).sum(0) / len(images)
+        block_sums = [images[rows].sum(0) for rows in self.support.blocks()]
+        self.centre = torch.stack(block_sums).sum(0) / len(images)
 
     def finalize(self) -> None:
         """Compute the means of the seen classes, then label weights: the softmax of the scores."""

@@ -18,7 +18,7 @@ class RlaOptions(Options):
     """Options of the regularised linear adapter.
 
     Attributes:
-        strength: weight of the distance from the identity, times 1 / (images a seen class).
+        strength: factor of the penalty lambda, which is 1 / (images per seen class) at 1.
     """
 
     strength: float = within(1.0, 0)
@@ -28,11 +28,11 @@ class Rla(Clip):
     """A cosine classifier on `unit(W v)`, W starting as the identity and kept near it.
 
     `L = cross-entropy + lambda ||W - I||^2` with lambda = 1 / shots (Fahes et al. 2024, arXiv
-    2410.05270: ProLIP's regulariser on an adapter behind the frozen projection, where cached
-    embeddings are). On candidate sets the cross-entropy is that of label weights: frozen CLIP's
-    softmax over the candidates, and after each step that of the model (as PRODEN's).
+    2410.05270: ProLIP's regulariser on an adapter behind the frozen projection, which gives
+    the cached embeddings). On candidate sets the cross-entropy is with the label weights: frozen
+    CLIP's softmax over the candidates, and after each step that of the model (as in PRODEN).
 
-    W changes images alone, so unseen classes keep their text embeddings and share what is learnt.
+    W changes images alone, so unseen classes keep their text embeddings and gain from W as well.
     """
 
     options: RlaOptions
@@ -41,7 +41,7 @@ class Rla(Clip):
         super().__init__(problem, options, generator)
         dim = problem.seen.shape[1]
         self.change = nn.Parameter(problem.seen.new_zeros(dim, dim))
-        self._last: tuple[BatchEntries, Tensor] | None = None
+        self._last_forward: tuple[BatchEntries, Tensor] | None = None
 
     def _adapted(self, images: Tensor) -> Tensor:
         return unit(images + images @ self.change.T)
@@ -56,15 +56,15 @@ class Rla(Clip):
         images = self._adapted(self.problem.images[rows])
         logits = self.problem.scale * images @ self.problem.seen.T
         entries = self.support.batch(rows, logits.shape[1])
-        self._last = entries, logits.detach()
+        self._last_forward = entries, logits.detach()
         weights = entries.of(self.weights)
         loss = partial_zero_shot_loss(logits, weights, entries.rows)
         return loss + self._penalty * self.change.square().sum()
 
     def after_step(self, rows: Tensor) -> None:
-        """Label weights: the softmax over the candidates, from the forward of this step."""
-        if self._last is not None:
-            entries, logits = self._last
+        """Set label weights to the softmax over the candidates, from this step's forward pass."""
+        if self._last_forward is not None:
+            entries, logits = self._last_forward
             entries.write(entries_softmax(logits, entries), self.weights)
 
     def scores(self, images: Tensor) -> Tensor:

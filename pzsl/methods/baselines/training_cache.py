@@ -1,4 +1,4 @@
-"""What baselines share that need the training images themselves after training."""
+"""Shared by the baselines that need the training images themselves after training."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pzsl.methods.baselines.clip import Clip
 from pzsl.methods.core import Options, Problem
 
 
-class KeptImages(Clip):
-    """Keeps the training images, `keys`, in its state: N D numbers.
+class CachedImages(Clip):
+    """Caches the training images as `keys` in its state: N D numbers.
 
-    A saved run of it grows with the training set, and holds its embeddings.
+    So a saved run holds the embeddings of the training set, and grows with it.
     """
 
     kept_state: ClassVar[tuple[str, ...]] = ("keys",)
@@ -25,14 +25,14 @@ class KeptImages(Clip):
         self.register_buffer("keys", problem.seen.new_zeros(*problem.images.shape))
 
     def prepare(self) -> None:
-        """Frozen CLIP's label weights, and the images."""
+        """Compute frozen CLIP's label weights, and cache the images."""
         super().prepare()
         for rows in self.support.blocks():
             self.keys[rows] = self.problem.images[rows]
 
 
-class TrainingCache(KeptImages):
-    """Keeps soft labels, `values`, beside the training images: N (D + K) numbers."""
+class TrainingCache(CachedImages):
+    """Caches soft labels as `values`, too: N (D + K) numbers."""
 
     kept_state: ClassVar[tuple[str, ...]] = ("keys", "values")
     values: Tensor
@@ -43,11 +43,11 @@ class TrainingCache(KeptImages):
         self.register_buffer("values", problem.seen.new_zeros(shape))
 
     def prepare(self) -> None:
-        """Keep the training images; their soft labels are frozen CLIP's, for now."""
+        """Cache the training images, with frozen CLIP's label weights as their soft labels."""
         super().prepare()
-        self.keep_labels()
+        self.cache_labels()
 
-    def keep_labels(self) -> None:
-        """Keep the label weights as they are now."""
+    def cache_labels(self) -> None:
+        """Cache the current label weights."""
         for rows in self.support.blocks():
             self.values[rows] = self.soft_labels(rows)

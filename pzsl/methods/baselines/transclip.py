@@ -14,8 +14,9 @@ from pzsl.methods.baselines.transductive import Transductive
 from pzsl.methods.core import Options, counting, within
 
 BLOCK = 2048
-"""Queries whose neighbours are looked for in one go."""
+"""Queries whose neighbours are searched at a time."""
 SMALLEST = 1e-9
+"""Lower bound on a variance, and on a class's sum of weights if it has a mean of its own."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,11 @@ class TransclipOptions(Options):
     """Options of TransCLIP.
 
     Attributes:
-        text: lambda, weight of frozen CLIP's answer in that of a query.
+        text: lambda, weight of frozen CLIP's prediction in the assignment of a query.
         labelled: gamma, weight of the training images in the mixture; that of the queries is 1.
-        neighbours: images that an image is alike to, in the Laplacian term.
-        rounds: of means, covariance and answers in turn.
-        inner_rounds: of answers, within each.
+        neighbours: nearest images that the Laplacian term ties an image to.
+        rounds: alternations between means, covariance and assignments.
+        inner_rounds: updates of the assignments in each round.
     """
 
     text: float = within(1.0, 0)
@@ -40,16 +41,16 @@ class TransclipOptions(Options):
 class Transclip(Transductive):
     """Queries share a mixture of Gaussians with the training images (arXiv 2406.01837, section 3).
 
-    Answers z_i of the queries, means and a diagonal covariance are found in turn:
+    Assignments z_i of the queries, means and a diagonal covariance are estimated in turn:
 
         z_i   = softmax(lambda log y_i + log p_i + sum_j w_ij z_j)
         mu_k  = (gamma / S sum_s z_sk f_s + 1 / Q sum_q z_qk f_q) / (the same without f)
         Sigma = (gamma / S sum_sk z_sk (f_s - mu_k)^2 + 1 / Q sum_qk ...) / (gamma + 1)
 
     y_i is frozen CLIP's softmax, p_i the density of the Gaussians, w_ij the cosine of near images.
-    On candidate sets the answers of the training images are fixed to their soft labels, as those of
-    labelled images in the paper's few-shot form; seen and unseen classes are alike but that unseen
-    ones have only queries. It begins with z = y and the covariance I / D. The score is log z.
+    On candidate sets the assignments of training images are fixed to their soft labels, as those of
+    labelled images in the paper's few-shot form. Seen and unseen classes are treated alike, but
+    unseen ones have only queries. It begins with z = y and covariance I / D. The score is log z.
     """
 
     options: TransclipOptions
@@ -58,27 +59,28 @@ class Transclip(Transductive):
         """Scores of all queries (Q, D) for all classes, seen first: (Q, K + U)."""
         options, images = self.options, torch.cat([self.keys, queries])
         text = self.frozen_scores(queries).log_softmax(1)
-        fixed = self.of_seen(self.values)
-        share = torch.cat(
+        key_labels = self.pad_unseen(self.values)
+        keys = len(key_labels)
+        image_weights = torch.cat(
             [
-                images.new_full((len(fixed),), options.labelled / max(len(fixed), 1)),
+                images.new_full((keys,), options.labelled / max(keys, 1)),
                 images.new_full((len(queries),), 1 / len(queries)),
             ]
         )
         neighbours, similarities = near_images(images, queries, options.neighbours)
         covariance = images.new_full((images.shape[1],), 1 / images.shape[1])
-        answers, log_labels = torch.cat([fixed, text.exp()]), text
-        for number in range(options.rounds):
-            weights = answers * share[:, None]
+        labels, log_labels = torch.cat([key_labels, text.exp()]), text
+        for round_number in range(options.rounds):
+            weights = labels * image_weights[:, None]
             sums = weights.T @ images
-            means = weighted_means(weights, images, share, sums)
-            if number:
-                covariance = diagonal_covariance(weights, images, share, means, sums)
+            means = weighted_means(weights, images, image_weights, sums)
+            if round_number:
+                covariance = diagonal_covariance(weights, images, image_weights, means, sums)
             evidence = options.text * text + log_density(queries, means, covariance)
             for _ in range(options.inner_rounds):
-                pull = sum_of_near(answers, neighbours, similarities)
-                log_labels = pull.add_(evidence).log_softmax(1)
-                answers[len(fixed) :] = log_labels.exp()
+                neighbour_sum = sum_of_near(labels, neighbours, similarities)
+                log_labels = neighbour_sum.add_(evidence).log_softmax(1)
+                labels[keys:] = log_labels.exp()
         return log_labels
 
 
@@ -86,7 +88,9 @@ def near_images(images: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Te
     """The nearest other images of each query, and their similarities.
 
     Args:
-        images: (N, D), of which the last are the queries (Q, D). count: k, at most.
+        images: (N, D), of which the last are the queries.
+        queries: (Q, D).
+        count: k, at most.
 
     Returns:
         (Q, k) rows of the images, and (Q, k) their cosines, at least 0.
@@ -100,39 +104,41 @@ def near_images(images: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Te
     return neighbours, torch.cat([block.values for block in nearest]).clamp_min(0)
 
 
-def sum_of_near(answers: Tensor, neighbours: Tensor, similarities: Tensor) -> Tensor:
-    """Answers (N, C) summed over `neighbours` (Q, k), weighted by `similarities` (Q, k): (Q, C)."""
-    total = answers.new_zeros(len(neighbours), answers.shape[1])
+def sum_of_near(labels: Tensor, neighbours: Tensor, similarities: Tensor) -> Tensor:
+    """Labels (N, C) summed over `neighbours` (Q, k), weighted by `similarities` (Q, k): (Q, C)."""
+    total = labels.new_zeros(len(neighbours), labels.shape[1])
     for rows, weights in zip(neighbours.unbind(1), similarities.unbind(1), strict=True):
-        total += answers[rows].mul_(weights[:, None])
+        total += labels[rows].mul_(weights[:, None])
     return total
 
 
-def weighted_means(weights: Tensor, images: Tensor, share: Tensor, sums: Tensor) -> Tensor:
+def weighted_means(weights: Tensor, images: Tensor, image_weights: Tensor, sums: Tensor) -> Tensor:
     """Means of the classes.
 
     Args:
-        weights: (N, C) soft labels times what each image counts. images: (N, D).
-        share: (N,) what each image counts. sums: (C, D) `weights.T @ images`.
+        weights: (N, C) soft labels times `image_weights`.
+        images: (N, D).
+        image_weights: (N,) weight of each image.
+        sums: (C, D) `weights.T @ images`.
 
     Returns:
-        (C, D); the mean of all images for a class that none is of.
+        (C, D); the mean of all images for a class without any weight.
     """
     counts = weights.sum(0)[:, None]
-    centre = (share[:, None] * images).sum(0) / share.sum()
+    centre = (image_weights[:, None] * images).sum(0) / image_weights.sum()
     return torch.where(counts > SMALLEST, sums / counts.clamp_min(SMALLEST), centre)
 
 
 def diagonal_covariance(
-    weights: Tensor, images: Tensor, share: Tensor, means: Tensor, sums: Tensor
+    weights: Tensor, images: Tensor, image_weights: Tensor, means: Tensor, sums: Tensor
 ) -> Tensor:
-    """The variance of each dimension around the class means, (D,); arguments as there."""
+    """Variance (D,) around the class means (C, D); other arguments as in `weighted_means`."""
     squares = weights.sum(1) @ images.square() + weights.sum(0) @ means.square()
-    variance = (squares - 2 * (sums * means).sum(0)) / share.sum()
+    variance = (squares - 2 * (sums * means).sum(0)) / image_weights.sum()
     return variance.clamp_min(SMALLEST)
 
 
 def log_density(images: Tensor, means: Tensor, covariance: Tensor) -> Tensor:
-    """Log of each Gaussian's density at images (n, D), up to what all classes share: (n, C)."""
+    """Log densities of C Gaussians at images (n, D), up to a term equal for all: (n, C)."""
     scaled = means / covariance
     return images @ scaled.T - 0.5 * (scaled * means).sum(1)

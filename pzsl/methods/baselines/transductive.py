@@ -15,14 +15,14 @@ from pzsl.methods.core import Blocks, Options, Problem
 class Transductive(TrainingCache):
     """Scores all queries at once, beside the training images and their soft labels.
 
-    Soft labels are frozen CLIP's softmax over the candidates. An image that is scored without its
-    like having been observed gets frozen CLIP's scores.
+    Soft labels are frozen CLIP's softmax over the candidates. Until queries are observed, images
+    get frozen CLIP's scores.
     """
 
     def __init__(self, problem: Problem, options: Options, generator: torch.Generator) -> None:
         super().__init__(problem, options, generator)
-        self._place: dict[bytes, int] = {}
-        self._answers = problem.seen.new_zeros(0)
+        self._query_of: dict[bytes, int] = {}
+        self._query_scores = problem.seen.new_zeros(0)
 
     @property
     def transductive(self) -> bool:
@@ -34,26 +34,26 @@ class Transductive(TrainingCache):
         """Scores of all queries (Q, D) for all classes, seen first: (Q, K + U)."""
 
     def observe_queries(self, blocks: Blocks) -> None:
-        """Score all images that are to be scored, together."""
+        """Score all images together, for `scores` to look up."""
         queries = torch.cat([*blocks()])
-        self._place = {key: place for place, key in enumerate(_bytes_of(queries))}
-        self._answers = self.joint_scores(queries)
+        self._query_of = {key: query for query, key in enumerate(_bytes_of(queries))}
+        self._query_scores = self.joint_scores(queries)
 
     def scores(self, images: Tensor) -> Tensor:
         """Scores of observed images (n, D) for all classes, seen first: (n, K + U).
 
         Raises:
-            UserError: an image is none of those that were observed.
+            UserError: an image was not observed.
         """
-        if not self._place:
+        if not self._query_of:
             return self.frozen_scores(images)
-        places = [self._place.get(key, -1) for key in _bytes_of(images)]
-        if -1 in places:
+        query_rows = [self._query_of.get(key, -1) for key in _bytes_of(images)]
+        if -1 in query_rows:
             raise UserError(
-                f"Image {places.index(-1)} is none of those that {type(self).__name__} observed: "
-                "pass all images to observe_queries first."
+                f"Image {query_rows.index(-1)} was not among the observed images: pass "
+                "all images to observe_queries first."
             )
-        return self._answers[torch.tensor(places, dtype=torch.long, device=images.device)]
+        return self._query_scores[torch.tensor(query_rows, dtype=torch.long, device=images.device)]
 
     def label_embeddings(self) -> Tensor:
         """Text embeddings of all classes, seen first: (K + U, D)."""
@@ -61,5 +61,5 @@ class Transductive(TrainingCache):
 
 
 def _bytes_of(images: Tensor) -> list[bytes]:
-    """The bytes of each image (n, D): equal images have equal ones, whichever came first."""
+    """The bytes of each image (n, D), by which it is looked up."""
     return [row.tobytes() for row in images.detach().cpu().numpy()]

@@ -12,14 +12,16 @@ from pzsl.losses.pico import move_prototypes
 from pzsl.methods.co_reg.pseudo_labels import PseudoLabels
 
 EMPTY = -1
-"""Pseudo-label of a place in a queue that is not filled yet."""
+"""Pseudo-label of a queue's slot that is not filled yet."""
 
 
 class Prototypes(nn.Module):
     """A unit vector o_j for each seen class, moved by the projected images of both networks.
 
     Args:
-        classes: K. dimension: d. momentum: how much of a prototype stays at each image.
+        classes: K.
+        dimension: d.
+        momentum: m, share of a prototype that each image leaves as it is.
     """
 
     vectors: Tensor
@@ -31,11 +33,10 @@ class Prototypes(nn.Module):
 
     def move(self, features: Tensor, labels: PseudoLabels) -> None:
         """`o_j <- unit(m o_j + (1 - m) z)` for each image of P with pseudo-label j, in order."""
-        classes = len(self.vectors)  # images of U go to one class more, which is dropped
-        moving_class = torch.where(labels.partial > 0, labels.labels, classes)
-        moved = move_prototypes(
-            F.pad(self.vectors, (0, 0, 0, 1)), features, moving_class, self.momentum
-        )
+        classes = len(self.vectors)  # images of U move one more prototype, which is dropped
+        class_of_image = torch.where(labels.partial > 0, labels.labels, classes)
+        vectors = F.pad(self.vectors, (0, 0, 0, 1))
+        moved = move_prototypes(vectors, features, class_of_image, self.momentum)
         self.vectors.copy_(moved[:classes])
 
 
@@ -43,9 +44,12 @@ class Contrast(nn.Module):
     """One network's queue of earlier keys, and its noisy supervised contrastive loss.
 
     Args:
-        size: of the queue. dimension: d. temperature: of the softmax.
-        noisy: positives are in P, both; else the same pseudo-label is enough (plain contrast).
-        ignore_doubtful: pairs of the same pseudo-label that are no positives are no negatives
+        size: Q, of the queue.
+        dimension: d.
+        temperature: of the softmax.
+        noisy: positive pairs have the same pseudo-label and are both in P; else the same
+            pseudo-label is enough (plain contrast).
+        ignore_doubtful: pairs with the same pseudo-label that are not positive are not negative,
             either.
     """
 
@@ -57,24 +61,24 @@ class Contrast(nn.Module):
         self, size: int, dimension: int, temperature: float, noisy: bool, ignore_doubtful: bool
     ) -> None:
         super().__init__()
-        self.temperature, self.noisy, self.ignore = temperature, noisy, ignore_doubtful
+        self.temperature, self.noisy, self.ignore_doubtful = temperature, noisy, ignore_doubtful
         self.register_buffer("queue", torch.zeros(size, dimension))
         self.register_buffer("queue_labels", torch.full((size,), EMPTY))
         self.register_buffer("queue_sure", torch.zeros(size, dtype=torch.bool))
         self.filled: int | None = None
 
     def recount(self) -> None:
-        """Count the keys in the queue anew, when one is next needed: it may have been loaded."""
+        """Have the keys counted anew when next needed, as the queue may have been loaded."""
         self.filled = None
 
     def _filled(self) -> int:
-        """How many places of the queue hold a key; the newest come first. A GPU waits for it."""
+        """Number of keys in the queue, which it begins with; cached, as a GPU waits to count."""
         if self.filled is None:
             self.filled = int((self.queue_labels != EMPTY).sum())
         return self.filled
 
     def loss(self, query: Tensor, key: Tensor, pseudo: PseudoLabels) -> Tensor:
-        """Contrast of queries (B, d) with the batch, its keys (B, d) and the queue; a scalar."""
+        """Contrastive loss of queries (B, d) against batch, keys (B, d) and queue; a scalar."""
         filled = self._filled()
         labels, sure = pseudo.labels, pseudo.partial > 0
         other_labels = torch.cat([labels, labels, self.queue_labels[:filled]])
@@ -84,12 +88,14 @@ class Contrast(nn.Module):
         positives = noisy_positives(labels, other_labels, sure, other_sure).to(query.dtype)
         positives.fill_diagonal_(0)  # an anchor itself
         positives[:, len(labels) :].fill_diagonal_(1)  # its own key
-        doubtful = (labels[:, None] == other_labels) & (positives == 0) if self.ignore else None
+        doubtful = None
+        if self.ignore_doubtful:
+            doubtful = (labels[:, None] == other_labels) & (positives == 0)
         vectors, pairs = torch.cat([query, key, self.queue[:filled]]), share_equally(positives)
         return contrastive_loss(query, vectors, pairs, self.temperature, doubtful, len(query))
 
     def push(self, key: Tensor, pseudo: PseudoLabels) -> None:
-        """Put the keys of a batch in front of the queue."""
+        """Put the keys of a batch (B, d) at the front of the queue; the oldest drop out."""
         size = len(self.queue)
         self.filled = min(size, self._filled() + len(key))
         self.queue.copy_(torch.cat([key, self.queue])[:size])

@@ -1,6 +1,6 @@
 """`co-reg`: collaborative consistency regularisation (Wang et al., arXiv 2406.18550, 2506.03229).
 
-Two networks learn from noisy candidate sets; each tells the other which sets to believe. The
+Two networks learn from noisy candidate sets, and each decides which sets the other trusts. The
 networks are light: adapters and a classifier on cached features, where the papers train a ResNet.
 """
 
@@ -27,26 +27,19 @@ from pzsl.methods.co_reg.network import CoNetwork
 from pzsl.methods.co_reg.options import CoRegOptions, check_options
 from pzsl.methods.co_reg.preparation import choose_views, class_prior, mean_image
 from pzsl.methods.co_reg.pseudo_labels import CoPseudoLabels, Predict, PseudoLabels
-from pzsl.methods.core import (
-    OUTSIDE,
-    BatchEntries,
-    Method,
-    Problem,
-    Views,
-    masked_softmax,
-)
+from pzsl.methods.core import OUTSIDE, BatchEntries, Method, Problem, Views, masked_softmax
 
 
 class Step(NamedTuple):
-    """What a step leaves for the state of one network.
+    """What the loss of one network leaves for `after_step`.
 
     Attributes:
-        moving: (B, d) projected images that move the prototypes.
+        features: (B, d) projected images that move the prototypes.
         key: (B, d) keys for the queue.
         pseudo: their pseudo-labels.
     """
 
-    moving: Tensor
+    features: Tensor
     key: Tensor
     pseudo: PseudoLabels
 
@@ -54,7 +47,7 @@ class Step(NamedTuple):
 class CoReg(Method):
     """Two networks, co-pseudo-labels, MixUp, shared prototypes, noisy supervised contrast.
 
-    Label weights may lie outside the candidates: the support is widened by the labels that frozen
+    Labels outside the candidates may carry weight: the support is widened by those that frozen
     CLIP finds likeliest.
     """
 
@@ -67,29 +60,33 @@ class CoReg(Method):
         self.register_buffer("weights", self.support.uniform())
         dim = problem.images.shape[1]
         projection = torch.randn(options.dimension, dim, generator=generator) / dim**0.5
-        shared = (options.head == "linear", projection, generator)
-        networks = [CoNetwork(problem, options, *shared) for _ in range(2)]
+        linear = options.head == "linear"
+        networks = [CoNetwork(problem, options, linear, projection, generator) for _ in range(2)]
         self.networks: Sequence[CoNetwork] = nn.ModuleList(networks)  # type: ignore[assignment]
         self.prototypes = Prototypes(classes, options.dimension, options.prototype_momentum)
-        queue = (options.queue, options.dimension, options.temperature)
-        switches = (options.noisy_contrast, options.ignore_doubtful)
-        contrasts = [Contrast(*queue, *switches) for _ in range(2)]
+        switches = options.noisy_contrast, options.ignore_doubtful
+        contrasts = [
+            Contrast(options.queue, options.dimension, options.temperature, *switches)
+            for _ in range(2)
+        ]
         self.contrasts: Sequence[Contrast] = nn.ModuleList(contrasts)  # type: ignore[assignment]
-        labelled = problem.labelled
+        sure = problem.labelled
+        if sure is None:
+            sure = self.weights.new_zeros(len(problem.images)).bool()
         self.pseudo = CoPseudoLabels(
-            problem.seen.new_full((classes,), 1 / classes),
-            options.distribution_alignment,
-            self.weights.new_zeros(len(problem.images)).bool() if labelled is None else labelled,
-            options.co_pseudo_labels,
-            options.sharpening,
-            options.aligned == "epoch",
-            options.restricted,
+            prior=problem.seen.new_full((classes,), 1 / classes),
+            align=options.distribution_alignment,
+            sure=sure,
+            co=options.co_pseudo_labels,
+            temperature=options.sharpening,
+            once=options.aligned == "epoch",
+            restricted=options.restricted,
         )
         self.views = Views(problem, options.weak_noise, options.strong_noise, options.mask)
         self.learn_from = options.learn_from
         self.epoch, self.generator = 0, generator
         self._steps: list[Step] = []
-        self._begun: list[Tensor] = []
+        self._restricted_at_start: list[Tensor] = []
         self.to(device)
 
     def prepare(self) -> None:
@@ -102,53 +99,54 @@ class CoReg(Method):
         for network in self.networks:
             network.centre = centre
         if self.options.learn_from == "auto":
-            shown = self.views.columns["strong"][:1]
-            self.learn_from = choose_views(self.problem, shown, self._candidates)
+            strong_view = self.views.columns["strong"][:1]
+            self.learn_from = choose_views(self.problem, strong_view, self._candidate_mask)
 
     @property
     def optimizer(self) -> str:
-        """The optimiser that the options name."""
+        """`adamw` or `sgd`, as the options say."""
         return self.options.optimizer
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Let both networks look at all images."""
+        """Update the trust of both networks in one pass over all images each."""
         self.epoch, self.generator = epoch, generator
         for contrast in self.contrasts:
             contrast.recount()
         blocks = self.support.blocks()
         with torch.no_grad():
-            for number in range(2):
-                self.pseudo.observe(epoch, number, self._clean(number), self._candidates, blocks)
+            for n in range(2):
+                predict = self._predictor(n)
+                self.pseudo.update_trust(epoch, n, predict, self._candidate_mask, blocks)
         if self.options.aligned == "epoch":
             is_candidate = self.support.log_mask >= 0
-            empty = torch.zeros_like(self.support.log_mask)
-            self._begun = [
-                empty.masked_scatter(is_candidate, inside) for inside in self.pseudo.inside
+            zeros = torch.zeros_like(self.support.log_mask)
+            self._restricted_at_start = [
+                zeros.masked_scatter(is_candidate, inside) for inside in self.pseudo.inside
             ]
 
     def loss(self, rows: Tensor) -> Tensor:
         """Both networks' losses on training rows (B,)."""
         entries = self.support.batch(rows, len(self.problem.seen))
-        candidates = self._members(entries, entries.log_mask >= 0)
+        candidates = self._dense(entries, entries.log_mask >= 0)
         if self.epoch < self.options.warm_up:
             view, _ = self.views.pair("weak", rows, self.generator)
-            frozen, none = self._cosines(view), view.new_zeros(())
-            return sum((self._warm_up(n, view, frozen, candidates) for n in range(2)), none)
+            frozen, zero = self._cosines(view), view.new_zeros(())
+            return sum((self._warm_up(n, view, frozen, candidates) for n in range(2)), zero)
         weak = self.views.pair("weak", rows, self.generator)
         strong = self.views.pair(self.learn_from, rows, self.generator)
         with torch.no_grad():
-            views = torch.cat(weak)
-            cosines = self._cosines(views)
-            f = [self._mean_prediction(n, views, cosines) for n in range(2)]
-            inside = self._inside(f, candidates, entries)
-            pseudo = [self.pseudo.serve(n, rows, f, inside) for n in range(2)]
-            self._weigh(rows, f, entries)
+            weak_views = torch.cat(weak)
+            weak_cosines = self._cosines(weak_views)
+            f = [self._mean_prediction(n, weak_views, weak_cosines) for n in range(2)]
+            inside = self._restricted(f, candidates, entries)
+            pseudo = [self.pseudo.pseudo_labels_for(n, rows, f, inside) for n in range(2)]
+            self._update_weights(rows, f, entries)
         total = strong[0].new_zeros(())
         self._steps = []
         mixing = draw_mixing(self.options, len(rows), self.generator, rows.device)
-        shared = None if self.options.mixup else self._cosines(strong[0])
+        strong_cosines = None if self.options.mixup else self._cosines(strong[0])
         for n in range(2):
-            total = total + self._classify(n, strong[0], shared, pseudo[n], mixing[n])
+            total = total + self._classify(n, strong[0], strong_cosines, pseudo[n], mixing[n])
             if self._is_late:
                 total = total + self._represent(n, strong, weak, pseudo[n])
         return total
@@ -159,14 +157,14 @@ class CoReg(Method):
             network.follow(self.options.key_momentum)
         for step, contrast in zip(self._steps, self.contrasts, strict=False):
             contrast.push(step.key, step.pseudo)
-            self.prototypes.move(step.moving, step.pseudo)
+            self.prototypes.move(step.features, step.pseudo)
         self._steps = []
 
     def finalize(self) -> None:
-        """The label weights of the trained networks, from the clean images."""
+        """Set the label weights by the trained networks, from images without augmentation."""
         for rows in self.support.blocks():
-            f = [self.pseudo.aligned(n, self._clean(n)(rows)) for n in range(2)]
-            self._weigh(rows, f, self.support.batch(rows, len(self.problem.seen)))
+            f = [self.pseudo.aligned(n, self._predictor(n)(rows)) for n in range(2)]
+            self._update_weights(rows, f, self.support.batch(rows, len(self.problem.seen)))
 
     def scores(self, images: Tensor) -> Tensor:
         """The sum of both networks' logits of images (n, D), seen classes first: (n, K + U)."""
@@ -174,13 +172,13 @@ class CoReg(Method):
         return first_scores + second_scores
 
     def describe(self) -> dict[str, Any]:
-        """Where the views are from, and how many images keep their candidates."""
+        """Where views come from, which ones are learnt from, and the share of images in P."""
         views = {"views": self.views.describe(), "learn_from": self.learn_from}
         return {**views, **self.pseudo.describe()}
 
     @property
     def by_set(self) -> bool:
-        """Whether losses are means over P and U rather than over the batch."""
+        """Whether losses are means over P or U rather than over the batch."""
         return self.options.means == "set"
 
     @property
@@ -189,17 +187,17 @@ class CoReg(Method):
 
     @property
     def _ramp(self) -> float:
-        """Weight of U: linear from the end of the warm-up on."""
+        """Weight of U, which grows linearly after the warm-up."""
         options = self.options
         if not options.unlabelled:
             return 0.0
-        past = (self.epoch - options.warm_up) / max(options.ramp_up, 1)
-        return options.unlabelled_weight * min(1.0, past)
+        progress = (self.epoch - options.warm_up) / max(options.ramp_up, 1)
+        return options.unlabelled_weight * min(1.0, progress)
 
     def _warm_up(self, number: int, view: Tensor, frozen: Tensor, candidates: Tensor) -> Tensor:
-        logits, away = self.networks[number].classify(view, frozen)
+        logits, distance = self.networks[number].classify(view, frozen)
         candidate_loss = warm_up_loss(logits, candidates, self.options.entropy_of_all)
-        return candidate_loss + self._alignment(away)
+        return candidate_loss + self._alignment(distance)
 
     def _classify(
         self,
@@ -209,16 +207,16 @@ class CoReg(Method):
         pseudo: PseudoLabels,
         mixing: Mixing | None,
     ) -> Tensor:
-        """Cross-entropy on P and squared error on U, of mixed images."""
+        """Cross-entropy on P and squared error on U, of mixed images if `mixing` is given."""
         targets = pseudo.targets
         if mixing is not None:
             view, targets = F.normalize(mixing.mix(view), dim=-1), mixing.mix(targets)
         frozen = self._cosines(view) if frozen is None else frozen
-        logits, away = self.networks[number].classify(view, frozen)
+        logits, distance = self.networks[number].classify(view, frozen)
         log_f = logits.log_softmax(dim=1)
-        partial = cross_entropy(log_f, targets, pseudo.partial, self.by_set)
-        unlabelled = squared_error(log_f, targets, 1 - pseudo.partial, self.by_set)
-        return partial + self._ramp * unlabelled + self._alignment(away)
+        partial_loss = cross_entropy(log_f, targets, pseudo.partial, self.by_set)
+        unlabelled_loss = squared_error(log_f, targets, 1 - pseudo.partial, self.by_set)
+        return partial_loss + self._ramp * unlabelled_loss + self._alignment(distance)
 
     def _represent(
         self, number: int, views: list[Tensor], weak: list[Tensor], pseudo: PseudoLabels
@@ -227,70 +225,74 @@ class CoReg(Method):
         options, network = self.options, self.networks[number]
         query = network.project(network.image_adapter(views[0]))
         with torch.no_grad():
-            key, moving = network.keys(views[1]), query.detach()
+            key, features = network.keys(views[1]), query.detach()
             if options.prototype_view == "weak":
-                moving = network.project(network.image_adapter(weak[0]))
-        self._steps.append(Step(moving, key, pseudo))
+                features = network.project(network.image_adapter(weak[0]))
+        self._steps.append(Step(features, key, pseudo))
         total = query.new_zeros(())
         if options.prototype_alignment:
             prototypes, temperature = self.prototypes.vectors, options.prototype_temperature
-            aligned = prototype_loss(query, prototypes, *pseudo, temperature, self.by_set)
-            total = total + options.prototype_weight * aligned
+            alignment = prototype_loss(query, prototypes, *pseudo, temperature, self.by_set)
+            total = total + options.prototype_weight * alignment
         if options.contrast:
             contrast = self.contrasts[number].loss(query, key, pseudo)
             total = total + options.contrast_weight * contrast
         return total
 
-    def _alignment(self, away: Tensor) -> Tensor:
-        """Weighted distance of adapted images and refined labels from frozen CLIP's."""
-        return self.options.alignment * self.problem.scale * away
+    def _alignment(self, distance: Tensor) -> Tensor:
+        """Weighted distance of adapted images and refined labels from the frozen ones."""
+        return self.options.alignment * self.problem.scale * distance
 
     def _cosines(self, views: Tensor) -> Tensor:
         """Frozen cosines of views (n, D) with the seen labels, (n, K)."""
         return views @ self.problem.seen.T
 
     def _mean_prediction(self, number: int, views: Tensor, frozen: Tensor) -> Tensor:
-        """Mean of a network's predictions of two views (2 B, D), aligned where all are: (B, K)."""
+        """A network's mean prediction (B, K) for two views (2 B, D), aligned if all are."""
         f = self.networks[number].probabilities(views, frozen)
         if self.options.aligned == "always":
             f = self.pseudo.aligned(number, f)
         first_view, second_view = f.chunk(2)
         return (first_view + second_view).div_(2)
 
-    def _inside(self, f: list[Tensor], candidates: Tensor, entries: BatchEntries) -> list[Tensor]:
-        """Both networks' predictions within the candidates of a batch: (B, K) each."""
+    def _restricted(
+        self, f: list[Tensor], candidates: Tensor, entries: BatchEntries
+    ) -> list[Tensor]:
+        """Both networks' predictions restricted to the candidates of a batch: (B, K) each."""
         if self.options.aligned == "always":
             return [restrict(predicted, candidates) for predicted in f]
-        begun = [values.index_select(0, entries.entry_index) for values in self._begun]
-        return [entries.rows.put(values, candidates) for values in begun]
+        return [
+            entries.rows.put(values.index_select(0, entries.entry_index), candidates)
+            for values in self._restricted_at_start
+        ]
 
-    def _clean(self, number: int) -> Predict:
-        """A network's predictions of training images as they are."""
+    def _predictor(self, number: int) -> Predict:
+        """Predicts training images without augmentation by one network."""
         problem, network = self.problem, self.networks[number]
         return lambda rows: network.probabilities(problem.embeddings(rows), problem.cosines(rows))
 
-    def _candidates(self, rows: Tensor) -> Tensor:
-        """(B, K), 1 for a candidate of training rows, 0 for any other label."""
+    def _candidate_mask(self, rows: Tensor) -> Tensor:
+        """(B, K), 1 for a candidate of training rows (B,), 0 for any other label."""
         entries = self.problem.candidates.batch(rows, len(self.problem.seen))
-        return self._members(entries, entries.log_mask >= 0)
+        return self._dense(entries, entries.log_mask >= 0)
 
-    def _members(self, entries: BatchEntries, is_member: Tensor) -> Tensor:
-        """(B, K), 1 for those of the entries (m,) that are meant, 0 for any other label."""
+    def _dense(self, entries: BatchEntries, is_member: Tensor) -> Tensor:
+        """(B, K), 1 for the entries (m,) that `is_member` marks, 0 for any other label."""
         batch = len(entries.rows.offsets) - 1
         like = entries.log_mask.new_empty(batch, len(self.problem.seen))
         return entries.rows.put(is_member.to(like.dtype), like)
 
-    def _weigh(self, rows: Tensor, f: list[Tensor], entries: BatchEntries) -> None:
-        """Label weights of images (B,), from both networks' aligned predictions (B, K)."""
+    def _update_weights(self, rows: Tensor, f: list[Tensor], entries: BatchEntries) -> None:
+        """Set the label weights of images (B,) from both networks' aligned predictions (B, K)."""
         predictions = [entries.rows.take(predicted) for predicted in f]
         weights = self.pseudo.label_weights(rows, predictions, entries.log_mask >= 0, entries.rows)
         entries.write(weights, self.weights)
 
     def _frozen_weights(self) -> Tensor:
-        """Frozen CLIP's softmax within the candidates; labels outside have none of it."""
-        problem = self.problem
-        blocks = (
-            masked_softmax(problem.scale * problem.cosines(rows), self.support, rows)
-            for rows in self.support.blocks()
-        )
-        return torch.cat(list(blocks))
+        """Frozen CLIP's softmax over the candidates, (M,); 0 for other entries of the support."""
+        problem, support = self.problem, self.support
+        blocks = [
+            masked_softmax(problem.scale * problem.cosines(rows), support, rows)
+            for rows in support.blocks()
+        ]
+        return torch.cat(blocks)

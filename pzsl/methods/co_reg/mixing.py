@@ -15,8 +15,8 @@ class Mixing(NamedTuple):
     """How the images of a batch are mixed.
 
     Attributes:
-        share: (B, 1) how much of each stays, at least a half.
-        order: (B,) which other one comes in.
+        share: (B, 1) weight of the image itself, at least a half.
+        order: (B,) the other image that is mixed in.
     """
 
     share: Tensor
@@ -36,10 +36,10 @@ def draw_mixing(
     """
     if not options.mixup:
         return [None, None]
-    drawn = []
+    draws = []
     for _ in range(2):
-        shares = count if options.mixup_share == "image" else 1
-        share = mixing_shares(shares, options.mixup_alpha, generator)[:, 0].expand(count)
-        drawn += [share, torch.randperm(count, generator=generator).float()]
-    mixings = torch.stack(drawn).to(device)  # at once: each copy makes a GPU wait
-    return [Mixing(mixings[row][:, None], mixings[row + 1].long()) for row in (0, 2)]
+        share_count = count if options.mixup_share == "image" else 1
+        share = mixing_shares(share_count, options.mixup_alpha, generator)[:, 0].expand(count)
+        draws += [share, torch.randperm(count, generator=generator).float()]
+    on_device = torch.stack(draws).to(device)  # at once: each copy makes a GPU wait
+    return [Mixing(on_device[row][:, None], on_device[row + 1].long()) for row in (0, 2)]

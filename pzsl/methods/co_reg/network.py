@@ -17,11 +17,12 @@ from pzsl.models.unit import unit
 class CoNetwork(nn.Module):
     """Adapted images, scored against label embeddings or by a linear head, and projected.
 
-    Untrained it is zero-shot CLIP with either head: the linear one starts as the label embeddings.
+    Untrained, it is zero-shot CLIP with either head: the linear one starts as label embeddings.
 
     Args:
-        problem: gives label embeddings and the logit scale. options: of the adapters.
-        linear: a linear head, for seen classes only, in place of label embeddings.
+        problem: label embeddings and logit scale are taken from it.
+        options: of the adapters.
+        linear: use a linear head, for seen classes only, instead of label embeddings.
         projection: (d, D) first projection, the same for both networks, so that their projected
             vectors can share prototypes from the start.
         generator: draws the adapters.
@@ -29,7 +30,7 @@ class CoNetwork(nn.Module):
 
     key_projection: Tensor
     centre: Tensor
-    """(D,) mean training image, which is found before training."""
+    """(D,) mean training image, computed before training."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class CoNetwork(nn.Module):
         self.to(problem.images.device)
 
     def scores(self, images: Tensor) -> Tensor:
-        """Logits of images (n, D) for all classes, seen first; for the seen ones if linear."""
+        """Logits of images (n, D) for all classes, seen first: (n, K + U), or (n, K) if linear."""
         labels: Tensor = self.label_adapter(self.frozen_labels)
         if self.linear is not None:
             labels = self.linear
@@ -65,15 +66,16 @@ class CoNetwork(nn.Module):
         return self.scale * adapted @ labels.T
 
     def classify(self, images: Tensor, frozen: Tensor) -> tuple[Tensor, Tensor]:
-        """`s x'.e` of adapted images and refined labels, and how far both have moved.
+        """Logits `s x'.e` of adapted images x' and refined labels e, and how far both have moved.
 
         Args:
-            images: (n, D) unit vectors. frozen: (n, K) their cosines with the seen labels, which
-                both networks share: each adds products of the length of its ranks.
+            images: (n, D) unit vectors.
+            frozen: (n, K) their cosines with the frozen seen labels, computed once for both
+                networks; each network adds low-rank terms, see `adapted_logits`.
 
         Returns:
-            (n, K) logits, and the mean `1 - cos` of images, of labels too unless the head is
-            linear, with the frozen vectors.
+            (n, K) logits, and the mean `1 - cos` of adapted with frozen images, plus that of
+            labels unless the head is linear.
         """
         if self.linear is None:
             adapters: tuple[nn.Module, nn.Module] = (self.image_adapter, self.label_adapter)
@@ -82,7 +84,7 @@ class CoNetwork(nn.Module):
         return self.scale * adapted @ self.linear.T, alignment(adapted, images)
 
     def probabilities(self, images: Tensor, frozen: Tensor) -> Tensor:
-        """Softmax over the seen classes, (n, K); arguments as of `classify`."""
+        """Softmax over the seen classes, (n, K); arguments as in `classify`."""
         return self.classify(images, frozen)[0].softmax(dim=1)
 
     def project(self, adapted: Tensor) -> Tensor:
@@ -90,13 +92,13 @@ class CoNetwork(nn.Module):
         return unit((adapted - self.centre) @ self.projection.T)
 
     def keys(self, images: Tensor) -> Tensor:
-        """Images (n, D) as the momentum copy projects them: unit vectors (n, d)."""
+        """Images (n, D), adapted and projected by the momentum copy: unit vectors (n, d)."""
         adapted = self.key_adapter(images)
         return F.normalize((adapted - self.centre) @ self.key_projection.T, dim=-1)
 
     def follow(self, momentum: float) -> None:
         """Move the momentum copy: `k <- m k + (1 - m) q`."""
-        trained = self.image_adapter.parameters()
-        for copied, parameter in zip(self.key_adapter.buffers(), trained, strict=True):
-            copied.lerp_(parameter, 1 - momentum)
+        parameters = self.image_adapter.parameters()
+        for copy, parameter in zip(self.key_adapter.buffers(), parameters, strict=True):
+            copy.lerp_(parameter, 1 - momentum)
         self.key_projection.lerp_(self.projection, 1 - momentum)

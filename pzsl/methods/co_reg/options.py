@@ -10,7 +10,7 @@ from pzsl.methods.core import AdaptedOptions, Problem, counting, one_of, within
 HEADS = ("cosine", "linear")
 OPTIMIZERS = ("adamw", "sgd")
 LEARN_FROM = ("auto", "strong", "weak")
-MEANS, WHOSE, ALIGNED = ("batch", "set"), ("own", "other"), ("always", "epoch")
+MEANS, RESTRICTED, ALIGNED = ("batch", "set"), ("own", "other"), ("always", "epoch")
 SHARES, PROTOTYPE_VIEWS = ("image", "batch"), ("strong", "weak")
 
 
@@ -22,35 +22,38 @@ class CoRegOptions(AdaptedOptions):
         head: `cosine` over label embeddings, or `linear`, for seen classes only.
         optimizer: `adamw`, or `sgd` with momentum 0.9.
         warm_up: epochs in which the networks learn from the candidate sets as they are.
-        entropy_of_all: in them, images whose candidates are all classes count in the entropy.
-        ramp_up: epochs after them in which the weight of U grows to `unlabelled_weight`.
-        late: epochs after them at which prototypes and contrast set in.
-        distribution_alignment: pull the mean prediction towards the prior.
-        aligned: which predictions that acts on: `always` all of them, or only those with which an
-            `epoch` begins: they tell which sets to believe, and are what is restricted to them.
-        prior: power to which the share of each class is taken, in frozen CLIP's weights of the
-            candidates, to make the prior: 0 is uniform, 1 is as CLIP has it.
-        co_pseudo_labels: each network is served by the other; off: by itself.
-        restricted: whose prediction is restricted to a candidate set that is believed, the
-            network's `own` or that of the `other`; the remaining one is taken as it is.
+        entropy_of_all: in the warm-up, images whose candidates are all classes count in the
+            entropy, too.
+        ramp_up: epochs after the warm-up in which the weight of U grows to `unlabelled_weight`.
+        late: epochs after the warm-up before prototypes and contrast are used.
+        distribution_alignment: move the mean prediction towards the prior.
+        aligned: which predictions are aligned: `always` all of them; or `epoch`, only those at the
+            beginning of an epoch, which decide on P and are restricted to the candidates.
+        prior: exponent of each class's share in frozen CLIP's label weights, which gives the prior:
+            0 for a uniform one, 1 for these shares.
+        co_pseudo_labels: the other network decides what is in P, and lends its predictions; off:
+            each network is on its own.
+        restricted: in P, whose prediction is restricted to the candidates, the network's `own` or
+            that of the `other`; the remaining one is used unrestricted.
         unlabelled: learn from U; off: images in U teach nothing about classes.
         unlabelled_weight: of the squared error on U.
-        means: the losses are means over the whole `batch`, squared errors summed over the classes;
-            or means over the `set`, P or U, that they are on, squared errors over the classes, too.
+        means: losses are means over the whole `batch`, with squared errors summed over the classes;
+            or over the `set`, P or U, with squared errors averaged over the classes, too.
         sharpening: temperature of the pseudo-labels.
-        learn_from: the views that the losses are on: `strong`, `weak`, or `auto`: strong, unless
-            frozen CLIP, asked on cached strong views, names a candidate in too few images. Then
-            they don't show any more what the class is about.
+        learn_from: the views in the losses: `strong`, `weak`, or `auto`: strong, unless frozen CLIP
+            predicts a candidate for too few of the cached strong views, which then no longer show
+            their class.
         mixup, mixup_alpha: mix images and pseudo-labels by Beta(alpha, alpha).
-        mixup_share: how much of the other image comes in is drawn for each `image` or `batch`.
+        mixup_share: draw the share of the other image for each `image`, or once for a `batch`.
         prototype_alignment, prototype_weight, prototype_temperature, prototype_momentum: of the
             prototypes that both networks share.
-        prototype_view: the views that move them, `strong` (those learnt from) or `weak`.
+        prototype_view: the views that move the prototypes, `strong` (those learnt from) or `weak`.
         contrast, contrast_weight, temperature, dimension, queue, key_momentum: of the supervised
             contrastive loss, its projection, its queue and the momentum copies.
-        noisy_contrast: positives are both in P; off: plain supervised contrast.
-        ignore_doubtful: a pair of one pseudo-label that is not both in P is no negative either.
-        weak_noise, strong_noise, mask: of augmented features, where no views are cached.
+        noisy_contrast: both images of a positive pair are in P; off: plain supervised contrast.
+        ignore_doubtful: a pair with the same pseudo-label that is not positive is not negative,
+            either.
+        weak_noise, strong_noise, mask: of augmented features, if no views are cached.
     """
 
     head: str = one_of("cosine", HEADS)
@@ -63,7 +66,7 @@ class CoRegOptions(AdaptedOptions):
     aligned: str = one_of("always", ALIGNED)
     prior: float = within(0.0, 0)
     co_pseudo_labels: bool = True
-    restricted: str = one_of("own", WHOSE)
+    restricted: str = one_of("own", RESTRICTED)
     unlabelled: bool = True
     unlabelled_weight: float = within(1.0, 0)
     means: str = one_of("batch", MEANS)
@@ -91,10 +94,10 @@ class CoRegOptions(AdaptedOptions):
 
 
 def check_options(problem: Problem, options: CoRegOptions) -> None:
-    """Refuse a head that can't do what is asked.
+    """Refuse a head that can't score all classes.
 
     Raises:
-        UsageError: a linear head where classes are unseen.
+        UsageError: the head is linear, and some classes are unseen.
     """
     if options.head == "linear" and len(problem.unseen):
         raise UsageError(

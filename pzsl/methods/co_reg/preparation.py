@@ -10,27 +10,27 @@ from pzsl.methods.co_reg.pseudo_labels import Candidates
 from pzsl.methods.core import CandidateEntries, Problem
 
 LEAST_SHARE = 0.1
-"""Lower bound on a class's share in the prior, relative to the mean."""
-STEADY = 0.7
+"""Lower bound on a class's share before the power is taken, relative to the mean."""
+RECOGNISED = 0.7
 """Strong views are used if frozen CLIP predicts a candidate for at least this share of them."""
 
 
-def choose_views(problem: Problem, shown: Tensor, candidates: Candidates) -> str:
-    """Choose the kind of view for the losses, `strong` or `weak`, without true labels.
+def choose_views(problem: Problem, strong_view: Tensor, candidates: Candidates) -> str:
+    """Choose the kind of view for the losses, `strong` or `weak`, without true labels (ours).
 
     Args:
         problem: the training images and their cached views.
-        shown: (1,) which of the views is a strong one; (0,) where none is cached.
-        candidates: of training rows.
+        strong_view: (1,) column of a strong view; (0,) if none is cached.
+        candidates: mask of the candidates of training rows.
     """
-    if problem.views is None or not len(shown):
+    if problem.views is None or not len(strong_view):
         return "strong"
-    named = 0.0
+    hits = 0.0
     for rows in problem.candidates.blocks():
-        view = problem.views[rows, shown.to(rows.device).expand(len(rows))]
+        view = problem.views[rows, strong_view.to(rows.device).expand(len(rows))]
         predicted = (view @ problem.seen.T).argmax(dim=1, keepdim=True)
-        named += float(candidates(rows).gather(1, predicted).sum())
-    return "strong" if named >= STEADY * len(problem.images) else "weak"
+        hits += float(candidates(rows).gather(1, predicted).sum())
+    return "strong" if hits >= RECOGNISED * len(problem.images) else "weak"
 
 
 def mean_image(problem: Problem) -> Tensor:

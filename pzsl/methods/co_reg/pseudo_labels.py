@@ -1,4 +1,4 @@
-"""Co-pseudo-labelling: which candidate sets two networks trust, and the pseudo-labels."""
+"""Co-pseudo-labelling: which candidate sets the two networks trust, and their pseudo-labels."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ TRUSTED = 0.5
 """An image with a larger posterior of a low loss keeps its candidates: it is in P."""
 
 Predict = Callable[[Tensor], Tensor]
-"""Training rows (B,) to probabilities over the seen classes (B, K)."""
+"""Maps training rows (B,) to probabilities over the seen classes (B, K)."""
 Candidates = Callable[[Tensor], Tensor]
-"""Training rows (B,) to a mask (B, K), 1 for a candidate."""
+"""Maps training rows (B,) to a mask (B, K), 1 for a candidate."""
 
 
 class PseudoLabels(NamedTuple):
@@ -57,16 +57,17 @@ class CoPseudoLabels(nn.Module):
         ratio: (2, K) what aligns each network's mean prediction with the prior.
 
     Attributes:
-        inside: each network's aligned predictions at the beginning of the epoch within the
-            candidates, (M,) in the order of their entries; (0,) where they are not needed.
+        inside: for each network, its aligned predictions at the beginning of the epoch, restricted
+            to the candidates, (M,) in the order of their entries; (0,) if they are not needed.
 
     Args:
-        prior: (K,) share of each class. align: whether predictions are aligned with it.
-        once: only those with which an epoch begins are.
-        restricted: whose prediction is restricted to the candidates, `own` or `other`.
+        prior: (K,) share of each class.
+        align: whether the distribution of predictions is aligned with the prior.
         sure: (N,) bool, images whose label was given by hand: they are always in P.
-        co: each network is served by the other; else by itself.
+        co: each network gets its pseudo-labels with the help of the other; else alone.
         temperature: of the sharpening.
+        once: align only the predictions at the beginning of an epoch.
+        restricted: whose prediction is restricted to the candidates, `own` or `other`.
     """
 
     losses: Tensor
@@ -92,7 +93,7 @@ class CoPseudoLabels(nn.Module):
         self.register_buffer("trust", prior.new_ones(2, count))
         self.register_buffer("ratio", prior.new_ones(2, len(prior)))
 
-    def observe(
+    def update_trust(
         self,
         epoch: int,
         number: int,
@@ -102,23 +103,26 @@ class CoPseudoLabels(nn.Module):
     ) -> None:
         """Update one network's mean prediction, losses and trust in one pass over all images.
 
-        The losses are of predictions aligned by the previous epoch's mean.
+        The losses are those of predictions aligned by the previous epoch's mean.
 
         Args:
-            epoch: the one that begins. number: of the network, 0 or 1. predict: its predictions.
-            candidates: of training rows. blocks: all training rows.
+            epoch: the one that begins, from 0.
+            number: of the network, 0 or 1.
+            predict: its predictions.
+            candidates: mask of the candidates of training rows.
+            blocks: all training rows, in blocks (B,).
 
         Raises:
             UserError: a loss is not finite.
         """
         losses, inside, total = [], [], torch.zeros_like(self.prior)
         for rows in blocks:
-            f, members = predict(rows), candidates(rows)
+            f, is_candidate = predict(rows), candidates(rows)
             total += f.sum(dim=0)
             aligned = self.aligned(number, f)
-            losses.append(candidate_loss(aligned, members))
+            losses.append(candidate_loss(aligned, is_candidate))
             if self.once:
-                inside.append(restrict(aligned, members)[members > 0])
+                inside.append(restrict(aligned, is_candidate)[is_candidate > 0])
         self.inside[number] = torch.cat([*inside, self.prior.new_zeros(0)])
         self.ratio[number] = self.prior * len(self.sure) / total.clamp_min(1e-8)
         self.losses[number, epoch % HISTORY] = scale_to_unit(torch.cat(losses))
@@ -127,7 +131,7 @@ class CoPseudoLabels(nn.Module):
             trust = low_posterior(average, fit_mixture(average))
         except ValueError as error:
             raise UserError(
-                f"co-reg: the losses at epoch {epoch} can't be told apart ({error}): "
+                f"co-reg: no mixture fits the losses at epoch {epoch} ({error}): "
                 "lower the learning rate (--set lr=1e-4)."
             ) from None
         self.trust[number] = trust.masked_fill(self.sure, 1.0)
@@ -136,24 +140,26 @@ class CoPseudoLabels(nn.Module):
         """A network's predictions (n, K), their distribution aligned with the prior."""
         return align_distribution(f, self.ratio[number]) if self.align else f
 
-    def serve(
+    def pseudo_labels_for(
         self, number: int, rows: Tensor, f: Sequence[Tensor], inside: Sequence[Tensor]
     ) -> PseudoLabels:
         """Pseudo-labels for one network.
 
-        In P, `w p + (1 - w) f'` with w of the other network, p one network's predictions within
-        the candidates and f' the other one's; in U, the mean of both. Then they are sharpened.
-        `restricted` says whose p is.
+        In P they are `w p + (1 - w) f'`, with the trust w of the other network, one network's
+        prediction p restricted to the candidates, and the remaining network's f'; `restricted`
+        says whose p is. In U they are the mean of both predictions. Then they are sharpened.
 
         Args:
-            number: of the network that learns, 0 or 1. rows: (B,) training rows.
-            f: of both networks, predictions (B, K), means over weak views.
-            inside: of both networks, predictions (B, K) within the candidates.
+            number: of the network that learns, 0 or 1.
+            rows: (B,) training rows.
+            f: predictions (B, K) of both networks, means over weak views.
+            inside: predictions (B, K) of both networks, restricted to the candidates.
         """
         other = 1 - number if self.co else number
         w = self.trust[other, rows][:, None]
-        narrow, wide = (number, other) if self.restricted == "own" else (other, number)
-        refined = w * inside[narrow] + (1 - w) * f[wide]
+        own_is_restricted = self.restricted == "own"
+        restricted, unrestricted = (number, other) if own_is_restricted else (other, number)
+        refined = w * inside[restricted] + (1 - w) * f[unrestricted]
         targets = torch.where(w > TRUSTED, refined, (f[number] + f[other]) / 2)
         partial = (w[:, 0] > TRUSTED).to(targets.dtype)
         return PseudoLabels(sharpen(targets, self.temperature), partial)
@@ -161,21 +167,23 @@ class CoPseudoLabels(nn.Module):
     def label_weights(
         self, rows: Tensor, f: Sequence[Tensor], candidates: Tensor, entries: Rows
     ) -> Tensor:
-        """The best guess of both networks together, over a support beyond the candidates.
+        """Label weights by both networks together, over a support beyond the candidates.
 
         Args:
-            rows: (B,). f: of both networks, aligned predictions (m,) of the labels that may carry
-                weight. candidates: (m,) bool, which of them are candidates.
-            entries: how they lie in the rows.
+            rows: (B,) training rows.
+            f: aligned predictions (m,) of both networks for the entries of the support.
+            candidates: (m,) bool, which entries are candidates.
+            entries: the image of each entry.
 
         Returns:
-            (m,) `w p + (1 - w) f`, the weights of an image summing to one.
+            (m,) `w p + (1 - w) f`, with p the mean prediction f restricted to the candidates; the
+            weights of an image sum to one.
         """
         w, mean = self.trust[:, rows].mean(dim=0), (f[0] + f[1]).div_(2).clamp_min_(LEAST)
         inside = mean * candidates
-        narrow = entries.spread(w / row_sum(inside, entries))
-        wide = entries.spread((1 - w) / row_sum(mean, entries))
-        return inside.mul_(narrow).addcmul_(mean, wide)
+        restricted_factor = entries.spread(w / row_sum(inside, entries))
+        unrestricted_factor = entries.spread((1 - w) / row_sum(mean, entries))
+        return inside.mul_(restricted_factor).addcmul_(mean, unrestricted_factor)
 
     def describe(self) -> dict[str, float]:
         """Share of the images in P at the end, in percent."""

@@ -23,8 +23,8 @@ class AdaptedOptions(Options):
     """Options of the shared adapters.
 
     Attributes:
-        image_adapter, label_adapter: whether to use it.
-        rank: of both.
+        image_adapter, label_adapter: whether to use these adapters.
+        rank: of each adapter.
         alignment: weight, in logit scales, of the term that keeps embeddings near frozen CLIP's;
             without it, learning the seen classes harms the unseen ones.
     """
@@ -87,7 +87,7 @@ class AdaptedMethod(Method):
         if self.joint is not None:
             return self.joint.seen_logits(rows)
         problem = self.problem
-        logits, away = adapted_logits(
+        logits, distance = adapted_logits(
             problem.embeddings(rows),
             self.frozen_labels,
             problem.cosines(rows),
@@ -95,18 +95,18 @@ class AdaptedMethod(Method):
             self.label_adapter,
             problem.scale,
         )
-        return logits, self.options.alignment * problem.scale * away
+        return logits, self.options.alignment * problem.scale * distance
 
-    def total(self, losses: Tensor, away: Tensor) -> Tensor:
+    def total(self, losses: Tensor, alignment_loss: Tensor) -> Tensor:
         """The loss to minimise: the mean of the images' losses (B,) plus the alignment loss."""
         if self.joint is not None:
-            return self.joint.total(losses, away)
-        return losses.mean() + away
+            return self.joint.total(losses, alignment_loss)
+        return losses.mean() + alignment_loss
 
     def alignment_loss(self, images: Tensor, frozen: Tensor, labels: Tensor) -> Tensor:
-        """Weighted distance of adapted images (n, D) and all refined labels from frozen CLIP's."""
-        away = alignment(labels, self.frozen_labels) + alignment(images, frozen)
-        return self.options.alignment * self.problem.scale * away
+        """Weighted distance of adapted images (n, D) and all refined labels from frozen ones."""
+        distance = alignment(labels, self.frozen_labels) + alignment(images, frozen)
+        return self.options.alignment * self.problem.scale * distance
 
     def scores(self, images: Tensor) -> Tensor:
         """Scores of images (n, D) for all classes, seen first: (n, K + U)."""
@@ -117,7 +117,9 @@ def masked_softmax(logits: Tensor, support: CandidateEntries, rows: Tensor) -> T
     """Softmax of a batch's logits over each image's support.
 
     Args:
-        logits: (B, K). support: of all images. rows: (B,) the images of the batch.
+        logits: (B, K).
+        support: of all images.
+        rows: (B,) the images of the batch.
 
     Returns:
         (m,) label weights, in the order of `support.entries(rows)`.

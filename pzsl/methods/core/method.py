@@ -54,12 +54,12 @@ class Problem:
 
     def cosines(self, rows: Tensor) -> Tensor:
         """Frozen cosines of training rows (B,) with the seen label embeddings: (B, K)."""
-        if self._kept is not None:
-            return self._kept.index_select(0, rows)
+        if self._cached_cosines is not None:
+            return self._cached_cosines.index_select(0, rows)
         return self.embeddings(rows) @ self.seen.T
 
     @cached_property
-    def _kept(self) -> Tensor | None:
+    def _cached_cosines(self) -> Tensor | None:
         if len(self.images) * len(self.seen) > KEPT or not in_memory(self.images):
             return None
         if isinstance(self.images, Tensor):

@@ -17,8 +17,9 @@ class Views:
     unknown kind count as strong.
 
     Args:
-        problem: images and cached views. weak, strong: mean length of the noise.
-        mask: share of the coordinates that a strong view has masked.
+        problem: images and cached views.
+        weak, strong: mean length of the noise.
+        mask: share of coordinates that are masked in a strong view.
     """
 
     def __init__(self, problem: Problem, weak: float, strong: float, mask: float) -> None:
@@ -44,8 +45,8 @@ class Views:
             return list(perturb(twice, *self.noise[kind], generator))
         first = torch.randint(len(columns), (len(rows),), generator=generator)
         step = torch.randint(1, max(len(columns), 2), (len(rows),), generator=generator)
-        picked = columns[torch.stack([first, (first + step) % len(columns)])].to(rows.device)
-        return [self.views[rows, column] for column in picked]
+        column_pair = columns[torch.stack([first, (first + step) % len(columns)])]
+        return [self.views[rows, column] for column in column_pair.to(rows.device)]
 
     def describe(self) -> str:
         """Where each kind of view comes from."""
@@ -62,8 +63,8 @@ def mixing_shares(count: int, alpha: int, generator: torch.Generator) -> Tensor:
 
     For integer alpha, l is the alpha-th smallest of 2 alpha - 1 uniform numbers.
     """
-    drawn = torch.rand(count, 2 * alpha - 1, generator=generator)
-    share = drawn.sort(dim=1).values[:, alpha - 1 : alpha]
+    uniform = torch.rand(count, 2 * alpha - 1, generator=generator)
+    share = uniform.sort(dim=1).values[:, alpha - 1 : alpha]
     return torch.maximum(share, 1 - share)
 
 
@@ -72,10 +73,10 @@ def perturb(images: Tensor, noise: float, mask: float, generator: torch.Generato
 
     One uniform number per coordinate serves both: below `mask` it masks, else it gives the noise.
     """
-    drawn = torch.rand(images.shape, generator=generator).to(images.device)
+    uniform = torch.rand(images.shape, generator=generator).to(images.device)
     width = 2 * noise * (3 / images.shape[-1]) ** 0.5
     if not mask:
-        return F.normalize(drawn.sub_(0.5).mul_(width).add_(images), dim=-1)
-    shown = drawn >= mask
-    moved = drawn.sub_(mask).div_(1 - mask).sub_(0.5).mul_(width).add_(images)
-    return F.normalize(moved.mul_(shown), dim=-1)
+        return F.normalize(uniform.sub_(0.5).mul_(width).add_(images), dim=-1)
+    unmasked = uniform >= mask
+    noisy = uniform.sub_(mask).div_(1 - mask).sub_(0.5).mul_(width).add_(images)
+    return F.normalize(noisy.mul_(unmasked), dim=-1)
