@@ -28,14 +28,14 @@ DENSEST, SLACK = 50, 2**28
 
 
 def check_regular(path: Path) -> None:
-    """Refuse a path that exists but is no regular file; opening a named pipe would hang.
+    """Refuse a path that exists but is not a regular file; opening a named pipe would hang.
 
     Raises:
         OSError: it is a pipe, a device, a socket or a folder.
     """
     if path.exists() and not path.is_file():
         kind = "a folder" if path.is_dir() else "a pipe or a device"
-        error = OSError(f"this is no regular file, but {kind}")
+        error = OSError(f"this is not a regular file, but {kind}")
         error.strerror = str(error)  # as errors of the system have it
         raise error
 
@@ -50,16 +50,16 @@ def check_unpacked(size: int, path: Path) -> None:
     Raises:
         ValueError: it is taken for a decompression bomb.
     """
-    held = path.stat().st_size
-    if size > DENSEST * held + SLACK:
+    packed_size = path.stat().st_size
+    if size > DENSEST * packed_size + SLACK:
         raise ValueError(
-            f"{held / 1e6:,.1f} MB that unpack to {size / 1e6:,.0f} MB are taken for a "
+            f"{packed_size / 1e6:,.1f} MB that unpack to {size / 1e6:,.0f} MB are taken for a "
             "decompression bomb"
         )
 
 
 def check_zip(path: Path) -> None:
-    """The same of a zip file, such as `.npz`; what is no zip file passes.
+    """The same of a zip file, such as `.npz`; what is not a zip file passes.
 
     Raises:
         OSError, ValueError: it is damaged, or taken for a decompression bomb.
@@ -76,7 +76,7 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
     """Read a text file.
 
     Raises:
-        OSError: it can't be read, or is no regular file. ValueError: it isn't in this encoding.
+        OSError: it can't be read, or is not a regular file. ValueError: it isn't in this encoding.
     """
     check_regular(path)
     return path.read_text(encoding)
@@ -114,8 +114,8 @@ def check_output(path: Path, sources: Sequence[Path | str | None] = ()) -> None:
     """
     if path.name in ("", ".."):
         raise UsageError(f"--out {path}: this is a folder: name a file in it.")
-    there = [Path(source) for source in sources if source is not None and Path(source).exists()]
-    if path.exists() and any(path.samefile(source) for source in there):
+    inputs = [Path(source) for source in sources if source is not None and Path(source).exists()]
+    if path.exists() and any(path.samefile(source) for source in inputs):
         raise UsageError(f"--out {path}: this file is read: write to another one.")
 
 

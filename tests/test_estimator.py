@@ -217,7 +217,7 @@ def test_one_name_an_image_needs_no_label_embeddings():
     fitted = short(method="prototype").fit(images, names)
     assert fitted.classes_.tolist() == [f"class {row}" for row in range(8)]
     assert fitted.score(images, names) > 0.95
-    with pytest.raises(UserError, match="names 'clas 1', which is no class"):
+    with pytest.raises(UserError, match="names 'clas 1', which is not a class"):
         fitted.score(images[:1], ["clas 1"])
 
 

@@ -380,7 +380,7 @@ def test_a_folder_that_does_not_fit_is_explained(tmp_path, given, inference):
     np.save(folder / "img_emb" / "img_emb_10.npy", caches.unit(1, 4, 5))
     fails("img_emb_10.npy has 5 dimensions, but img_emb_2.npy has 6")
     last.write_bytes(b"no table")
-    fails("metadata_10.parquet is no complete Parquet file")
+    fails("metadata_10.parquet is not a complete Parquet file")
     last.unlink()
     fails("metadata_10.parquet is missing: it names the images of img_emb_10.npy")
     shutil.rmtree(folder / "img_emb")

@@ -259,7 +259,7 @@ BROKEN = {
     "import": ("import nowhere_at_all", "can't be loaded: ModuleNotFoundError"),
     "exit": ("raise SystemExit(3)", "can't be loaded: SystemExit"),
     "absent": ("", "has no 'Sharpen': name a class that inherits from pzsl.methods.core.Method"),
-    "no method": ("class Sharpen: pass", "is no method"),
+    "no method": ("class Sharpen: pass", "is not a method"),
     "no options": (
         "from pzsl.methods.core import Method\nclass Sharpen(Method):\n    Options = dict",
         "Options should be a dataclass",
@@ -281,7 +281,7 @@ def test_a_plugin_that_cannot_be_used_is_blamed_by_name(pzsl, cache, tmp_path, h
     ("name", "told"),
     [
         ("os:nosuch", "has no 'nosuch': name a class that inherits from"),
-        ("os:path", "is no method"),
+        ("os:path", "is not a method"),
         ("sys:nosuch", "is part of Python itself"),
         ("nowhere:X", "can't be imported: install"),
     ],
@@ -343,10 +343,10 @@ def test_noise_that_draws_no_sets_is_blamed_by_name(pzsl, cache, tmp_path, home,
 
 def test_a_data_set_and_an_encoder_that_are_none_are_blamed(tmp_path, home):
     (tmp_path / "mine.py").write_text("def load():\n    return 3\n")
-    with pytest.raises(UserError, match="is no data set"):
+    with pytest.raises(UserError, match="is not a data set"):
         load_dataset(f"{tmp_path}/mine.py:load")
     (tmp_path / "mine.py").write_text("class Mine:\n    def __init__(self, **given): pass\n")
-    with pytest.raises(UserError, match="is no encoder: it has no 'identity'"):
+    with pytest.raises(UserError, match="is not an encoder: it has no 'identity'"):
         library.extract(model=f"{tmp_path}/mine.py:Mine", out=tmp_path / "x.h5", limit=4)
 
 

@@ -361,7 +361,7 @@ def test_a_link_in_a_zip_is_refused(place):
 def test_a_cut_off_archive_leaves_nothing_behind(place, make, part):
     rng = np.random.default_rng(1)
     content = make([(f"images/{i}.jpg", rng.bytes(5000)) for i in range(20)])
-    with pytest.raises(UserError, match=r"no complete archive.*fetch it again") as caught:
+    with pytest.raises(UserError, match=r"not a complete archive.*fetch it again") as caught:
         unpack(archive_of(place, content[: int(len(content) * part)]), place)
     assert "\n" not in str(caught.value) and not left(place)
 
@@ -370,7 +370,7 @@ def test_a_damaged_member_leaves_nothing_behind(place):
     rng = np.random.default_rng(1)
     content = bytearray(zipped([(f"images/{i}.jpg", rng.bytes(5000)) for i in range(20)]))
     content[60_000] ^= 0xFF
-    with pytest.raises(UserError, match="no complete archive"):
+    with pytest.raises(UserError, match="not a complete archive"):
         unpack(archive_of(place, bytes(content)), place)
     assert not left(place)
 
@@ -483,7 +483,7 @@ def test_a_hostile_archive_from_the_server_is_not_recorded(published, tmp_path):
 
 def test_a_cut_off_archive_of_the_server_itself_is_not_taken(published, tmp_path):
     published["/images.zip"].content = published["/images.zip"].content[:-50]
-    with pytest.raises(UserError, match=r"no complete archive.*delete it and fetch it again"):
+    with pytest.raises(UserError, match=r"not a complete archive.*delete it and fetch it again"):
         get(tmp_path / "root")
     assert left(tmp_path / "root") == {"images.zip"}
 
@@ -509,7 +509,7 @@ def test_a_damaged_record_and_a_fetch_under_way_are_told(published, tmp_path):
 
 
 def test_only_published_data_sets_can_be_fetched(tmp_path):
-    with pytest.raises(UsageError, match="'shapes' is no published data set"):
+    with pytest.raises(UsageError, match="'shapes' is not a published data set"):
         fetch.fetch("shapes", tmp_path)
 
 
@@ -546,6 +546,6 @@ def test_the_command_prints_the_list_and_fetches(published, tmp_path, monkeypatc
 
 def test_a_gz_tar_without_its_end_is_noticed(place):
     content = gzip.decompress(tar([("images/1.jpg", b"x" * 5000)]))
-    with pytest.raises(UserError, match="no complete archive"):
+    with pytest.raises(UserError, match="not a complete archive"):
         unpack(archive_of(place, content[:3000]), place)
     assert not left(place)

@@ -82,7 +82,7 @@ def test_a_reader_of_matlab_files_may_die(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_is_no_matlab_file(tmp_path):
     os.mkfifo(tmp_path / "res101.mat")
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         mat_process.load_apart(tmp_path / "res101.mat", ["labels"])
 
 

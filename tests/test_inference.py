@@ -119,8 +119,8 @@ def test_refine_says_in_one_line_what_is_wrong(pzsl, tmp_path):
     out = tmp_path / "labels.csv"
     assert pzsl("refine", "--run", folder, "--out", out)[0] == 0
     wrong = [
-        (["--run", folder, "--out", out], "there already"),
-        (["--run", tmp_path, "--out", tmp_path / "a.csv"], "no finished run"),
+        (["--run", folder, "--out", out], "exists already"),
+        (["--run", tmp_path, "--out", tmp_path / "a.csv"], "not a finished run"),
     ]
     other = write_cache(tmp_path / "other.h5", seed=1)
     wrong.append((["--run", folder, "--out", tmp_path / "a.csv", "--cache", other], "isn't the"))

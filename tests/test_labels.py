@@ -149,9 +149,9 @@ def test_what_is_wrong_is_said_in_one_line(pzsl, mislabelled, tmp_path):
     out = tmp_path / "l.csv"
     wrong = [
         ([], 2, "--run, or a cache"),
-        (["--run", run, "--out", tmp_path / "l.txt"], 2, "ending should be one of"),
+        (["--run", run, "--out", tmp_path / "l.txt"], 2, "suffix should be one of"),
         (["--run", run, "--out", out, "--review", "-1"], 2, "at least 0"),
-        (["--run", tmp_path, "--out", out], 1, "no finished run"),
+        (["--run", tmp_path, "--out", out], 1, "not a finished run"),
         (["--cache", tmp_path / "none.h5", "--out", out], 1, "none.h5"),
     ]
     for words, expected, part in wrong:
@@ -160,7 +160,7 @@ def test_what_is_wrong_is_said_in_one_line(pzsl, mislabelled, tmp_path):
         assert not out.exists()
     assert pzsl("labels", "--run", run, "--out", out)[0] == 0
     code, _, err = pzsl("labels", "--run", run, "--out", out)
-    assert code == 1 and "there already" in err
+    assert code == 1 and "exists already" in err
     with pytest.raises(UsageError):
         labels(out=out, overwrite=True)
 

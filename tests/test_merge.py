@@ -306,7 +306,7 @@ def test_parts_of_two_divisions_are_refused(tmp_path: Path, parts: list[Path]) -
 
 def test_a_cache_that_is_no_part_is_refused(tmp_path: Path, parts: list[Path]) -> None:
     whole = caches.make(tmp_path / "whole.h5")
-    assert "this is no part" in complaint([*parts, whole], tmp_path / "x.h5")
+    assert "this is not a part" in complaint([*parts, whole], tmp_path / "x.h5")
 
 
 OTHERS = {
@@ -372,7 +372,7 @@ def test_what_a_file_says_of_its_part_is_checked(
         file.attrs["part"] = json.dumps(told)
     line = complaint(parts, tmp_path / "x.h5")
     assert line.startswith(f"{parts[0]}: ")
-    assert "says of its part is damaged" in line or "'part' should be a JSON object" in line
+    assert "attribute 'part' is damaged" in line or "'part' should be a JSON object" in line
 
 
 def test_the_command_prints_one_document_or_fails_in_one_line(
@@ -441,7 +441,7 @@ def test_a_part_that_was_made_anew_is_named(virtual: Path, monkeypatch: pytest.M
     part = write_part(
         virtual / "deep" / "ß" / "x.h5", caches.header(COUNT), 2, overwrite=True, views=2
     )
-    assert f"its part {part} is another than was merged" in unread(virtual / "x.h5")
+    assert f"its part {part} is not the one that was merged" in unread(virtual / "x.h5")
 
 
 def test_parts_outside_the_folder_are_refused(tmp_path: Path, parts: list[Path]) -> None:
@@ -491,11 +491,11 @@ def test_a_virtual_cache_reads_nothing_but_what_merge_wrote(tmp_path: Path, how:
         told = {"other.h5": {"rows": 7, "created": created}}
     point_to(cache, [name], told)
     words = {
-        "untold": "not as 'pzsl merge --virtual' puts it",
-        "told wrong": "not as 'pzsl merge --virtual' puts it",
-        "no part": "is another than was merged",
+        "untold": "not as 'pzsl merge --virtual' writes it",
+        "told wrong": "not as 'pzsl merge --virtual' writes it",
+        "no part": "is not the one that was merged",
     }
-    assert words.get(how, "lies outside its folder: it isn't read") in unread(cache)
+    assert words.get(how, "lies outside its folder, so it isn't read") in unread(cache)
 
 
 @pytest.mark.parametrize("told", [["x"], {"x.h5": 3}, {"x.h5": {"rows": "many"}}, "x", None])

@@ -419,8 +419,8 @@ def test_after_many_wrong_quotes_the_rest_is_not_read(folder):
     [
         ({"name": "wolf"}, "an object in place of a text"),
         ([["wolf"]], "a list in place of a text"),
-        ("{'wolf': 0.7, 'lynx': 0.3}", "is no list that can be read"),
-        ("[wolf, lynx]", "is no list that can be read"),
+        ("{'wolf': 0.7, 'lynx': 0.3}", "is not a list that can be read"),
+        ("[wolf, lynx]", "is not a list that can be read"),
     ],
 )
 def test_what_is_neither_a_name_nor_a_list_is_no_class(folder, value, told):

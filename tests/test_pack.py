@@ -169,7 +169,7 @@ def test_what_is_there_is_not_replaced(pzsl, packed, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("all I have")
     code, out, err = pzsl(*words, tmp_path / "mine", "--overwrite")
-    assert (code, out) == (1, "") and "no packed folder" in err
+    assert (code, out) == (1, "") and "not a packed folder" in err
     assert (tmp_path / "mine" / "thesis.txt").exists()
     code, out, _ = pzsl(*words, tmp_path / "model", "--json")
     assert code == 0 and set(FILES) < set(json.loads(out)["files"])

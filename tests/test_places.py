@@ -85,7 +85,7 @@ def test_the_variable_comes_first_and_the_usual_folder_second(here, monkeypatch)
     assert usual_places("sun") == [here / "all" / "sun", usual]
     assert find_root("sun") == usual
     (here / "all" / "sun").mkdir(parents=True)
-    assert find_root("sun") == usual  # an empty folder is no data set
+    assert find_root("sun") == usual  # an empty folder is not a data set
     (here / "all" / "sun" / "image.jpg").touch()
     assert find_root("sun") == here / "all" / "sun"
 
@@ -109,7 +109,7 @@ def test_fetch_puts_a_data_set_where_extract_looks(here, monkeypatch, small_enco
 
 def test_fetch_is_for_published_data_sets(pzsl, here):
     code, _, err = pzsl("extract", "--dataset", "shapes", "--fetch")
-    assert code == 2 and "no published data set" in err
+    assert code == 2 and "not a published data set" in err
 
 
 # --- weights that are not here, and no network ---------------------------------------------------

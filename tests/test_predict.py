@@ -137,7 +137,7 @@ def test_answers_go_into_a_table_of_any_kind(trained_on_shapes, drawings, tmp_pa
         assert float(row["probability"]) == image["classes"][0]["probability"]
     broken = rows[str(drawings / "broken.png")]
     assert broken["label"] == "" and "identify" in broken["failed"]
-    with pytest.raises(UserError, match="there already"):
+    with pytest.raises(UserError, match="exists already"):
         pzsl.predict(trained_on_shapes, [drawings], out=out)
 
 

@@ -19,8 +19,8 @@ from pzsl.datasets import load_dataset
 from pzsl.errors import UserError
 from pzsl.exchange import merge
 from pzsl.extraction import extract
-from pzsl.remote import Range, ReadAhead, RemoteError, RemotePath, attempts, place
-from pzsl.remote.read_ahead import joined
+from pzsl.remote import Range, ReadAhead, RemoteError, RemotePath, as_path, attempts
+from pzsl.remote.read_ahead import group_neighbours
 from pzsl.store import load_cache
 
 fsspec = pytest.importorskip("fsspec")
@@ -195,9 +195,9 @@ def test_parts_are_put_up_when_whole_and_merged_from_there(
         extract("tar", tars, out=f"{memory}/far.h5", shard=f"{number}/2", **options)
         assert RemotePath(f"{memory}/far.part-{number}-of-2.h5").is_file()
         (tmp_path / "cache" / f"far.part-{number}-of-2.h5").unlink()
-    assert capsys.readouterr().err.count("are put up from") == 2
+    assert capsys.readouterr().err.count("are uploaded from") == 2
     again = extract("tar", tars, out=f"{memory}/far.h5", shard="2/2", **options)
-    assert again["encoded"] == 0 and "are fetched to" in capsys.readouterr().err
+    assert again["encoded"] == 0 and "are downloaded to" in capsys.readouterr().err
     merged = merge([f"{memory}/far.part-*-of-2.h5"], tmp_path / "merged.h5")
     assert merged["images"] == 48 and same(tmp_path / "local.h5", tmp_path / "merged.h5")
     capsys.readouterr()
@@ -265,7 +265,7 @@ def test_missing_buckets_and_files_are_named(server, tmp_path):
         with pytest.raises(UserError, match=r"s3://bucket/none.csv can't be read: no such file"):
             load_dataset("table", table="s3://bucket/none.csv")
         put(write_table(tmp_path / "data", 8), "s3://bucket/table")
-        with pytest.raises(UserError, match="s3://bucket/none is no folder"):
+        with pytest.raises(UserError, match="s3://bucket/none is not a folder"):
             load_dataset("table", table="s3://bucket/table/images.csv", root="s3://bucket/none")
 
 
@@ -297,7 +297,7 @@ def test_without_the_extra_one_line_names_it(pzsl, monkeypatch, tmp_path):
 
 def test_an_unknown_protocol_is_named():
     with pytest.raises(UserError, match=r"nosuch://bucket/x can't be read: Protocol not known"):
-        place("nosuch://bucket/x")
+        as_path("nosuch://bucket/x")
 
 
 # --- paths and ranges ----------------------------------------------------------------------------
@@ -305,18 +305,18 @@ def test_an_unknown_protocol_is_named():
 
 @pytest.mark.parametrize("text", ["photos", "/data/a b.tar", "C:/photos", "s3", "nosuch:/x", "a:b"])
 def test_paths_of_a_disk_stay_paths(text):
-    assert type(place(text)) is type(Path()) and place(text) == Path(text)
-    assert place(Path(text)) == Path(text)
+    assert type(as_path(text)) is type(Path()) and as_path(text) == Path(text)
+    assert as_path(Path(text)) == Path(text)
 
 
 def test_an_address_survives_path_and_pickle(memory):
     fsspec.filesystem("memory").pipe_file(f"{memory}/a/b.bin", b"0123456789")
-    path = place(Path(f"{memory}/a")) / "b.bin"
+    path = as_path(Path(f"{memory}/a")) / "b.bin"
     assert str(path) == f"{memory}/a/b.bin" and path.name == "b.bin"
     assert path.info.size == 10 and path.parent.is_dir()
     again = pickle.loads(pickle.dumps(path))
     assert again == path and again.info == path.info
-    with pytest.raises(TypeError, match="no path on a disk"):
+    with pytest.raises(TypeError, match="not a path on a disk"):
         open(path)  # noqa: PTH123, SIM115
 
 
@@ -324,7 +324,7 @@ def test_reading_a_file_in_order_takes_few_requests(memory, monkeypatch):
     content = np.random.default_rng(0).bytes(100_000)
     fsspec.filesystem("memory").pipe_file(f"{memory}/x", content)
     monkeypatch.setattr("pzsl.remote.paths.BLOCK", 1 << 14)
-    path, starts = place(f"{memory}/x"), []
+    path, starts = as_path(f"{memory}/x"), []
     read = RemotePath.read
     monkeypatch.setattr(RemotePath, "read", lambda *a, **how: starts.append(a[1]) or read(*a))
     with path.open("rb") as file:
@@ -342,10 +342,10 @@ def test_neighbours_are_fetched_together_and_give_their_own_bytes(memory):
     content = np.random.default_rng(0).bytes(1 << 20)
     for name in "ab":
         fsspec.filesystem("memory").pipe_file(f"{memory}/{name}", content)
-    a, b = place(f"{memory}/a"), place(f"{memory}/b")
+    a, b = as_path(f"{memory}/a"), as_path(f"{memory}/b")
     parts = [Range(a, 0, 100), Range(a, 600, 900), Range(a, 500_000, 500_001), Range(b, 900, 901)]
     parts += [Range(b, 10, 20), Range(b, 20, 20)]
-    assert [len(group) for group in joined(parts)] == [2, 1, 1, 2]
+    assert [len(group) for group in group_neighbours(parts)] == [2, 1, 1, 2]
     ahead = ReadAhead()
     ahead.fetch(parts)
     for part in [*parts, Range(b, 5, 50)]:
@@ -355,7 +355,7 @@ def test_neighbours_are_fetched_together_and_give_their_own_bytes(memory):
 def test_local_data_load_no_client():
     code = (
         "import sys; from pzsl.datasets.own import load_tar;"
-        "from pzsl.remote import place; place('photos'); print('fsspec' in sys.modules)"
+        "from pzsl.remote import as_path; as_path('photos'); print('fsspec' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.lower()) is False

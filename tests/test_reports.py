@@ -308,7 +308,7 @@ def test_a_broken_environment_costs_its_facts_only(runs, make):
     folder = write_run(runs, "a")
     (folder / "env.json").write_text("{")
     result = make("html")
-    assert result["finished"] == 1 and "env.json is no valid JSON" in result["warnings"][0]
+    assert result["finished"] == 1 and "env.json is not valid JSON" in result["warnings"][0]
 
 
 # --- broken and hostile records ------------------------------------------------------------------
@@ -317,16 +317,16 @@ def test_a_broken_environment_costs_its_facts_only(runs, make):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("config.json", "{", "bad/config.json is no valid JSON"),
-        ("metrics.json", '{"H": 1', "bad/metrics.json is no valid JSON"),
+        ("config.json", "{", "bad/config.json is not valid JSON"),
+        ("metrics.json", '{"H": 1', "bad/metrics.json is not valid JSON"),
         ("metrics.json", "[1]", "should hold a JSON object"),
         ("metrics.json", '{"H": NaN}', "'H' is not finite"),
         ("metrics.json", '{"H": 1e999}', "'H' is not finite"),
         ("metrics.json", '{"H": "high"}', "'H' should be a number or null"),
         ("metrics.json", '{"H": true}', "'H' should be a number or null"),
         ("metrics.json", '{"H": ' + "1" * 400 + "}", "'H' is not finite"),
-        ("metrics.json", b"\xff\xfe\x00", "is no valid JSON"),
-        ("config.json", "[" * 100_000, "is no valid JSON"),
+        ("metrics.json", b"\xff\xfe\x00", "is not valid JSON"),
+        ("config.json", "[" * 100_000, "is not valid JSON"),
         ("config.json", json.dumps({**CONFIG, "method": 3}), "'method' should be a text"),
         ("config.json", json.dumps({**CONFIG, "dataset": None}), "'dataset' should be a text"),
         ("config.json", json.dumps({**CONFIG, "seed": 0.5}), "'seed' should be a whole number"),

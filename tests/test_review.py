@@ -69,7 +69,7 @@ def test_the_page_shows_the_most_doubtful_images_and_sure_ones_beside(pzsl, revi
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:|//|/)""", page)  # nothing is fetched
     assert "://" not in page
     code, _, err = pzsl("review", *words)
-    assert code == 1 and "there already" in err
+    assert code == 1 and "exists already" in err
 
 
 def test_pictures_that_moved_are_found_by_the_end_of_their_path(reviewed, tmp_path):
@@ -164,8 +164,8 @@ def test_wrong_corrections_are_refused_before_anything_is_written(pzsl, reviewed
         if s != "trainval"
     )
     wrong = [
-        ("path,label\nnone.png,class 1\n", "'none.png' is no training image"),
-        (f"path,label\n{test_image},class 1\n", "is no training image"),
+        ("path,label\nnone.png,class 1\n", "'none.png' is not a training image"),
+        (f"path,label\n{test_image},class 1\n", "is not a training image"),
         (f"path,label\n{path},clas 1\n", "unknown class 'clas 1'"),
         (f"path,label\n{path},class 9\n", "unknown class 'class 9'"),  # an unseen one
         (f"path,label\n{path},class 1\n{path},class 2\n", "a different label in a row above"),

@@ -389,7 +389,7 @@ def test_an_unfinished_cache_of_another_run_is_refused_and_kept(tmp_path, words)
 def test_other_storage_is_refused_too(tmp_path, options):
     with CacheWriter(tmp_path / "pets.h5", caches.header()):
         pass
-    with pytest.raises(UserError, match=r"was started with other values .*--overwrite"):
+    with pytest.raises(UserError, match=r"was started with other settings .*--overwrite"):
         CacheWriter(tmp_path / "pets.h5", caches.header(), **options)
 
 

@@ -70,7 +70,7 @@ def test_empty_files_text_files_and_other_hdf5_files_are_told_apart(tmp_path):
     assert "not an HDF5 file" in complaint(file)
     with h5py.File(file, "w") as other:
         other["a"] = 1
-    assert "no feature cache (it has no attribute 'schema')" in complaint(file)
+    assert "not a feature cache (it has no attribute 'schema')" in complaint(file)
 
 
 def test_another_schema_version_is_named_with_the_remedy(path):
@@ -567,7 +567,7 @@ def test_a_damaged_heap_of_an_older_cache_never_hangs(path):
 def test_named_pipes_are_not_opened(path, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    assert "no regular file, but a pipe or a device" in complaint(pipe)
+    assert "not a regular file, but a pipe or a device" in complaint(pipe)
     with h5py.File(path, "r+") as file:
         del file["/image"]
         file["/image"] = h5py.ExternalLink(str(pipe), "/image")

@@ -268,7 +268,7 @@ def test_a_row_of_a_parquet_file_is_named(folder):
     with pytest.raises(UserError, match="row 2: unknown split 'x'"):
         load_table(folder / "t.parquet")
     (folder / "t.parquet").write_bytes(b"PAR1 but no more")
-    with pytest.raises(UserError, match="no complete Parquet file"):
+    with pytest.raises(UserError, match="not a complete Parquet file"):
         load_table(folder / "t.parquet")
     with pytest.raises(UserError, match="can't be read"):
         load_table(folder / "none.parquet")

@@ -130,9 +130,9 @@ def test_a_crop_lies_in_the_image_and_keeps_as_much_as_its_policy_says(width, he
     assert 1 / policy.ratio - 1e-6 <= wide / high <= policy.ratio + 1e-6
 
 
-@pytest.mark.parametrize("number", range(len(views.ALL)))
+@pytest.mark.parametrize("number", range(len(views.ALL_DISTORTIONS)))
 def test_a_distortion_of_no_strength_changes_nothing_and_one_of_full_strength_does(number):
-    distort, image = views.ALL[number], picture()
+    distort, image = views.ALL_DISTORTIONS[number], picture()
     assert np.array_equal(np.asarray(distort(image, 0.0)), np.asarray(image))
     for strength in (-1.0, 1.0):
         changed = distort(image, strength)
@@ -238,7 +238,7 @@ def test_a_killed_run_ends_in_the_same_bits(options, tmp_path):
     killed = run_python("-c", KILL, "extract", *words, "--views", "3", "--out", out)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     for change in ({"views": 2}, {"views": 3, "view_policy": "weak"}, {"views": 3, "view_seed": 1}):
-        with pytest.raises(UserError, match=r"was started with other values \(.*augmentation"):
+        with pytest.raises(UserError, match=r"was started with other settings \(.*augmentation"):
             extract(**options, out=out, **change)
     result = extract(**options, out=out, views=3)
     assert (result["resumed"], result["encoded"]) == (10, 14)

@@ -276,7 +276,7 @@ def test_a_tree_of_sun397_is_recognised(real_data, tmp_path):
 
 
 def test_a_root_that_is_no_folder_and_an_unknown_way_with_errors(small, tmp_path):
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         load_awa2(tmp_path / "none")
     with pytest.raises(UsageError, match="use fail or skip"):
         load_awa2(small, on_error="ignore")
@@ -295,7 +295,7 @@ def test_missing_splits_say_how_to_get_them(tmp_path):
 def test_a_damaged_file_is_named(small, file, content):
     path = small / "xlsa17" / "AWA2" / file
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content is None else content)
-    with pytest.raises(UserError, match=rf"{file}.*(no complete MATLAB file|lacks)") as caught:
+    with pytest.raises(UserError, match=rf"{file}.*(not a complete MATLAB file|lacks)") as caught:
         load_awa2(small)
     assert "\n" not in str(caught.value)
 

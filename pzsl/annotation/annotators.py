@@ -108,7 +108,7 @@ def choose_templates(cache: Cache, selection: str | None) -> tuple[int, ...]:
         ends = (first, last) if dash else (first, first)
         if not all(end.strip().isdecimal() for end in ends):
             raise UsageError(
-                f"--templates {selection}: there is no such file, and '{word}' is no number or "
+                f"--templates {selection}: there is no such file, and '{word}' is not a number or "
                 f"range: give a file, or numbers of the {len(templates)} templates, such as 0,3-5."
             )
         low, high = int(ends[0]), int(ends[1])

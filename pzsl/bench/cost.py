@@ -120,8 +120,8 @@ def measure(size: Size) -> dict[str, float]:
     if done.returncode:
         last_line = done.stderr.strip().splitlines()[-1:] or ["nothing was said"]
         raise UserError(f"The run on {_shown(size)} failed: {last_line[0]}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return measured
 
 
 def write_parts(cache: Path, size: Size) -> list[Path]:
@@ -155,7 +155,7 @@ def _run(size: Size) -> None:
     with tempfile.TemporaryDirectory(prefix="pzsl-bench-") as folder:
         cache = Path(folder) / "made.h5"
         files = write_parts(cache, size)
-        begun = time.process_time()
+        started = time.process_time()
         merge_parts(files, cache)
         merged, merge_peak = time.process_time(), peak() or 0
         disk = cache.stat().st_size
@@ -164,7 +164,7 @@ def _run(size: Size) -> None:
         runs, noise = Path(folder) / "runs", f"fixed-size:{CANDIDATES}"
         train(cache, noise=noise, seeds=1, settings=ONE_EPOCH, runs=runs, memory=MEMORY, workers=1)
         trained, train_peak = time.process_time(), peak() or 0
-    values = (merged - begun, trained - merged, merge_peak / gib, train_peak / gib, disk / gib)
+    values = (merged - started, trained - merged, merge_peak / gib, train_peak / gib, disk / gib)
     print(json.dumps(dict(zip(NAMES, values, strict=True))))
 
 

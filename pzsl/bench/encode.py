@@ -135,9 +135,9 @@ def _prepare(files: list[Path]) -> Sides:
         model, _, transform = open_clip.create_model_and_transforms(MODEL, pretrained=None)
     logging.getLogger().removeFilter(quiet)
     model = model.eval().requires_grad_(False)
-    whole = deepcopy(model)
-    to_int8(whole.visual)
-    return Sides(files, model, transform, _encoder(model, "fp32"), _encoder(whole, "int8"))
+    int8_model = deepcopy(model)
+    to_int8(int8_model.visual)
+    return Sides(files, model, transform, _encoder(model, "fp32"), _encoder(int8_model, "int8"))
 
 
 class _Quiet(logging.Filter):

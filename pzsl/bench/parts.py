@@ -58,11 +58,11 @@ def part_rows(
         for noise in noises or NOISES:
             options: dict[str, Any] = {"noise": noise, "seeds": seeds or SEEDS, "workers": workers}
             options["runs"] = folder
-            before = _harmonic_means(train(cache, **options))
+            default = _harmonic_means(train(cache, **options))
             for part, (preset, settings) in PARTS.items():
                 changed = _harmonic_means(train(cache, preset=preset, settings=settings, **options))
                 rows.append({"cache": Path(cache).stem, "noise": noise, "change": part})
-                rows[-1] |= _compared(changed, before)
+                rows[-1] |= _compared(changed, default)
     return rows
 
 
@@ -70,11 +70,12 @@ def _harmonic_means(result: dict[str, Any]) -> list[float]:
     return [float(run["H"]) for run in result["runs"]]
 
 
-def _compared(changed: Sequence[float], before: Sequence[float]) -> dict[str, Any]:
-    gains = [now - then for now, then in zip(changed, before, strict=True)]
+def _compared(changed: Sequence[float], default: Sequence[float]) -> dict[str, Any]:
+    """H of a change and of the default over the same seeds, and their mean paired difference."""
+    gains = [one - other for one, other in zip(changed, default, strict=True)]
     error = stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else None
     worth = {"difference": mean(gains), "error": error}
-    return {"runs": len(gains), "H": mean(changed), "default": mean(before)} | worth
+    return {"runs": len(gains), "H": mean(changed), "default": mean(default)} | worth
 
 
 def parts_summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -78,8 +78,8 @@ def find_kind(name: str) -> Kind:
     draw = plugin.target() if isinstance(plugin.target, type) else plugin.target
     if not callable(draw):
         raise plugins.PluginError(
-            f"Plugin '{name}' is no noise: it should be a function of (images, rate, eta), or a "
-            "class whose objects can be called with these."
+            f"Plugin '{name}' is not a kind of noise: it should be a function of (images, rate, "
+            "eta), or a class whose objects can be called with these."
         )
     about = (getattr(plugin.target, "__doc__", None) or "a plugin").strip().splitlines()[0]
     return Kind(draw, about, bool(getattr(draw, "similarities", False)))

@@ -52,7 +52,7 @@ def text_of(result: dict[str, Any]) -> str:
         f"{result['out']}: {result['images']:,} training images, the most doubtful first",
         f"run          {result['run']}",
         f"changed      {result['changed']:,} images should have another label than their one",
-        f"outside      {result['outside']:,} images have a label that is no candidate of theirs",
+        f"outside      {result['outside']:,} images have a label that is not a candidate of theirs",
         f"review       {result['review']:,} images are worth a look",
         f"confidence   {result['mean_confidence']:.2f} % on average, below one half for "
         f"{result['unsure']:,} images",

@@ -132,7 +132,7 @@ def load_dataset(name: str, **options: Any) -> Dataset:
     data = loader(**arguments)
     if not isinstance(data, Dataset):
         raise plugins.PluginError(
-            f"Plugin '{name}' is no data set: it should give a pzsl.datasets.Dataset, not "
+            f"Plugin '{name}' is not a data set: it should give a pzsl.datasets.Dataset, not "
             f"{type(data).__name__}."
         )
     if plugin is None:

@@ -149,11 +149,11 @@ def _check_images(data: Dataset) -> None:
             f"{data.name}: image '{data.paths[wrong[0]]}' has label {data.labels[wrong[0]]}, "
             f"outside 0..{len(data.classes) - 1}."
         )
-    odd = np.flatnonzero(~np.isin(data.splits, SPLITS))
-    if len(odd):
+    unknown = np.flatnonzero(~np.isin(data.splits, SPLITS))
+    if len(unknown):
         raise UserError(
-            f"{data.name}: image '{data.paths[odd[0]]}' is in split '{data.splits[odd[0]]}'; "
-            f"known: {', '.join(SPLITS)}."
+            f"{data.name}: image '{data.paths[unknown[0]]}' is in split "
+            f"'{data.splits[unknown[0]]}'; known: {', '.join(SPLITS)}."
         )
     labelled = data.labels != UNKNOWN
     seen = data.seen[np.where(labelled, data.labels, 0)]

@@ -76,13 +76,13 @@ def one_edit_apart(names: Iterable[str]) -> list[tuple[str, str]]:
     Names that differ only in a digit (`zone 1`, `zone 2`) and very short names are ignored. The
     time grows with the total length of the names, not with the number of pairs.
     """
-    near: dict[str, set[str]] = defaultdict(set)
+    names_by_key: dict[str, set[str]] = defaultdict(set)
     for name in names:
         form = normal_form(name)
         if len(form) >= SHORT:
             for key in (form, *(form[:i] + form[i + 1 :] for i in range(len(form)))):
-                near[key].add(name)
-    pairs = {pair for group in near.values() for pair in combinations(sorted(group), 2)}
+                names_by_key[key].add(name)
+    pairs = {pair for group in names_by_key.values() for pair in combinations(sorted(group), 2)}
     return sorted(pair for pair in pairs if _is_one_edit(*map(normal_form, pair)))
 
 

@@ -31,8 +31,8 @@ def open_image(source: Path | IO[bytes]) -> Image.Image:
     """Decode an image file in its own colour mode; of an animation, the first frame.
 
     Raises:
-        OSError: it is no regular file, no complete image of an accepted format, or larger than
-            Pillow's limit for decompression bombs.
+        OSError: it is not a regular file or not a complete image of an accepted format, or larger
+            than Pillow's limit for decompression bombs.
     """
     if isinstance(source, Path):
         check_regular(source)
@@ -84,7 +84,7 @@ class FileReader:
         """Open an image.
 
         Raises:
-            OSError: the file is missing, is no whole image, or a link leads out of the root.
+            OSError: the file is missing, is not a complete image, or a link leads out of the root.
         """
         file = real_path(self.root / (self.moved.get(path) or f"{self.base}/{path}"))
         if not file.is_relative_to(self.root.resolve()):

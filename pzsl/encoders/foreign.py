@@ -107,7 +107,7 @@ def load_foreign(
     if missing or not isinstance(encoder.identity, Identity):
         lack = f"it has no '{missing[0]}'" if missing else "its identity is no Identity"
         raise plugins.PluginError(
-            f"Plugin '{plugin.name}' is no encoder: {lack} (see pzsl.encoders.Encoder)."
+            f"Plugin '{plugin.name}' is not an encoder: {lack} (see pzsl.encoders.Encoder)."
         )
     plugins.trust(plugin)
     return ForeignEncoder(encoder, plugin)

@@ -98,7 +98,7 @@ def _fetched(model: str) -> Path:
 
     repository, reason = model.removeprefix(HUB), "HF_HUB_OFFLINE is set"
     if not REPOSITORY.fullmatch(repository):
-        raise UsageError(f"Model '{model}' is no repository of the hub: write {HUB}OWNER/NAME.")
+        raise UsageError(f"Model '{model}' is not a repository of the hub: write {HUB}OWNER/NAME.")
     folder = _snapshot(repository, local_files_only=True)
     if folder is None and not constants.HF_HUB_OFFLINE:
         say(f"Fetching the model from {constants.ENDPOINT}/{repository} ...")

@@ -116,10 +116,10 @@ def encoder_fit(cache: Embedded) -> EncoderFit:
     vectors = cache.images[[row for row, _ in allowed]]
     text, size = cache.label_embeddings()[classes].T, max(1, CELLS // len(classes))
     blocks = [vectors[start : start + size] for start in range(0, len(vectors), size)]
-    guesses = classes[np.concatenate([(block @ text).argmax(axis=1) for block in blocks])]
+    predictions = classes[np.concatenate([(block @ text).argmax(axis=1) for block in blocks])]
     hits = [
-        guess in allowed_classes
-        for guess, (_, allowed_classes) in zip(guesses, allowed, strict=True)
+        predicted in allowed_classes
+        for predicted, (_, allowed_classes) in zip(predictions, allowed, strict=True)
     ]
     shares = [cache.seen[allowed_classes].sum() / len(classes) for _, allowed_classes in allowed]
     return EncoderFit(float(np.mean(hits)), float(np.mean(shares)), len(allowed))

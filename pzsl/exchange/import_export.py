@@ -15,7 +15,7 @@ from pzsl.exchange.published_features import import_xlsa17
 from pzsl.extraction.scoring import doubts, zero_shot
 from pzsl.files import check_output
 from pzsl.progress import say
-from pzsl.remote import FOLDER, RemotePath, as_remote, local_copies, place, put_up
+from pzsl.remote import FOLDER, RemotePath, as_path, as_remote, local_copies, upload
 from pzsl.store import load_cache, merge_parts
 
 MATRICES = (".npy", ".safetensors")
@@ -105,7 +105,8 @@ def merge(
     Args:
         parts: part files of `pzsl.extract(shard=...)`; if empty, all beside `out`. Those at
             addresses, whose names may hold `*`, are fetched to the folder of `out` first.
-        out: the cache to write. At an address: made in `cache/`, and put up when it is whole.
+        out: the cache to write. With an address, it is made in `cache/`, and
+            uploaded when it is complete.
         virtual: copy no embeddings, but refer to the parts, which must not be moved.
         overwrite: replace an existing cache.
 
@@ -115,35 +116,34 @@ def merge(
     Raises:
         UserError: rows are missing or duplicate, or the parts are of different origin.
     """
-    target = place(out)
-    there = as_remote(target)
-    if there is not None:
-        return _merge_to(there, parts, virtual, overwrite)
+    target = as_path(out)
+    address = as_remote(target)
+    if address is not None:
+        return _merge_to(address, parts, virtual, overwrite)
     check_output(target)
     copies = local_copies(parts, target.parent)
     files = merge_parts(copies, target, virtual=virtual, overwrite=overwrite)
-    about = {"parts": [str(file) for file in files], "virtual": virtual}
-    return {**_summary(target), **about}
+    return {**_summary(target), "parts": [str(file) for file in files], "virtual": virtual}
 
 
 def _merge_to(
     address: RemotePath, parts: Sequence[str | Path], virtual: bool, overwrite: bool
 ) -> dict[str, Any]:
-    """Merge into a file of this machine, and put it up; by default the parts beside the address."""
+    """Merge into a file of this machine, and upload it; by default the parts at the address."""
     if virtual:
         raise UsageError("--virtual refers to parts on a disk: give a file there as --out.")
-    beside = str(address.with_name(f"{address.stem}.part-*-of-*{address.suffix}"))
-    local = FOLDER / address.name
-    result = merge(parts or [beside], local, overwrite=overwrite)
-    put_up(local, address)
+    all_parts = str(address.with_name(f"{address.stem}.part-*-of-*{address.suffix}"))
+    local_cache = FOLDER / address.name
+    result = merge(parts or [all_parts], local_cache, overwrite=overwrite)
+    upload(local_cache, address)
     return {**result, "cache": str(address)}
 
 
 def _summary(path: Path, new: bool = True) -> dict[str, Any]:
-    """What a cache holds; doubts about a new one are told."""
+    """What a cache holds; warnings about a new one are printed."""
     cache = load_cache(path)
-    for doubt in doubts(cache) if new else ():
-        say(doubt)
+    for warning in doubts(cache) if new else ():
+        say(warning)
     return {
         "cache": str(path),
         "images": len(cache.images),

@@ -35,7 +35,7 @@ def push(cache: str | Path, to: str) -> dict[str, Any]:
         `repository, file, sha256, bytes, url`.
 
     Raises:
-        UsageError: `to` is no valid repository name.
+        UsageError: `to` is not a valid repository name.
         UserError: the cache is damaged, or the hub refuses or can't be reached.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
@@ -84,7 +84,7 @@ def pull(source: str, out: str | Path | None = None, overwrite: bool = False) ->
         `cache, repository, sha256, bytes, dataset, encoder`.
 
     Raises:
-        UsageError: `source` is no valid repository name, or the file exists.
+        UsageError: `source` is not a valid repository name, or the file exists.
         UserError: the hub has no such cache, refuses or can't be reached; the checksum is wrong.
     """
     _check_name(source)
@@ -141,7 +141,7 @@ def _facts(cache: Cache) -> dict[str, Any]:
 
 def _check_name(name: str) -> None:
     if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name, re.ASCII):
-        raise UsageError(f"'{name}' is no repository of the hub: write USER/NAME.")
+        raise UsageError(f"'{name}' is not a repository of the hub: write USER/NAME.")
 
 
 def _read_about(source: str, file: Path) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def fill(
     request, data = job.request, job.data
     header = header_of(data, job.encoder.identity, job.prompts.columns, job.augmentation)
     if shard is not None:
-        data, header = _share(job, header, shard)
+        data, header = _restrict_to_shard(job, header, shard)
         target = shard.path(target)
     with CacheWriter(
         target, header, dtype=request.dtype, overwrite=overwrite, views=request.views
@@ -97,16 +97,24 @@ def fill(
     return Outcome(len(data.paths), resumed, report)
 
 
-def _share(job: Job, header: CacheHeader, shard: Shard) -> tuple[Dataset, CacheHeader]:
-    """Images and header of a part; only the first part gets the text embeddings."""
-    images, size = len(job.data.paths), job.batch_size
-    rows = shard_rows(shard.number, shard.of, images, size)
+def _restrict_to_shard(job: Job, header: CacheHeader, shard: Shard) -> tuple[Dataset, CacheHeader]:
+    """Images and header of a part, from those of the cache; only part 1 gets text embeddings."""
+    images, batch_size = len(job.data.paths), job.batch_size
+    rows = shard_rows(shard.number, shard.of, images, batch_size)
     data = job.data.subset(np.arange(rows.start, rows.stop, dtype=np.int64))
     columns = job.prompts.columns if shard.number == 1 else ()
-    whole, prompts = header.split_hash, digest(*job.prompts.columns)
-    part = Part(shard.number, shard.of, rows.start, rows.stop, images, size, whole, prompts)
-    header = header_of(data, job.encoder.identity, columns, job.augmentation)
-    return data, replace(header, split_hash=whole, part=part.to_dict())
+    part = Part(
+        shard=shard.number,
+        of=shard.of,
+        start=rows.start,
+        stop=rows.stop,
+        images=images,
+        batch_size=batch_size,
+        split_hash=header.split_hash,
+        prompts=digest(*job.prompts.columns),
+    )
+    part_header = header_of(data, job.encoder.identity, columns, job.augmentation)
+    return data, replace(part_header, split_hash=header.split_hash, part=part.to_dict())
 
 
 def _texts(job: Job, header: CacheHeader) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -120,7 +128,7 @@ def _report_existing(writer: CacheWriter, images: int, on_error: str, quiet: boo
     """Say how many images are already encoded.
 
     Raises:
-        UserError: the cache is finished without unreadable images, which should not be skipped.
+        UserError: the finished cache lacks unreadable images, which should not be skipped.
     """
     if writer.whole and writer.resumed < images and on_error == "fail":
         raise UserError(
@@ -133,7 +141,7 @@ def _report_existing(writer: CacheWriter, images: int, on_error: str, quiet: boo
     if writer.whole:
         say(f"{writer.path} is already complete, nothing is encoded; --overwrite starts again.")
     elif writer.resumed:
-        say(f"Resuming: {writer.resumed} of {images} images are done already.")
+        say(f"Resuming: {writer.resumed} of {images} images are already encoded.")
 
 
 def _encode(
@@ -159,7 +167,7 @@ def _encode(
         fetch_ahead=getattr(data.reader, "fetch_ahead", None),
     )
     with closing(blocks), progress(total, "images", total - len(pending)) as bar:
-        tell: Callable[[int], object] = after or bar.update
+        report_images: Callable[[int], object] = after or bar.update
 
         def write(rows: NDArray[np.int64], features: NDArray[np.float32]) -> None:
             if views is None:
@@ -168,7 +176,7 @@ def _encode(
                 writer.write(rows, features[:, 0], features[:, 1:])
 
         def report_written(block: Block) -> None:
-            tell(len(block.rows) + len(block.failures))
+            report_images(len(block.rows) + len(block.failures))
 
         try:
             return run(blocks, write, report_written)
@@ -180,12 +188,12 @@ def _encode(
 
 def unreadable(name: str, outcomes: Sequence[Outcome]) -> UserError:
     """The error about images that can't be read, raised once all others are encoded."""
-    failed = [failure for outcome in outcomes for failure in outcome.report.failures]
+    failures = [failure for outcome in outcomes for failure in outcome.report.failures]
     total = sum(outcome.images for outcome in outcomes)
-    named = ", ".join(f"'{failure.path}' ({failure.reason})" for failure in failed[:SHOWN])
-    remaining = f" and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
+    named = ", ".join(f"'{failure.path}' ({failure.reason})" for failure in failures[:SHOWN])
+    others = f" and {len(failures) - SHOWN} more" if len(failures) > SHOWN else ""
     return UserError(
-        f"{name}: {len(failed)} of {total} images can't be read: {named}{remaining}. The other "
-        f"{total - len(failed)} are encoded and kept: leave these out with --on-error skip, or "
+        f"{name}: {len(failures)} of {total} images can't be read: {named}{others}. The other "
+        f"{total - len(failures)} are encoded and kept: leave these out with --on-error skip, or "
         "repair them and run again: it resumes from here."
     )

@@ -42,15 +42,15 @@ class Halving:
                     raise
             self._shrink(size)
 
-    def _shrink(self, tried: int) -> None:
-        if tried == 1:
+    def _shrink(self, failed_size: int) -> None:
+        if failed_size == 1:
             raise UserError(
                 "There is not enough memory to encode a single image: use a smaller --model, fewer "
                 "--workers, or another --device."
             )
         with self._lock:
-            if self.size >= tried:  # otherwise another thread has already halved it
-                self.size = (tried + 1) // 2
-                say(f"Out of memory: continuing with batches of {self.size} (was {tried}).")
+            if self.size >= failed_size:  # otherwise another thread has already halved it
+                self.size = (failed_size + 1) // 2
+                say(f"Out of memory: continuing with batches of {self.size}, not {failed_size}.")
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

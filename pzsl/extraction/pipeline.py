@@ -1,6 +1,6 @@
 """The pipeline of stage one: threads read and encode blocks of rows, and a writer stores them.
 
-Block b always is rows b * size to (b + 1) * size, even if some are already done, and the encoder
+Block b always is rows b * size to (b + 1) * size, even if some are already encoded, and the encoder
 always gets a batch of the block's shape. So a row's embedding is bit for bit the same, whatever was
 resumed or skipped.
 
@@ -26,10 +26,10 @@ from torch import Tensor
 
 from pzsl.remote import RemoteError
 
-NAME = "pzsl-read"
+PREFIX = "pzsl-read"
 """Prefix of the threads' names."""
-FETCHED = 256
-"""Images that are fetched together ahead of time, or a block if that is larger."""
+FETCHED_TOGETHER = 256
+"""Images that are fetched together ahead of time; one block if that holds more."""
 
 
 class Failure(NamedTuple):
@@ -133,13 +133,13 @@ def encode_blocks(
         workers: number of threads; all of them call both functions.
         lanes: number of threads that may encode at the same time; by default all.
         views: which images have views, if any.
-        fetch_ahead: called with the paths of some blocks when the first of them gets into the
-            queue, and so while earlier ones are encoded; None if reading needs no such warning.
+        fetch_ahead: called with the paths of the next few blocks when the first of them enters the
+            queue, and so while earlier ones are encoded; None if reading needs no warning.
 
     Yields:
         Each block that has a pending row, in order.
     """
-    lane, before = Semaphore(lanes or workers), torch.get_num_threads()
+    lane, thread_count = Semaphore(lanes or workers), torch.get_num_threads()
 
     def attempt(row: int) -> Tensor | Failure:
         try:
@@ -157,21 +157,21 @@ def encode_blocks(
         def encode_in_lane(batch: Tensor) -> Tensor:
             nonlocal encoding
             with lane:
-                clock = time.perf_counter()
+                started = time.perf_counter()
                 embeddings = encode(batch)
-                encoding += time.perf_counter() - clock
+                encoding += time.perf_counter() - started
             return embeddings
 
         block = _encoded(span, results, encode_in_lane, views)
         return block._replace(read=read, encode=encoding)
 
     queue: deque[Future[Block]] = deque()
-    pool = ThreadPoolExecutor(workers, NAME, initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(workers, PREFIX, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        planned, together = spans(len(paths), pending, size), -(-FETCHED // size)
-        for number, span in enumerate(planned):
-            if fetch_ahead is not None and number % together == 0:
-                rows = [span.rows for span in planned[number : number + together]]
+        all_spans, spans_per_fetch = spans(len(paths), pending, size), -(-FETCHED_TOGETHER // size)
+        for number, span in enumerate(all_spans):
+            if fetch_ahead is not None and number % spans_per_fetch == 0:
+                rows = [span.rows for span in all_spans[number : number + spans_per_fetch]]
                 fetch_ahead([paths[row] for row in np.concatenate(rows).tolist()])
             queue.append(pool.submit(work, span))
             if len(queue) > 2 * workers:  # bounds memory: one block in work and one waiting each
@@ -180,7 +180,7 @@ def encode_blocks(
             yield queue.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        torch.set_num_threads(before)
+        torch.set_num_threads(thread_count)
 
 
 def _encoded(
@@ -189,40 +189,40 @@ def _encoded(
     encode: Callable[[Tensor], Tensor],
     views: Views | None,
 ) -> Block:
-    """Encode the images of a block that could be read; no time is taken yet."""
+    """Encode the images of a block that could be read; the caller fills in the seconds."""
     failures = tuple(result for result in results if isinstance(result, Failure))
     images = [result for result in results if isinstance(result, Tensor)]
     rows = np.setdiff1d(span.rows, [failure.row for failure in failures])
     if not images:
         return Block(rows, np.empty((0, 0), np.float32), failures, 0.0, 0.0)
-    places, size = torch.from_numpy(rows - span.start), span.end - span.start
+    positions, size = torch.from_numpy(rows - span.start), span.end - span.start
     if views is None:
-        features = _embedded(images, places, size, encode)
+        features = _embedded(images, positions, size, encode)
     else:
-        clean = _embedded([image[0] for image in images], places, size, encode)
-        inside = torch.from_numpy(views.rows[span.start : span.end])
-        features = _with_views(clean, images, places, inside, views.per_image, encode)
+        clean = _embedded([image[0] for image in images], positions, size, encode)
+        has_views = torch.from_numpy(views.rows[span.start : span.end])
+        features = _with_views(clean, images, positions, has_views, views.per_image, encode)
     return Block(rows, features.numpy(), failures, 0.0, 0.0)
 
 
 def _embedded(
-    images: list[Tensor], places: Tensor, size: int, encode: Callable[[Tensor], Tensor]
+    images: list[Tensor], positions: Tensor, size: int, encode: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """Embeddings (k, D) of k images at their positions in a batch that is zero elsewhere."""
-    return encode(_collate(images, places, size))[places]
+    return encode(_collate(images, positions, size))[positions]
 
 
-def _collate(images: list[Tensor], places: Tensor, size: int) -> Tensor:
+def _collate(images: list[Tensor], positions: Tensor, size: int) -> Tensor:
     batch = torch.zeros(size, *images[0].shape, dtype=images[0].dtype)
-    batch[places] = torch.stack(images)
+    batch[positions] = torch.stack(images)
     return batch
 
 
 def _with_views(
     clean: Tensor,
     images: list[Tensor],
-    places: Tensor,
-    inside: Tensor,
+    positions: Tensor,
+    has_views: Tensor,
     count: int,
     encode: Callable[[Tensor], Tensor],
 ) -> Tensor:
@@ -232,20 +232,22 @@ def _with_views(
 
     Args:
         clean: (k, D) of the images.
-        images: k images with their views, or alone. places: (k,) positions in the block.
-        inside: (size,) which images of the block have views.
+        images: k images with their views, or alone.
+        positions: (k,) of the images in the block.
+        has_views: (size,) which images of the block have views.
         count: K views.
+        encode: batch (n, 3, h, w) -> unit embeddings (n, D).
 
     Returns:
         (k, 1 + K, D).
     """
     features = clean[:, None].repeat(1, 1 + count, 1)
-    having = torch.nonzero(inside[places]).flatten()
-    if len(having):
-        slots = (inside.cumsum(0) - 1)[places[having]]
+    with_views = torch.nonzero(has_views[positions]).flatten()
+    if len(with_views):
+        slots = (has_views.cumsum(0) - 1)[positions[with_views]]
         for view in range(1, 1 + count):
-            shown = [images[at][view] for at in having.tolist()]
-            features[having, view] = _embedded(shown, slots, int(inside.sum()), encode)
+            view_images = [images[index][view] for index in with_views.tolist()]
+            features[with_views, view] = _embedded(view_images, slots, int(has_views.sum()), encode)
     return features
 
 
@@ -269,10 +271,10 @@ def run(
     """
     report, start = Report(), time.perf_counter()
     for block in blocks:
-        clock = time.perf_counter()
+        started = time.perf_counter()
         if len(block.rows):
             write(block.rows, block.features)
-        report.seconds["write"] += time.perf_counter() - clock
+        report.seconds["write"] += time.perf_counter() - started
         report.seconds["read"] += block.read
         report.seconds["encode"] += block.encode
         report.encoded += len(block.rows)

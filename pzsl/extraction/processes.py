@@ -32,7 +32,7 @@ def run_shards(
         target: the complete cache.
         shards: to encode.
         devices: one process for each.
-        tell: called repeatedly with the number of images that have been done since.
+        tell: called repeatedly with the number of images encoded since the last call.
 
     Returns:
         The outcome of each shard.
@@ -52,7 +52,7 @@ def load_job(
 ) -> Callable[[Shard], Outcome]:
     """Load data set and encoder once in a process; returns the function that encodes a shard.
 
-    It tells what the job is `about`, and how many `images` have been done since.
+    It tells what the job is `about`, and repeatedly how many more `images` are encoded.
     """
     job = prepare(replace(request, device=device))
     tell("about", job.about)

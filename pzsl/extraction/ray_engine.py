@@ -29,7 +29,7 @@ class Encoding:
     Args:
         request: what to encode, on which device.
         target: the complete cache.
-        folder: the folder that relative paths are relative to, if it exists on the machine.
+        folder: that relative paths start from, if it exists on the machine.
     """
 
     def __init__(self, request: ExtractRequest, target: Path, folder: str) -> None:
@@ -76,14 +76,14 @@ def run_shards(
     """
     with connect() as ray:
         actors = [_actor(ray, request, target, device) for device in devices[: len(shards)]]
-        queue, at_work = deque(shards), {}
+        queue, running = deque(shards), {}
         outcomes: dict[Shard, Outcome] = {}
         for actor in actors:
             shard = queue.popleft()
-            at_work[actor.encode.remote(shard)] = actor, shard
-        while at_work:
-            (done,), _ = ray.wait(list(at_work))
-            actor, shard = at_work.pop(done)
+            running[actor.encode.remote(shard)] = actor, shard
+        while running:
+            (done,), _ = ray.wait(list(running))
+            actor, shard = running.pop(done)
             outcome, lines = _answer(ray, done, shard)
             if not outcomes:
                 for line in lines:
@@ -92,7 +92,7 @@ def run_shards(
             tell(outcome.images)
             if queue:
                 shard = queue.popleft()
-                at_work[actor.encode.remote(shard)] = actor, shard
+                running[actor.encode.remote(shard)] = actor, shard
     return [outcomes[shard] for shard in shards]
 
 

@@ -1,4 +1,4 @@
-"""What a new cache is worth: zero-shot accuracy of the frozen encoder alone, and doubts."""
+"""Judge a new cache: zero-shot accuracy of the frozen encoder alone, and warnings."""
 
 from __future__ import annotations
 
@@ -45,5 +45,5 @@ def zero_shot(cache: Cache) -> Metrics:
 
 
 def doubts(cache: Cache) -> list[str]:
-    """Lines on what is probably wrong with a cache: its encoder, or pictures in both splits."""
+    """Warnings about a cache: an encoder that does not fit the images, or images in both splits."""
     return [line for line in (encoder_fit(cache).warning, images_in_both(cache)) if line]

@@ -28,7 +28,7 @@ from pzsl.store import (
 PER_DEVICE = 4
 """Shards per device: faster devices encode more of them, and losing one costs little."""
 
-Run = Callable[
+Engine = Callable[
     [ExtractRequest, Path, Sequence[Shard], Sequence[str], Callable[[int], object]], list[Outcome]
 ]
 """An engine: encodes shards into their files and reports progress; see `processes.run_shards`."""
@@ -68,8 +68,8 @@ def extract_in_shards(
 
     devices = devices or [request.device]
     sizes = [default_batch(resolve_device(device)) for device in devices]
-    share = max(1, cores() // len(devices))
-    request = replace(request, workers=request.workers or share)
+    threads_per_process = max(1, cores() // len(devices))
+    request = replace(request, workers=request.workers or threads_per_process)
     return _extract(request, target, devices, sizes, run_shards, overwrite)
 
 
@@ -78,7 +78,7 @@ def _extract(
     target: Path,
     devices: Sequence[str],
     sizes: Sequence[int],
-    run: Run,
+    run: Engine,
     overwrite: bool,
 ) -> tuple[list[Outcome], float]:
     """Do the work of `extract_in_shards`; the smallest of `sizes` is the default batch size."""

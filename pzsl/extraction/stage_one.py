@@ -15,7 +15,7 @@ from pzsl.extraction.scoring import NAMES, doubts, zero_shot
 from pzsl.extraction.views import choose_views
 from pzsl.files import check_output
 from pzsl.progress import say
-from pzsl.remote import FOLDER, RemotePath, as_remote, fetch, place, put_up
+from pzsl.remote import FOLDER, RemotePath, as_path, as_remote, fetch, upload
 from pzsl.requests import ExtractRequest, as_list
 from pzsl.store import load_cache, parse_shard
 
@@ -70,8 +70,8 @@ def extract(
         model: `tiny`, an open_clip model, `local-dir:FOLDER` or `hf-hub:OWNER/NAME`; by default
             `tiny` for shapes, ViT-B-32 for the rest.
         pretrained: tag or checkpoint file; see `load_encoder`.
-        out: the cache; by default `cache/<dataset>.h5`. At an address: made in `cache/`, and put up
-            when it is whole.
+        out: the cache; by default `cache/<dataset>.h5`. With an address, the cache is made in
+            `cache/`, and uploaded when it is complete.
         batch_size: images per batch; the last bits of the embeddings depend on it. By default 32 on
             the CPU, elsewhere what fits into memory.
         workers: threads that read images, and on the CPU encode them; by default one per processor.
@@ -112,9 +112,7 @@ def extract(
     Raises:
         UserError: one line says what is wrong and what to do; encoded images are kept.
     """
-    arguments = dict(
-        locals()
-    )  # before any other name: the arguments, which are the request's fields
+    arguments = dict(locals())  # so far the arguments alone, which are the request's fields
     return _extract(ExtractRequest(**arguments))
 
 
@@ -124,10 +122,10 @@ def _extract(request: ExtractRequest) -> dict[str, Any]:
     if request.dataset == "shapes" and request.table is not None:
         request = replace(request, dataset="table")
     request = with_root(request)
-    target = place(request.out or Path("cache") / f"{request.dataset.rpartition(':')[2]}.h5")
-    there = as_remote(target)
-    if there is not None:
-        return _extract_to(there, request)
+    target = as_path(request.out or Path("cache") / f"{request.dataset.rpartition(':')[2]}.h5")
+    address = as_remote(target)
+    if address is not None:
+        return _extract_to(address, request)
     table = request.table if isinstance(request.table, str | Path) else None
     check_output(target, (table, request.pretrained, request.classes, request.unseen_file))
     devices = as_list(request.devices or ())
@@ -149,21 +147,21 @@ def _extract(request: ExtractRequest) -> dict[str, Any]:
 
 
 def _extract_to(address: RemotePath, request: ExtractRequest) -> dict[str, Any]:
-    """Extract into a file of this machine, and put it up when it is whole.
+    """Extract into a file of this machine, and upload it when it is complete.
 
-    What lies at the address already, because another machine has made it, is fetched instead.
+    A file that is already at the address, because another machine has made it, is fetched instead.
     """
-    whole = FOLDER / address.name
+    local_cache = FOLDER / address.name
     part = _shard(request.shard, as_list(request.devices or ()), request.engine)
-    local = part.path(whole) if part else whole
-    there = address.with_name(local.name)
-    made = there.exists() and not request.overwrite
-    if made:
-        fetch(there, local)
-    result = _extract(replace(request, out=whole))
-    if not made:
-        put_up(local, there)
-    return {**result, "cache": str(there)}
+    local_file = part.path(local_cache) if part else local_cache
+    remote_file = address.with_name(local_file.name)
+    is_there = remote_file.exists() and not request.overwrite
+    if is_there:
+        fetch(remote_file, local_file)
+    result = _extract(replace(request, out=local_cache))
+    if not is_there:
+        upload(local_file, remote_file)
+    return {**result, "cache": str(remote_file)}
 
 
 def _shard(shard: str | None, devices: Sequence[str] | None, engine: str) -> Shard | None:
@@ -188,8 +186,8 @@ def _result(target: Path, outcomes: Sequence[Outcome], seconds: float) -> dict[s
     reports = [outcome.report for outcome in outcomes]
     encoded = sum(report.encoded for report in reports)
     reasons = {failure.path: failure.reason for report in reports for failure in report.failures}
-    for doubt in () if cache.part else doubts(cache):
-        say(doubt)
+    for warning in () if cache.part else doubts(cache):
+        say(warning)
     left_out = json.loads(cache.provenance["origin"].get("skipped", "[]"))
     return {
         "cache": str(target),

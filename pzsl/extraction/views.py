@@ -149,8 +149,8 @@ def choose_views(count: int, policy: str = "mixed", seed: int = 0) -> Augmentati
         raise UsageError(f"Unknown --view-policy '{policy}'.{nearest(policy, list(POLICIES))}")
     if count < 0:
         raise UsageError(f"--views should be at least 0, not {count}.")
-    weak = {"weak": count, "strong": 0, "mixed": count - count // 2}[policy]
-    kinds = (WEAK,) * weak + (STRONG,) * (count - weak)
+    weak_count = {"weak": count, "strong": 0, "mixed": count - count // 2}[policy]
+    kinds = (WEAK,) * weak_count + (STRONG,) * (count - weak_count)
     return Augmentation(kinds, seed) if count else None
 
 
@@ -160,7 +160,7 @@ def _view(image: Image.Image, size: tuple[int, int], policy: Policy, random: Ran
     if random.random() < 0.5:
         view = ImageOps.mirror(view)
     for _ in range(policy.distortions):
-        distort = ALL[int(random.integers(len(ALL)))]
+        distort = ALL_DISTORTIONS[int(random.integers(len(ALL_DISTORTIONS)))]
         view = distort(view, random.uniform(-1, 1))
     if policy.cutout:
         view.paste(GREY, _square(size, policy.cutout, random))
@@ -209,11 +209,11 @@ def _moved(
     """An affine distortion: pixel (x, y) is taken from (a x + b y + c, d x + e y + f)."""
 
     def distort(image: Image.Image, strength: float) -> Image.Image:
-        plan = matrix(strength, image.width, image.height)
+        coefficients = matrix(strength, image.width, image.height)
         return image.transform(
             image.size,
             Image.Transform.AFFINE,
-            plan,
+            coefficients,
             Image.Resampling.BILINEAR,
             fillcolor=GREY,
         )
@@ -221,7 +221,7 @@ def _moved(
     return distort
 
 
-ALL: tuple[Callable[[Image.Image, float], Image.Image], ...] = (
+ALL_DISTORTIONS: tuple[Callable[[Image.Image, float], Image.Image], ...] = (
     _enhanced(ImageEnhance.Brightness),
     _enhanced(ImageEnhance.Contrast),
     _enhanced(ImageEnhance.Color),

@@ -225,7 +225,7 @@ def _rows(row: int, candidates: Any, row_of: dict[Any, int] | None) -> list[int]
     try:
         if row_of is None:
             if any(isinstance(label, bool) for label in items):
-                raise TypeError  # rows of a mask that differ in length: True is no class 1
+                raise TypeError  # rows of a mask that differ in length: True is not a class 1
             return [_class_number(row, label) for label in items]
         return [row_of[label] for label in items]
     except TypeError:
@@ -235,14 +235,14 @@ def _rows(row: int, candidates: Any, row_of: dict[Any, int] | None) -> list[int]
         ) from None
     except KeyError as error:
         raise UserError(
-            f"candidates: row {row} names '{error.args[0]}', which is no class."
+            f"candidates: row {row} names '{error.args[0]}', which is not a class."
         ) from None
 
 
 def _class_number(row: int, label: Any) -> int:
     number = index(label)
     if abs(number) > np.iinfo(np.int32).max:
-        raise UserError(f"candidates: row {row} has candidate {number}, which is no class.")
+        raise UserError(f"candidates: row {row} has candidate {number}, which is not a class.")
     return number
 
 

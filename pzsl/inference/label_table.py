@@ -22,9 +22,9 @@ def check_out(out: Path, overwrite: bool) -> None:
         UserError: the file exists, or pyarrow is missing.
     """
     if out.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"--out {out}: its ending should be one of {', '.join(SUFFIXES)}.")
+        raise UsageError(f"--out {out}: its suffix should be one of {', '.join(SUFFIXES)}.")
     if out.exists() and not overwrite:
-        raise UserError(f"{out} is there already: give another --out, or --overwrite.")
+        raise UserError(f"{out} exists already: give another --out, or --overwrite.")
     if out.suffix.lower() == ".parquet":
         try:
             import pyarrow  # noqa: F401

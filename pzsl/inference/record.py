@@ -87,7 +87,7 @@ def _finished(folder: Path) -> Path:
     if len(inside) == 1:
         return inside[0]
     hint = f", such as {inside[0]}" if inside else " (pzsl train --json names it as 'path')"
-    raise UserError(f"{folder} is no finished run: give the folder of one{hint}.")
+    raise UserError(f"{folder} is not a finished run: give the folder of one{hint}.")
 
 
 def check_values(run: RunConfig, gamma: Any) -> None:
@@ -124,7 +124,7 @@ def read_calibration(path: Path) -> Calibration:
     )
     numbers = (calibration.temperature, *thresholds, *coverage)
     if not np.isfinite(numbers).all() or calibration.temperature <= 0:
-        raise ValueError("calibration.json holds what is no number")
+        raise ValueError("calibration.json holds something that is not a number")
     return calibration
 
 

@@ -1,13 +1,13 @@
 """Files at addresses such as `s3://bucket/a.tar`, read and written through fsspec.
 
-`place` tells addresses from paths; everything here imports fsspec only when there is an address.
+`as_path` tells addresses from paths; fsspec is imported only if there is an address.
 """
 
 from __future__ import annotations
 
 from pzsl.remote.attempts import RemoteError
-from pzsl.remote.copies import FOLDER, fetch, local_copies, put_up
-from pzsl.remote.paths import RemotePath, as_remote, place
+from pzsl.remote.copies import FOLDER, fetch, local_copies, upload
+from pzsl.remote.paths import RemotePath, as_path, as_remote
 from pzsl.remote.read_ahead import Range, ReadAhead
 
 __all__ = [
@@ -16,9 +16,9 @@ __all__ = [
     "ReadAhead",
     "RemoteError",
     "RemotePath",
+    "as_path",
     "as_remote",
     "fetch",
     "local_copies",
-    "place",
-    "put_up",
+    "upload",
 ]

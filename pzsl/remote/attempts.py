@@ -1,4 +1,4 @@
-"""Talk to a server: try again after a while where that can help, else say what to do in a line."""
+"""Talk to a server: try again after a pause if that can help, else say in one line what to do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pzsl.progress import say
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds before each further attempt: a server may be away for half a minute."""
 LONG = 4.0
-"""Seconds of a pause that the user is told of."""
+"""Seconds of the shortest pause that the user is told of."""
 
 LOGIN = {
     "s3": "log in with 'aws configure', or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
@@ -23,9 +23,9 @@ LOGIN = {
     "hf": "log in with 'hf auth login', or set HF_TOKEN",
 }
 LOGIN |= {"s3a": LOGIN["s3"], "gcs": LOGIN["gs"]}
-"""What gives access to a server, by protocol."""
+"""How to get access to a server, by protocol."""
 REFUSALS = ("Credential", "Unauthorized", "SSOToken", "TokenRetrieval", "RefreshError", "Gated")
-"""In the names of the errors by which the clients say that nobody is logged in."""
+"""Words in the names of the errors that clients raise if nobody is logged in."""
 BUGS = (TypeError, AttributeError, LookupError, ImportError, NotImplementedError, AssertionError)
 
 Result = TypeVar("Result")
@@ -36,7 +36,7 @@ class RemoteError(UserError):
 
 
 def attempt(address: str, action: Callable[[], Result]) -> Result:
-    """Do something with a file at an address; up to seven times, within half a minute or so.
+    """Do something with a file at an address; try up to seven times, for about half a minute.
 
     Raises:
         FileNotFoundError: there is no such file, folder or bucket.

@@ -8,7 +8,7 @@ from pzsl.errors import UserError
 
 EXTRA = ("s3", "s3a", "gs", "gcs")
 """Protocols whose clients `pzsl[remote]` installs."""
-OPTIONS: dict[str, dict[str, Any]] = {  # we try again by ourselves, and never read an old listing
+OPTIONS: dict[str, dict[str, Any]] = {  # `attempt` tries again, and no listing is reused
     "s3": {
         "use_listings_cache": False,
         "config_kwargs": {"retries": {"total_max_attempts": 1}, "max_pool_connections": 32},
@@ -35,7 +35,7 @@ def filesystem(address: str) -> tuple[Any, str]:
     except ValueError as error:
         raise UserError(f"{address} can't be read: {error}.") from None
     if protocol in OPTIONS:
-        files.retries = 1  # of s3fs and gcsfs; ours take their place
+        files.retries = 1  # s3fs and gcsfs try again, too; `attempt` replaces that
     return files, path
 
 

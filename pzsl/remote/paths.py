@@ -16,13 +16,13 @@ from pzsl.remote.attempts import RemoteError, attempt
 from pzsl.remote.clients import filesystem
 
 ADDRESS = re.compile(r"([a-z][a-z0-9+]+):(/{1,2})[^/]")
-"""How an address begins; a `Path` of it has one slash only."""
+"""How an address begins; `Path` reduces its two slashes to one."""
 VERSION = ("ETag", "etag", "generation", "md5Hash", "blob_id", "mtime", "created", "LastModified")
-"""What servers tell of a file that changes with its contents; the first that is there counts."""
+"""What servers tell of a file and change with its contents; the first one given counts."""
 BLOCK = 4 << 20
-"""Bytes that are read at a time where a file is read in order."""
+"""Bytes read at a time where a file is read in order."""
 SMALLEST = 16 << 10
-"""Bytes of a piece that is read after breaks."""
+"""Fewest bytes of a piece that is read after a break."""
 CONNECTIONS = 16
 """Requests at a time."""
 
@@ -41,17 +41,17 @@ class Info(NamedTuple):
 
 
 class RemotePath(PurePosixPath):
-    """The path of a file or folder at an address; quacks like `Path`, as far as data sets need it.
+    """The path of a file or folder at an address, with the methods of `Path` that data sets need.
 
-    Its size is that of the first look, or of the listing that it is from, and its version that of
-    when it was opened: reading says so if the file was replaced since. Picklable, with both.
+    Its size is that of the first look at it, or of the listing that named it; its version is that
+    of its opening, so that reading notices a file replaced since. Picklable, with both.
     """
 
     def __str__(self) -> str:
         return super().__str__().replace(":/", "://", 1)
 
     def __fspath__(self) -> str:
-        raise TypeError(f"{self} is no path on a disk")
+        raise TypeError(f"{self} is not a path on a disk")
 
     def __reduce__(self) -> Any:
         return _restored, (str(self), self.__dict__.get("info"))
@@ -91,14 +91,14 @@ class RemotePath(PurePosixPath):
     def iterdir(self) -> list[RemotePath]:
         """Files and folders directly below, sorted by name; [] if there are none."""
         try:
-            found = self._call(_list)
+            entries = self._call(_list)
         except FileNotFoundError:
             return []
-        infos = {name: _info(entry)._replace(version="") for name, entry in found.items()}
-        return [_known(self / name, infos[name]) for name in sorted(infos)]
+        infos = {name: _info(entry)._replace(version="") for name, entry in entries.items()}
+        return [_with_info(self / name, infos[name]) for name in sorted(infos)]
 
     def glob(self, pattern: str) -> list[RemotePath]:
-        """Those directly below whose names match a pattern."""
+        """Files and folders directly below whose names match a pattern."""
         return [path for path in self.iterdir() if fnmatchcase(path.name, pattern)]
 
     def below(self, names: Iterable[str]) -> dict[str, RemotePath]:
@@ -106,17 +106,17 @@ class RemotePath(PurePosixPath):
         wanted = {name: self / name for name in names}
         folders = list(dict.fromkeys(path.parent for path in wanted.values()))
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            listed = pool.map(RemotePath.iterdir, folders)
-            found = {path: path for paths in listed for path in paths if path.info.kind == "file"}
-        return {name: found[path] for name, path in wanted.items() if path in found}
+            listings = pool.map(RemotePath.iterdir, folders)
+            files = {path: path for paths in listings for path in paths if path.info.kind == "file"}
+        return {name: files[path] for name, path in wanted.items() if path in files}
 
     def open(self, mode: str = "rb") -> io.BufferedReader:
         """Open for reading in blocks of 4 MiB; what is skipped within a block costs no request."""
         if mode != "rb":
             raise ValueError(f"{self} is opened for reading only")
         if not self.info.version:  # as a listing leaves it
-            _known(self, RemotePath(str(self)).info)
-        return io.BufferedReader(_Reading(self), BLOCK)
+            _with_info(self, RemotePath(str(self)).info)
+        return io.BufferedReader(_RawReader(self), BLOCK)
 
     def read_bytes(self) -> bytes:
         """All bytes."""
@@ -131,22 +131,22 @@ class RemotePath(PurePosixPath):
 
         Args:
             start, stop: stop may lie beyond the end.
-            check: of a part of the file, that it is still the version that was opened.
+            check: that part of a file still is of the version that was opened.
 
         Raises:
             FileNotFoundError: the file is gone.
             RemoteError: it was replaced since, or the server gives no answer.
         """
-        known = self.info
-        stop = min(stop, known.size)
+        opened = self.info
+        stop = min(stop, opened.size)
         try:
             pieces = list(self._pieces(start, stop))
         except RemoteError:
-            self._check_version(known)
+            self._check_version(opened)
             raise
-        whole = (start, stop) == (0, known.size) and len(pieces) == 1
+        whole = (start, stop) == (0, opened.size) and len(pieces) == 1
         if check and not whole:  # never bytes of two versions
-            self._check_version(known)
+            self._check_version(opened)
         return b"".join(pieces)
 
     def modified(self) -> int:
@@ -154,13 +154,13 @@ class RemotePath(PurePosixPath):
         return int(self._call(lambda files, path: files.modified(path)).timestamp())
 
     def _pieces(self, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes in one piece; after a break in smaller ones, so that any line gets further."""
+        """The bytes in one piece; after a break in smaller ones, so that any connection gets on."""
         length = stop - start
 
         def piece(files: Any, path: str) -> bytes:
             nonlocal length
             end = min(stop, start + length)
-            length = max(length // 4, SMALLEST)  # in case that it breaks off
+            length = max(length // 4, SMALLEST)  # in case this piece breaks off
             content = bytes(files.cat_file(path, start=start, end=end))
             if len(content) != end - start:
                 raise OSError(f"{len(content)} of {end - start} bytes came")
@@ -177,16 +177,16 @@ class RemotePath(PurePosixPath):
         self._call(lambda files, path: files.get_file(path, str(file)))
 
     def put(self, file: Path) -> None:
-        """Copy a local file to this address, where it appears when it is whole."""
+        """Copy a local file to this address, where it appears when it is complete."""
         self._call(lambda files, path: files.put_file(str(file), path))
         self.__dict__.pop("info", None)
 
-    def _check_version(self, known: Info) -> None:
+    def _check_version(self, opened: Info) -> None:
         now = RemotePath(str(self)).info
-        if now != (known if known.version else known._replace(version=now.version)):
+        if now != (opened if opened.version else opened._replace(version=now.version)):
             raise RemoteError(
-                f"{self} was replaced while it was read ({known.size:,} bytes before, {now.size:,} "
-                "now): run the same command again with --overwrite."
+                f"{self} was replaced while it was read ({opened.size:,} bytes before, "
+                f"{now.size:,} now): run the same command again with --overwrite."
             )
 
     def _call(self, action: Callable[[Any, str], Result]) -> Result:
@@ -194,14 +194,14 @@ class RemotePath(PurePosixPath):
         return attempt(str(self), lambda: action(files, path))
 
 
-class _Reading(io.RawIOBase):
+class _RawReader(io.RawIOBase):
     """A remote file as a raw stream, each read of which is a request.
 
     For listing a tar file: reading its images later tells whether it is still the same.
     """
 
     def __init__(self, path: RemotePath) -> None:
-        self.path, self.at = path, 0
+        self.path, self.position = path, 0
 
     def readable(self) -> bool:
         return True
@@ -210,19 +210,19 @@ class _Reading(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.path.info.size}
-        self.at = start[whence] + offset
-        return self.at
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.path.info.size}
+        self.position = start[whence] + offset
+        return self.position
 
     def readinto(self, buffer: Any) -> int:
-        content = self.path.read(self.at, self.at + len(buffer), check=False)
+        content = self.path.read(self.position, self.position + len(buffer), check=False)
         buffer[: len(content)] = content
-        self.at += len(content)
+        self.position += len(content)
         return len(content)
 
 
-def place(text: str | PurePath) -> Path:
-    """A `Path`, or the `RemotePath` of an address, which does for it what data sets need.
+def as_path(text: str | PurePath) -> Path:
+    """The `Path` of a path, or the `RemotePath` of an address, which has the same methods.
 
     Args:
         text: a path; or an address, whose double slash may be a single one, as in a `Path` of it.
@@ -238,7 +238,7 @@ def place(text: str | PurePath) -> Path:
 
 
 def as_remote(path: PurePath) -> RemotePath | None:
-    """The `RemotePath` that a place is; None if it lies on a disk."""
+    """The path itself if it is a `RemotePath`, else None."""
     return path if isinstance(path, RemotePath) else None
 
 
@@ -269,11 +269,11 @@ def _info(entry: dict[str, Any]) -> Info:
     return Info(str(entry["type"]), int(entry.get("size") or 0), version)
 
 
-def _known(path: RemotePath, info: Info | None) -> RemotePath:
+def _with_info(path: RemotePath, info: Info | None) -> RemotePath:
     if info is not None:
         path.__dict__["info"] = info
     return path
 
 
 def _restored(text: str, info: Sequence[Any] | None) -> RemotePath:
-    return _known(RemotePath(text), Info(*info) if info else None)
+    return _with_info(RemotePath(text), Info(*info) if info else None)

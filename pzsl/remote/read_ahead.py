@@ -1,4 +1,4 @@
-"""Fetch parts of remote files before they are asked for, while the encoder is at work."""
+"""Fetch ranges of remote files before they are asked for, while the encoder is at work."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from pzsl.remote.paths import CONNECTIONS, RemotePath
 
 GAP = 64 << 10
-"""Bytes between two parts that are fetched along with them."""
+"""Most bytes between two ranges that are fetched along with them."""
 LARGEST = 8 << 20
-"""Bytes that a request fetches, unless a single part is larger."""
+"""Most bytes that a request fetches, unless a single range is larger."""
 
 
 class Range(NamedTuple):
@@ -24,13 +24,13 @@ class Range(NamedTuple):
 
 
 class ReadAhead:
-    """Ranges of remote files that threads fetch; what isn't asked for in advance is read directly.
+    """Ranges of remote files that threads fetch ahead; any other range is read when asked for.
 
-    Thread-safe; picklable, without what it holds.
+    Thread-safe; picklable, without the bytes it holds.
     """
 
     def __init__(self) -> None:
-        self._coming: dict[Range, tuple[Future[bytes], int]] = {}
+        self._pending: dict[Range, tuple[Future[bytes], int]] = {}
 
     def __reduce__(self) -> Any:
         return ReadAhead, ()
@@ -41,38 +41,38 @@ class ReadAhead:
 
     def fetch(self, ranges: Iterable[Range]) -> None:
         """Begin to fetch ranges, neighbours in a file together; each has to be read once."""
-        for group in joined(ranges):
+        for group in group_neighbours(ranges):
             first = group[0]
             future = self._pool.submit(first.file.read, first.start, group[-1].stop)
-            for part in group:
-                self._coming[part] = future, part.start - first.start
+            for wanted in group:
+                self._pending[wanted] = future, wanted.start - first.start
 
-    def read(self, part: Range) -> bytes:
+    def read(self, wanted: Range) -> bytes:
         """The bytes of a range.
 
         Raises:
             FileNotFoundError, RemoteError: see `RemotePath.read`.
         """
-        coming = self._coming.pop(part, None)
-        if coming is None:
-            return part.file.read(part.start, part.stop)
-        future, start = coming
-        return future.result()[start : start + part.stop - part.start]
+        pending = self._pending.pop(wanted, None)
+        if pending is None:
+            return wanted.file.read(wanted.start, wanted.stop)
+        future, start = pending
+        return future.result()[start : start + wanted.stop - wanted.start]
 
 
-def joined(ranges: Iterable[Range]) -> Iterator[list[Range]]:
-    """Ranges in groups: of one file, ascending, hardly apart, and not too much in all."""
+def group_neighbours(ranges: Iterable[Range]) -> Iterator[list[Range]]:
+    """Group ranges that one request can fetch: of one file, ascending, and close together."""
     group: list[Range] = []
-    for part in ranges:
+    for wanted in ranges:
         near = (
             group
-            and part.file == group[0].file
-            and 0 <= part.start - group[-1].stop <= GAP
-            and part.stop - group[0].start <= LARGEST
+            and wanted.file == group[0].file
+            and 0 <= wanted.start - group[-1].stop <= GAP
+            and wanted.stop - group[0].start <= LARGEST
         )
         if group and not near:
             yield group
             group = []
-        group.append(part)
+        group.append(wanted)
     if group:
         yield group

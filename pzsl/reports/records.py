@@ -184,7 +184,7 @@ def read_object(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise UserError(
-            f"{printable(str(path))} is no valid JSON ({error}): train again."
+            f"{printable(str(path))} is not valid JSON ({error}): train again."
         ) from None
     except OSError as error:
         raise UserError(f"{printable(str(path))} can't be read ({error.strerror}).") from None

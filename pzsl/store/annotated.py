@@ -41,13 +41,14 @@ def write_candidates(
 ) -> Path:
     """Copy a cache with new candidate sets; source and target may be the same file.
 
-    The copy is renamed when it is complete, so a kill at any moment leaves the old file unchanged.
-    Close all maps of `target` before: not every system can replace a mapped file.
+    The copy is renamed when it is complete, so a kill at any moment leaves `target` as it was.
+    Close all maps of `target` first: not every system can replace a mapped file.
 
     Args:
         source: a finished cache.
         target: the annotated cache; an existing one is replaced.
-        offsets: (N + 1,); labels: (M,) of the sets; see `CacheHeader`.
+        offsets: (N + 1,) where the candidates of each image begin; see `CacheHeader`.
+        labels: (M,) the candidates, rows of `classes`.
         annotation: how the sets were made; anything JSON can hold.
 
     Returns:
@@ -71,8 +72,8 @@ def write_candidates(
             arrays = {name: array for name, array in stored.arrays.items() if name != CHECKSUMS}
             _copy(source, scratch, annotation, arrays | sets)
             write_checksums(scratch)  # in the same folder, as a virtual cache names its parts by it
-            with scratch.open("rb+") as whole:
-                os.fsync(whole.fileno())
+            with scratch.open("rb+") as file:
+                os.fsync(file.fileno())
             del stored, arrays  # some systems can't replace a mapped file
             scratch.replace(target)
             sync_folder(target.parent)
@@ -87,17 +88,17 @@ def _copy(
 ) -> None:
     """Copy a cache into a new file, as HDF5 does not free the space of deleted data sets."""
     sizes = {name: array.nbytes for name, array in arrays.items()}
-    with opened(source, "r") as old, opened(scratch, "w") as new:
-        for name, value in read_attributes(old).items():
-            put_attribute(new, name, value)
-        put_attribute(new, "annotation", annotation)
-        put_attribute(new, SUMMED, True)
-        for name in _data_sets(old):
-            new.require_group(name.rpartition("/")[0] or "/")
-            old.copy(old[name], new, name)
+    with opened(source, "r") as original, opened(scratch, "w") as copy:
+        for name, value in read_attributes(original).items():
+            put_attribute(copy, name, value)
+        put_attribute(copy, "annotation", annotation)
+        put_attribute(copy, SUMMED, True)
+        for name in _data_sets(original):
+            copy.require_group(name.rpartition("/")[0] or "/")
+            original.copy(original[name], copy, name)
         for name in OF_CANDIDATES:
-            new.create_dataset(name, data=arrays[name])
-        allocate(new, CHECKSUMS, (sums_needed(sizes),), "<u4")
+            copy.create_dataset(name, data=arrays[name])
+        allocate(copy, CHECKSUMS, (sums_needed(sizes),), "<u4")
 
 
 def _data_sets(file: h5py.File) -> list[str]:

@@ -104,29 +104,25 @@ class Cache:
                     block_sums(value).tobytes(),
                 ]
             elif field.name not in ("path", "provenance"):
-                words = value.tolist() if isinstance(value, np.ndarray) else value
-                parts.append(f"{field.name} {words!r}")
-        parts += [f"view kinds {self.view_kinds}"] if self.view_kinds else []
-        annotation_settings = {
-            name: value for name, value in self.annotation.items() if name != "created"
-        }
-        parts += (
-            [f"annotation {json.dumps(annotation_settings, sort_keys=True)}"]
-            if annotation_settings
-            else []
-        )
+                texts = value.tolist() if isinstance(value, np.ndarray) else value
+                parts.append(f"{field.name} {texts!r}")
+        if self.view_kinds:
+            parts.append(f"view kinds {self.view_kinds}")
+        annotation = {name: value for name, value in self.annotation.items() if name != "created"}
+        if annotation:
+            parts.append(f"annotation {json.dumps(annotation, sort_keys=True)}")
         return digest(*parts)
 
     def check_unchanged(self) -> None:
         """Check that the file was not changed since it was opened.
 
-        A file that was moved to its place does no harm: the open one is still the old file.
+        Another file that was moved to its path does no harm: the maps still show the first one.
 
         Raises:
             UserError: the file was changed, so data read since then may be inconsistent.
         """
-        opened, now = self.__dict__.get("_state"), state_of(self.path)
-        if opened and now[:2] == opened[:2] and now != opened:
+        when_opened, now = self.__dict__.get("_state"), state_of(self.path)
+        if when_opened and now[:2] == when_opened[:2] and now != when_opened:
             raise UserError(
                 f"{self.path} was written into while it was read: run the same command again, and "
                 "replace a cache by moving another file to its place (mv), not by copying (cp)."
@@ -135,7 +131,7 @@ class Cache:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Decode labels, paths and splits on first use: for a million images it takes long."""
+            """Decode labels, paths and splits on first use: a million of them take long."""
             encoded = self.__dict__.get("_encoded", {})
             if name not in encoded:
                 raise AttributeError(f"'Cache' has no attribute '{name}'")

@@ -19,7 +19,7 @@ from pzsl.store.validation import content_problems, feature_problems
 from pzsl.store.whole_numbers import as_whole
 
 PARTIAL = ".partial"
-"""Ending of an unfinished cache; a file without it is complete."""
+"""Suffix of an unfinished cache; a file without it is complete."""
 RESUME_HINT = "run the command that started it again, it resumes where it stopped"
 
 
@@ -64,7 +64,7 @@ def load_cache(path: str | Path, check: bool = True, part: bool = False) -> Cach
 
 
 def as_cache(path: Path, stored: Stored) -> Cache:
-    """Make a `Cache` of a file's contents; half floats become float32, all else stays as stored."""
+    """Make a `Cache` from a file's contents; half floats become float32, the rest is unchanged."""
     arrays, attributes = stored.arrays, stored.attributes
     cache = Cache(
         path=path,
@@ -106,10 +106,10 @@ def _single(array: NDArray[Any]) -> NDArray[np.float32]:
     """The array itself if it is float32, else a float32 copy, made in chunks."""
     if array.dtype == np.float32:
         return array
-    whole = np.empty(array.shape, np.float32)
+    copy = np.empty(array.shape, np.float32)
     for start in range(0, len(array), CHUNK):
-        whole[start : start + CHUNK] = array[start : start + CHUNK]
-    return whole
+        copy[start : start + CHUNK] = array[start : start + CHUNK]
+    return copy
 
 
 def missing_rows(stored: Stored) -> Iterator[str]:

@@ -22,9 +22,9 @@ from pzsl.store.hdf5 import (
     CacheHeader,
     Stored,
     known_arrays,
-    open_arrays,
     provenance,
     read_stored,
+    unfilled_arrays,
 )
 from pzsl.store.reader import missing_rows
 
@@ -51,11 +51,11 @@ def unfinished(partial: Path, header: CacheHeader, dtype: str, views: int) -> St
         partial.replace(broken)
         say(f"{error} It is set aside as {broken.name}, and a new one is started.")
         return None
-    others = differences(header, dtype, views, stored)
-    if others:
+    mismatches = differences(header, dtype, views, stored)
+    if mismatches:
         raise UserError(
-            f"{partial} was started with other values ({'; '.join(others)}): use the old ones, or "
-            "start again with --overwrite."
+            f"{partial} was started with other settings ({'; '.join(mismatches)}): use the same "
+            "ones, or start again with --overwrite."
         )
     return stored
 
@@ -74,10 +74,10 @@ def finished(path: Path, header: CacheHeader, dtype: str, views: int) -> Stored:
     left_out = set(json.loads(stored.attributes["origin"].get(SKIPPED, "[]")))
     rows = np.array([row for row, name in enumerate(header.paths) if name in left_out], np.int64)
     expected = without_rows(header, rows) if 0 < len(rows) < len(header.paths) else header
-    others = [*missing_rows(stored), *differences(expected, dtype, views, stored)]
-    if others:
+    mismatches = [*missing_rows(stored), *differences(expected, dtype, views, stored)]
+    if mismatches:
         raise UserError(
-            f"{path} exists already, with other settings ({'; '.join(others)}): see 'pzsl "
+            f"{path} exists already, with other settings ({'; '.join(mismatches)}): see 'pzsl "
             f"inspect {path}', or replace it with --overwrite."
         )
     return stored
@@ -98,21 +98,24 @@ def differences(header: CacheHeader, dtype: str, views: int, stored: Stored) -> 
     """
     phrases = []
     for name, value in ({"augmentation": {}, "part": {}} | provenance(header)).items():
-        old, new = stored.attributes.get(name), json.loads(json.dumps(value))
-        if old != new:
-            phrases.append(f"{name} {_brief(old, new)}, now {_brief(new, old)}")
-    header_arrays, still_open = known_arrays(header), open_arrays(header, dtype, views)
-    replaced = OF_CANDIDATES if stored.attributes["annotation"] and not header.annotation else ()
-    header_arrays = {name: values for name, values in header_arrays.items() if name not in replaced}
-    still_open.pop(CHECKSUMS)  # caches of older versions have none
-    for name in [name for name in OPTIONAL if name not in (*replaced, CHECKSUMS)]:
-        if (name in stored.arrays) != (name in header_arrays or name in still_open):
+        stored_value, new_value = stored.attributes.get(name), json.loads(json.dumps(value))
+        if stored_value != new_value:
+            before, now = _brief(stored_value, new_value), _brief(new_value, stored_value)
+            phrases.append(f"{name} {before}, now {now}")
+    header_arrays, unfilled = known_arrays(header), unfilled_arrays(header, dtype, views)
+    annotated = OF_CANDIDATES if stored.attributes["annotation"] and not header.annotation else ()
+    header_arrays = {
+        name: values for name, values in header_arrays.items() if name not in annotated
+    }
+    unfilled.pop(CHECKSUMS)  # caches of older versions have none
+    for name in [name for name in OPTIONAL if name not in (*annotated, CHECKSUMS)]:
+        if (name in stored.arrays) != (name in header_arrays or name in unfilled):
             phrases.append(f"{name} then or now only")
-    for name, (shape, kind) in still_open.items():
+    for name, (shape, kind) in unfilled.items():
         array = stored.arrays.get(name)
         if array is not None and (array.shape, array.dtype.str) != (shape, np.dtype(kind).str):
-            new = f"{shape} {np.dtype(kind)}"
-            phrases.append(f"{name} {array.shape} {array.dtype}, now {new}")
+            now = f"{shape} {np.dtype(kind)}"
+            phrases.append(f"{name} {array.shape} {array.dtype}, now {now}")
     for name, values in header_arrays.items():
         array = stored.arrays.get(name, values)
         if not np.array_equal(array, values):
@@ -141,20 +144,20 @@ def without_rows(header: CacheHeader, skipped: NDArray[np.int64]) -> CacheHeader
     Raises:
         UserError: no row is left.
     """
-    keep = np.setdiff1d(np.arange(len(header.paths)), skipped)
-    if not len(keep) and not header.part:
-        raise UserError(f"{header.dataset}: no image could be read, so there is nothing to keep.")
+    kept_rows = np.setdiff1d(np.arange(len(header.paths)), skipped)
+    if not len(kept_rows) and not header.part:
+        raise UserError(f"{header.dataset}: no image could be read, so the cache would be empty.")
     names = [header.paths[row] for row in skipped]
     offsets, labels = header.candidate_offsets, header.candidate_labels
     if offsets is not None and labels is not None:
         sizes = np.diff(offsets)
-        labels = labels[np.isin(np.repeat(np.arange(len(sizes)), sizes), keep)]
-        offsets = np.concatenate([[0], np.cumsum(sizes[keep])]).astype(np.int64)
+        labels = labels[np.isin(np.repeat(np.arange(len(sizes)), sizes), kept_rows)]
+        offsets = np.concatenate([[0], np.cumsum(sizes[kept_rows])]).astype(np.int64)
     return replace(
         naming_skipped(header, names),
-        paths=tuple(header.paths[row] for row in keep),
-        labels=header.labels[keep],
-        splits=header.splits[keep],
+        paths=tuple(header.paths[row] for row in kept_rows),
+        labels=header.labels[kept_rows],
+        splits=header.splits[kept_rows],
         candidate_offsets=offsets,
         candidate_labels=labels,
     )

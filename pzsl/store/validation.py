@@ -24,8 +24,8 @@ def fault_of(vectors: NDArray[Any]) -> str:
     vectors = np.asarray(vectors, dtype=np.float32)
     if not np.isfinite(vectors).all():
         return "holds NaN or an infinite number"
-    size = lengths(vectors).ravel()
-    worst = float(size[np.abs(size - 1).argmax()])
+    norms = lengths(vectors).ravel()
+    worst = float(norms[np.abs(norms - 1).argmax()])
     return "is all zero" if worst == 0 else f"has length {worst:.4g} instead of 1"
 
 
@@ -79,10 +79,10 @@ def alike_in_text(text: NDArray[Any], classes: Sequence[str]) -> str | None:
         text: (C, T, D) text embeddings.
         classes: (C,) their names.
     """
-    first: dict[bytes, int] = {}
+    first_rows: dict[bytes, int] = {}
     pairs = []
     for row, vectors in enumerate(text):
-        first_row = first.setdefault(vectors.tobytes(), row)
+        first_row = first_rows.setdefault(vectors.tobytes(), row)
         if first_row != row:
             pairs.append((classes[first_row], classes[row]))
     if not pairs or not text.shape[1]:
@@ -93,7 +93,7 @@ def alike_in_text(text: NDArray[Any], classes: Sequence[str]) -> str | None:
     )
 
 
-def _twice(names: tuple[str, ...]) -> str | None:
+def _duplicate(names: tuple[str, ...]) -> str | None:
     if len(set(names)) == len(names):
         return None
     return Counter(names).most_common(1)[0][0]
@@ -107,7 +107,7 @@ def _class_problems(cache: CacheHeader | Cache) -> Iterator[str]:
     blank = next((row for row, name in enumerate(cache.classes) if not name.strip()), None)
     if blank is not None:
         yield f"class {blank} has no name"
-    if (name := _twice(cache.classes)) is not None:
+    if (name := _duplicate(cache.classes)) is not None:
         rows = [row for row, class_name in enumerate(cache.classes) if class_name == name]
         yield f"class name '{name}' occurs more than once (classes {rows[0]} and {rows[1]})"
     if cache.seen.shape != (count,):
@@ -136,13 +136,14 @@ def _image_problems(cache: CacheHeader | Cache) -> Iterator[str]:
         if values.shape != (count,):
             yield f"'{field}' should be ({count},) for {count} images, but is {values.shape}"
             return
-    if (name := _twice(cache.paths)) is not None:
+    if (name := _duplicate(cache.paths)) is not None:
         rows = [row for row, path in enumerate(cache.paths) if path == name]
         yield f"image '{name}' occurs more than once (rows {rows[0]} and {rows[1]})"
-    odd = np.flatnonzero(~np.isin(cache.splits, SPLITS))
-    if len(odd):
-        split, allowed = cache.splits[odd[0]], ", ".join(SPLITS)
-        yield f"row {odd[0]} ('{cache.paths[odd[0]]}') is in split '{split}'; known: {allowed}"
+    unknown = np.flatnonzero(~np.isin(cache.splits, SPLITS))
+    if len(unknown):
+        row, allowed = unknown[0], ", ".join(SPLITS)
+        split = cache.splits[row]
+        yield f"row {row} ('{cache.paths[row]}') is in split '{split}'; known: {allowed}"
     wrong = np.flatnonzero((cache.labels < UNKNOWN) | (cache.labels >= classes))
     if len(wrong):
         row = wrong[0]
@@ -150,7 +151,7 @@ def _image_problems(cache: CacheHeader | Cache) -> Iterator[str]:
             f"row {row} ('{cache.paths[row]}') has label {cache.labels[row]}, outside "
             f"0..{classes - 1} (labels are 0-based, -1 where unknown)"
         )
-    elif not len(odd) and cache.seen.shape == (classes,):
+    elif not len(unknown) and cache.seen.shape == (classes,):
         yield from _split_problems(cache)
 
 
@@ -158,9 +159,9 @@ def _split_problems(cache: CacheHeader | Cache) -> Iterator[str]:
     """Images of unseen classes belong to `test_unseen`, those of seen ones to the other splits."""
     labelled = cache.labels != UNKNOWN
     seen = cache.seen[np.where(labelled, cache.labels, 0)]
-    astray = np.flatnonzero(labelled & (seen == (cache.splits == "test_unseen")))
-    if len(astray):
-        row = astray[0]
+    misplaced = np.flatnonzero(labelled & (seen == (cache.splits == "test_unseen")))
+    if len(misplaced):
+        row = misplaced[0]
         kind = "seen" if seen[row] else "unseen"
         yield (
             f"row {row} ('{cache.paths[row]}') of the {kind} class "
@@ -191,8 +192,8 @@ def _candidate_problems(
         return
     if cache.seen.shape != (classes,) or cache.splits.shape != (count,):
         return
-    hits = np.bincount(image, weights=cache.seen[labels], minlength=count)
-    empty = np.flatnonzero((hits == 0) & (cache.splits == "trainval"))
+    seen_candidates = np.bincount(image, weights=cache.seen[labels], minlength=count)
+    empty = np.flatnonzero((seen_candidates == 0) & (cache.splits == "trainval"))
     if len(empty):
         row = empty[0]
         yield (

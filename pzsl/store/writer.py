@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import numpy as np
@@ -75,7 +75,7 @@ class CacheWriter:
         self._header, self._dtype, self._views = header, dtype, views
         with explained(self.path):
             if self.path.is_dir():
-                raise IsADirectoryError(21, "Is a directory")
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = locked(self.path)
         try:
@@ -86,16 +86,16 @@ class CacheWriter:
             raise
 
     def _open(self, overwrite: bool) -> None:
-        fit = (self._header, self._dtype, self._views)
+        settings = (self._header, self._dtype, self._views)
         if overwrite:
             self.partial.unlink(missing_ok=True)
         self.whole = self.path.exists() and not self.partial.exists() and not overwrite
         if self.whole:
-            stored = finished(self.path, *fit)
-        elif (unfinished_cache := unfinished(self.partial, *fit)) is not None:
+            stored = finished(self.path, *settings)
+        elif (unfinished_cache := unfinished(self.partial, *settings)) is not None:
             stored = unfinished_cache
         else:
-            lay_out(self._scratch, *fit)
+            lay_out(self._scratch, *settings)
             self._scratch.replace(self.partial)
             stored = read_stored(self.partial)
         self._arrays: dict[str, NDArray[Any]] = stored.arrays
@@ -109,10 +109,10 @@ class CacheWriter:
         self.resumed = int(self._done.sum())
 
     def _recheck(self) -> None:
-        """Check all rows that are marked as done: a power cut can lose data written before that."""
+        """Check the rows marked as done: a power cut can lose data written before the mark."""
         if self._done.any():
             lost = np.zeros_like(self._done)
-            for name in self._blocks:
+            for name in self._embedding_names:
                 lost[not_unit(self._arrays[name])] = True
             rows = np.flatnonzero(lost & self._done)
             self._put("/image/done", rows, np.zeros(len(rows), np.uint8))
@@ -121,7 +121,7 @@ class CacheWriter:
             self._text_done = not len(not_unit(self._arrays["/text/features"]))
 
     @property
-    def _blocks(self) -> list[str]:
+    def _embedding_names(self) -> list[str]:
         return ["/image/features", "/image/views"] if self._views else ["/image/features"]
 
     @property
@@ -169,12 +169,12 @@ class CacheWriter:
         """
         rows = np.asarray(rows, dtype=np.int64)
         arrays = [features] if views is None else [features, views]
-        if len(arrays) != len(self._blocks):
-            raise UserError(f"{self.path}: it holds {self._views} views per image: write as many.")
+        if len(arrays) != len(self._embedding_names):
+            raise UserError(f"{self.path}: it holds {self._views} views per image: give as many.")
         outside = rows[(rows < 0) | (rows >= len(self._done))]
         if len(outside):
             raise UserError(f"{self.path}: row {outside[0]} is outside 0..{len(self._done) - 1}.")
-        blocks = dict(zip(self._blocks, map(np.asarray, arrays), strict=True))
+        blocks = dict(zip(self._embedding_names, map(np.asarray, arrays), strict=True))
         for name, block in blocks.items():
             self._expect(name, block, (len(rows), *self._arrays[name].shape[1:]))
             if len(wrong := not_unit(block)):
@@ -215,12 +215,12 @@ class CacheWriter:
         skipped = np.unique(np.asarray(skip, dtype=np.int64))
         self._check_whole(skipped)
         with explained(self.path):
-            whole = self._without(skipped) if len(skipped) else self.partial
-            write_checksums(whole)
-            with whole.open("rb+") as file:
+            complete = self._without(skipped) if len(skipped) else self.partial
+            write_checksums(complete)
+            with complete.open("rb+") as file:
                 os.fsync(file.fileno())
             self._close_file()
-            whole.replace(self.path)
+            complete.replace(self.path)
             for leftover in (self.partial, self._scratch):
                 leftover.unlink(missing_ok=True)
             sync_folder(self.path.parent)
@@ -237,26 +237,26 @@ class CacheWriter:
                 f"first is {missing[0]} ('{self._header.paths[missing[0]]}'): run the same "
                 "command again."
             )
-        for name in self._blocks:
+        for name in self._embedding_names:
             wrong = np.setdiff1d(not_unit(self._arrays[name]), skipped)
             if len(wrong):
                 fault = fault_of(self._arrays[name][wrong[0]])
                 raise UserError(
-                    f"{self.path}: row {wrong[0]} of {name} {fault} though it was written well: "
-                    "check the disk, then run the same command again."
+                    f"{self.path}: row {wrong[0]} of {name} {fault}, but was valid "
+                    "when it was written: check the disk, then run the same command again."
                 )
 
     def _without(self, skipped: NDArray[np.int64]) -> Path:
-        """Write a second file without these rows; the first is kept until the second is renamed."""
-        keep = np.setdiff1d(np.arange(len(self._done)), skipped)
+        """Write a second file without these rows; the first stays until the second is renamed."""
+        kept_rows = np.setdiff1d(np.arange(len(self._done)), skipped)
         lay_out(self._scratch, without_rows(self._header, skipped), self._dtype, self._views)
         arrays = read_stored(self._scratch).arrays
         with self._scratch.open("r+b", buffering=0) as file:
-            for start in range(0, len(keep), CHUNK):
-                old = keep[start : start + CHUNK]
-                new = np.arange(start, start + len(old))
-                for name in [*self._blocks, "/image/done"]:
-                    put_rows(file, arrays[name], new, self._arrays[name][old])
+            for start in range(0, len(kept_rows), CHUNK):
+                source_rows = kept_rows[start : start + CHUNK]
+                target_rows = np.arange(start, start + len(source_rows))
+                for name in [*self._embedding_names, "/image/done"]:
+                    put_rows(file, arrays[name], target_rows, self._arrays[name][source_rows])
             for name in ("/text/features", "/text/done"):
                 values = self._arrays[name]
                 if values.size:
@@ -280,12 +280,7 @@ class CacheWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

@@ -34,10 +34,10 @@ class _Header(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        found = super().frombuf(buf, encoding, errors)
-        if found.type in OF_NAMES and found.size > LONGEST:
-            raise tarfile.ReadError(f"a name of {found.size:,} bytes")
-        return found
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in OF_NAMES and header.size > LONGEST:
+            raise tarfile.ReadError(f"a name of {header.size:,} bytes")
+        return header
 
 
 class Member(NamedTuple):
@@ -85,7 +85,7 @@ def unpack(archive: Path, root: Path, only: str = "") -> int:
             raise UserError(f"{archive} can't be unpacked to {root}: {error.strerror}.") from None
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
         raise UserError(
-            f"{archive} is no complete archive ({reason}): delete it and fetch it again."
+            f"{archive} is not a complete archive ({reason}): delete it and fetch it again."
         ) from None
     finally:
         shutil.rmtree(stage, ignore_errors=True)
@@ -131,7 +131,7 @@ def _tar_members(archive: Path, file: tarfile.TarFile, only: str) -> Iterator[Me
             content = None
         if content is None:
             raise UserError(
-                f"{archive}: '{name}' is no file, or a link out of the archive; nothing was "
+                f"{archive}: '{name}' is not a file, or a link out of the archive; nothing was "
                 "unpacked."
             )
         size = content.seek(0, 2)

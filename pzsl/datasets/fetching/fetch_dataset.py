@@ -44,7 +44,9 @@ def fetch(
         UserError: a download or an archive failed; the message says how to do it by hand.
     """
     if name not in PUBLICATIONS:
-        raise UsageError(f"'{name}' is no published data set.{nearest(name, list(PUBLICATIONS))}")
+        raise UsageError(
+            f"'{name}' is not a published data set.{nearest(name, list(PUBLICATIONS))}"
+        )
     publication, root = PUBLICATIONS[name], Path(root or usual_places(name)[0])
     root.mkdir(parents=True, exist_ok=True)
     say(f"{name}: {publication.home}; licence: {publication.licence}. {publication.note}".rstrip())
@@ -73,7 +75,7 @@ def _get(
     record, archive = _read_record(root), root / item.file
     entry = record.get(item.file, {})
     if name in entry.get("unpacked", []):
-        say(f"{item.file} is there already.")
+        say(f"{item.file} exists already.")
         return _answer(item, entry, "the record", 0)
     if not archive.is_file():
         say(f"Fetching {item.url} (size: {item.size}).")

@@ -42,7 +42,7 @@ def printed_list(text: str) -> Sequence[Any] | None:
     """The entries of a printed list: `['a', 'b']`, `["a", "b"]` or `['a' 'b']` (numpy's).
 
     Returns:
-        None if the text is no list in brackets.
+        None if the text is not a list in brackets.
     """
     if not 1 < len(text) < LONGEST or BRACKETS.get(text[0]) != text[-1]:
         return None
@@ -71,7 +71,7 @@ def cell_fault(value: Any, as_list: bool = False) -> str | None:
     if not isinstance(value, str) or (text := value.strip()) == "":
         return None
     if text[0] + text[-1] in ("[]", "{}") and printed_list(text) is None:
-        return f"{text[:60]} is no list that can be read: separate the names by |."
+        return f"{text[:60]} is not a list that can be read: separate the names by |."
     if "\n" in text or "\r" in text:
         return (
             None if printed_list(text) is not None else f"{text[:60]!r} holds a line break: {LATE}"

@@ -80,9 +80,9 @@ def left_out(headers: Sequence[str], column_of: Mapping[str, int]) -> list[str]:
         headers: as written.
         column_of: kind, or annotator's header -> number of the column that is read.
     """
-    used = set(column_of.values())
+    read_columns = set(column_of.values())
     return [
         f"'{header}' is left out, as '{headers[column_of[kind]]}' is the {kind}"
         for column, header in enumerate(headers)
-        if (kind := kind_of(header)) and kind in column_of and column not in used
+        if (kind := kind_of(header)) and kind in column_of and column not in read_columns
     ]

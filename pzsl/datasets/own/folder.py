@@ -25,7 +25,7 @@ from pzsl.datasets.reading import reader_below
 from pzsl.errors import UsageError, UserError, nearest
 from pzsl.files import digest, parse_json, read_text, real_path
 from pzsl.progress import say
-from pzsl.remote import place
+from pzsl.remote import as_path
 
 SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".png", ".bmp", ".gif", ".webp"),
@@ -58,7 +58,7 @@ def load_folder(
         UserError: no such folder, fewer than two classes, a class without images, two classes with
             the same name, an image outside the root, or a split that doesn't fit.
     """
-    root, split_path = place(root), place(splits) if splits else None
+    root, split_path = as_path(root), as_path(splits) if splits else None
     for option, share in (("--unseen", unseen), ("--test-share", test)):
         if not 0 <= share < 1:
             raise UsageError(f"{option} is a share from 0 to below 1, not {share}.")

@@ -97,15 +97,17 @@ def note_missing(rows: Sequence[Row], base: Path, faults: Faults, on_error: str)
         The places of the rows whose image is missing.
     """
     if not base.is_dir():
-        faults.note("", f"--root {base} is no folder: give the folder that the paths start from.")
+        faults.note(
+            "", f"--root {base} is not a folder: give the folder that the paths start from."
+        )
         return set()
     inside, missing, wrong = base.resolve(), [], faults.places
     checked = [row for row in rows if row.place not in wrong]
     address = as_remote(base)
-    there = address.below(row.path for row in checked) if address else None
+    remote_files = address.below(row.path for row in checked) if address else None
     for row in checked:
         file = base / row.path
-        if not (file.is_file() if there is None else row.path in there):
+        if not (file.is_file() if remote_files is None else row.path in remote_files):
             missing.append(row)
         elif file.is_symlink() and not real_path(file).is_relative_to(inside):
             faults.note(row.place, f"'{row.path}' is a link out of {base}.")

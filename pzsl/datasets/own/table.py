@@ -36,7 +36,7 @@ from pzsl.datasets.reading import reader_below
 from pzsl.errors import UsageError, UserError
 from pzsl.files import real_path
 from pzsl.progress import say
-from pzsl.remote import as_remote, place
+from pzsl.remote import as_path, as_remote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +112,7 @@ def load_table(
         raise UsageError(f"Unknown way to treat errors '{on_error}': use fail or skip.")
     reading = Reading(_file(unseen_file), _file(classes), annotators, empty, seed, unseen, test)
     source = _source(table)
-    base = place(root) if root else (source.parent if isinstance(source, PurePath) else Path())
+    base = as_path(root) if root else (source.parent if isinstance(source, PurePath) else Path())
     faults = Faults("")
     content = _read(source, reading, faults, base if on_error == "fail" else None)
     rows = content.rows
@@ -152,11 +152,11 @@ def load_rows(
 
 
 def _file(path: str | Path | None) -> Path | None:
-    return place(path) if path else None
+    return as_path(path) if path else None
 
 
 def _source(table: str | Path | pd.DataFrame) -> Path | pd.DataFrame:
-    return place(table) if isinstance(table, str | PurePath) else table
+    return as_path(table) if isinstance(table, str | PurePath) else table
 
 
 def _annotator_origin(annotators: Annotators) -> tuple[tuple[str, str], ...]:
@@ -204,8 +204,8 @@ def _without_empty(name: str, rows: list[Row], empty: str) -> list[Row]:
         f"({without[0].place} is the first): they are {treatment}"
         + (" (--empty unlabelled keeps them)." if empty == "skip" else ".")
     )
-    gone = {row.place for row in without} if empty == "skip" else set()
-    return [row for row in rows if row.place not in gone]
+    left_out = {row.place for row in without} if empty == "skip" else set()
+    return [row for row in rows if row.place not in left_out]
 
 
 def _with_splits(

@@ -181,4 +181,4 @@ def read_parquet(file: Path, columns: list[str] | None = None) -> Any:
     except OSError as error:
         raise UserError(f"{file} can't be read: {error.strerror or error}.") from None
     except (ArrowException, ValueError) as error:
-        raise UserError(f"{file} is no complete Parquet file ({error}).") from None
+        raise UserError(f"{file} is not a complete Parquet file ({error}).") from None

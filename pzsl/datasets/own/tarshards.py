@@ -29,7 +29,7 @@ from pzsl.datasets.reading import Reader, RemoteReader, check_length, open_image
 from pzsl.errors import UserError
 from pzsl.files import digest, parse_json, read_text
 from pzsl.progress import progress, say
-from pzsl.remote import Range, as_remote, place
+from pzsl.remote import Range, as_path, as_remote
 
 NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")
 SMALL = 1 << 20
@@ -57,7 +57,7 @@ class TarReader:
         """Open an image.
 
         Raises:
-            OSError: it is no whole image, or its tar file is missing or cut short.
+            OSError: it is not a complete image, or its tar file is missing or cut short.
         """
         place = self.places[path]
         check_length(place.length)
@@ -96,13 +96,13 @@ def load_tar(
     Raises:
         UserError: a tar file is missing or damaged, an image has no label, or a label no name.
     """
-    root = place(root)
+    root = as_path(root)
     tars = _tars(root)
     samples = _all_samples(tars)
     if not samples:
         raise UserError(f"{root}: the tar files hold no image ({', '.join(sorted(SUFFIXES))}).")
     beside = tars[0].parent / "classnames.txt"
-    file = place(classes) if classes else (beside if beside.is_file() else None)
+    file = as_path(classes) if classes else (beside if beside.is_file() else None)
     labels = [_label(sample) for sample in samples]
     names, rows = _number(labels, samples, _lines(file) if file else None)
     splits = _annotated_splits(samples)
@@ -133,8 +133,8 @@ def _tars(root: Path) -> tuple[Path, ...]:
         start, end = numbers.span()
         names = [root.name[:start] + text + root.name[end:] for text in texts]
         folder = as_remote(root.parent)
-        there = folder.below(names) if folder else {}
-        tars = [place(there.get(name, root.with_name(name))) for name in names]
+        existing = folder.below(names) if folder else {}
+        tars = [as_path(existing.get(name, root.with_name(name))) for name in names]
     else:
         tars = sorted(root.glob("*.tar")) if root.is_dir() else [root]
     missing = [tar for tar in tars if not tar.is_file()]
@@ -163,8 +163,8 @@ def _all_samples(tars: tuple[Path, ...]) -> list[Sample]:
         return [sample for number, tar in enumerate(tars) for sample in _samples(tar, number)]
     samples: list[Sample] = []
     with ThreadPoolExecutor(AT_ONCE) as pool, progress(len(tars), "tar files") as bar:
-        for found in pool.map(_samples, tars, range(len(tars))):
-            samples += found
+        for tar_samples in pool.map(_samples, tars, range(len(tars))):
+            samples += tar_samples
             bar.update(1)
     return samples
 

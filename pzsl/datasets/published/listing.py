@@ -95,7 +95,7 @@ def find_splits(name: str, root: Path, splits: Path | None = None) -> Path:
     """
     upper = name.upper()
     if not root.is_dir():
-        raise UserError(f"--root {root} is no folder: give the folder of {upper}'s images.")
+        raise UserError(f"--root {root} is not a folder: give the folder of {upper}'s images.")
     if splits is not None:
         above = Path(splits).parent if Path(splits).is_file() else Path(splits)
         places = [above, above / upper, above / "data" / upper]

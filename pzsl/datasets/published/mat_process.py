@@ -32,7 +32,7 @@ def load_apart(path: Path, fields: Sequence[str]) -> dict[str, Any]:
 
     Raises:
         OSError: the file can't be opened.
-        ValueError: it is no complete MATLAB file.
+        ValueError: it is not a complete MATLAB file.
     """
     check_regular(path)
     path.open("rb").close()

@@ -126,7 +126,9 @@ def _load(path: Path, fields: Sequence[str], optional: Sequence[str] = ()) -> di
     except ValueError as error:
         if str(error) == TOO_NEW:
             raise UserError(f"{path}: {error}.") from None
-        raise UserError(f"{path} is no complete MATLAB file ({error}): fetch it again.") from None
+        raise UserError(
+            f"{path} is not a complete MATLAB file ({error}): fetch it again."
+        ) from None
     missing = [field for field in fields if field not in contents]
     if missing:
         raise UserError(

@@ -95,7 +95,7 @@ def _checked(file: Path, trained: Trained) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for line, (path, label) in enumerate(zip(frame["path"], frame["label"], strict=True), 2):
         if path not in train_paths:
-            raise UserError(f"{file}, row {line}: '{path}' is no training image of this run.")
+            raise UserError(f"{file}, row {line}: '{path}' is not a training image of this run.")
         if label and label not in seen:
             raise UserError(f"{file}, row {line}: unknown class '{label}'.{nearest(label, seen)}")
         if chosen.setdefault(path, label) != label:

@@ -55,7 +55,7 @@ def labels(
         whose labels no run looks at.
 
     Raises:
-        UserError: no such run, its cache is another one, the file is there already, or a class
+        UserError: no such run, its cache is another one, the file exists already, or a class
             name can't stand in a CSV's list. UsageError: neither run nor cache, a negative number,
             or an ending of `out` that is unknown.
     """

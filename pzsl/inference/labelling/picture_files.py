@@ -44,7 +44,7 @@ def find_pictures(cache: Cache, folder: Path | None = None) -> OpenImage:
     root = folder or (Path(origin["root"]) if "root" in origin else None)
     if root is None or (folder and not root.is_dir()):
         raise UserError(
-            f"{folder} is no folder: give that of the pictures as --images."
+            f"{folder} is not a folder: give that of the pictures as --images."
             if folder
             else f"{cache.path} names no folder of pictures: give it as --images."
         )

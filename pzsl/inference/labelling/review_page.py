@@ -59,7 +59,7 @@ def review(
     page = Path(out) if Path(out).suffix.lower() in (".html", ".htm") else Path(out) / PAGE
     check_counts(count=count)
     if page.exists() and not overwrite:
-        raise UserError(f"{page} is there already: give another --out, or --overwrite.")
+        raise UserError(f"{page} exists already: give another --out, or --overwrite.")
     folder = Path(run) if run is not None else train_default(cache, runs)
     record = read_record(folder, cache)
     trained = restore(record)

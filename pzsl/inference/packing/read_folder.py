@@ -104,7 +104,7 @@ def open_packed(folder: Path) -> Packed:
             calibration = read_calibration(folder / CALIBRATION)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UserError(
-            f"{folder} is no packed run ({type(error).__name__}: {error}): pack the run again."
+            f"{folder} is not a packed run ({type(error).__name__}: {error}): pack the run again."
         ) from None
     if newer:
         raise UserError(f"{folder} was packed by a newer version of pzsl: pip install -U pzsl.")
@@ -159,5 +159,5 @@ def _check(folder: Path) -> str:
     return text
 
 
-def _changed(folder: Path, name: str, what: str) -> UserError:
-    return UserError(f"{folder / name} {what}: copy the packed folder again.")
+def _changed(folder: Path, name: str, fault: str) -> UserError:
+    return UserError(f"{folder / name} {fault}: copy the packed folder again.")

@@ -71,8 +71,8 @@ def pack(
     """
     out = Path(out)
     if out.exists() and not (overwrite and (out / SUMS).is_file()):
-        hint = "or --overwrite" if (out / SUMS).is_file() else "it is no packed folder"
-        raise UserError(f"{out} is there already: give another --out ({hint}).")
+        hint = "or --overwrite" if (out / SUMS).is_file() else "it is not a packed folder"
+        raise UserError(f"{out} exists already: give another --out ({hint}).")
     record = read_record(run, cache)
     trained = restore(record)
     try:

@@ -16,11 +16,11 @@ from pzsl.store.hdf5.layout import (
     allocate,
     known_arrays,
     lay_out,
-    open_arrays,
     opened,
     provenance,
     put_attribute,
     sums_needed,
+    unfilled_arrays,
     utc_now,
 )
 from pzsl.store.hdf5.raw_file import (
@@ -58,7 +58,6 @@ __all__ = [
     "lay_out",
     "layouts",
     "locked",
-    "open_arrays",
     "opened",
     "provenance",
     "put_attribute",
@@ -70,6 +69,7 @@ __all__ = [
     "sources_json",
     "sums_needed",
     "sync_folder",
+    "unfilled_arrays",
     "utc_now",
     "write_checksums",
 ]

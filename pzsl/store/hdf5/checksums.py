@@ -65,9 +65,9 @@ def checksum_problems(stored: Stored) -> Iterator[str]:
     if stored_sums[0] != _attributes_sum(stored):
         yield f"its attributes, or the shapes of its data sets, are {DAMAGED}"
     start = 1
-    for name, values in sums.items():
-        wrong = np.flatnonzero(stored_sums[start : start + len(values)] != values)
-        start += len(values)
+    for name, actual in sums.items():
+        wrong = np.flatnonzero(stored_sums[start : start + len(actual)] != actual)
+        start += len(actual)
         if len(wrong):
             array = stored.arrays[name]
             stride = array.nbytes // len(array)

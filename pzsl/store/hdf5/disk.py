@@ -19,11 +19,11 @@ from pzsl.locks import lock
 from pzsl.store.hdf5.io_errors import explained
 
 MARGIN = 2**18
-"""Generous bound of a file's bytes beside its data sets, and of its lock files."""
+"""Upper bound of the bytes of a file beside its data sets, and of its lock files."""
 UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, getattr(errno, "EOPNOTSUPP", errno.ENOSYS)}
-"""Errors of disks that can't allocate space in advance."""
+"""Errors of file systems that can't allocate space in advance."""
 TRIED = 2**26
-"""Most bytes to allocate for the test; some network disks write a byte of each block for it."""
+"""Most bytes to allocate for a test; some network disks then write a byte of each block."""
 
 
 def locked(path: Path) -> BaseFileLock:
@@ -56,10 +56,10 @@ def put_rows(
     order = np.argsort(rows, kind="stable")
     rows, data = rows[order], np.ascontiguousarray(block[order], dtype=target.dtype)
     stride = target.nbytes // len(target)
-    for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
-        if len(part):
-            file.seek(target.offset + int(rows[part[0]]) * stride)
-            remaining = data[part[0] : part[-1] + 1].data.cast("B")
+    for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
+        if len(run):
+            file.seek(target.offset + int(rows[run[0]]) * stride)
+            remaining = data[run[0] : run[-1] + 1].data.cast("B")
             while remaining:
                 remaining = remaining[file.write(remaining) :]
 

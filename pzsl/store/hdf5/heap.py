@@ -13,8 +13,8 @@ from pathlib import Path
 
 import h5py
 
-MARK = b"GCOL"
-HEAD = 16
+SIGNATURE = b"GCOL"
+HEADER = 16
 """Bytes of the header of a heap, and of each object in it."""
 
 
@@ -32,14 +32,14 @@ def check_heaps(file: h5py.File, datasets: Iterable[h5py.Dataset], path: Path) -
     data = list(datasets)
     if not (any(dataset.dtype.hasobject for dataset in data) or _has_text_in_heap(file)):
         return
-    with path.open("rb") as content:
+    with path.open("rb") as opened:
         size = path.stat().st_size
-        with mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ) as whole:
-            for start, stop in _between(data, size):
-                place = whole.find(MARK, start, stop)
-                while place >= 0:
-                    _walk(whole, place)
-                    place = whole.find(MARK, place + 1, stop)
+        with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            for start, stop in _gaps(data, size):
+                heap = content.find(SIGNATURE, start, stop)
+                while heap >= 0:
+                    _check_heap(content, heap)
+                    heap = content.find(SIGNATURE, heap + 1, stop)
 
 
 def _has_text_in_heap(file: h5py.File) -> bool:
@@ -47,32 +47,34 @@ def _has_text_in_heap(file: h5py.File) -> bool:
     return any(isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str() for kind in kinds)
 
 
-def _between(data: list[h5py.Dataset], size: int) -> Iterator[tuple[int, int]]:
+def _gaps(data: list[h5py.Dataset], size: int) -> Iterator[tuple[int, int]]:
     """The byte ranges of a file that belong to no data set."""
-    places = [(dataset.id.get_offset(), dataset.id.get_storage_size()) for dataset in data]
+    extents = [(dataset.id.get_offset(), dataset.id.get_storage_size()) for dataset in data]
     start = 0
-    for place, length in sorted((at, length) for at, length in places if at is not None):
-        if place > start:
-            yield start, min(place, size)
-        start = max(start, place + length)
+    for offset, length in sorted(extent for extent in extents if extent[0] is not None):
+        if offset > start:
+            yield start, min(offset, size)
+        start = max(start, offset + length)
     if start < size:
         yield start, size
 
 
-def _walk(whole: mmap.mmap, place: int) -> None:
+def _check_heap(content: mmap.mmap, start: int) -> None:
     """Visit the objects of a heap as HDF5 would; each has to end inside the heap."""
-    end = place + _number(whole, place + 8)
-    at = place + HEAD
-    while at + HEAD <= end:
-        index, size = int.from_bytes(whole[at : at + 2], "little"), _number(whole, at + 8)
-        length = size if index == 0 else HEAD + -(-size // 8) * 8  # the free rest counts its head
-        if length < HEAD or at + length > end:
+    end = start + _read_number(content, start + 8)
+    offset = start + HEADER
+    while offset + HEADER <= end:
+        index = int.from_bytes(content[offset : offset + 2], "little")
+        size = _read_number(content, offset + 8)
+        # Object 0 is the free space, whose size includes its header.
+        length = size if index == 0 else HEADER + -(-size // 8) * 8
+        if length < HEADER or offset + length > end:
             raise ValueError("a heap of text in it can't be read to its end")
-        at += length
+        offset += length
 
 
-def _number(whole: mmap.mmap, place: int) -> int:
-    data = whole[place : place + 8]
+def _read_number(content: mmap.mmap, offset: int) -> int:
+    data = content[offset : offset + 8]
     if len(data) < 8:
         raise ValueError("a heap of text in it is cut off")
     return int(struct.unpack("<Q", data)[0])

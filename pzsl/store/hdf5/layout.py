@@ -40,7 +40,7 @@ SUMMED = "checksums"
 """Attribute of a cache with checksums, so that one that lost them isn't taken for an older one."""
 BLOCK = 2**20
 LONGEST = 60_000
-"""Most bytes of an attribute of fixed length: HDF5 allows 64 KB."""
+"""Most bytes of an attribute of fixed length; HDF5 allows 64 KB."""
 PACKAGES = ("numpy", "h5py", "torch", "open_clip_torch")
 
 
@@ -143,22 +143,21 @@ def lay_out(
     Raises:
         UserError: the disk has too little space for the whole cache; no file is left behind.
     """
-    header_arrays, still_open = known_arrays(header), open_arrays(header, dtype, views)
-    local_arrays = {name: form for name, form in still_open.items() if name not in (virtual or {})}
+    header_arrays, unfilled = known_arrays(header), unfilled_arrays(header, dtype, views)
+    allocated = {name: spec for name, spec in unfilled.items() if name not in (virtual or {})}
     check_room(
         path,
-        sum(array.nbytes for array in header_arrays.values())
-        + sum(bytes_of(local_arrays).values()),
+        sum(array.nbytes for array in header_arrays.values()) + sum(bytes_of(allocated).values()),
     )
     try:
         with explained(path), opened(path, "w") as file:
-            circumstances = _circumstances()
-            circumstances["versions"] = header.versions or circumstances["versions"]
-            for name, value in {**provenance(header), **circumstances}.items():
+            attributes = provenance(header) | _versions_and_time()
+            attributes["versions"] = header.versions or attributes["versions"]
+            for name, value in attributes.items():
                 put_attribute(file, name, value)
             for name, array in header_arrays.items():
                 file.create_dataset(name, data=array)
-            for name, (shape, kind) in still_open.items():
+            for name, (shape, kind) in unfilled.items():
                 if virtual and name in virtual:
                     file.create_virtual_dataset(name, virtual[name])
                 else:
@@ -196,8 +195,8 @@ def opened(path: Path, mode: str) -> h5py.File:
     return h5py.File(path, mode, locking=False, alignment_threshold=1, alignment_interval=ALIGNMENT)
 
 
-def _circumstances() -> dict[str, Any]:
-    """Package versions and UTC time."""
+def _versions_and_time() -> dict[str, Any]:
+    """The file attributes that say when, and with which packages, a file was made."""
     versions = {"pzsl": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -214,7 +213,7 @@ def utc_now() -> str:
 
 
 def known_arrays(header: CacheHeader) -> dict[str, NDArray[Any]]:
-    """The data sets that follow from the header, complete from the start."""
+    """The data sets that follow from the header, complete as soon as the file exists."""
     arrays: dict[str, NDArray[Any]] = {
         "/image/label": header.labels.astype("<i8"),
         "/image/path": _encoded(header.paths),
@@ -232,10 +231,10 @@ def known_arrays(header: CacheHeader) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def open_arrays(
+def unfilled_arrays(
     header: CacheHeader, dtype: str, views: int
 ) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and type of the data sets that are filled during encoding."""
+    """Shape and type of each data set that is filled during encoding."""
     rows, dim = len(header.paths), header.dim
     kind = np.dtype(dtype).newbyteorder("<").str
     arrays: dict[str, tuple[tuple[int, ...], str]] = {
@@ -253,7 +252,9 @@ def open_arrays(
 
 def bytes_of(arrays: Mapping[str, tuple[tuple[int, ...], str]]) -> dict[str, int]:
     """Bytes of data sets, from their shapes and types."""
-    return {name: math.prod(shape) * np.dtype(of).itemsize for name, (shape, of) in arrays.items()}
+    return {
+        name: math.prod(shape) * np.dtype(kind).itemsize for name, (shape, kind) in arrays.items()
+    }
 
 
 def _encoded(strings: Sequence[str]) -> NDArray[np.bytes_]:
@@ -265,8 +266,8 @@ def _encoded(strings: Sequence[str]) -> NDArray[np.bytes_]:
 
 def allocate(file: h5py.File, name: str, shape: tuple[int, ...], dtype: str) -> None:
     """Create a data set whose space is allocated at once, without writing to it."""
-    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    plan.set_obj_track_times(False)  # equal contents give equal bytes
-    file.create_dataset(name, shape=shape, dtype=dtype, dcpl=plan)
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)  # equal contents give equal bytes
+    file.create_dataset(name, shape=shape, dtype=dtype, dcpl=properties)

@@ -77,8 +77,8 @@ STRUCTURED = ("origin", "preprocessing", "versions")
 """The attributes that are JSON objects."""
 OPTIONAL_JSON = ("annotation", "augmentation")
 """Attributes with JSON objects that a cache may have; {} if it doesn't."""
-PIECES = ("part", "sources")
-"""The same: which part of a cache it is (`Part`), and the parts that a virtual cache reads."""
+PART_JSON = ("part", "sources")
+"""Likewise: which part of a cache it is (`Part`), and the parts that a virtual cache reads."""
 RECREATE_HINT = "extract or import it again with --overwrite"
 
 
@@ -132,11 +132,11 @@ def read_stored(path: Path) -> Stored:
 def _schema(file: h5py.File, path: Path) -> int:
     if "schema" not in file.attrs:
         raise UserError(
-            f"{path}: this HDF5 file is no feature cache (it has no attribute 'schema'): give a "
+            f"{path}: this HDF5 file is not a feature cache (it has no attribute 'schema'): give a "
             "file that 'pzsl extract' or 'pzsl import' wrote."
         )
-    plain = isinstance(file.attrs.get_id("schema").get_type(), h5py.h5t.TypeIntegerID)
-    schema = int(file.attrs["schema"]) if plain else -1
+    is_integer = isinstance(file.attrs.get_id("schema").get_type(), h5py.h5t.TypeIntegerID)
+    schema = int(file.attrs["schema"]) if is_integer else -1
     if schema != SCHEMA:
         newer = "update pzsl, or " if schema > SCHEMA else ""
         raise UserError(
@@ -154,11 +154,11 @@ def _attributes(file: h5py.File, path: Path) -> dict[str, Any]:
             raise UserError(f"{path}: the attribute '{name}' is missing: {RECREATE_HINT}.")
         values[name] = raw[name]
     values["logit_scale"] = float(values["logit_scale"])
-    values |= {name: raw.get(name, "{}") for name in (*OPTIONAL_JSON, *PIECES)}
+    values |= {name: raw.get(name, "{}") for name in (*OPTIONAL_JSON, *PART_JSON)}
     for name in values.keys() - NUMBERS:
         if not isinstance(values[name], str):
             raise UserError(f"{path}: the attribute '{name}' should be text: {RECREATE_HINT}.")
-    for name in (*STRUCTURED, *OPTIONAL_JSON, *PIECES):
+    for name in (*STRUCTURED, *OPTIONAL_JSON, *PART_JSON):
         values[name] = parse_json(values[name])
         if not isinstance(values[name], dict):
             raise UserError(
@@ -166,7 +166,8 @@ def _attributes(file: h5py.File, path: Path) -> dict[str, Any]:
             )
     lists = (values["augmentation"].get("kinds", []), [*values["origin"].values()])
     if not all(
-        isinstance(entries, list) and all(isinstance(w, str) for w in entries) for entries in lists
+        isinstance(entries, list) and all(isinstance(text, str) for text in entries)
+        for entries in lists
     ):
         raise UserError(
             f"{path}: its 'origin' or 'augmentation' should hold text: {RECREATE_HINT}."
@@ -179,10 +180,10 @@ def _datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
     for name in [*REQUIRED, *OPTIONAL]:
         data = open_local(file, name, path)
         if isinstance(data, h5py.Dataset):
-            plan = data.id.get_create_plist()
-            virtual = name not in VIRTUAL and plan.get_layout() == h5py.h5d.VIRTUAL
+            properties = data.id.get_create_plist()
+            virtual = name not in VIRTUAL and properties.get_layout() == h5py.h5d.VIRTUAL
             elsewhere = h5py.h5o.get_info(data.id).fileno != file_number
-            if plan.get_external_count() or virtual or elsewhere:
+            if properties.get_external_count() or virtual or elsewhere:
                 raise UserError(
                     f"{path}: {name} lies in another file, which isn't read: {RECREATE_HINT}."
                 )
@@ -191,9 +192,11 @@ def _datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
             raise UserError(f"{path}: the data set {name} is missing: {RECREATE_HINT}.")
         elif name in file:
             raise UserError(f"{path}: the data set {name} is damaged: {RECREATE_HINT}.")
-    parts = [name for name in datasets if name.startswith("/image/candidates/")]
-    if len(parts) == 1:
-        raise UserError(f"{path}: {parts[0]} is missing its other half: {RECREATE_HINT}.")
+    candidate_arrays = [name for name in OF_CANDIDATES if name in datasets]
+    if len(candidate_arrays) == 1:
+        raise UserError(
+            f"{path}: {candidate_arrays[0]} is missing its other half: {RECREATE_HINT}."
+        )
     return datasets
 
 
@@ -229,14 +232,14 @@ def decoded(array: NDArray[Any], path: Path) -> list[str]:
     if not len(array):
         return []
     try:  # all at once: decoding a million names one by one takes longer than their embeddings
-        words = b"\0".join(array.tolist()).decode("utf-8").split("\0")
+        names = b"\0".join(array.tolist()).decode("utf-8").split("\0")
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path}: a name in it is not valid UTF-8 ({error}): {RECREATE_HINT}."
         ) from error
-    if len(words) != len(array):
+    if len(names) != len(array):
         raise UserError(f"{path}: a name in it holds a zero byte: {RECREATE_HINT}.")
-    return words
+    return names
 
 
 def _dataset(path: Path) -> str:

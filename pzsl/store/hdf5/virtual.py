@@ -21,28 +21,28 @@ from pzsl.files import check_unpacked
 from pzsl.store.hdf5.heap import check_heaps
 
 VIRTUAL = ("/image/features", "/image/views")
-"""The data sets that may be in parts."""
+"""The data sets that a virtual cache leaves in its parts."""
 MERGE = "merge the parts again with --overwrite"
 
 
 def read_attributes(file: h5py.File) -> dict[str, Any]:
     """The attributes of a file, as plain Python numbers and text."""
     values = {}
-    for name, value in file.attrs.items():
-        plain = value.item() if isinstance(value, np.generic) else value
-        values[name] = plain.decode("utf-8") if isinstance(plain, bytes) else plain
+    for name, stored in file.attrs.items():
+        value = stored.item() if isinstance(stored, np.generic) else stored
+        values[name] = value.decode("utf-8") if isinstance(value, bytes) else value
     return values
 
 
 def open_local(file: h5py.File, name: str, path: Path) -> Any:
-    """The object of a name in a file, None if there is none; links are not followed.
+    """The object with a name in a file, None if there is none; links are not followed.
 
     Raises:
         UserError: the name, or a group above it, is a link, which may lead into another file.
     """
-    words = name.strip("/").split("/")
-    for depth in range(1, len(words) + 1):
-        link = file.get("/".join(words[:depth]), getlink=True)
+    groups = name.strip("/").split("/")
+    for depth in range(1, len(groups) + 1):
+        link = file.get("/".join(groups[:depth]), getlink=True)
         if link is None:
             return None
         if not isinstance(link, h5py.HardLink):
@@ -56,18 +56,18 @@ def check_sizes(datasets: Mapping[str, h5py.Dataset], path: Path) -> None:
     Raises:
         UserError: a data set does so.
     """
-    end, packed = path.stat().st_size, 0
+    file_size, compressed = path.stat().st_size, 0
     for name, data in datasets.items():
         declared, stored = data.size * data.dtype.itemsize, data.id.get_storage_size()
-        plain = data.chunks is None and not data.is_virtual
-        place = data.id.get_offset() or 0
-        packed += 0 if plain or data.is_virtual else declared
-        if (plain and stored < declared) or place + stored > end:
+        contiguous = data.chunks is None and not data.is_virtual
+        offset = data.id.get_offset() or 0
+        compressed += 0 if contiguous or data.is_virtual else declared
+        if (contiguous and stored < declared) or offset + stored > file_size:
             raise UserError(
                 f"{path}: {name} should have {declared / 1e6:,.1f} MB, which the file does not "
                 "hold: it is damaged: copy it again, or extract it again with --overwrite."
             )
-    check_unpacked(packed, path)
+    check_unpacked(compressed, path)
 
 
 def mapped(data: h5py.Dataset, path: Path) -> NDArray[Any]:
@@ -118,8 +118,8 @@ def gathered(data: h5py.Dataset, path: Path, sources: Any) -> NDArray[Any]:
     if not rows or any(type(count) is not int for count in rows):
         raise _not_ours(data, path)
     ends = np.cumsum([0, *rows]).tolist()
-    planned = [
-        (name, data.name, ((start,) + (0,) * (data.ndim - 1), (stop - 1, *_last(data))))
+    expected = [
+        (name, data.name, ((start,) + (0,) * (data.ndim - 1), (stop - 1, *_last_index(data))))
         for name, start, stop in zip(sources, ends[:-1], ends[1:], strict=True)
         if stop > start
     ]
@@ -127,23 +127,24 @@ def gathered(data: h5py.Dataset, path: Path, sources: Any) -> NDArray[Any]:
         (source.file_name, source.dset_name, source.vspace.get_select_bounds())
         for source in data.virtual_sources()
     ]
-    if actual != planned or ends[-1] != len(data):
+    if actual != expected or ends[-1] != len(data):
         raise _not_ours(data, path)
-    whole = np.empty(data.shape, data.dtype)
+    values = np.empty(data.shape, data.dtype)
     for name, start, stop in zip(sources, ends[:-1], ends[1:], strict=True):
         if stop > start:
-            _read_part(name, path, data, sources[name], whole[start:stop])
-    return whole
+            _read_part(name, path, data, sources[name], values[start:stop])
+    return values
 
 
 def _not_ours(data: h5py.Dataset, path: Path) -> UserError:
     return UserError(
-        f"{path}: {data.name} lies in other files, and not as 'pzsl merge --virtual' puts it: "
-        f"it isn't read: {MERGE}."
+        f"{path}: {data.name} lies in other files, but not as 'pzsl merge --virtual' writes it, "
+        f"so it isn't read: {MERGE}."
     )
 
 
-def _last(data: h5py.Dataset) -> list[int]:
+def _last_index(data: h5py.Dataset) -> list[int]:
+    """The largest index along each axis but the first."""
     return [size - 1 for size in data.shape[1:]]
 
 
@@ -151,10 +152,14 @@ def _read_part(
     name: str, cache: Path, data: h5py.Dataset, source: dict[str, Any], into: NDArray[Any]
 ) -> None:
     """Copy the values of one part, after checking that it is the one that was merged."""
-    pure = PurePosixPath(name)
-    part, folder = cache.parent / pure, cache.parent.resolve()
-    if pure.is_absolute() or ".." in pure.parts or not part.resolve().is_relative_to(folder):
-        raise UserError(f"{cache}: its part {name} lies outside its folder: it isn't read.")
+    relative = PurePosixPath(name)
+    part, folder = cache.parent / relative, cache.parent.resolve()
+    if (
+        relative.is_absolute()
+        or ".." in relative.parts
+        or not part.resolve().is_relative_to(folder)
+    ):
+        raise UserError(f"{cache}: its part {name} lies outside its folder, so it isn't read.")
     if not part.is_file():
         raise UserError(
             f"{cache}: its part {part} was moved or deleted: put it back there, or extract it "
@@ -164,15 +169,15 @@ def _read_part(
         values = open_local(file, data.name, part)
         check_heaps(file, [], part)
         attributes = read_attributes(file)
-        plain = isinstance(values, h5py.Dataset) and values.file == file
-        plain = plain and not (values.external or values.is_virtual)
-        fits = plain and (values.shape, values.dtype) == (into.shape, into.dtype)
+        local = isinstance(values, h5py.Dataset) and values.file == file
+        local = local and not (values.external or values.is_virtual)
+        fits = local and (values.shape, values.dtype) == (into.shape, into.dtype)
         if (
             not fits
             or attributes.get("created") != source.get("created")
             or "part" not in attributes
         ):
-            raise UserError(f"{cache}: its part {part} is another than was merged: {MERGE}.")
+            raise UserError(f"{cache}: its part {part} is not the one that was merged: {MERGE}.")
         check_sizes({data.name: values}, part)
         into[:] = mapped(values, part)
 
@@ -202,4 +207,6 @@ def layouts(
 
 def sources_json(parts: dict[str, tuple[int, str]]) -> str:
     """The attribute `sources`: name of each part -> its rows and time of creation."""
-    return json.dumps({name: {"rows": n, "created": at} for name, (n, at) in parts.items()})
+    return json.dumps(
+        {name: {"rows": rows, "created": time} for name, (rows, time) in parts.items()}
+    )

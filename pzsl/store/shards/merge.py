@@ -23,12 +23,12 @@ from pzsl.store.hdf5 import (
     lay_out,
     layouts,
     locked,
-    open_arrays,
     opened,
     put_attribute,
     relative_part,
     sources_json,
     sync_folder,
+    unfilled_arrays,
     write_checksums,
 )
 from pzsl.store.reader import partial_path
@@ -71,17 +71,17 @@ def merge_parts(
             or templates.
     """
     out = Path(out)
-    pieces = in_order([read_part_file(Path(path)) for path in parts or _beside(out)])
-    for piece in pieces:
-        check_alike(piece, pieces[0])
-        _check_embeddings(piece)
-    note_versions(pieces)
-    header = _header(pieces)
-    (_refer if virtual else _copy)(pieces, header, out, overwrite)
-    return [piece.path for piece in pieces]
+    part_files = in_order([read_part_file(Path(path)) for path in parts or _parts_beside(out)])
+    for part_file in part_files:
+        check_alike(part_file, part_files[0])
+        _check_embeddings(part_file)
+    note_versions(part_files)
+    header = _header(part_files)
+    (_refer if virtual else _copy)(part_files, header, out, overwrite)
+    return [part_file.path for part_file in part_files]
 
 
-def _beside(out: Path) -> list[Path]:
+def _parts_beside(out: Path) -> list[Path]:
     divisions = find_parts(out)
     if not divisions:
         raise UserError(
@@ -91,72 +91,72 @@ def _beside(out: Path) -> list[Path]:
     if len(divisions) > 1:
         sizes = " and of ".join(map(str, divisions))
         raise UserError(f"{out.parent} holds parts of {sizes}: name those of one division.")
-    return next(path for path in divisions.values())
+    return next(iter(divisions.values()))
 
 
-def _header(pieces: list[PartFile]) -> CacheHeader:
+def _header(part_files: list[PartFile]) -> CacheHeader:
     """The header of the merged cache, the same as that of a single run."""
-    first, about = pieces[0], pieces[0].stored.attributes
-    arrays = [piece.stored.arrays for piece in pieces]
-    origin = {name: value for name, value in about["origin"].items() if name != SKIPPED}
-    splits = [name for piece in pieces for name in _words(piece, "/image/split")]
+    first, attributes = part_files[0], part_files[0].stored.attributes
+    arrays = [part_file.stored.arrays for part_file in part_files]
+    origin = {name: value for name, value in attributes["origin"].items() if name != SKIPPED}
+    splits = [name for part_file in part_files for name in _words(part_file, "/image/split")]
     header = CacheHeader(
-        dataset=str(about["dataset"]),
+        dataset=str(attributes["dataset"]),
         split_hash=first.part.split_hash,
         origin=origin,
         classes=tuple(_words(first, "/class/name")),
         seen=np.array(arrays[0]["/class/seen"], np.bool_),
         templates=tuple(_words(first, "/text/template")),
-        paths=tuple(name for piece in pieces for name in _words(piece, "/image/path")),
+        paths=tuple(name for part_file in part_files for name in _words(part_file, "/image/path")),
         labels=_joined(arrays, "/image/label", np.int64),
         splits=np.array(splits, np.str_),
         dim=arrays[0]["/image/features"].shape[1],
-        model=str(about["model"]),
-        pretrained=str(about["pretrained"]),
-        weights_hash=str(about["weights_hash"]),
-        preprocessing=about["preprocessing"],
-        logit_scale=about["logit_scale"],
-        precision=str(about["precision"]),
+        model=str(attributes["model"]),
+        pretrained=str(attributes["pretrained"]),
+        weights_hash=str(attributes["weights_hash"]),
+        preprocessing=attributes["preprocessing"],
+        logit_scale=attributes["logit_scale"],
+        precision=str(attributes["precision"]),
         attributes=arrays[0].get("/class/attributes"),
-        augmentation=about["augmentation"],
-        versions=about["versions"],
+        augmentation=attributes["augmentation"],
+        versions=attributes["versions"],
     )
     if "/image/candidates/labels" in arrays[0]:
-        sizes = [np.diff(of["/image/candidates/offsets"]) for of in arrays]
+        sizes = [np.diff(stored["/image/candidates/offsets"]) for stored in arrays]
         header = replace(
             header,
             candidate_offsets=np.cumsum(np.concatenate([[0], *sizes]), dtype=np.int64),
             candidate_labels=_joined(arrays, "/image/candidates/labels", np.int32),
         )
-    skipped = [name for piece in pieces for name in piece.skipped]
+    skipped = [name for part_file in part_files for name in part_file.skipped]
     return naming_skipped(header, skipped) if skipped else header
 
 
-def _words(piece: PartFile, name: str) -> list[str]:
-    return decoded(piece.stored.arrays[name], piece.path)
+def _words(part_file: PartFile, name: str) -> list[str]:
+    return decoded(part_file.stored.arrays[name], part_file.path)
 
 
 def _joined(arrays: list[dict[str, NDArray[Any]]], name: str, dtype: type) -> NDArray[Any]:
-    return np.concatenate([np.asarray(of[name], dtype) for of in arrays])
+    return np.concatenate([np.asarray(stored[name], dtype) for stored in arrays])
 
 
-def _dtype_and_views(pieces: list[PartFile]) -> tuple[str, int]:
+def _dtype_and_views(part_files: list[PartFile]) -> tuple[str, int]:
     """Type of the image embeddings, and number of views per image."""
-    arrays = pieces[0].stored.arrays
+    arrays = part_files[0].stored.arrays
     views = arrays["/image/views"].shape[1] if "/image/views" in arrays else 0
     return arrays["/image/features"].dtype.name, views
 
 
-def _copy(pieces: list[PartFile], header: CacheHeader, out: Path, overwrite: bool) -> None:
+def _copy(part_files: list[PartFile], header: CacheHeader, out: Path, overwrite: bool) -> None:
     """Write one contiguous cache, block by block, as stage one does."""
-    dtype, views = _dtype_and_views(pieces)
+    dtype, views = _dtype_and_views(part_files)
     with CacheWriter(out, header, dtype=dtype, overwrite=overwrite, views=views) as writer:
         if writer.text_pending:
-            writer.write_text(np.asarray(pieces[0].stored.arrays["/text/features"]))
+            writer.write_text(np.asarray(part_files[0].stored.arrays["/text/features"]))
         pending, start = writer.pending, 0
         with progress(len(header.paths), "images", len(header.paths) - len(pending)) as bar:
-            for piece in pieces:
-                arrays = piece.stored.arrays
+            for part_file in part_files:
+                arrays = part_file.stored.arrays
                 stop = start + len(arrays["/image/features"])
                 rows = pending[slice(*np.searchsorted(pending, [start, stop]))]
                 for block in (rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)):
@@ -167,17 +167,19 @@ def _copy(pieces: list[PartFile], header: CacheHeader, out: Path, overwrite: boo
         writer.finish()
 
 
-def _refer(pieces: list[PartFile], header: CacheHeader, out: Path, overwrite: bool) -> None:
+def _refer(part_files: list[PartFile], header: CacheHeader, out: Path, overwrite: bool) -> None:
     """Write a virtual cache, whose embeddings stay in the parts."""
     for problem in content_problems(header):
         raise UserError(f"{header.dataset}: {problem}: correct the data set.")
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists already: replace it with --overwrite.")
-    names = [relative_part(piece.path, out) for piece in pieces]
-    dtype, views = _dtype_and_views(pieces)
-    arrays_by_name = dict(zip(names, (piece.stored.arrays for piece in pieces), strict=True))
-    virtual = layouts(arrays_by_name, open_arrays(header, dtype, views))
-    times = [str(piece.stored.attributes["created"]) for piece in pieces]
+    names = [relative_part(part_file.path, out) for part_file in part_files]
+    dtype, views = _dtype_and_views(part_files)
+    arrays_by_name = dict(
+        zip(names, (part_file.stored.arrays for part_file in part_files), strict=True)
+    )
+    virtual = layouts(arrays_by_name, unfilled_arrays(header, dtype, views))
+    times = [str(part_file.stored.attributes["created"]) for part_file in part_files]
     rows = [len(arrays["/image/label"]) for arrays in arrays_by_name.values()]
     lock = locked(out)
     try:
@@ -186,7 +188,7 @@ def _refer(pieces: list[PartFile], header: CacheHeader, out: Path, overwrite: bo
             with opened(scratch, "r+") as file:
                 sources = dict(zip(names, zip(rows, times, strict=True), strict=True))
                 put_attribute(file, "sources", sources_json(sources))
-                file["/text/features"][...] = pieces[0].stored.arrays["/text/features"]
+                file["/text/features"][...] = part_files[0].stored.arrays["/text/features"]
                 file["/text/done"][...] = 1
                 file["/image/done"][...] = 1
             write_checksums(scratch)
@@ -197,15 +199,15 @@ def _refer(pieces: list[PartFile], header: CacheHeader, out: Path, overwrite: bo
         unlock(lock)
 
 
-def _check_embeddings(piece: PartFile) -> None:
-    for name in [name for name in VIRTUAL if name in piece.stored.arrays]:
-        array = piece.stored.arrays[name]
+def _check_embeddings(part_file: PartFile) -> None:
+    for name in [name for name in VIRTUAL if name in part_file.stored.arrays]:
+        array = part_file.stored.arrays[name]
         if len(wrong := not_unit(array)):
             raise UserError(
-                f"{piece.path}: row {wrong[0]} of {name} {fault_of(array[wrong[0]])}: extract "
-                f"shard {piece.part} again with --overwrite."
+                f"{part_file.path}: row {wrong[0]} of {name} {fault_of(array[wrong[0]])}: extract "
+                f"shard {part_file.part} again with --overwrite."
             )
-    for problem in checksum_problems(piece.stored):
+    for problem in checksum_problems(part_file.stored):
         raise UserError(
-            f"{piece.path}: {problem}: extract shard {piece.part} again with --overwrite."
+            f"{part_file.path}: {problem}: extract shard {part_file.part} again with --overwrite."
         )

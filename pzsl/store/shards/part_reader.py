@@ -16,13 +16,13 @@ from pzsl.store.reader import PARTIAL, RESUME_HINT, missing_rows, partial_path
 from pzsl.store.resume import SKIPPED
 from pzsl.store.shards.parts import Part
 
-SAME = (
+EQUAL_ATTRIBUTES = (
     *("dataset", "model", "pretrained", "weights_hash", "preprocessing", "precision"),
     *("logit_scale", "normalised", "augmentation"),
 )
-"""Attributes in which all parts have to agree."""
-ALIKE = ("/class/name", "/class/seen", "/class/attributes")
-"""Data sets in which all parts have to agree."""
+"""Attributes that have to be equal in all parts."""
+EQUAL_ARRAYS = ("/class/name", "/class/seen", "/class/attributes")
+"""Data sets that have to be equal in all parts."""
 RERUN_SHARD = "run the same 'pzsl extract' with"
 
 
@@ -44,7 +44,7 @@ def read_part_file(path: Path) -> PartFile:
     """Open a part.
 
     Raises:
-        UserError: the file is missing, is no part, or isn't finished.
+        UserError: the file is missing, is not a part, or isn't finished.
     """
     partial = partial_path(path)
     path = path.with_name(path.name.removesuffix(PARTIAL))
@@ -61,63 +61,63 @@ def read_part_file(path: Path) -> PartFile:
         )
     for problem in missing_rows(stored):
         raise UserError(f"{path}: {problem}: {RESUME_HINT}.")
-    piece = PartFile(path, part, stored)
-    row_count, expected = (
-        len(stored.arrays["/image/label"]) + len(piece.skipped),
-        part.stop - part.start,
-    )
+    part_file = PartFile(path, part, stored)
+    row_count = len(stored.arrays["/image/label"]) + len(part_file.skipped)
+    expected = part.stop - part.start
     if row_count != expected:
         raise UserError(
             f"{path} holds {row_count} rows, not {expected}: extract it with --overwrite."
         )
-    return piece
+    return part_file
 
 
-def in_order(pieces: list[PartFile]) -> list[PartFile]:
+def in_order(part_files: list[PartFile]) -> list[PartFile]:
     """Sort the parts by their rows, and check that they cover every row exactly once.
 
     Raises:
         UserError: the parts are of several divisions, or a part is duplicate or missing.
     """
-    pieces = sorted(pieces, key=lambda piece: (piece.part.start, piece.part.shard))
-    first = pieces[0]
-    piece_of_shard: dict[int, PartFile] = {}
-    for piece in pieces:
+    part_files = sorted(
+        part_files, key=lambda part_file: (part_file.part.start, part_file.part.shard)
+    )
+    first = part_files[0]
+    file_of_shard: dict[int, PartFile] = {}
+    for part_file in part_files:
         for name in ("of", "images", "batch_size"):
-            expected, actual = getattr(first.part, name), getattr(piece.part, name)
+            expected, actual = getattr(first.part, name), getattr(part_file.part, name)
             if expected != actual:
                 raise UserError(
-                    f"{first.path} is shard {first.part}, {piece.path} shard {piece.part}, and "
-                    f"they divide the images in other ways ({name} {expected} and {actual}): their "
-                    "rows overlap; give the parts of one division."
+                    f"{first.path} is shard {first.part}, {part_file.path} shard {part_file.part}, "
+                    f"but they divide the images differently ({name} {expected} and {actual}), so "
+                    "their rows overlap: give the parts of one division."
                 )
-        if (twin := piece_of_shard.setdefault(piece.part.shard, piece)) is not piece:
+        if (twin := file_of_shard.setdefault(part_file.part.shard, part_file)) is not part_file:
             raise UserError(
-                f"{twin.path} and {piece.path} overlap: both are shard {piece.part}, rows "
-                f"{piece.part.start} to {piece.part.stop - 1}: leave one of them out."
+                f"{twin.path} and {part_file.path} overlap: both are shard {part_file.part}, rows "
+                f"{part_file.part.start} to {part_file.part.stop - 1}: leave one of them out."
             )
-    _check_complete(first, piece_of_shard)
-    ends = [0, *(piece.part.stop for piece in pieces)]
-    starts = [*(piece.part.start for piece in pieces), first.part.images]
-    for end, start, piece in zip(ends, starts, [*pieces, pieces[-1]], strict=True):
+    _check_complete(first, file_of_shard)
+    ends = [0, *(part_file.part.stop for part_file in part_files)]
+    starts = [*(part_file.part.start for part_file in part_files), first.part.images]
+    for end, start, part_file in zip(ends, starts, [*part_files, part_files[-1]], strict=True):
         if end != start:
-            problem = "are there twice" if start < end else "are missing"
+            problem = "occur twice" if start < end else "are missing"
             rows = f"rows {min(start, end)} to {max(start, end) - 1}"
-            raise UserError(f"{piece.path}: {rows} {problem}: extract the parts again.")
-    return pieces
+            raise UserError(f"{part_file.path}: {rows} {problem}: extract the parts again.")
+    return part_files
 
 
-def _check_complete(first: PartFile, piece_of_shard: dict[int, PartFile]) -> None:
-    """Refuse an incomplete set of shards; the message gives the command that makes the missing."""
+def _check_complete(first: PartFile, file_of_shard: dict[int, PartFile]) -> None:
+    """Refuse an incomplete set of shards; the message gives the command for the missing ones."""
     of = first.part.of
-    missing = [shard for shard in range(1, of + 1) if shard not in piece_of_shard]
+    missing = [shard for shard in range(1, of + 1) if shard not in file_of_shard]
     if not missing:
         return
     name = f"part-{first.part.shard}-of-{of}"
     for shard in missing:
-        near = first.path.with_name(first.path.name.replace(name, f"part-{shard}-of-{of}"))
-        if not near.exists() and partial_path(near).exists():
-            read_part_file(near)  # says how far it is
+        sibling = first.path.with_name(first.path.name.replace(name, f"part-{shard}-of-{of}"))
+        if not sibling.exists() and partial_path(sibling).exists():
+            read_part_file(sibling)  # raises, and says how far it is
     named = ", ".join(f"{shard}/{of}" for shard in missing)
     verb = f"shards {named} are" if len(missing) > 1 else f"shard {named} is"
     and_so_on = ", and so on for each" if len(missing) > 1 else ""
@@ -127,45 +127,49 @@ def _check_complete(first: PartFile, piece_of_shard: dict[int, PartFile]) -> Non
     )
 
 
-def check_alike(piece: PartFile, first: PartFile) -> None:
+def check_alike(part_file: PartFile, first: PartFile) -> None:
     """Refuse a part that differs in origin from the first one."""
-    first_attributes, attributes = first.stored.attributes, piece.stored.attributes
-    compared = [(name, first_attributes[name], attributes[name]) for name in SAME]
+    first_attributes, attributes = first.stored.attributes, part_file.stored.attributes
+    compared = [(name, first_attributes[name], attributes[name]) for name in EQUAL_ATTRIBUTES]
     compared += [
-        (name, getattr(first.part, name), getattr(piece.part, name))
+        (name, getattr(first.part, name), getattr(part_file.part, name))
         for name in ("split_hash", "prompts")
     ]
-    first_arrays, arrays = first.stored.arrays, piece.stored.arrays
+    first_arrays, arrays = first.stored.arrays, part_file.stored.arrays
     for name in (*VIRTUAL, "/image/candidates/labels"):
-        compared.append((name, _form(first_arrays.get(name)), _form(arrays.get(name))))
-    for name, a, b in compared:
-        if a != b:
+        compared.append(
+            (name, _dtype_and_shape(first_arrays.get(name)), _dtype_and_shape(arrays.get(name)))
+        )
+    for name, expected, actual in compared:
+        if expected != actual:
             raise UserError(
-                f"{piece.path} differs from {first.path} ({name} {str(b)[:60]}, there "
-                f"{str(a)[:60]}): run the odd one again like the others, with --overwrite."
+                f"{part_file.path} differs from {first.path} ({name} {str(actual)[:60]}, there "
+                f"{str(expected)[:60]}): run the odd one again like the others, with --overwrite."
             )
-    for name in ALIKE:
+    for name in EQUAL_ARRAYS:
         values = first_arrays.get(name), arrays.get(name)
         if not np.array_equal(*values):  # type: ignore[arg-type]
             raise UserError(
-                f"{piece.path} differs from {first.path} (other {name}): run the odd one again "
+                f"{part_file.path} differs from {first.path} (other {name}): run the odd one again "
                 "like the others, with --overwrite."
             )
 
 
-def _form(array: NDArray[Any] | None) -> str:
+def _dtype_and_shape(array: NDArray[Any] | None) -> str:
     return "none" if array is None else f"{array.dtype} {array.shape[1:]}"
 
 
-def note_versions(pieces: list[PartFile]) -> None:
-    """Say if parts were made with different package versions; that is no error."""
-    first = pieces[0]
-    for piece in pieces[1:]:
-        first_versions, versions = (p.stored.attributes["versions"] for p in (first, piece))
+def note_versions(part_files: list[PartFile]) -> None:
+    """Say if parts were made with different package versions; that is not an error."""
+    first = part_files[0]
+    for part_file in part_files[1:]:
+        first_versions, versions = (
+            file.stored.attributes["versions"] for file in (first, part_file)
+        )
         for name in sorted({*first_versions, *versions}):
             if first_versions.get(name) != versions.get(name):
                 say(
-                    f"{piece.path} was made with {name} {versions.get(name)}, {first.path} with "
-                    f"{first_versions.get(name)}: equal but for rounding."
+                    f"{part_file.path} was made with {name} {versions.get(name)}, {first.path} "
+                    f"with {first_versions.get(name)}: equal but for rounding."
                 )
                 return

@@ -44,18 +44,18 @@ class Part:
 
     @classmethod
     def from_dict(cls, entries: dict[str, Any], path: Path) -> Self:
-        """From the entries stored in a file, which are empty if it is no part.
+        """From the entries stored in a file, which are empty if it is not a part.
 
         Raises:
-            UserError: it is no part, or its entries are damaged.
+            UserError: it is not a part, or its entries are damaged.
         """
         if not entries:
-            raise UserError(f"{path}: this is no part, but a cache by itself: leave it out.")
+            raise UserError(f"{path}: this is not a part, but a cache by itself: leave it out.")
         kinds = {name: str if name in ("split_hash", "prompts") else int for name in FIELDS}
         if set(entries) != set(FIELDS) or any(
             type(entries[name]) is not kinds[name] for name in FIELDS
         ):
-            raise UserError(f"{path}: what it says of its part is damaged: extract it again.")
+            raise UserError(f"{path}: its attribute 'part' is damaged: extract it again.")
         return cls(**entries)
 
 
