@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from pzsl.device import cpu_threads
 from pzsl.errors import UsageError
 from pzsl.methods import METHODS, load_method, make_options
-from pzsl.methods.clip_pzsl.oracle import tell
+from pzsl.methods.clip_pzsl.oracle import with_true_labels
 from pzsl.methods.core.adapted import AdaptedOptions
 from pzsl.methods.core.candidate_entries import OUTSIDE, CandidateEntries
 from pzsl.methods.core.method import Method, Problem
@@ -500,10 +500,10 @@ def test_augmented_features_stay_near_and_follow_the_generator():
 
 def test_the_oracle_is_told_what_is_known_and_keeps_the_candidates_of_the_rest():
     candidates = CandidateEntries.of(torch.tensor([0, 2, 3, 6]), torch.tensor([0, 1, 2, 0, 1, 3]))
-    told = tell(candidates, torch.tensor([3, -1, 0]))
+    told = with_true_labels(candidates, torch.tensor([3, -1, 0]))
     assert told.offsets.tolist() == [0, 1, 2, 3]
     assert told.labels.tolist() == [3, 2, 0]
-    told = tell(candidates, torch.tensor([1, 0, -1]))
+    told = with_true_labels(candidates, torch.tensor([1, 0, -1]))
     assert told.offsets.tolist() == [0, 1, 2, 5]
     assert told.labels.tolist() == [1, 0, 0, 1, 3]
 

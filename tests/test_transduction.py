@@ -14,7 +14,7 @@ import pzsl
 from pzsl.errors import UsageError
 from pzsl.methods import make_options
 from pzsl.methods.clip_pzsl.method import ClipPzsl
-from pzsl.methods.clip_pzsl.transduction import PATIENCE, PULL, ROUNDS, TransductivePrototypes
+from pzsl.methods.clip_pzsl.transduction import HALF_COUNT, LONGEST, ROUNDS, TransductivePrototypes
 from pzsl.training.loop import fit
 
 
@@ -49,7 +49,7 @@ def slow_scores(start, projected, initial_prototypes, weight):
             own = mass[:, seen + label]
             for image in range(count):
                 others = sum(own[row] * projected[row] for row in range(count) if row != image)
-                prototype = initial_prototypes[label] + PULL / (PATIENCE + own.sum()) * others
+                prototype = initial_prototypes[label] + LONGEST / (HALF_COUNT + own.sum()) * others
                 prototype = prototype / max(1, np.sqrt(prototype @ prototype))
                 plain = (
                     start[image, seen + label]

@@ -47,10 +47,10 @@ def partial_zero_shot_losses(logits: Tensor, weights: Tensor, rows: Rows) -> Ten
     Returns:
         (B,) the loss of each image.
     """
-    return losses_and_answers(logits, weights, rows)[0]
+    return losses_and_log_p(logits, weights, rows)[0]
 
 
-def losses_and_answers(logits: Tensor, weights: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
+def losses_and_log_p(logits: Tensor, weights: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
     """`partial_zero_shot_losses` (B,), and `log p` of each entry (m,) without gradient."""
     losses, log_p = _WeightedCrossEntropy.apply(logits, weights, rows)
     return losses, log_p

@@ -110,6 +110,11 @@ def first_alike(labels: Tensor) -> Tensor:
     return first[group].to(labels.device)
 
 
+def seen_first(seen_classes: Tensor) -> Tensor:
+    """Order (K,) of the columns in a fold: classes seen in it (mask (K,)), then the held-out."""
+    return torch.cat([torch.nonzero(mask).flatten() for mask in (seen_classes, ~seen_classes)])
+
+
 def unseen_names(seen: int, classes: int, unseen: int) -> int:
     """How many true unseen names join a fold's held-out classes to keep the proportion.
 
@@ -126,26 +131,27 @@ def _score(
 ) -> list[Summary]:
     """A fold's summary at each share; `labels` (n,) are refined ones of the `held_out` images."""
     classes, seen = len(seen_classes), int(seen_classes.sum())
-    order = torch.cat(
-        [torch.nonzero(seen_classes).flatten(), torch.nonzero(~seen_classes).flatten()]
-    )
-    target = torch.argsort(order)[labels].cpu().numpy()
+    order = seen_first(seen_classes)
+    targets = torch.argsort(order)[labels].cpu().numpy()
     width = classes + unseen_names(seen, classes, len(problem.unseen))
-    side = np.arange(width) < seen
+    is_seen = np.arange(width) < seen
     size = scored_together(width)
     blocks = torch.split(held_out, size)
-    parts: list[list[Summary]] = []
+    summaries: list[list[Summary]] = []
     with torch.no_grad():
         method.observe_queries(lambda: (problem.images[rows] for rows in blocks))
         for start, rows in zip(range(0, len(held_out), size), blocks, strict=True):
-            block_target = target[start : start + size]
+            block_targets = targets[start : start + size]
             scores = _at_each_share(method, problem.images[rows], width)
-            parts.append(
-                [summarise(blended.cpu().numpy(), block_target, side) for blended in scores]
+            summaries.append(
+                [summarise(blended.cpu().numpy(), block_targets, is_seen) for blended in scores]
             )
-    # Classes are balanced over all folds together, so each answers to its number in the problem.
-    names = np.concatenate([order.cpu().numpy(), np.full(width - classes, -1)])
-    return [_renamed(Summary.join(share), labels, names) for share in zip(*parts, strict=True)]
+    # Classes are balanced over all folds together, so columns become classes of the whole problem.
+    class_of = np.concatenate([order.cpu().numpy(), np.full(width - classes, -1)])
+    return [
+        _with_problem_classes(Summary.join(of_share), labels, class_of)
+        for of_share in zip(*summaries, strict=True)
+    ]
 
 
 def _at_each_share(method: Method, images: Tensor, width: int) -> Iterator[Tensor]:
@@ -159,11 +165,11 @@ def _at_each_share(method: Method, images: Tensor, width: int) -> Iterator[Tenso
         yield frozen if share == 0 else trained if share == 1 else frozen.lerp(trained, share)
 
 
-def _renamed(summary: Summary, labels: Tensor, names: NDArray[np.int64]) -> Summary:
-    """A summary with `labels` (n,), and with columns renumbered to the classes `names`."""
+def _with_problem_classes(summary: Summary, labels: Tensor, class_of: NDArray[np.int64]) -> Summary:
+    """A summary with `labels` (n,), and with the class of each column, `class_of` (C,)."""
     return replace(
         summary,
         label=labels.cpu().numpy(),
-        seen_class=names[summary.seen_class],
-        unseen_class=names[summary.unseen_class],
+        seen_class=class_of[summary.seen_class],
+        unseen_class=class_of[summary.unseen_class],
     )

@@ -15,11 +15,11 @@ from pzsl.evaluation.accuracy import class_weights
 SMOOTH = 0.03
 """Width, in logit scales, of the sigmoid that smooths H before it is maximised: held-out images are
 few, and the unsmoothed maximum would fit their noise."""
-SHARP = 0.002
-"""The same for the standard error of H: nearly hard decisions, as at test time."""
+NEARLY_HARD = 0.002
+"""Likewise for the standard error of H: nearly hard decisions, as at test time."""
 POINTS = 400
 """Values of gamma to try, from the smallest margin to the largest."""
-NEARLY = 0.01
+H_UNIT = 0.01
 """Difference in H (0 to 1) at which one share gets e times the weight of another."""
 PRIOR = 0.22
 """Standard deviation of the prior over shares."""
@@ -87,45 +87,46 @@ def choose(
 
     Args:
         folds: per fold, a summary of its held-out images at each of `shares`.
-        shares: gains are measured from the first.
+        shares: those tried, ascending; gains are measured from the first.
         scale: CLIP's logit scale, the unit of the smoothing.
         images: n, the mean number of training images of a seen class.
-        cautious: whether a gain that is not sure counts for less.
+        cautious: whether to shrink towards frozen CLIP where the gain is uncertain.
 
     Returns:
-        The choice; the first share and gamma 0 if nothing is held out, or nothing of one side.
+        The choice; the first share and gamma 0 if no image of seen or of unseen classes is held
+        out.
     """
-    joined = [Summary.join(parts) for parts in zip(*folds, strict=True)]
-    if not joined or not _enough(joined[0]):
+    summaries = [Summary.join(of_share) for of_share in zip(*folds, strict=True)]
+    if not summaries or not _has_both_sides(summaries[0]):
         return Choice(shares[0], 0.0)
-    best = np.array([_best(summary, scale) for summary in joined])
+    best = np.array([_best(summary, scale) for summary in summaries])
     expected = 1 / (1 + 1 / images)
-    evidence = best[:, 1] / NEARLY - (np.array(shares) - expected) ** 2 / (2 * PRIOR**2)
+    evidence = best[:, 1] / H_UNIT - (np.array(shares) - expected) ** 2 / (2 * PRIOR**2)
     weight = np.exp(evidence - evidence.max())
     weight /= weight.sum()
-    held_out = len(np.unique(joined[0].label[~joined[0].is_seen]))
+    unseen = len(np.unique(summaries[0].label[~summaries[0].is_seen]))
     share = weight @ np.array(shares)
-    gamma = weight @ best[:, 0] * held_out / (held_out + FEW_CLASSES)
-    if len(shares) == 1 or not cautious or _closed(joined[0]):
+    gamma = weight @ best[:, 0] * unseen / (unseen + FEW_CLASSES)
+    if len(shares) == 1 or not cautious or _is_closed_set(summaries[0]):
         return Choice(float(share), float(gamma))
-    sure = _sureness(joined, shares, share, gamma, scale)
-    return Choice(float(sure * share), float(sure * gamma) + 0.0)  # no -0.0
+    shrinkage = _shrinkage(summaries, shares, share, gamma, scale)
+    return Choice(float(shrinkage * share), float(shrinkage * gamma) + 0.0)  # no -0.0
 
 
-def _closed(summary: Summary) -> bool:
-    """Whether there are no unseen classes."""
+def _is_closed_set(summary: Summary) -> bool:
+    """Whether no class is unseen."""
     return bool(np.isneginf(summary.unseen_score).all())
 
 
-def _enough(summary: Summary) -> bool:
-    """Whether images of seen classes are held out and, if there are unseen classes, of these."""
-    return bool(summary.is_seen.any() and (_closed(summary) or not summary.is_seen.all()))
+def _has_both_sides(summary: Summary) -> bool:
+    """Whether images of seen classes are held out and, in an open set, of unseen ones, too."""
+    return bool(summary.is_seen.any() and (_is_closed_set(summary) or not summary.is_seen.all()))
 
 
 def _best(summary: Summary, scale: float) -> tuple[float, float]:
     """The gamma of the highest H, and that H; gamma 0 where no class is unseen."""
     margin = summary.seen_score - summary.unseen_score
-    lowest, highest = (0, 0) if _closed(summary) else (margin.min(), margin.max())
+    lowest, highest = (0, 0) if _is_closed_set(summary) else (margin.min(), margin.max())
     grid = np.linspace(lowest, highest, POINTS)
     harmonic = _harmonic(*_sides(summary, grid, SMOOTH * scale))
     return grid[harmonic.argmax()], harmonic.max()
@@ -133,10 +134,11 @@ def _best(summary: Summary, scale: float) -> tuple[float, float]:
 
 def _sides(summary: Summary, grid: Values, width: float) -> tuple[Values, Values | None]:
     """Smoothed S and U at each gamma (G,), U None where no class is unseen: those of `_hits`."""
-    right, margin, sides = _right(summary), _margin(summary), []
+    image_weights, margin, sides = _image_weights(summary), _margin(summary), []
     for side, sign in ((summary.is_seen, 1), (~summary.is_seen, -1)):
-        chosen = side & (right > 0)
-        sides.append(_sigmoid_sums(sign * grid, sign * margin[chosen], right[chosen], width))
+        chosen = side & (image_weights > 0)
+        sums = _sigmoid_sums(sign * grid, sign * margin[chosen], image_weights[chosen], width)
+        sides.append(sums)
     return sides[0], None if summary.is_seen.all() else sides[1]
 
 
@@ -153,43 +155,46 @@ def _sigmoid_sums(grid: Values, margin: Values, weights: Values, width: float) -
     return sums
 
 
-def _sureness(
-    joined: Sequence[Summary], shares: Sequence[float], share: float, gamma: float, scale: float
+def _shrinkage(
+    summaries: Sequence[Summary], shares: Sequence[float], share: float, gamma: float, scale: float
 ) -> float:
     """Shrinkage factor of share and gamma: `1 - (error / gain)^2`, at least 0."""
     interpolated = []
-    for width in (SMOOTH, SHARP):
-        before = _hits(joined[0], np.zeros(1), scale, width)
-        after = [_hits(summary, np.array([gamma]), scale, width) for summary in joined]
-        gains = np.array([_gain(hits, before) for hits in after])
+    for width in (SMOOTH, NEARLY_HARD):
+        frozen = _hits(summaries[0], np.zeros(1), scale, width)
+        per_share = [_hits(summary, np.array([gamma]), scale, width) for summary in summaries]
+        gains = np.array([_gain(hits, frozen) for hits in per_share])
         interpolated.append([np.interp(share, shares, values) for values in gains.T])
-    gain, error = float(interpolated[0][0]), float(interpolated[1][1])
+    (smooth_gain, _), (_, hard_error) = interpolated
+    gain, error = float(smooth_gain), float(hard_error)
     return max(0.0, 1 - (error / gain) ** 2) if gain > 0 else 0.0
 
 
 def _hits(summary: Summary, grid: Values, scale: float, width: float = SMOOTH) -> Hits:
-    """Sum up held-out images of the right class, each weighted by how surely it is on its side."""
-    seen, right, margin = summary.is_seen, _right(summary), _margin(summary)
+    """Sum up images classified right on their side, weighted by how surely they are on it."""
+    seen, image_weights = summary.is_seen, _image_weights(summary)
+    margin = _margin(summary)
     groups, group = np.unique(2 * summary.label + seen, return_inverse=True)
-    order = np.flatnonzero(right)[np.argsort(group[right > 0], kind="stable")]
+    is_right = image_weights > 0
+    order = np.flatnonzero(is_right)[np.argsort(group[is_right], kind="stable")]
     values = np.zeros((len(grid), len(groups)))
     for chunk in np.split(order, range(BLOCK, len(order), BLOCK)):
         steps = (grid[:, None] - margin[chunk]) / (width * scale)
-        below = 1 / (1 + np.exp(np.clip(steps, -60, 60)))
-        share = np.where(seen[chunk], below, 1 - below) * right[chunk]
+        on_seen_side = 1 / (1 + np.exp(np.clip(steps, -60, 60)))
+        on_own_side = np.where(seen[chunk], on_seen_side, 1 - on_seen_side)
         present, starts = np.unique(group[chunk], return_index=True)
-        values[:, present] += np.add.reduceat(share, starts, axis=1)
+        values[:, present] += np.add.reduceat(on_own_side * image_weights[chunk], starts, axis=1)
     return Hits(values, groups % 2 == 1)
 
 
-def _right(summary: Summary) -> Values:
+def _image_weights(summary: Summary) -> Values:
     """The weight (n,) of each image in S or U, 0 where the best class of its side is wrong."""
     seen = summary.is_seen
     best_class = np.where(seen, summary.seen_class, summary.unseen_class)
-    right: Values = (best_class == summary.label).astype(np.float64)
+    image_weights: Values = (best_class == summary.label).astype(np.float64)
     for side in (seen, ~seen):
-        right[side] *= class_weights(summary.label[side])
-    return right
+        image_weights[side] *= class_weights(summary.label[side])
+    return image_weights
 
 
 def _margin(summary: Summary) -> Values:
@@ -203,24 +208,24 @@ def _harmonic(s: Values, u: Values | None) -> Values:
     return s if u is None else np.asarray(2 * s * u / (s + u + TINY))
 
 
-def _gain(hits: Hits, before: Hits) -> tuple[float, float]:
-    """Gain in H over `before`, both at a single gamma, and its standard error.
+def _gain(hits: Hits, frozen: Hits) -> tuple[float, float]:
+    """Gain in H over `frozen`, both at a single gamma, and its standard error.
 
-    The error is that of H to first order, `dH = 2 (U^2 dS + S^2 dU) / (S + U)^2`, at the middle
-    between both, S and U being means over classes.
+    The error is that of H to first order, `dH = 2 (U^2 dS + S^2 dU) / (S + U)^2`, midway between
+    both; S and U are means over classes.
     """
-    change = hits.values[0] - before.values[0]
+    change = hits.values[0] - frozen.values[0]
     s, u = (
-        (after_sum + before_sum)[0] / 2
-        for after_sum, before_sum in zip(hits.sides(), before.sides(), strict=True)
+        (trained_sum + frozen_sum)[0] / 2
+        for trained_sum, frozen_sum in zip(hits.sides(), frozen.sides(), strict=True)
     )
     total = (s + u) ** 2 + TINY
     variance = (2 * u**2 / total) ** 2 * _variance(change[hits.seen])
     variance += (2 * s**2 / total) ** 2 * _variance(change[~hits.seen])
-    return float((hits.harmonic() - before.harmonic())[0]), float(np.sqrt(variance))
+    return float((hits.harmonic() - frozen.harmonic())[0]), float(np.sqrt(variance))
 
 
-def _variance(parts: Values) -> float:
-    """Variance of a mean over C classes, from its parts (C,)."""
-    classes = len(parts)
-    return float(parts.var(ddof=1) * classes if classes > 1 else parts[0] ** 2)
+def _variance(contributions: Values) -> float:
+    """Variance of a mean over C classes, to which each adds its contribution, (C,)."""
+    classes = len(contributions)
+    return float(contributions.var(ddof=1) * classes if classes > 1 else contributions[0] ** 2)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pzsl.evaluation import HeldOut
 from pzsl.methods.core import Method
-from pzsl.training.calibration import unseen_names
+from pzsl.training.calibration import seen_first, unseen_names
 
 IMAGES, SCORES = 1000, 1 << 22
 """Most held-out images in a fold's sample, and most scores of these."""
@@ -52,9 +52,7 @@ def sample_fold(fold: Method, whole: Method, seen_classes: Tensor, held_out: Ten
         held_out: (n,) the held-out images, as rows of the whole problem.
     """
     problem, seen = whole.problem, int(seen_classes.sum())
-    order = torch.cat(
-        [torch.nonzero(seen_classes).flatten(), torch.nonzero(~seen_classes).flatten()]
-    )
+    order = seen_first(seen_classes)
     width = len(seen_classes) + unseen_names(seen, len(seen_classes), len(problem.unseen))
     count = min(len(held_out), IMAGES, max(1, SCORES // width))
     rows = held_out[torch.arange(count, device=held_out.device) * len(held_out) // count]

@@ -1,7 +1,7 @@
-"""Label weights that agree with the sizes of the classes: an entropic transport (ours).
+"""Label weights that agree with the sizes of the classes, by entropic transport (ours).
 
-Kin to SoLar (Wang et al. 2022) and to the distribution alignment of Co-Reg: what frozen CLIP
-prefers for reasons of its own draws images of other classes, which then lack them.
+Similar to SoLar (Wang et al. 2022) and to the distribution alignment of Co-Reg: classes that frozen
+CLIP predicts too often attract images of other classes, which then lack them.
 """
 
 from __future__ import annotations
@@ -13,32 +13,34 @@ from pzsl.losses.ragged import Rows, add_groups, row_sum
 from pzsl.methods.core import CandidateEntries
 
 ROUNDS = 20
-SURE = 0.5
-"""Label weights above this count as an image of the class, where its size is in question."""
+"""Rounds of Sinkhorn's algorithm."""
+CONFIDENT = 0.5
+"""A larger label weight counts as one image of the class when class sizes are compared."""
 FEWEST = 0.05
-"""No class is believed to have fewer images, in units of the mean."""
+"""Lower bound on the size of a class, relative to the mean."""
 SOFT = 0.95
-"""Exponent of the classes' factors: at 1 the sizes would be met exactly."""
+"""Exponent of the classes' factors; at 1 the sizes would be met exactly."""
 NEGLIGIBLE = 1e-4
-"""Lighter label weights are left as they are."""
+"""Smaller label weights are left as they are."""
 SMALLEST = 1e-9
 
 
 def class_sizes(labels: Tensor, weights: Tensor, classes: int, images: int) -> Tensor:
-    """How many images each class is believed to have: between one size for all and the sums.
+    """Estimated number of images of each class: between equal sizes and sums of label weights.
 
-    Where the images that are sure vary between classes no more than by chance (the variance of
-    their counts is below the mean, as of Poisson's), classes are taken to be of one size; where
-    they vary twice as much, the sums of the label weights stand, and nothing is moved.
+    If the numbers of confidently labelled images vary between classes no more than by chance (the
+    variance of the counts is at most their mean, as for Poisson counts), equal sizes are assumed.
+    If they vary twice as much, the sums of the label weights are kept, and nothing is moved.
 
     Args:
         labels, weights: (m,) the class of each support entry, and its label weight.
-        classes: K. images: N.
+        classes: K.
+        images: N.
 
     Returns:
         (K,), summing to N.
     """
-    counts = torch.bincount(labels[weights > SURE], minlength=classes).to(weights)
+    counts = torch.bincount(labels[weights > CONFIDENT], minlength=classes).to(weights)
     spread = counts.var(correction=0) / counts.mean().clamp_min(SMALLEST)
     trust = (spread - 1).clamp(0, 1)
     sums = add_groups(torch.zeros_like(counts), labels, weights)
@@ -48,10 +50,12 @@ def class_sizes(labels: Tensor, weights: Tensor, classes: int, images: int) -> T
 
 
 def balanced_weights(support: CandidateEntries, weights: Tensor, classes: int) -> Tensor:
-    """Label weights `w u v` whose sums over images near the classes' sizes (Sinkhorn 1967).
+    """Label weights `w u v` whose sums over images approach the classes' sizes (Sinkhorn 1967).
 
     Args:
-        support: of N images. weights: (M,) their label weights. classes: K.
+        support: of N images.
+        weights: (M,) their label weights.
+        classes: K.
 
     Returns:
         (M,) label weights; each image's sum to one.

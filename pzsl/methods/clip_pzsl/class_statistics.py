@@ -1,7 +1,7 @@
 """Prototypes of classes in closed form, and the label weights and hubness that follow from them.
 
-Semantic mining without training (ours): prototypes are sums of images by their label weights, and
-label weights follow from the prototypes that all *other* images make.
+Semantic mining without training (ours): prototypes are sums of images weighted by label weights,
+and label weights follow from prototypes made of all *other* images.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ from pzsl.models.prototypes import (
 POWER = 0.4
 """Exponent of the power mean in `hubness`."""
 SMALLEST = 1e-9
-LIKENESS = 100.0
-"""Scale of the cosines of labels in `joined_hubness`: CLIP's usual logit scale."""
+"""Lower bound of sums of weights, to keep quotients and logarithms finite."""
+LABEL_SCALE = 100.0
+"""Scale of the cosines between labels in `added_hubness`: CLIP's usual logit scale."""
 
 
 class WhitenedSpace(NamedTuple):
@@ -67,8 +68,10 @@ def find_space(
     """Compute the mean and the metric of the training images, block by block.
 
     Args:
-        problem: the training problem. support: its entries. weights: (M,) their label weights.
-        images: adapted training rows (B, D).
+        problem: the training problem.
+        support: its entries.
+        weights: (M,) their label weights.
+        images: adapted images (B, D) of training rows.
         whiten: whether to whiten within classes.
     """
     blocks, count = support.blocks(), len(support)
@@ -101,7 +104,8 @@ def all_prototypes(statistics: ClassStatistics, labels: Tensor, strength: float)
     """Prototypes of all classes, seen first: (K + U, D).
 
     Args:
-        statistics: of the seen classes. labels: (K + U, D) refined label embeddings.
+        statistics: of the seen classes.
+        labels: (K + U, D) refined label embeddings.
         strength: length of an unseen label's prototype.
     """
     seen, prototypes = len(statistics.sums), F.normalize(statistics.sums, dim=-1)
@@ -123,10 +127,11 @@ def support_softmax(support: CandidateEntries, logits: Tensor) -> Tensor:
 def leave_one_out_strength(problem: Problem, share: float) -> float:
     """Weight of leave-one-out prototypes in logits, times `(n - 1) / n` for n images per class.
 
-    With one image per class, wrong labels would have prototypes and the true one none.
+    With one image per class, only wrong labels would have prototypes.
 
     Args:
-        problem: the training problem. share: the weight for many images, in logit scales.
+        problem: the training problem.
+        share: the weight with many images, in logit scales.
     """
     remaining = max(0.0, 1 - len(problem.seen) / len(problem.images))
     return share * problem.scale * remaining
@@ -140,12 +145,15 @@ def label_logits(
     Frozen CLIP has half the weight because the network was trained on the image's own candidates.
 
     Args:
-        support: of N images. logits: (B, K + U) of rows, by the trained network.
-        frozen: (M,) frozen CLIP's. seen: K. share: of the labels' hubness to subtract.
+        support: of N images.
+        logits: (B, K + U) of training rows, by the trained network.
+        frozen: (M,) logits of frozen CLIP.
+        seen: K.
+        share: of the labels' hubness to subtract.
     """
     trained, powers = EntryLogits(support), ColumnPowers(support, POWER, seen)
     walk(support, logits, trained, powers)
-    hub_logits = share * level(powers.log_sums)
+    hub_logits = share * centred_hubness(powers.log_sums)
     for rows in support.blocks():
         entries = support.batch(rows, 0)
         image_logits = entries.of(trained.values) - hub_logits.index_select(0, entries.labels)
@@ -161,14 +169,14 @@ def leave_one_out_weights(
     logits: Tensor,
     strength: float,
 ) -> Tensor:
-    """Label weights by logits and by the prototypes that all other images make.
+    """Label weights from logits and from prototypes made of all other images.
 
     Args:
         problem, support: the training problem and its entries.
         weights: (M,) the label weights before.
         projected: (B, D) unit vectors of training rows, in the space of the prototypes.
         logits: (M,) of the entries.
-        strength: what the cosine with a prototype is worth in logits.
+        strength: weight of the cosine with a prototype in the logits.
 
     Returns:
         (M,) label weights.
@@ -202,7 +210,7 @@ def hubness(support: CandidateEntries, logits: RowFunction) -> Tensor:
     """
     powers = ColumnPowers(support, POWER)
     walk(support, logits, powers)
-    return level(powers.log_sums)
+    return centred_hubness(powers.log_sums)
 
 
 def balanced_hubness(support: CandidateEntries, logits: RowFunction, weights: Tensor) -> Tensor:
@@ -214,14 +222,14 @@ def balanced_hubness(support: CandidateEntries, logits: RowFunction, weights: Te
     Args:
         support: of the N training images.
         logits: of training rows (B,) over C labels, seen first: (B, C).
-        weights: (M,) label weights: whose image it is.
+        weights: (M,) label weights: to what share an image is a class's own.
     """
     sums = OwnAndOthers(support, weights)
     walk(support, logits, sums)
     mass = sums.mass
     own_power = sums.own_sums.rows.logsumexp(dim=0) - mass.clamp_min(SMALLEST).log()
     other_power = sums.other_sums.rows.logsumexp(dim=0) - (len(support) - mass).clamp_min(1).log()
-    return level(torch.logaddexp(other_power, own_power - math.log(len(own_power))))
+    return centred_hubness(torch.logaddexp(other_power, own_power - math.log(len(own_power))))
 
 
 class OwnAndOthers:
@@ -237,35 +245,36 @@ class OwnAndOthers:
         self.own_sums, self.other_sums = BlockRows(support), BlockRows(support)
 
     def read(self, entries: BatchEntries, logits: Tensor) -> None:
-        """Add up the powers of each column on either side."""
+        """Sum the powers of each column over own and over other images."""
         share, zeros = entries.of(self.weights), logits.new_zeros(logits.shape[1])
         self.mass = self.mass + add_groups(zeros, entries.labels, share)
         top, powers = column_powers(logits, POWER)
-        whole = entries.rows.take(powers)
-        own_sums = add_groups(zeros, entries.labels, whole * share)
-        powers.view(-1)[entries.rows.cells] = whole * (1 - share).clamp_min(SMALLEST)
+        entry_powers = entries.rows.take(powers)
+        own_sums = add_groups(zeros, entries.labels, entry_powers * share)
+        powers.view(-1)[entries.rows.cells] = entry_powers * (1 - share).clamp_min(SMALLEST)
         self.own_sums.append(own_sums.log_().add_(top))
         self.other_sums.append(powers.sum(dim=0).log_().add_(top))
 
 
-def joined_hubness(logits: Tensor, labels: Tensor, old_hubness: Tensor) -> Tensor:
+def added_hubness(logits: Tensor, labels: Tensor, old_hubness: Tensor) -> Tensor:
     """Hubness of classes that are added without the training images (ours).
 
     The hubness computed from class means is too low. The error is known for the old classes; a new
-    class gets that of the old classes which its label resembles.
+    class gets the error of the old classes that its label resembles.
 
     Args:
         logits: (K, C) of the means of the seen classes over all labels, the new ones last.
-        labels: (C, D) refined label embeddings. old_hubness: (C - new,) of the old classes.
+        labels: (C, D) refined label embeddings.
+        old_hubness: (C - new,) of the old classes.
 
     Returns:
         (new,) of the new classes.
     """
     of_means, first_new = (POWER * logits).logsumexp(dim=0) / POWER, len(old_hubness)
-    attention = (LIKENESS * labels[first_new:] @ labels[:first_new].T).softmax(dim=1)
+    attention = (LABEL_SCALE * labels[first_new:] @ labels[:first_new].T).softmax(dim=1)
     return of_means[first_new:] + attention @ (old_hubness - of_means[:first_new])
 
 
-def level(log_sums: Tensor) -> Tensor:
-    """Hubness (C,) of the log sums of the powers of each label, (C,)."""
+def centred_hubness(log_sums: Tensor) -> Tensor:
+    """Hubness (C,), centred over the labels, from the log sum (C,) of each label's powers."""
     return (log_sums - log_sums.mean()) / POWER

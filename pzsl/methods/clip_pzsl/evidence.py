@@ -18,15 +18,17 @@ def evidence_of(
     strength: float,
     hub_share: float,
 ) -> LabelEvidence:
-    """The logits that a trained method's last label weights were made of, for all seen labels.
+    """The logits behind a trained method's last label weights, for all seen labels.
 
-    Where the truth may be outside, label weights know 32 labels beside the candidates.
+    The label weights themselves cover only the support: candidates and at most 32 labels outside.
 
     Args:
-        method: trained. labels: (K, D) refined embeddings of the seen labels.
-        frozen_logits: frozen CLIP's of training rows (B,): (B, K).
-        space: of the prototypes. strength: what a cosine with one is worth in logits.
-        hub_share: of the labels' hubness that is taken off.
+        method: trained.
+        labels: (K, D) refined embeddings of the seen labels.
+        frozen_logits: of training rows (B,) by frozen CLIP: (B, K).
+        space: of the prototypes.
+        strength: weight of the cosine with a prototype in the logits.
+        hub_share: share of the labels' hubness to subtract.
     """
     problem, support, weights = method.problem, method.support, method.weights
     adapted = cache_rows(support, lambda rows: method.image_adapter(problem.embeddings(rows)))

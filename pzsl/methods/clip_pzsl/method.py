@@ -1,7 +1,7 @@
-"""`clip-pzsl`: CLIP-PZSL (Fan et al. 2026), an independent implementation in two presets.
+"""`clip-pzsl`: CLIP-PZSL (Fan et al. 2026), an independent implementation.
 
-`default` is what works best on real features; `paper` keeps to the published design as far as it is
-public. Both are made of the same parts, each of which can be switched off.
+Preset `default` is what works best on real features; `paper` follows the published design as far as
+it is public. All presets are made of the same parts, each of which can be switched off.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from pzsl.losses.partial import losses_and_answers, partial_zero_shot_losses
+from pzsl.losses.partial import losses_and_log_p, partial_zero_shot_losses
 from pzsl.losses.ragged import row_softmax
 from pzsl.methods.clip_pzsl.balance import balanced_weights
 from pzsl.methods.clip_pzsl.class_statistics import (
     SMALLEST,
     ClassStatistics,
     WhitenedSpace,
+    added_hubness,
     all_prototypes,
     balanced_hubness,
     find_space,
     gather,
     hubness,
-    joined_hubness,
     label_logits,
     leave_one_out_strength,
     leave_one_out_weights,
@@ -50,7 +50,7 @@ from pzsl.methods.clip_pzsl.walk import (
 from pzsl.methods.core import AdaptedMethod, BatchEntries, Blocks, LabelEvidence, Problem
 
 ROUNDS = 3
-"""Of label weights and left-out prototypes in turn, before training; more change nothing."""
+"""Alternations of label weights and leave-one-out prototypes before training: more are no use."""
 
 
 class ClipPzsl(AdaptedMethod):
@@ -86,11 +86,11 @@ class ClipPzsl(AdaptedMethod):
         self.frozen_hubness, self.inside, self.noise = zeros(seen), None, None
         self.query_prototypes: TransductivePrototypes | None = None
         self._frozen_at = zeros(0)
-        self._last: tuple[BatchEntries, Tensor, Tensor] | None = None
+        self._last_pass: tuple[BatchEntries, Tensor, Tensor] | None = None
         self.to(problem.images.device)
 
     def prepare(self) -> None:
-        """Frozen CLIP's hubness, the noise, and the first label weights."""
+        """Compute frozen CLIP's hubness, estimate the noise, and set the initial label weights."""
         at_entries, inside = EntryLogits(self.support), InsideMass()
         if self.options.hubness:
             self.frozen_hubness = self.options.hubness * hubness(self.support, self._similarities)
@@ -102,18 +102,18 @@ class ClipPzsl(AdaptedMethod):
         else:
             del at_entries  # before the larger one is made
             self.support, self._frozen_at = widen(self.support, self.noise, self._frozen_logits)
-        weights = self._first_weights()
+        weights = self._initial_weights()
         if self.noise is not None and not self.noise.hard:
             self.inside = weight_inside(self.support, weights)
         self.weights = self._balanced(weights)
 
     def _balanced(self, weights: Tensor) -> Tensor:
-        """What is trained on and mined by; what is reported stays as it was found."""
+        """Label weights for training and prototypes; those that are reported are not balanced."""
         classes = len(self.problem.seen)
         return balanced_weights(self.support, weights, classes) if self.options.balance else weights
 
-    def _first_weights(self) -> Tensor:
-        """Frozen CLIP's softmax over the support, corrected by the prototypes of the others."""
+    def _initial_weights(self) -> Tensor:
+        """Frozen CLIP's softmax over the support, corrected by leave-one-out prototypes."""
         problem, support = self.problem, self.support
         weights = support_softmax(support, self._frozen_at)
         if not self.options.left_out:
@@ -134,7 +134,7 @@ class ClipPzsl(AdaptedMethod):
 
     @property
     def stackable(self) -> bool:
-        """Not with the mining block: in it labels attend to a batch as a whole."""
+        """Not with the mining block, in which labels attend to the whole batch."""
         return super().stackable and self.miner is None
 
     @property
@@ -147,12 +147,12 @@ class ClipPzsl(AdaptedMethod):
         entries = self.support.batch(rows, len(self.problem.seen))
         weights = entries.of(self.weights)
         logits, loss = self._mined(rows, entries) if self.miner else self.seen_logits(rows)
-        losses, log_p = losses_and_answers(logits, weights, entries.rows)
-        self._last = entries, weights, log_p
+        losses, log_p = losses_and_log_p(logits, weights, entries.rows)
+        self._last_pass = entries, weights, log_p
         return self.total(losses, loss)
 
     def _mined(self, rows: Tensor, entries: BatchEntries) -> tuple[Tensor, Tensor]:
-        """Logits over the labels that the block refines, and all that is to be learnt beside."""
+        """Logits over the labels refined by the block, and the other terms of the loss."""
         assert self.miner is not None
         frozen, seen = self.problem.embeddings(rows), len(self.problem.seen)
         images, index = self.image_adapter(frozen), entries.entry_index
@@ -166,10 +166,10 @@ class ClipPzsl(AdaptedMethod):
         return self.logits(images, labels[:seen]), loss
 
     def after_step(self, rows: Tensor) -> None:
-        """Move the batch's label weights towards the model's answer (moving average)."""
-        if not self.options.progressive or self._last is None:
+        """Move the batch's label weights towards the model's softmax (moving average)."""
+        if not self.options.progressive or self._last_pass is None:
             return
-        entries, weights, log_p = self._last
+        entries, weights, log_p = self._last_pass
         predicted = row_softmax(log_p + entries.log_mask, entries.rows, top=0.0)
         if self.inside is not None:
             predicted = keep_inside(predicted, entries, self.inside.index_select(0, rows))
@@ -190,7 +190,7 @@ class ClipPzsl(AdaptedMethod):
         if options.left_out:
             frozen_terms = self._frozen_at, len(self.problem.seen), options.hubness
             image_logits = label_logits(self.support, logits, *frozen_terms)
-            self._frozen_at, self._last = self._frozen_at.new_zeros(0), None  # folds need the room
+            self._frozen_at, self._last_pass = self._frozen_at.new_zeros(0), None  # frees memory
             strength = leave_one_out_strength(self.problem, options.left_out_share)
             self.weights.copy_(leave_one_out_weights(*parts, projected, image_logits, strength))
         weights = self._balanced(self.weights)
@@ -200,9 +200,9 @@ class ClipPzsl(AdaptedMethod):
         self.means.copy_(means.sums / means.counts.clamp_min(SMALLEST)[:, None])
 
     def add_classes(self, count: int) -> None:
-        """Prototypes and hubness of classes that have joined, out of what each seen class left.
+        """Compute prototypes and hubness of added classes from the statistics of the seen ones.
 
-        The means of the classes stand for their images; hubness needs more (`joined_hubness`).
+        The means of the classes stand in for their images; see also `added_hubness`.
         """
         labels = self.label_embeddings()
         seen, first_new = len(self.problem.seen), len(labels) - count
@@ -214,10 +214,10 @@ class ClipPzsl(AdaptedMethod):
             self.prototypes[first_new:] = prototypes[first_new:]
         projected = self._space.project(self.means)
         logits = self._with_prototypes(self.logits(self.means, labels), projected)
-        self.hubness[first_new:] = joined_hubness(logits, labels, self.hubness[:first_new])
+        self.hubness[first_new:] = added_hubness(logits, labels, self.hubness[:first_new])
 
     def _refined(self) -> Tensor:
-        """Label embeddings (K + U, D) by the adapter, and by the mining block on all images."""
+        """Label embeddings (K + U, D) refined by the adapter, and by the block on all images."""
         if self.miner is None:
             return self.label_embeddings()
         self.miner.refine_with_all(self.label_embeddings(), self.image_adapter, self.support)
@@ -226,16 +226,16 @@ class ClipPzsl(AdaptedMethod):
     def _mine(
         self, labels: Tensor, weights: Tensor, projected: RowFunction, logits: RowFunction
     ) -> None:
-        """Prototypes and hubness of all classes; see `class_statistics` for the arguments."""
+        """Set prototypes and hubness of all classes; arguments as in `class_statistics`."""
         if self.options.prototypes:
             statistics = gather(self.problem, self.support, weights, projected)
             self.prototypes.copy_(all_prototypes(statistics, labels, self.options.unseen_strength))
         if self.options.hubness:
 
-            def whole(rows: Tensor) -> Tensor:
+            def scores(rows: Tensor) -> Tensor:
                 return self._with_prototypes(logits(rows), projected(rows))
 
-            self.hubness.copy_(balanced_hubness(self.support, whole, weights))
+            self.hubness.copy_(balanced_hubness(self.support, scores, weights))
 
     def _with_prototypes(self, logits: Tensor, projected: Tensor) -> Tensor:
         """Add the weighted cosines of projected images (n, D) with prototypes to logits (n, C)."""
@@ -252,7 +252,7 @@ class ClipPzsl(AdaptedMethod):
         return WhitenedSpace(self.centre, self.metric)
 
     def scores(self, images: Tensor) -> Tensor:
-        """Of images (n, D), `share` of the way from frozen CLIP's to trained ones: (n, K + U)."""
+        """Scores of images (n, D), `share` of the way from frozen to trained ones: (n, K + U)."""
         scores, projected = self._scored(images)
         if self.query_prototypes is not None:
             scores = self.query_prototypes.rescore(scores, projected)
@@ -261,11 +261,11 @@ class ClipPzsl(AdaptedMethod):
 
     @property
     def fades(self) -> bool:
-        """Whether the folds choose the share of what is trained."""
+        """Whether the folds choose the share of the trained scores."""
         return self.options.fade
 
     def fade(self, share: float) -> None:
-        """Let what is trained have this share in the scores."""
+        """Give the trained scores this share from now on."""
         self.share.fill_(share)
 
     def _scored(self, images: Tensor) -> Scored:
@@ -278,7 +278,7 @@ class ClipPzsl(AdaptedMethod):
         return scores.sub_(self.options.hubness * self.hubness), projected
 
     def observe_queries(self, blocks: Blocks) -> None:
-        """Let unseen labels attend to all images that are to be scored, where that is asked for."""
+        """Let unseen labels attend to all images that are to be scored, if the options say so."""
         self.query_prototypes = None
         initial = self.prototypes[len(self.problem.seen) :]
         if self.transductive and self.options.prototypes and len(initial):
@@ -286,12 +286,12 @@ class ClipPzsl(AdaptedMethod):
             self.query_prototypes = TransductivePrototypes(initial, *weighting)
 
     def describe(self) -> dict[str, Any]:
-        """The share of what is trained in the scores, and the noise that was estimated."""
+        """The share of the trained scores, and the estimated noise."""
         share = {"trained_share": round(self.share.item(), 4)} if self.fades else {}
         return share | ({"estimated_eta": round(self.noise.eta, 4)} if self.noise else {})
 
     def label_evidence(self) -> LabelEvidence | None:
-        """The logits of the last label weights; None where the truth can't be outside."""
+        """Logits behind the last label weights; None without noise model or left-out prototypes."""
         if not self.noise or not self.options.left_out:
             return None
         labels = self.miner.refined if self.miner else self.label_embeddings()

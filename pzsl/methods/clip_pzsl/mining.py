@@ -24,13 +24,13 @@ class MiningOptions(Options):
     """Parts of the semantic mining block.
 
     Attributes:
-        k_means, self_attention, feed_forward: which parts it has; with none there is no block.
-        layers: how many layers.
-        k_means_update: what a label takes up of its points: their `mean` value, or the `sum` and a
+        k_means, self_attention, feed_forward: the parts of a layer; without any, there is no block.
+        layers: number of layers.
+        k_means_update: what a label adds from its points: their `mean` value, or their `sum` with a
             layer normalisation, as in the code published for the k-means mask transformer.
         unseen_points: what unseen labels attend to at inference: `none` (inductive), `centroids`
-            (class-agnostic k-means centroids of the training images; the block alone does) or
-            `test` (transductive: all images that are to be classified).
+            (class-agnostic k-means centroids of the training images; needs the block) or `test`
+            (transductive: all images that are to be classified).
     """
 
     k_means: bool = False
@@ -41,10 +41,10 @@ class MiningOptions(Options):
     unseen_points: str = one_of("none", POINTS)
 
     def __post_init__(self) -> None:
-        """Refuse what lies outside its range, and what unseen labels can't attend to.
+        """Check each option's range, and that `centroids` have a block to attend to them.
 
         Raises:
-            UsageError: such an option, or centroids without the block.
+            UsageError: an option is out of range, or the block is missing.
         """
         super().__post_init__()
         if self.unseen_points == "centroids" and not self.mining:
@@ -55,12 +55,18 @@ class MiningOptions(Options):
 
     @property
     def mining(self) -> bool:
-        """Whether there is a block."""
+        """Whether there is a mining block."""
         return self.k_means or self.self_attention or self.feed_forward
 
 
 class Miner(nn.Module):
-    """The block with what it needs at inference: refined labels of the whole training set."""
+    """The mining block, and what it needs at inference: labels refined by all training images.
+
+    Args:
+        problem: the training problem.
+        options: parts of the block.
+        generator: draws its weights.
+    """
 
     refined: Tensor
     centroids: Tensor
@@ -78,7 +84,7 @@ class Miner(nn.Module):
         self.register_buffer("centroids", torch.zeros(len(problem.unseen), dim))
 
     def refine(self, labels: Tensor, images: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Refined labels (C, D) and assignment logits for a batch (B, D) with log-mask (B, K)."""
+        """Refined labels (C, D), and assignment logits, for images (B, D) with log-mask (B, K)."""
         block = images, mask > OUTSIDE / 2
         refined: tuple[Tensor, list[Tensor]] = self.block(
             labels, lambda: [block], self.problem.scale, len(self.problem.seen)
@@ -86,7 +92,7 @@ class Miner(nn.Module):
         return refined
 
     def refine_with_all(self, labels: Tensor, adapt: Adapt, support: CandidateEntries) -> None:
-        """Refine the labels by all training images, each going to one of its candidates."""
+        """Refine the labels by all training images, each assigned to one of its candidates."""
         seen, embeddings = len(self.problem.seen), self.problem.embeddings
 
         def blocks() -> Iterator[tuple[Tensor, Tensor]]:
@@ -101,10 +107,10 @@ class Miner(nn.Module):
         self.refined.copy_(self._block(labels, blocks))
 
     def refine_new(self, labels: Tensor, means: Tensor, first_new: int) -> Tensor:
-        """Refine labels (C, D) of which those from `first_new` on have joined; old ones stay.
+        """Refine the labels (C, D) from `first_new` on, which were added; the others stay.
 
-        The means (K, D) of the seen classes stand for their images: a label takes up the mean of
-        its images' values, which is linear in them.
+        The means (K, D) of the seen classes stand in for their images: a label adds the mean of its
+        images' values, which is linear in the images.
         """
         own_mean = torch.eye(len(means), dtype=torch.bool, device=means.device)
         refined = self._block(labels, lambda: [(means, own_mean)])
@@ -118,16 +124,16 @@ class Miner(nn.Module):
         if self.points != "centroids":
             refined, _ = self.block(labels, blocks, scale, seen)
             return refined
-        centroids = self.centroids[self.centroids.any(dim=1)]  # fewer where images are few
+        centroids = self.centroids[self.centroids.any(dim=1)]  # fewer if images are few
         unseen = torch.arange(len(labels), device=labels.device) >= seen
 
-        def joined() -> Iterator[tuple[Tensor, Tensor | None]]:
+        def with_centroids() -> Iterator[tuple[Tensor, Tensor | None]]:
             for points, allowed in blocks():
                 assert allowed is not None
                 yield points, F.pad(allowed, (0, len(labels) - seen), value=False)
             yield centroids, unseen.expand(len(centroids), -1)
 
-        refined, _ = self.block(labels, joined, scale)
+        refined, _ = self.block(labels, with_centroids, scale)
         return refined
 
     def refined_labels(self, labels: Tensor, images: Tensor) -> Tensor:
@@ -135,8 +141,8 @@ class Miner(nn.Module):
         if self.points != "test":
             return self.refined
         seen = len(self.problem.seen)
-        moved, _ = self.block(labels, lambda: [(images, None)], self.problem.scale)
-        return torch.cat([self.refined[:seen], moved[seen:]])
+        refined, _ = self.block(labels, lambda: [(images, None)], self.problem.scale)
+        return torch.cat([self.refined[:seen], refined[seen:]])
 
 
 def k_means(points: Tensor, count: int) -> Tensor:

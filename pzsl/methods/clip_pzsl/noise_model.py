@@ -1,4 +1,4 @@
-"""Estimate how often the true label is outside the candidates: EM on frozen CLIP (ours)."""
+"""Estimate how often the true label is not a candidate: EM on frozen CLIP (ours)."""
 
 from __future__ import annotations
 
@@ -13,20 +13,27 @@ from pzsl.methods.clip_pzsl.walk import RowFunction
 from pzsl.methods.core import BatchEntries, CandidateEntries
 
 ROUNDS = 30
+"""Rounds of EM."""
 START = 0.1
+"""Initial share of sets without the true label."""
 NEGLIGIBLE = 0.03
 """Below this estimated share the candidate sets are trusted."""
 OUTSIDERS = 32
-"""How many labels outside a candidate set may carry weight: the likeliest under CLIP."""
+"""Number of labels outside a candidate set that may carry weight: the likeliest under CLIP."""
 SMALL = 1e-6
 """Bound that keeps shares of an image's weight away from 0 and 1 in single precision."""
 ALL_OUTSIDERS = 1 << 23
-"""Most such labels over all images: beyond a quarter of a million images each has fewer."""
+"""Most such labels over all images; beyond a quarter of a million images, each has fewer."""
 
 
 @dataclass(frozen=True)
 class NoiseModel:
-    """`eta`: share of images whose truth is outside; `penalty`: rho, the log-odds against it."""
+    """Noise of candidate sets.
+
+    Attributes:
+        eta: share of images whose true label is not a candidate.
+        penalty: rho, the log-odds against a label outside the set.
+    """
 
     eta: float
     penalty: float
@@ -47,10 +54,7 @@ def estimate_noise(support: CandidateEntries, mass: Tensor, classes: int) -> Noi
     Args:
         support: candidates of N images.
         mass: (N,) share of frozen CLIP's softmax over the seen classes that lies on them.
-        classes: how many seen classes.
-
-    Returns:
-        The estimate.
+        classes: number of seen classes.
     """
     size = support.sizes.float().mean().item()
     eta = START
@@ -71,22 +75,23 @@ def widen(
     """Add the likeliest labels outside each candidate set to the support, with a penalty.
 
     Args:
-        support: candidates. model: the estimate.
-        logits: frozen CLIP's, of training rows (B,) over the seen classes: (B, K), contiguous.
+        support: candidates.
+        model: the estimate.
+        logits: of frozen CLIP for training rows (B,) over the seen classes: (B, K), contiguous.
 
     Returns:
         The candidates with log-mask 0 and up to `OUTSIDERS` others with log-mask -rho; fewer if
         there would be more than `ALL_OUTSIDERS` in total. And the logits of all of these, (M,).
     """
     outsiders = min(OUTSIDERS, max(1, ALL_OUTSIDERS // len(support)))
-    most, end = len(support.labels) + outsiders * len(support), 0
-    labels, log_mask = support.labels.new_empty(most), support.log_mask.new_empty(most)
-    values, ends = support.log_mask.new_empty(most), [support.offsets.new_zeros(1)]
+    capacity, end = len(support.labels) + outsiders * len(support), 0
+    labels, log_mask = support.labels.new_empty(capacity), support.log_mask.new_empty(capacity)
+    values, ends = support.log_mask.new_empty(capacity), [support.offsets.new_zeros(1)]
     for rows in support.blocks():
-        similar = logits(rows)
-        classes = similar.shape[1]
+        block = logits(rows)
+        classes = block.shape[1]
         entries = support.batch(rows, classes)
-        cells, outside = _wider_cells(similar, entries.rows.cells, min(outsiders, classes))
+        cells, outside = _wider_cells(block, entries.rows.cells, min(outsiders, classes))
         row_starts = classes * torch.arange(1, len(rows) + 1, device=cells.device)
         row_ends = torch.searchsorted(cells, row_starts)
         sizes = row_ends.diff(prepend=row_ends.new_zeros(1))
@@ -95,35 +100,36 @@ def widen(
             row_starts - classes, sizes, output_size=len(cells)
         )
         log_mask[start:end] = torch.where(outside, -model.penalty, 0.0)
-        values[start:end] = similar.flatten().index_select(0, cells)
+        values[start:end] = block.flatten().index_select(0, cells)
         ends.append(row_ends + start)
     wider = CandidateEntries(torch.cat(ends), labels[:end], log_mask[:end])
     return wider, values[:end]
 
 
-def _wider_cells(similar: Tensor, candidates: Tensor, outsiders: int) -> tuple[Tensor, Tensor]:
+def _wider_cells(logits: Tensor, candidates: Tensor, outsiders: int) -> tuple[Tensor, Tensor]:
     """Cells of the candidates and of the likeliest other labels of each row, ascending.
 
     Args:
-        similar: (B, K) logits. candidates: (m,) cells of the flattened (B, K).
-        outsiders: how many others a row has at most.
+        logits: (B, K); unchanged afterwards.
+        candidates: (m,) cells of the flattened (B, K).
+        outsiders: most other labels per row.
 
     Returns:
-        (n,) cells, and (n,) bool, which of them are no candidates.
+        (n,) cells, and (n,) bool, which of them are not candidates.
     """
-    flat = similar.view(-1)
+    flat = logits.view(-1)
     candidate_logits = flat.index_select(0, candidates)
     flat.index_fill_(0, candidates, -torch.inf)
-    likeliest = similar.topk(outsiders, dim=1).indices  # candidates, too, where others are few
+    likeliest = logits.topk(outsiders, dim=1).indices  # candidates, too, if others are few
     flat.index_copy_(0, candidates, candidate_logits)
-    kind = torch.zeros_like(similar, dtype=torch.uint8).scatter_(1, likeliest, 2).view(-1)
+    kind = torch.zeros_like(logits, dtype=torch.uint8).scatter_(1, likeliest, 2).view(-1)
     kind.index_fill_(0, candidates, 1)
     cells = kind.nonzero().flatten()
     return cells, kind.index_select(0, cells) == 2
 
 
 def weight_inside(support: CandidateEntries, weights: Tensor) -> Tensor:
-    """How much of each image's label weights (M,) lies on its candidates, (N,)."""
+    """Share (N,) of each image's label weights (M,) that lies on its candidates."""
     inside = []
     for rows in support.blocks():
         entries = support.batch(rows, 0)
@@ -141,16 +147,15 @@ def keep_inside(predicted: Tensor, entries: BatchEntries, inside: Tensor) -> Ten
     follows the model.
 
     Args:
-        predicted: (m,) the model's weights. entries: of the batch.
-        inside: (B,) the candidates' share at the start.
+        predicted: (m,) label weights by the model.
+        entries: of the batch.
+        inside: (B,) the candidates' share before training.
 
     Returns:
         (m,) weights; they sum to one per image.
     """
-    candidate, rows = entries.log_mask >= 0, entries.rows
-    predicted_inside = row_sum(predicted * candidate, rows).clamp(SMALL, 1 - SMALL)
-    inside_factor, outside_factor = (
-        rows.spread(inside / predicted_inside),
-        rows.spread((1 - inside) / (1 - predicted_inside)),
-    )
-    return predicted * torch.where(candidate, inside_factor, outside_factor)
+    is_candidate, rows = entries.log_mask >= 0, entries.rows
+    predicted_inside = row_sum(predicted * is_candidate, rows).clamp(SMALL, 1 - SMALL)
+    inside_factor = rows.spread(inside / predicted_inside)
+    outside_factor = rows.spread((1 - inside) / (1 - predicted_inside))
+    return predicted * torch.where(is_candidate, inside_factor, outside_factor)

@@ -13,19 +13,19 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
     """Parts and constants of CLIP-PZSL.
 
     Attributes:
-        noise_model: estimate how often the truth is outside the candidates, and let it be there.
-        progressive: let the label weights follow the model; else they stay as they began.
+        noise_model: estimate how often the true label is outside the candidates, and allow for it.
+        progressive: let the label weights follow the model; off: they keep their initial values.
         momentum: of the moving average of the label weights.
-        left_out: before and after training, weigh each image's candidates also by the prototypes
-            that all other images make.
+        left_out: before and after training, weigh each image's candidates also by leave-one-out
+            prototypes, made of all other images.
         left_out_share: weight of those prototypes, in units of the logit scale.
-        balance: train on label weights, and mine by such, whose sums agree with the sizes of the
-            classes; those that are reported are as they were found.
-        prototypes: mining in closed form, after training.
+        balance: for training and prototypes, make the sums of the label weights agree with the
+            sizes of the classes; the reported label weights are not balanced.
+        prototypes: mine prototypes in closed form, after training.
         prototype_share: weight of the prototypes in the score, in units of the logit scale.
         unseen_strength: length of an unseen label's prototype.
-        whiten: even out the covariance within the classes before comparing with prototypes.
-        hubness: how much of a label's hubness is taken off its logits: in the noise model, in the
+        whiten: whiten images within classes before comparing them with prototypes.
+        hubness: share of a label's hubness to subtract from its logits: in the noise model, in the
             label weights before and after training, and in the score.
         fade: let the folds that choose gamma also choose how far the scores go from frozen CLIP's
             to the trained ones; off: all the way.

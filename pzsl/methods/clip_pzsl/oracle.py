@@ -1,4 +1,4 @@
-"""`oracle`: the network of `clip-pzsl` with the true labels, as a ceiling (ours)."""
+"""`oracle`: the network of `clip-pzsl` with the true labels, as an upper bound (ours)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pzsl.methods.core import CandidateEntries
 
 @dataclass(frozen=True)
 class OracleOptions(ClipPzslOptions):
-    """Those of `clip-pzsl`; with true labels there is no noise to estimate."""
+    """Options of `clip-pzsl`; with true labels there is no noise to estimate."""
 
     noise_model: bool = False
 
@@ -26,18 +26,19 @@ class Oracle(ClipPzsl):
     row_wise: ClassVar[bool] = True
 
     def prepare(self) -> None:
-        """Let true labels be the candidates, then as `clip-pzsl` does."""
+        """Replace the candidates by true labels, then prepare as `clip-pzsl` does."""
         if self.problem.truth is not None:
-            true_sets = tell(self.problem.candidates, self.problem.truth)
+            true_sets = with_true_labels(self.problem.candidates, self.problem.truth)
             self.problem, self.support = replace(self.problem, candidates=true_sets), true_sets
         super().prepare()
 
 
-def tell(candidates: CandidateEntries, truth: Tensor) -> CandidateEntries:
-    """Candidates with one label, the true one, wherever it is known.
+def with_true_labels(candidates: CandidateEntries, truth: Tensor) -> CandidateEntries:
+    """Candidate sets in which the true label is the only candidate wherever it is known.
 
     Args:
-        candidates: of N images. truth: (N,) columns, -1 where unknown.
+        candidates: of N images.
+        truth: (N,) columns, -1 where unknown.
     """
     rows = torch.repeat_interleave(candidates.sizes)
     unknown = truth[rows] < 0

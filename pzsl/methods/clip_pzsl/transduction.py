@@ -1,6 +1,6 @@
 """Transduction: unseen labels attend to the very images that are to be classified (ours).
 
-An option, never the default: what an image is called then depends on which others come with it.
+An option, never the default: the prediction for an image then depends on the other images.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ from torch import Tensor
 from pzsl.models.prototypes import leave_one_out_cosines
 
 ROUNDS = 3
-"""Of scores and unseen prototypes in turn."""
-PULL = 8.0
-"""Length of an unseen prototype that many images agree on, before it is cut to one. The initial
-one, made of resembling seen labels, has `unseen_strength`: images count for more."""
-PATIENCE = 3.0
-"""Images that an unseen label needs for half of that length."""
+"""Alternations between scores and unseen prototypes."""
+LONGEST = 8.0
+"""Length of an unseen prototype on which many images agree, before it is normalised. The initial
+one, made of similar seen labels, has the length `unseen_strength`, so images count for more."""
+HALF_COUNT = 3.0
+"""Number of images at which an unseen label has half of that length."""
 
 Scored = tuple[Tensor, Tensor]
 """Inductive scores (n, K + U) of a block, and its images (n, D) in the space of the prototypes."""
 
 
 class Round(NamedTuple):
-    """What all images made of the unseen prototypes.
+    """The unseen prototypes after one round.
 
     Attributes:
-        sums: (U, D) the prototypes, before they are cut to length one.
-        pull: (U,) what an image counts in them, with all of its softmax mass.
+        sums: (U, D) the prototypes, before they are normalised.
+        image_weight: (U,) weight in them of an image with all of its softmax mass.
     """
 
     sums: Tensor
-    pull: Tensor
+    image_weight: Tensor
 
 
 class TransductivePrototypes:
-    """Unseen prototypes that all images together make; each is scored by those of the others.
+    """Unseen prototypes made of all queries; each query is scored by those of all others.
 
     Args:
-        initial_prototypes: (U, D) the unseen prototypes of inductive scores.
-        weight: what the product with a prototype is worth in the scores.
-        blocks: begins a pass over all images, as scored inductively.
+        initial_prototypes: (U, D) the unseen prototypes behind the inductive scores.
+        weight: weight of the product with a prototype in the scores.
+        blocks: starts a pass over all images, scored inductively.
     """
 
     def __init__(
@@ -61,24 +61,24 @@ class TransductivePrototypes:
             mass = self._mass(self.rescore(scores, projected))
             sums.addmm_(mass.T, projected)
             counts += mass.sum(dim=0)
-        pull = PULL / (PATIENCE + counts)
-        return Round(self.initial_prototypes + pull[:, None] * sums, pull)
+        image_weight = LONGEST / (HALF_COUNT + counts)
+        return Round(self.initial_prototypes + image_weight[:, None] * sums, image_weight)
 
     def _mass(self, scores: Tensor) -> Tensor:
         return scores.softmax(dim=1)[:, -len(self.initial_prototypes) :]
 
     def rescore(self, scores: Tensor, projected: Tensor) -> Tensor:
-        """Inductive scores (n, K + U) of projected images (n, D), by the prototypes of the others.
+        """Replace the unseen prototypes in scores (n, K + U) of projected images (n, D).
 
-        An image that made part of a prototype is like it, so its own part is taken out, round by
-        round as it went in.
+        An image that is part of a prototype resembles it, so its own part is taken out again, in
+        each round as it was added.
         """
         seen, unseen = scores.tensor_split([scores.shape[1] - len(self.initial_prototypes)], dim=1)
-        plain = unseen - self.weight * projected @ self.initial_prototypes.T
-        for sums, pull in self.rounds:
+        without_prototypes = unseen - self.weight * projected @ self.initial_prototypes.T
+        for sums, image_weight in self.rounds:
             products, squares = projected @ sums.T, sums.square().sum(dim=1)
             cosines = leave_one_out_cosines(
-                products, squares, pull * self._mass(scores), shortest=1.0
+                products, squares, image_weight * self._mass(scores), shortest=1.0
             )
-            scores = torch.cat([seen, plain + self.weight * cosines], dim=1)
+            scores = torch.cat([seen, without_prototypes + self.weight * cosines], dim=1)
         return scores

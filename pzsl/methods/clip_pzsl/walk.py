@@ -1,4 +1,4 @@
-"""One walk over the training images: what is made of a block is made once, for all who read it."""
+"""One pass over the training images, whose logits are computed once per block for all readers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pzsl.losses.ragged import row_sum
 from pzsl.methods.core import KEPT, BatchEntries, CandidateEntries
 
 RowFunction = Callable[[Tensor], Tensor]
-"""Something of training rows (B,): their images (B, D), as they are or adapted, or logits."""
+"""Maps training rows (B,) to their images (B, D), frozen or adapted, or to logits (B, C)."""
 
 
 class Reader(Protocol):
-    """What wants to see each block."""
+    """Something that reads each block of a walk."""
 
     def read(self, entries: BatchEntries, logits: Tensor) -> None:
-        """Look at the entries of a block, and its logits (B, C), which must not be changed."""
+        """Read the entries of a block, and its logits (B, C), which must not be changed."""
 
 
 def walk(support: CandidateEntries, logits: RowFunction, *readers: Reader) -> None:
@@ -28,7 +28,7 @@ def walk(support: CandidateEntries, logits: RowFunction, *readers: Reader) -> No
     Args:
         support: of the N training images.
         logits: of training rows (B,) over C labels, seen first: (B, C).
-        readers: all of them see a block before the next is made.
+        readers: all of them read a block before the next one is computed.
     """
     for rows in support.blocks():
         block = logits(rows)
@@ -44,26 +44,26 @@ class EntryLogits:
         self.values = torch.empty_like(support.log_mask)
 
     def read(self, entries: BatchEntries, logits: Tensor) -> None:
-        """Note the logits of these entries."""
+        """Store the logits of these entries."""
         entries.write(entries.rows.take(logits), self.values)
 
 
 class InsideMass:
-    """Reads which share of the softmax lies on the entries of each image: `mass`, (N,)."""
+    """Reads the share of the softmax that lies on the entries of each image: `mass`, (N,)."""
 
     def __init__(self) -> None:
-        self._parts: list[Tensor] = []
+        self._block_masses: list[Tensor] = []
 
     def read(self, entries: BatchEntries, logits: Tensor) -> None:
-        """Add up the softmax over the entries of each image."""
+        """Sum the softmax over the entries of each image."""
         rows = entries.rows
         log_p = rows.take(logits) - rows.spread(logits.logsumexp(dim=1))
-        self._parts.append(row_sum(log_p.exp_(), rows))
+        self._block_masses.append(row_sum(log_p.exp_(), rows))
 
     @property
     def mass(self) -> Tensor:
-        """(N,) 0 to 1."""
-        return torch.cat(self._parts)
+        """(N,) in 0..1."""
+        return torch.cat(self._block_masses)
 
 
 class ColumnPowers:
@@ -71,30 +71,30 @@ class ColumnPowers:
 
     Args:
         support: of the N training images.
-        power: what logits are multiplied with.
-        labels: how many labels, the first ones; None for all.
+        power: factor of the logits.
+        labels: read only the first so many labels; None for all.
     """
 
     def __init__(self, support: CandidateEntries, power: float, labels: int | None = None) -> None:
         self.power, self.labels = power, labels
-        self._parts = BlockRows(support)
+        self._block_sums = BlockRows(support)
 
     def read(self, entries: BatchEntries, logits: Tensor) -> None:
-        """Add up the powers of each column."""
+        """Sum the powers of each column."""
         top, powers = column_powers(logits[:, : self.labels], self.power)
-        self._parts.append(powers.sum(dim=0).log_().add_(top))
+        self._block_sums.append(powers.sum(dim=0).log_().add_(top))
 
     @property
     def log_sums(self) -> Tensor:
         """(C,) over all blocks."""
-        return self._parts.rows.logsumexp(dim=0)
+        return self._block_sums.rows.logsumexp(dim=0)
 
 
 class BlockRows:
     """One row (C,) for each block, in an array that is allocated once.
 
-    Small tensors that outlive a block would lie between large ones that don't, and keep the memory
-    of these from being used again.
+    Small tensors that outlive a block would lie in memory between large ones that don't, and keep
+    the memory of the large ones from being reused.
     """
 
     def __init__(self, support: CandidateEntries) -> None:
@@ -110,15 +110,23 @@ class BlockRows:
 
 
 def column_powers(logits: Tensor, power: float) -> tuple[Tensor, Tensor]:
-    """Logs (C,) that `exp(power * logits)` is divided by, and what is then left, (n, C)."""
+    """`exp(power * logits)` as a common factor per column and a remainder.
+
+    Args:
+        logits: (n, C).
+        power: factor of the logits.
+
+    Returns:
+        (C,) logs of the factors, and (n, C) remainders, at most 1.
+    """
     top = logits.amax(dim=0)
     return power * top, (logits - top).mul_(power).exp_()
 
 
 def cache_rows(support: CandidateEntries, compute: RowFunction) -> RowFunction:
-    """What `compute` gives, worked out once for all blocks where that takes little memory.
+    """A cache of `compute` for all of `support.blocks()`, if that takes little memory.
 
-    What is answered for one of `support.blocks()` is shared: it must not be changed.
+    Results for these blocks are shared, so they must not be changed.
     """
     blocks = support.blocks()
     first_block = compute(blocks[0])
