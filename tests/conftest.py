@@ -78,6 +78,14 @@ def quick_workers():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_waits_for_the_disk():
+    """Files that live as long as a test need not be on the disk; `fstat` refuses closed ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)
+        yield
+
+
 @pytest.fixture
 def pzsl(monkeypatch, capsys):
     """Run a command in this process: (exit code, stdout, stderr)."""

@@ -110,9 +110,14 @@ def complaint(*args: Any, **options: Any) -> str:
     return str(caught.value)
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_parts(tmp_path_factory.mktemp("parts") / "x.h5", caches.header(COUNT))
+
+
 @pytest.fixture
-def parts(tmp_path: Path) -> list[Path]:
-    return write_parts(tmp_path / "x.h5", caches.header(COUNT))
+def parts(written: list[Path], tmp_path: Path) -> list[Path]:
+    return [Path(shutil.copy(part, tmp_path)) for part in written]
 
 
 # --- how images are divided ----------------------------------------------------------------------
