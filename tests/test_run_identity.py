@@ -27,7 +27,7 @@ from pzsl.training.engines.job import Job, open_cache, work
 
 def config_for(cache, seed: int = 0) -> RunConfig:
     source = ("made", load_cache(cache).fingerprint, "m")
-    budget = {"min_steps": 12, "epochs": 4, "batch_size": 32}
+    budget = {"min_steps": 12, "epochs": 4, "batch_size": 32, "calibrate": False}
     (config,) = expand(
         source, ["proden"], ["default"], ["uniform"], [0.3], [0], [seed], "text", budget
     )
