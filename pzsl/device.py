@@ -78,8 +78,22 @@ def cores() -> int:
 
 
 @contextmanager
+def usual_torch() -> Iterator[None]:
+    """In this block, torch computes in float32 and keeps gradients, whatever the caller has set."""
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
 def cpu_threads(device: torch.device, threads: int = 1) -> Iterator[None]:
-    """In this block, compute on so many CPU threads; on a GPU nothing changes.
+    """In this block, compute on so many CPU threads (on a GPU nothing changes), as `usual_torch`.
 
     One is the default, because a sweep has a process per core. More change only the order in which
     numbers are summed, hence their last bits.
@@ -90,7 +104,8 @@ def cpu_threads(device: torch.device, threads: int = 1) -> Iterator[None]:
     if device.type == "cpu":
         torch.set_num_threads(threads)
     try:
-        yield
+        with usual_torch():
+            yield
     finally:
         torch.set_num_threads(before)
 

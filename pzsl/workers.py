@@ -193,11 +193,16 @@ def _serve(pipe: Connection, prepare: Prepare, device: str) -> None:
         do_task = prepare(device, tell)
         while (task := _receive(pipe)) is not None:
             tell("done", do_task(task))
-    except (UserError, OSError) as error:
-        tell("error", error)
     except Exception as error:
-        known = blame(error) or (MemoryError(str(error)) if lacks_memory(error) else None)
+        known = known_error(error)
         tell("error", known) if known else tell("fault", traceback.format_exc())
+
+
+def known_error(error: Exception) -> Exception | None:
+    """The error to send for one of the user, the system or a plugin; None for a fault in pzsl."""
+    if isinstance(error, UserError | OSError):
+        return error
+    return blame(error) or (MemoryError(str(error)) if lacks_memory(error) else None)
 
 
 def _receive(pipe: Connection) -> Any:

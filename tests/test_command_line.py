@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from errno import EACCES, EEXIST, ENOENT, ENOTDIR
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,11 @@ from problems import write_cache
 
 import pzsl as library
 from pzsl.candidates import NOISES
-from pzsl.cli.common import emit
+from pzsl.cli.common import complain, emit
 from pzsl.datasets import SOURCES
 from pzsl.errors import UsageError
 from pzsl.methods import METHODS
-from pzsl.requests import LABELS, as_list, is_plain_name
+from pzsl.requests import LABELS, as_list, as_lists, is_number, is_plain_name
 
 
 def help_of(pzsl, command: str) -> str:
@@ -175,12 +176,59 @@ def test_a_value_that_says_nothing_or_two_things_is_refused(pzsl, words, told):
     assert told in last_line(pzsl(*shlex.split(words)))
 
 
-@pytest.mark.parametrize("words", [{"method": None}, {"method": [3]}, {"rate": None}, {"rate": []}])
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"method": None},
+        {"method": [3]},
+        {"rate": None},
+        {"rate": []},
+        {"rate": True},
+        {"settings": ["rank=3"]},
+        {"runs": b"runs"},
+        {"name": 5},
+        {"threads": 1.5},
+        {"memory": "4"},
+    ],
+)
 def test_an_axis_of_another_type_is_refused(words):
-    with pytest.raises(UsageError, match=r"should be a value or|takes names|names nothing"):
+    with pytest.raises(UsageError, match=r"should be |takes names|names nothing"):
         library.train("none.h5", **words)
 
 
 def test_numbers_of_numpy_are_printed_as_json(capsys):
     emit({"count": np.int64(3), "rates": np.array([0.5])}, True, str)
     assert json.loads(capsys.readouterr().out) == {"count": 3, "rates": [0.5]}
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (NotADirectoryError, "x.csv is a file; name a folder, or another place."),
+        (FileExistsError, "x.csv is a file; name a folder, or another place."),
+        (FileNotFoundError, "name a place that exists"),
+        (PermissionError, "name a place that exists and that you may read or write."),
+    ],
+)
+def test_an_error_of_the_system_ends_with_a_remedy(tmp_path, capsys, error, remedy):
+    (tmp_path / "x.csv").touch()
+    codes = {NotADirectoryError: ENOTDIR, FileExistsError: EEXIST, PermissionError: EACCES}
+    assert complain(error(codes.get(error, ENOENT), "why", str(tmp_path / "x.csv" / "a"))) == 1
+    line = capsys.readouterr().err
+    assert line.startswith("pzsl: why (") and remedy in line and line.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words", [{"overwrite": "no"}, {"views": "1"}, {"seed": True}, {"unseen": "0.2"}, {"out": 3}]
+)
+def test_a_value_of_another_kind_is_refused_before_any_work(words):
+    with pytest.raises(UsageError, match=r"^--[a-z-]+ should be (True or False|a|the)"):
+        library.extract(**words)
+
+
+def test_single_values_and_iterators_are_lists_and_numbers_are_those_that_are_printed():
+    assert as_list("zebra") == ["zebra"] and as_list(Path("x.npy")) == [Path("x.npy")]
+    (rate,) = as_list(np.float32(0.1))
+    assert rate == 0.1 and type(rate) is float and as_list(np.array([1, 2])) == [1, 2]
+    assert as_lists({"rate": iter([0.1, 0.3]), "name": "x"}) == {"rate": [0.1, 0.3], "name": "x"}
+    assert not is_number(True) and is_number(np.float32(1)) and not is_number("1")

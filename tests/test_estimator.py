@@ -273,3 +273,23 @@ def test_arguments_of_another_type_end_in_one_line(words):
     images, mask, labels, _ = toy()
     with pytest.raises(UsageError, match="should be a"):
         short(**words).fit(images, mask, labels)
+
+
+def test_answers_depend_on_values_alone():
+    """Not on memory layout, number types of the seed, or what the caller has set in torch."""
+    images, mask, vectors, _ = toy()
+    options = {"epochs": 1, "min_steps": 2}
+
+    def answers(points, seed=0):
+        model = PartialLabelClassifier(options=options, seed=seed)
+        return model.fit(points, mask, vectors).decision_function(points)
+
+    expected = answers(images)
+    assert np.array_equal(answers(np.asfortranarray(images), np.int64(0)), expected)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.inference_mode():
+            assert np.array_equal(answers(images), expected)
+            assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)

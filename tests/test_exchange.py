@@ -265,7 +265,7 @@ FAULTS = {
     "has 4 rows, but": {"birds.npy": caches.unit(3, 4, 6)},
     "text.npy should have shape (3, 6), classes by dimensions": {"text.npy": caches.unit(7, 2, 6)},
     "text.npy, row 0 has length 2": {"text.npy": 2 * caches.unit(7, 3, 6)},
-    "birds.npy: should be a matrix of numbers, a row for each vector, but is (6,)": {
+    "birds.npy: should be a matrix of floats, a row for each vector, but is (6,)": {
         "birds.npy": np.ones(6)
     },
     "but is (5, 6) int64": {"birds.npy": np.ones((5, 6), int)},

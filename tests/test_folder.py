@@ -55,6 +55,9 @@ def test_the_reader_opens_the_image_of_a_path(root):
 
 def test_hidden_files_and_other_types_are_left_alone_and_suffixes_have_any_case(root):
     (root / ".cache").mkdir()
+    (root / "__MACOSX").mkdir()
+    (root / "class_a" / "@eaDir").mkdir()
+    (root / "class_a" / "@eaDir" / "thumb.png").write_bytes(b"")
     (root / "class_a" / ".hidden.png").write_bytes(b"")
     (root / "class_a" / "notes.txt").write_text("no image")
     (root / "readme.md").write_text("no class")

@@ -19,7 +19,7 @@ from torchvision.transforms import Compose
 
 from pzsl.datasets.reading import FileReader, open_image
 from pzsl.encoders import load_encoder
-from pzsl.encoders.images import Preparation, eight_bits
+from pzsl.encoders.images import Preparation, _middle, eight_bits, resize_and_crop
 from pzsl.extraction.pipeline import encode_blocks
 
 KINDS = {
@@ -392,3 +392,12 @@ def test_scaling_a_large_grey_image_takes_little_memory_beside_it(mode):
     tracemalloc.stop()
     assert grey.size == image.size and peak < 4 * 6_000_002
     assert grey.getpixel((2_999_999, 1)) == (1 if mode == "I;16" else 255)
+
+
+def test_the_middle_of_a_thin_palette_image_is_all_that_is_looked_at():
+    noise = np.random.default_rng(0).integers(0, 255, (3, 70_001), dtype=np.uint8)
+    image = Image.fromarray(noise).convert("P")
+    whole = resize_and_crop(image.convert("RGB"), 224, Image.Resampling.BICUBIC)
+    pixels = Preparation({"size": 224})(image).numpy().transpose(1, 2, 0).astype(int)
+    assert np.abs(pixels - np.asarray(whole)).max() <= 4  # the middle is rounded to half a pixel
+    assert max(_middle(image).size) < 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import caches
 import numpy as np
 import pytest
 from test_wrapped_numbers import arrays
@@ -9,6 +10,7 @@ from test_wrapped_numbers import arrays
 from pzsl.datasets.own.text_files import decode
 from pzsl.errors import UserError
 from pzsl.exchange import import_npz
+from pzsl.store import load_cache
 
 
 def imported(folder, **changes):
@@ -57,3 +59,43 @@ def test_a_control_character_in_a_table_is_named_with_its_line(letter):
     with pytest.raises(UserError, match=r"t\.csv, line 2 holds the control character"):
         decode(f"path,label\na.jpg,c{letter}at\n".encode(), "t.csv")
     assert decode("path\na.jpg\n".encode("utf-16-le"), "t.csv") == ("path\na.jpg\n", "utf-16-le")
+
+
+@pytest.mark.parametrize("twin", ["d\\0.png", "d/./0.png"])
+def test_spellings_of_one_path_are_one_image(tmp_path, twin):
+    paths = [f"{row}.png" for row in range(7)]
+    with pytest.raises(UserError, match="same file"):
+        imported(tmp_path, paths=np.array(["d/0.png", *paths[1:], twin]))
+    with pytest.raises(UserError, match="same file"):
+        imported(tmp_path, paths=np.array(["\u00e9.png", *paths[1:], "e\u0301.png"]))
+
+
+def test_vectors_near_unit_length_are_divided_by_it_and_told_of(tmp_path, capsys):
+    images = arrays()["image_features"]
+    whole = np.array(load_cache(imported(tmp_path)).images)
+    assert "divided" not in capsys.readouterr().err
+    imported(tmp_path, image_features=images * np.float32(0.993))
+    assert "8 of 8 rows have a length near 1, the first 0.993" in capsys.readouterr().err
+    assert np.allclose(load_cache(tmp_path / "x.h5").images, whole, atol=1e-6)
+
+
+def test_candidates_of_training_images_are_seen_classes_each_once_and_some_hold_the_label(
+    tmp_path, capsys
+):
+    offsets, labels = np.arange(9), arrays()["labels"]
+    names = {
+        "class_names": np.array(["ash", "oak", "fir"]),
+        "unseen": np.array([False, False, True]),
+        "text_features": np.eye(3, caches.DIM, dtype=np.float32),
+    }
+    sets = {"candidate_offsets": offsets, "candidate_labels": labels}
+    imported(tmp_path, **names, **sets)
+    assert "Not one" not in capsys.readouterr().err
+    imported(tmp_path, **names, **{**sets, "candidate_labels": 1 - labels})
+    assert "training images has its label among its candidates" in capsys.readouterr().err
+    pairs = {"candidate_offsets": 2 * offsets, "candidate_labels": np.repeat(labels, 2)}
+    with pytest.raises(UserError, match=r"row 0 .*twice among its candidates"):
+        imported(tmp_path, **names, **pairs)
+    pairs["candidate_labels"] = np.stack([labels, np.full(8, 2)], 1).ravel()
+    with pytest.raises(UserError, match=r"row 0 .*the unseen class 'fir' among its candidates"):
+        imported(tmp_path, **names, **pairs)

@@ -19,8 +19,10 @@ from pzsl.datasets.shapes.drawing import Composition, draw
 from pzsl.errors import UsageError, UserError
 from pzsl.exchange import import_npz
 from pzsl.inference import answer_file
+from pzsl.inference.predict import _tell_near
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import restore
+from pzsl.inference.sources import find_images
 
 SHORT = {"min_steps": 4, "epochs": 2}
 
@@ -176,6 +178,19 @@ def test_answers_to_another_question_are_not_gone_on_with(
     assert code == 0 and "another question" in err and "10 images, 401 classes" in text
 
 
+def test_a_changed_file_is_another_question_and_hidden_files_are_none(drawings):
+    before = find_images([drawings])
+    digest = before.digest
+    (drawings / "__MACOSX").mkdir()
+    for name in ("._a.png", "__MACOSX/b.png"):
+        (drawings / name).write_bytes(b"what archivers leave behind")
+    assert find_images([drawings]).digest == digest and len(before.names) == 10
+    with Path(before.files[3]).open("ab") as file:
+        file.write(b" ")
+    assert find_images([drawings]).names == before.names
+    assert find_images([drawings]).digest != digest
+
+
 def test_a_table_says_which_images(trained_on_shapes, drawings, tmp_path):
     table = tmp_path / "list.csv"
     table.write_text("Filename;anything\nred plain star.png;1\nred plain ring.png;2\nno.png;3\n")
@@ -217,6 +232,29 @@ def test_features_are_answered_without_an_encoder(pzsl, toy_run, tmp_path):
     assert found[7]["path"].endswith("x.npy[7]")
 
 
+def test_options_of_an_encoder_mean_nothing_to_features(toy_run, tmp_path, capsys):
+    vectors = np.array(load_cache(read_record(toy_run).cache).images[:3])
+    np.save(tmp_path / "x.npy", vectors)
+    plain = pzsl.predict(toy_run, [tmp_path / "x.npy"])["images"]
+    assert "nothing here" not in capsys.readouterr().err
+    np.save(tmp_path / "x.npy", vectors * np.float32(0.992))  # near unit length, but not of it
+    told = pzsl.predict(toy_run, [tmp_path / "x.npy"], root=tmp_path, model="tiny")["images"]
+    assert np.allclose(
+        [each["probability"] for image in told for each in image["classes"]],
+        [each["probability"] for image in plain for each in image["classes"]],
+        atol=1e-6,
+    )
+    err = capsys.readouterr().err
+    assert "--root means nothing here" in err and "--model means nothing here" in err
+
+
+def test_a_new_name_that_is_nearly_another_is_told_of(capsys):
+    _tell_near(("red fox", "heron", "kite", "kites"), ("red-fox", "zebra", "zebras"))
+    told = capsys.readouterr().err.splitlines()
+    assert [line.count("one letter apart") for line in told] == [1, 1]
+    assert "'red fox' and 'red-fox'" in told[0] and "'zebra' and 'zebras'" in told[1]
+
+
 @pytest.mark.parametrize(
     ("vectors", "fault"),
     [
@@ -224,12 +262,15 @@ def test_features_are_answered_without_an_encoder(pzsl, toy_run, tmp_path):
         (np.zeros((3, 16), np.float32), "row 0 is all zero"),
         (np.ones(3, np.float32), "a row for each vector"),
         (np.ones((0, 16), np.float32), "holds no row"),
+        (np.ones((3, 16), np.int64), "matrix of floats.*astype"),
     ],
 )
 def test_features_that_do_not_fit_are_refused(toy_run, tmp_path, vectors, fault):
     np.save(tmp_path / "x.npy", vectors)
     with pytest.raises(UserError, match=fault):
         pzsl.predict(toy_run, [tmp_path / "x.npy"])
+    with pytest.raises(UsageError, match="Images are paths, not ndarray: save"):
+        pzsl.predict(toy_run, [vectors])
     with pytest.raises(UsageError, match="alone"):
         pzsl.predict(toy_run, [tmp_path / "x.npy", tmp_path])
 

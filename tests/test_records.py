@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from problems import write_cache
+from records import write_run
 
-from pzsl import train
+from pzsl import report, train
 from pzsl.errors import UserError
 from pzsl.inference import refine
 from pzsl.inference.record import read_record
@@ -93,3 +94,23 @@ def test_a_value_that_was_changed_is_refused(file, key, value, old, runs):
         read_record(runs / "a")
     if not old:
         assert len(read_runs(runs).runs) == 1 and len(read_runs(runs).warnings) == 1
+
+
+@pytest.mark.parametrize("value", [-1, 100.1, 6130])
+def test_a_percentage_that_is_none_is_left_out(value, tmp_path):
+    for seed in range(2):
+        write_run(tmp_path, f"r{seed}", {"seed": seed}, {"H": value} if seed else {})
+    records = read_runs(tmp_path)
+    assert len(records.runs) == 1
+    assert f"'H' is {value:g}, and should be 0 to 100" in records.warnings[0]
+
+
+def test_a_mean_over_fewer_runs_than_its_row_has_is_told(tmp_path):
+    for seed in range(3):
+        metrics = {"H": None} if seed == 1 else {"H": 40.0 + seed}
+        write_run(tmp_path / "runs", f"r{seed}", {"seed": seed}, {**metrics, "T1": None})
+    told = report(tmp_path / "runs", tmp_path / "out", ("csv",))["warnings"]
+    assert [line for line in told if " runs, as " in line] == [
+        "birds, clip-pzsl, uniform, rate 0.1: H is of 2 of 3 runs, as the others have none: train "
+        "those again."
+    ]

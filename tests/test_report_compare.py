@@ -63,6 +63,14 @@ def test_rows_that_one_sweep_alone_has_are_named(two):
     ]
 
 
+def test_other_options_are_told(two):
+    warnings = report(two / "a", two / "out", ("csv",), compare=two / "b")["warnings"]
+    assert [line for line in warnings if "other options" in line] == [
+        f"{method} was run with other options in the other sweep: model a here and b there."
+        for method in ("cc", "rc")
+    ]
+
+
 def test_other_caches_and_broken_records_are_told(two):
     for path in (two / "b").rglob("config.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "cache_hash": "d" * 64}))

@@ -15,9 +15,9 @@ from problems import write_cache
 
 from pzsl import apply_corrections, labels, load_cache, review, train
 from pzsl.datasets.own.rows import read_rows
-from pzsl.errors import UserError
+from pzsl.errors import UsageError, UserError
 from pzsl.inference.labelling.label_rows import by_gain, label_rows
-from pzsl.inference.labelling.picture_files import thumbnail
+from pzsl.inference.labelling.picture_files import find_pictures, thumbnail
 from pzsl.inference.labelling.review_page import _in_script
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import restore
@@ -169,16 +169,46 @@ def test_wrong_corrections_are_refused_before_anything_is_written(pzsl, reviewed
         (f"path,label\n{path},clas 1\n", "unknown class 'clas 1'"),
         (f"path,label\n{path},class 9\n", "unknown class 'class 9'"),  # an unseen one
         (f"path,label\n{path},class 1\n{path},class 2\n", "a different label in a row above"),
-        ("a,b\n1,2\n", "columns path and label"),
-        (f"path,label,label\n{path},class 1,class 2\n", "path and label, each once"),
-        ("", "can't be read"),
+        ("a,b\n1,2\n", "no column 'path'"),
+        (f"path,label,label\n{path},class 1,class 2\n", "two columns are called 'label'"),
+        (f"path,label\n{path}", "1 fields, but the header has 2"),  # a download that was cut off
+        ("", "no column 'path'"),
     ]
     for text, part in wrong:
         (tmp_path / "c.csv").write_text(text, encoding="utf-8")
         words = ["--run", run, "--apply", tmp_path / "c.csv", "--out", tmp_path / "t.csv"]
         code, out, err = pzsl("review", *words)
-        assert (code, out) == (1, "") and part in err.strip().splitlines()[-1], err
+        assert (code, out) == (1, "") and part in err, err
         assert not (tmp_path / "t.csv").exists()
+
+
+def test_corrections_are_read_as_programs_and_people_write_them(reviewed, tmp_path, capsys):
+    _, run, _ = reviewed
+    paths = [row.path for row in label_rows(restore(read_record(run)))]
+    lines = f"path;label\n./{paths[0]};Class_1\n{paths[1]};\n"
+    (tmp_path / "c.csv").write_text(lines, encoding="utf-16")
+    told = apply_corrections(tmp_path / "c.csv", run, tmp_path / "t.csv")
+    assert (
+        told["corrected"] == told["removed"] == 1 and "more columns" not in capsys.readouterr().err
+    )
+    (row,) = [row for row in read_rows(tmp_path / "t.csv") if row.path == paths[0]]
+    assert "class 1" in (row.label, *row.candidates)
+    (tmp_path / "none.csv").write_text("path,label\n")
+    apply_corrections(tmp_path / "none.csv", run, tmp_path / "same.csv")
+    labels(run, tmp_path / "labels.csv")
+    apply_corrections(tmp_path / "labels.csv", run, tmp_path / "all.csv")
+    told = capsys.readouterr().err
+    assert "corrects no image" in told and f"for all of its {len(paths)} images" in told
+
+
+def test_a_page_is_no_table_and_pictures_at_addresses_are_told_of(reviewed, tmp_path):
+    cache, run, pictures = reviewed
+    with pytest.raises(UsageError, match=r"looks like a table, which --apply"):
+        review(run, tmp_path / "x.csv", images=pictures)
+    data = load_cache(cache)
+    data.provenance["origin"]["root"] = "s3://bucket/photos"
+    with pytest.raises(UserError, match=r"at s3://bucket/photos.* give it as --images"):
+        find_pictures(data)
 
 
 # --- in a browser --------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,9 +25,10 @@ from pzsl.encoders import load_encoder
 from pzsl.errors import SeveralError, UsageError, UserError
 from pzsl.exchange import merge
 from pzsl.extraction import extract, processes, ray_engine, request
-from pzsl.extraction.encode_cache import fill
+from pzsl.extraction.encode_cache import Shard, fill
 from pzsl.extraction.request import prepare
 from pzsl.plugins import PluginError
+from pzsl.requests import ExtractRequest
 from pzsl.store import find_parts, part_path
 from pzsl.workers import WorkerPool
 
@@ -419,3 +421,15 @@ def test_ray_with_a_worker_killed_is_a_single_run(asked, single, tmp_path, monke
     assert result["resumed"] == 3  # the block that the killed actor had written
     assert result["resumed"] + result["encoded"] == 40
     assert_same(out, single)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "full", "x.h5"), UserError("no"), MemoryError("")])
+def test_an_error_of_an_actor_is_that_of_a_single_process(error, monkeypatch, tmp_path):
+    monkeypatch.setattr(ray_engine, "prepare", lambda _: (_ for _ in ()).throw(error))
+    actor = ray_engine.Encoding(ExtractRequest(), tmp_path / "x.h5", "/nowhere")
+    reply = actor.encode(Shard(1, 2))
+    errors = SimpleNamespace(RayTaskError=KeyError, RayError=KeyError)
+    with pytest.raises(type(error), match=r"no$|full|^$"):
+        ray_engine._answer(
+            SimpleNamespace(get=lambda _: reply, exceptions=errors), None, Shard(1, 2)
+        )

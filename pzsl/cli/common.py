@@ -6,6 +6,7 @@ import errno
 import json
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pzsl.errors import SeveralError, UsageError, UserError, lacks_memory
@@ -52,7 +53,19 @@ def _system_error_text(error: OSError) -> str:
         return f"The disk is full{where}: free some space and run the same command again."
     if error.errno == errno.EROFS:
         return f"The disk is read-only{where}: choose a place that can be written."
-    return f"{error.strerror or error}{where}"
+    return f"{error.strerror or error}{where}{_remedy(error)}"
+
+
+def _remedy(error: OSError) -> str:
+    """What to do where a file is in the way of a folder, or where no folder can be made."""
+    path = Path(str(error.filename or ""))
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        files = [folder for folder in (path, *path.parents) if folder.is_file()]
+    if error.errno in (errno.ENOTDIR, errno.EEXIST) and files:
+        return f": {files[0]} is a file; name a folder, or another place."
+    if error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM):
+        return ": name a place that exists and that you may read or write."
+    return ""
 
 
 def emit(result: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:

@@ -9,6 +9,8 @@ import typer
 
 from pzsl.cli.common import emit
 
+COUNT = 200
+
 
 def review(
     run: Annotated[
@@ -24,7 +26,7 @@ def review(
     images: Annotated[
         Path | None, typer.Option(help="Folder of the pictures. [as recorded]")
     ] = None,
-    count: Annotated[int, typer.Option(help="How many images to show.")] = 200,
+    count: Annotated[int, typer.Option(help="How many images to show.")] = COUNT,
     apply: Annotated[
         Path | None, typer.Option(help="The page's corrections.csv: write a table with them.")
     ] = None,
@@ -46,8 +48,11 @@ def review(
     """
     from pzsl.inference import apply_corrections
     from pzsl.inference import review as write_page
+    from pzsl.requests import say_unused, unless
 
     if apply is not None:
+        count_given = unless(COUNT, count)
+        say_unused("--apply writes a table, not a page", images=images, count=count_given)
         where = out or Path("table.csv")
         merged = apply_corrections(apply, run, where, cache=cache, runs=runs, overwrite=overwrite)
         emit(merged, as_json, _corrections_text)

@@ -46,7 +46,10 @@ def class_warnings(data: Dataset) -> list[str]:
     times = occurrences(data)
     missing = [name for name in data.classes if normal_form(name) in MISSING]
     lines = [_number_names(data.classes), _near_names(data.classes, times)]
-    lines += [_names_that_are_lists(data.classes), _labels_outside(data)]
+    lines.append(_names_that_are_lists(data.classes))
+    if data.candidates is not None:
+        sets = data.candidates
+        lines.append(labels_outside(data.labels, sets.offsets, sets.labels))
     if missing:
         lines.append(f"A class is called {_listed(missing)}: is it a value that is missing?")
     if len(data.classes) > len(data.paths) / 2:
@@ -139,17 +142,19 @@ def _is_list(name: str, forms: set[str]) -> bool:
     return len(parts) > 1 and all(part in forms for part in parts)
 
 
-def _labels_outside(data: Dataset) -> str | None:
-    """Labels of training images, none of which is among the image's candidates."""
-    if data.candidates is None:
-        return None
-    offsets, labels = data.candidates.offsets, data.candidates.labels
+def labels_outside(
+    labels: NDArray[np.int64], offsets: NDArray[np.int64], candidates: NDArray[np.int32]
+) -> str | None:
+    """A warning if not one labelled training image has its label among its candidates.
+
+    Args:
+        labels: (N,) -1 where unknown.
+        offsets: (N + 1,) start of each image in `candidates`, and the end.
+        candidates: (M,) class ids.
+    """
     sizes = np.diff(offsets)
-    known = (data.labels != UNKNOWN) & (sizes > 0)
-    if known.sum() < FEW:
-        return None
-    inside = labels == np.repeat(data.labels, sizes)
-    if inside.any():
+    known = (labels != UNKNOWN) & (sizes > 0)
+    if known.sum() < FEW or (candidates == np.repeat(labels, sizes)).any():
         return None
     return (
         f"Not one of {known.sum()} training images has its label among its candidates: are both "

@@ -29,6 +29,8 @@ FLOAT_WHITES = (1, 255, 65535)
 """Possible values of white in grey images of integers and of floats."""
 LARGEST = 1 << 24
 """If a resized image would have more pixels, it is cropped before resizing, or refused."""
+MIDDLE = 16
+"""Length of the middle of a thin image, in units of its width."""
 TILE = 1 << 20
 """Pixels of a grey image that are scaled at a time."""
 AFTER_RESIZING = 3
@@ -63,7 +65,7 @@ class Preparation:
         if thin and self._square is None:
             raise OSError(f"{image.width} x {image.height} pixels: too thin to be prepared")
         if thin and image.mode in UNFILTERED:
-            image = image.convert("RGB")
+            image = _middle(image).convert("RGB")
         if self._square and (shrinks or thin) and image.mode not in UNFILTERED:
             image = resize_and_crop(image, self._square, self._filter)
         else:
@@ -91,6 +93,13 @@ def resize_and_crop(image: Image.Image, size: int, resampling: Image.Resampling)
         box.append((start * side / new_side, min(side, (start + size) * side / new_side)))
     (left, right), (top, bottom) = box
     return image.resize((size, size), resampling, box=(left, top, right, bottom))
+
+
+def _middle(image: Image.Image) -> Image.Image:
+    """The part of a thin image that is resized and cropped, and what the filter sees beside it."""
+    keep = MIDDLE * min(image.size)
+    left, top = (max(0, (side - keep) // 2) for side in image.size)
+    return image.crop((left, top, image.width - left, image.height - top))
 
 
 def eight_bits(image: Image.Image) -> Image.Image:

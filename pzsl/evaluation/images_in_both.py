@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 BLOCK = 4096
 """Images at a time."""
+TESTED = ("test_seen", "test_unseen")
 DECIMALS = 3
 """Equal pictures differ by far less, whatever batch they were encoded in; others by far more."""
 
@@ -37,7 +38,7 @@ def images_in_both(cache: Embedded) -> str | None:
     first: dict[int, int] = {}
     for row, key in _keys(cache, np.flatnonzero(training)):
         first.setdefault(key, row)
-    test = np.flatnonzero(~training)
+    test = np.flatnonzero(np.isin(cache.splits, TESTED))
     pairs = [(first[key], row) for row, key in _keys(cache, test) if key in first]
     if not pairs:
         return None

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pzsl.datasets import Annotators, Dataset
+from pzsl.datasets.class_warnings import class_warnings
 from pzsl.datasets.own import CANDIDATES, load_rows
 from pzsl.encoders import Identity, load_encoder
 from pzsl.encoders.descriptions import choose_prompts, encode_prompts
@@ -96,6 +97,8 @@ def import_features(
             )
     check_vectors(str(source), vectors, normalise)
     texts = _texts(data, vectors, labelling, normalise)
+    for doubt in class_warnings(data):
+        say(doubt)
     hashes = [sha256_of(file) for file in files]
     origin = {
         "features": str(source.resolve()),

@@ -16,6 +16,7 @@ from pzsl.extraction.scoring import doubts, zero_shot
 from pzsl.files import check_output
 from pzsl.progress import say
 from pzsl.remote import FOLDER, RemotePath, as_path, as_remote, local_copies, upload
+from pzsl.requests import as_list
 from pzsl.store import load_cache, merge_parts
 
 MATRICES = (".npy", ".safetensors")
@@ -95,7 +96,7 @@ def export_any(
 
 
 def merge(
-    parts: Sequence[str | Path],
+    parts: str | Path | Sequence[str | Path],
     out: str | Path,
     virtual: bool = False,
     overwrite: bool = False,
@@ -116,7 +117,7 @@ def merge(
     Raises:
         UserError: rows are missing or duplicate, or the parts are of different origin.
     """
-    target = as_path(out)
+    parts, target = as_list(parts), as_path(out)
     address = as_remote(target)
     if address is not None:
         return _merge_to(address, parts, virtual, overwrite)

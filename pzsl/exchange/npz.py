@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from math import exp
-from pathlib import Path, PurePath
-from posixpath import normpath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl.datasets.names import first_alike
-from pzsl.datasets.own import check_once
 from pzsl.errors import UserError
+from pzsl.exchange.import_doubts import check_doubtful
 from pzsl.exchange.vectors import LOGIT_SCALE, UNREADABLE, check_vectors, write_vectors
 from pzsl.files import check_zip, digest, parse_json, sha256_of
 from pzsl.progress import say
@@ -64,9 +61,6 @@ KINDS = {
 }
 """Array -> NumPy's letters of the allowed types, and their name; all others are text."""
 TEMPLATE = "(imported)"
-LOGARITHM = 10.0
-"""Smaller scales look like logarithms: CLIP's scales start at 1 / 0.07 and end at 100."""
-
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -93,7 +87,7 @@ def import_npz(source: Path, out: Path, overwrite: bool = False, normalise: bool
     header = _header(source, arrays)
     for problem in content_problems(header):
         raise UserError(f"{source}: {problem}: correct the arrays and import again.")
-    _check_suspicious(source, header)
+    check_doubtful(source, header)
     for name in ("image_features", "text_features", "views"):
         if name in arrays:
             check_vectors(f"{source}: '{name}'", arrays[name], normalise)
@@ -101,20 +95,6 @@ def import_npz(source: Path, out: Path, overwrite: bool = False, normalise: bool
     text = text if text.ndim == 3 else text[:, None]
     images, views = arrays["image_features"], arrays.get("views")
     return write_vectors(out, header, images, text, views, overwrite)
-
-
-def _check_suspicious(source: Path, header: CacheHeader) -> None:
-    """Warn about suspicious values, and refuse images that are in two splits."""
-    images = list(zip(header.paths, header.splits.tolist(), strict=True))
-    check_once(str(source), images, {path: PurePath(normpath(path)) for path in header.paths})
-    if alike := first_alike(header.classes):
-        say(f"{source}: the class names '{alike[0]}' and '{alike[1]}' read alike: two classes?")
-    if header.logit_scale < LOGARITHM:
-        say(
-            f"{source}: logit_scale {header.logit_scale:.4g} looks like the logarithm that CLIP's "
-            f"weights hold: cosines are multiplied with exp of it, {exp(header.logit_scale):.4g}; "
-            "if that is meant, write it and import again."
-        )
 
 
 def npz_arrays(cache: Cache) -> Arrays:

@@ -17,6 +17,8 @@ from pzsl.store.unit_length import CHUNK, lengths, not_unit
 from pzsl.store.validation import alike_in_text, fault_of
 from pzsl.store.writer import CacheWriter
 
+ROUNDING = 1e-3
+"""Vectors whose length deviates by more, but is near one, are divided by it, and that is told."""
 LOGIT_SCALE = 100.0
 """The scale at the end of CLIP's own training; used if a file has none."""
 UNREADABLE = (
@@ -50,7 +52,8 @@ def read_vectors(source: Path) -> NDArray[Any]:
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
         shape = f"{array.shape} {array.dtype}" if isinstance(array, np.ndarray) else "an archive"
         raise UserError(
-            f"{source}: should be a matrix of numbers, a row for each vector, but is {shape}."
+            f"{source}: should be a matrix of floats, a row for each vector, but is {shape}: write "
+            "it again with numpy.save(FILE, vectors.astype('float32'))."
         )
     return array
 
@@ -87,7 +90,8 @@ def check_vectors(where: str, vectors: NDArray[Any], normalise: bool = False) ->
     Raises:
         UserError: a row is invalid; the message names the first.
     """
-    wrong = not_unit(vectors)
+    inexact = not_unit(vectors, ROUNDING)
+    wrong = inexact[not_unit(vectors[inexact])]
     if normalise:
         blocks = [wrong[i : i + CHUNK] for i in range(0, len(wrong), CHUNK)]
         usable = [_has_length(vectors[rows]) for rows in blocks]
@@ -104,6 +108,11 @@ def check_vectors(where: str, vectors: NDArray[Any], normalise: bool = False) ->
             f"{where}, row {first} {fault_of(vectors[first])} "
             f"({len(wrong):,} of {len(vectors):,} rows): {remedy}."
         )
+    if len(inexact) and not normalise:
+        say(
+            f"{where}: {len(inexact):,} of {len(vectors):,} rows have a length near 1, the first "
+            f"{lengths(vectors[inexact[0]]).max():.4g}: they are divided by it."
+        )
 
 
 def _has_length(vectors: NDArray[Any]) -> NDArray[np.bool_]:
@@ -115,15 +124,15 @@ def _has_length(vectors: NDArray[Any]) -> NDArray[np.bool_]:
 def as_unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
     """Normalise vectors to unit length in float32.
 
-    Float32 vectors of unit length are kept bit for bit; all others (half floats, doubles, other
-    lengths) are divided by their length.
+    Float32 vectors of unit length (within `ROUNDING`) are kept bit for bit; all others (half
+    floats, doubles, other lengths) are divided by their length.
 
     Args:
         vectors: (n, D) or (n, K, D), none of length zero.
     """
-    single = np.array(vectors, dtype=np.float32)
+    single = np.array(vectors, dtype=np.float32, order="C")  # the order of sums depends on it
     if vectors.dtype == np.float32:
-        rows = not_unit(single)
+        rows = not_unit(single, ROUNDING)
         single[rows] /= lengths(single[rows])[..., None]
         return single
     return np.asarray(single / lengths(single)[..., None], dtype=np.float32)

@@ -18,6 +18,7 @@ from pzsl.extraction.request import Job, prepare
 from pzsl.progress import say
 from pzsl.ray import connect
 from pzsl.requests import ExtractRequest
+from pzsl.workers import known_error
 
 RETRIES = 3
 """How often the actor of a shard may die."""
@@ -36,16 +37,19 @@ class Encoding:
         self.request, self.target, self.folder = request, target, folder
         self.job: Job | None = None
 
-    def encode(self, shard: Shard) -> tuple[Outcome | None, list[str]]:
-        """Encode a shard; return its outcome and lines about the job, or None and an error."""
+    def encode(self, shard: Shard) -> tuple[Outcome | Exception, list[str]]:
+        """Encode a shard; return its outcome, or an error, and lines about the job."""
         try:
             if self.job is None:
                 if Path(self.folder).is_dir():
                     os.chdir(self.folder)
                 self.job = prepare(self.request)
             return fill(self.job, self.target, shard, after=_silent), self.job.about
-        except UserError as error:
-            return None, [str(error)]
+        except Exception as error:
+            known = known_error(error)
+            if known is None:
+                raise
+            return known, []
 
 
 def _silent(images: int) -> None:
@@ -73,6 +77,7 @@ def run_shards(
 
     Raises:
         UserError: no cluster, the actor of a shard died too often, or an actor reported an error.
+        OSError, MemoryError: an actor met it, such as a full disk.
     """
     with connect() as ray:
         actors = [_actor(ray, request, target, device) for device in devices[: len(shards)]]
@@ -125,6 +130,8 @@ def _answer(ray: Any, reference: Any, shard: Shard) -> tuple[Outcome, list[str]]
             "what is encoded is kept: look at the machines of the cluster, then run the same "
             "command again."
         ) from error
-    if outcome is None:
-        raise UserError(f"Shard {shard}: {lines[0]}")
+    if isinstance(outcome, UserError):
+        raise UserError(f"Shard {shard}: {outcome}") from outcome
+    if isinstance(outcome, Exception):
+        raise outcome
     return outcome, lines

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pzsl.device import usual_torch
 from pzsl.errors import UsageError
 from pzsl.extraction.encode_cache import Outcome, Shard, fill, unreadable
 from pzsl.extraction.request import prepare, with_root
@@ -16,7 +17,7 @@ from pzsl.extraction.views import choose_views
 from pzsl.files import check_output
 from pzsl.progress import say
 from pzsl.remote import FOLDER, RemotePath, as_path, as_remote, fetch, upload
-from pzsl.requests import ExtractRequest, as_list
+from pzsl.requests import ExtractRequest, as_list, as_lists, say_unused, unless
 from pzsl.store import load_cache, parse_shard
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pzsl.datasets import Annotators
 
 
+@usual_torch()
 def extract(
     dataset: str = "shapes",
     root: str | Path | None = None,
@@ -113,12 +115,13 @@ def extract(
         UserError: one line says what is wrong and what to do; encoded images are kept.
     """
     arguments = dict(locals())  # so far the arguments alone, which are the request's fields
-    return _extract(ExtractRequest(**arguments))
+    return _extract(ExtractRequest(**as_lists(arguments)))
 
 
 def _extract(request: ExtractRequest) -> dict[str, Any]:
     request.check()
     choose_views(request.views, request.view_policy, request.view_seed)
+    _say_unused(request)
     if request.dataset == "shapes" and request.table is not None:
         request = replace(request, dataset="table")
     request = with_root(request)
@@ -144,6 +147,19 @@ def _extract(request: ExtractRequest) -> dict[str, Any]:
     if outcome.report.failures and request.on_error == "fail":
         raise unreadable(job.data.name, [outcome])
     return _result(part.path(target) if part else target, [outcome], outcome.report.seconds["all"])
+
+
+def _say_unused(request: ExtractRequest) -> None:
+    """Tell of options that the others leave without a meaning."""
+    usual = ExtractRequest
+    if not request.views:
+        policy, seed = (
+            unless(usual.view_policy, request.view_policy),
+            unless(usual.view_seed, request.view_seed),
+        )
+        say_unused("no --views are asked for", view_policy=policy, view_seed=seed)
+    if request.devices:
+        say_unused("--devices names them all", device=unless(usual.device, request.device))
 
 
 def _extract_to(address: RemotePath, request: ExtractRequest) -> dict[str, Any]:

@@ -177,7 +177,10 @@ def candidate_arrays(
         raise UserError(f"candidates should have shape {expected}, but have {shape}.")
     if is_mask:
         if candidates.dtype != np.bool_:
-            raise UserError(f"candidates should be a mask of bool, but are {candidates.dtype}.")
+            raise UserError(
+                f"candidates should be a mask of bool, but are {candidates.dtype}: write "
+                "mask.astype(bool)."
+            )
         sets = CandidateSets.from_masks([candidates], np.arange(count))
     else:
         row_of = {label: row for row, label in enumerate(classes.tolist())}

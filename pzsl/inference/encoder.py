@@ -47,8 +47,8 @@ def encoder_of(
     except UserError as error:
         raise UserError(
             f"The encoder of {run.where}, {model or model_name} with weights "
-            f"'{weights or weights_name}', can't be loaded: {error} A checkpoint file "
-            "can be named with --pretrained."
+            f"'{weights or ('openai' if model else weights_name)}', can't be loaded: {error} A "
+            "checkpoint file can be named with --pretrained."
         ) from None
     _compare(run, encoder)
     return encoder

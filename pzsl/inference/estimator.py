@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from pzsl.candidates import CandidateSets
-from pzsl.device import cores, cpu_threads, resolve_device
+from pzsl.device import cores, cpu_threads, resolve_device, usual_torch
 from pzsl.errors import UsageError, UserError
 from pzsl.exchange.vectors import as_unit, check_vectors
 from pzsl.inference.candidate_arrays import (
@@ -77,6 +77,7 @@ class PartialLabelClassifier(ScikitClassifier):
         self.device = device
         self.n_jobs = n_jobs
 
+    @usual_torch()
     def fit(
         self,
         X: ArrayLike,  # noqa: N803 - the name that scikit-learn gives it
@@ -88,7 +89,7 @@ class PartialLabelClassifier(ScikitClassifier):
         """Learn from images and their candidate labels.
 
         Args:
-            X: (N, D) image embeddings, of any length but zero; float32 ones within 1 % of length
+            X: (N, D) image embeddings, of any length but zero; float32 ones within 0.1 % of length
                 one are taken as they are, as in a cache.
             y: the candidates: a bool mask (N, C), as an array, a tensor or a sparse matrix; N
                 collections of classes; or one class per image (N,).
@@ -131,11 +132,12 @@ class PartialLabelClassifier(ScikitClassifier):
         problem = self._problem(images, labels, sets, device)
         config = self._config()
         with cpu_threads(device, _threads(self.n_jobs)):
-            self.method_: Method = fit(prepared_method(config, problem, self.seed), self.seed)
+            self.method_: Method = fit(prepared_method(config, problem, config.seed), config.seed)
             self.gamma_, self.calibration_ = fit_all(calibrate(self.method_, problem, config))
         self._settle()
         return self
 
+    @usual_torch()
     def decision_function(self, X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
         """Scores of images (n, D), less gamma for seen classes: (n, C)."""
         problem = self._fitted().problem
@@ -216,7 +218,7 @@ class PartialLabelClassifier(ScikitClassifier):
         if find_method(self.method).needs == TRUE_LABELS:
             raise UsageError(f"Method '{self.method}' needs true labels: it is for `pzsl train`.")
         identity = ("arrays", "", "", self.method, self.preset, "file", None, 0.0, "text")
-        return RunConfig(*identity, self.seed, options)
+        return RunConfig(*identity, int(self.seed), options)
 
     def _problem(
         self,

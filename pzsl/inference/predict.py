@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pzsl.datasets.class_warnings import one_edit_apart
 from pzsl.datasets.names import normal_form, tidy
-from pzsl.device import resolve_device
+from pzsl.device import resolve_device, usual_torch
 from pzsl.errors import UsageError, UserError
 from pzsl.evaluation import level_of, noise_doubt
 from pzsl.extraction.pipeline import Block
@@ -27,14 +28,15 @@ from pzsl.inference.model import Model, open_model
 from pzsl.inference.restore import Scorer
 from pzsl.inference.sources import Source, find_images
 from pzsl.progress import printable, progress, say
-from pzsl.requests import check_counts
+from pzsl.requests import as_list, check_counts, is_number, say_unused
 
 
+@usual_torch()
 def predict(
     run: str | Path,
-    images: Sequence[str | Path],
+    images: str | Path | Sequence[str | Path],
     *,
-    classes: Sequence[str] = (),
+    classes: str | Sequence[str] = (),
     top: int = 5,
     error_rate: float | None = None,
     out: str | Path | None = None,
@@ -81,14 +83,17 @@ def predict(
     Raises:
         UserError: no such run or image, or the encoder isn't the one that made the cache.
     """
+    images, classes = as_list(images), as_list(classes)
     check_counts(top=top, batch_size=batch_size, workers=workers)
-    if error_rate is not None and not 0 <= error_rate < 1:
+    if error_rate is not None and not (is_number(error_rate) and 0 <= error_rate < 1):
         raise UsageError(f"--error-rate is a share from 0 to below 1, not {error_rate}.")
     if out is not None:
         check_out(Path(out), overwrite)
         check_output(Path(out), images)
     resolve_device(device)
     source = find_images(images, root)
+    if not source.tables:
+        say_unused("no table of paths is given", root=root)
     run_model = open_model(run, cache)
     names = _new_names(run_model, classes)
     if out is not None:
@@ -96,6 +101,8 @@ def predict(
     encoder = None
     if source.vectors is None or names:
         encoder = encoder_of(run_model, model, pretrained, device)
+    if encoder is None:
+        say_unused("features (.npy) need no encoder", model=model, pretrained=pretrained)
     text = embed_names(run_model, encoder, names) if encoder and names else None
     scorer = run_model.scorer(names, text)
     calibration = _calibration_of(run_model, error_rate)
@@ -234,13 +241,22 @@ def _new_names(run: Model, classes: Sequence[str]) -> tuple[str, ...]:
     """Class names that the run lacks, each once; known ones are reported and left out."""
     known_forms = {normal_form(name) for name in run.classes}
     new_names: dict[str, str] = {}
-    for name in map(tidy, classes):
+    for given_name in classes:
+        name = tidy(given_name) if isinstance(given_name, str) else ""
         if not name:
-            raise UsageError("--class should be a name, not nothing.")
+            raise UsageError(f"--class should be a name, not {given_name!r}.")
         if unfit := unfit_text([name]):
             raise UsageError(f"--class {printable(name)!r} holds {unfit[1]}: type the name again.")
         if normal_form(name) in known_forms:
             say(f"'{name}' is already a class of the run.")
         else:
             new_names.setdefault(normal_form(name), name)
+    _tell_near(run.classes, tuple(new_names.values()))
     return tuple(new_names.values())
+
+
+def _tell_near(known: Sequence[str], new: Sequence[str]) -> None:
+    """Warn of new names that are one edit apart from another class: each takes from the other."""
+    near = [pair for pair in one_edit_apart((*known, *new)) if {*pair} & {*new}]
+    for first, second in near:
+        say(f"'{first}' and '{second}' are one letter apart and classes of their own: misspelt?")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl.datasets.own import SUFFIXES, read_paths
+from pzsl.datasets.own import SUFFIXES, is_hidden, read_paths
 from pzsl.errors import UsageError, UserError
 from pzsl.exchange.vectors import check_vectors, read_vectors
 from pzsl.files import digest
@@ -26,16 +26,19 @@ class Source:
         names: (N,) their names in answers: the path as given or, for features, `FILE[ROW]`.
         files: (N,) the image files; empty for features.
         vectors: (N, D) features, memory-mapped; None for images.
+        tables: whether some of the paths are those of a table.
     """
 
     names: tuple[str, ...]
     files: tuple[str, ...]
     vectors: NDArray[np.floating] | None = None
+    tables: bool = False
 
     @property
     def digest(self) -> str:
-        """A hash of this list of images."""
-        return digest(*self.names, *self.files)
+        """A hash of this list of images, and of when each file was last changed."""
+        files = self.files or (self.names[0].rpartition("[")[0],)
+        return digest(*self.names, *files, *map(_state, files))
 
 
 def find_images(arguments: Sequence[str | Path], root: str | Path | None = None) -> Source:
@@ -50,6 +53,12 @@ def find_images(arguments: Sequence[str | Path], root: str | Path | None = None)
         UsageError: nothing is given, or features together with other arguments.
         UserError: a file or a folder is missing, empty, or not what its ending says.
     """
+    for argument in arguments:
+        if not isinstance(argument, str | PurePath):
+            raise UsageError(
+                f"Images are paths, not {type(argument).__name__}: save pictures as files, and "
+                "features with numpy.save as one .npy."
+            )
     places = [Path(argument) for argument in arguments]
     if not places:
         raise UsageError("Name at least one image, a folder or table of some, or features (.npy).")
@@ -61,19 +70,24 @@ def find_images(arguments: Sequence[str | Path], root: str | Path | None = None)
         pair for place in places for pair in _images(place, Path(root) if root else None)
     )
     names, files = zip(*name_files, strict=True)
-    return Source(names, files)
+    return Source(names, files, tables=any(map(_is_table, places)))
 
 
 def _images(place: Path, root: Path | None) -> Iterator[tuple[str, str]]:
     """Name and file of each image of an argument."""
     if place.is_dir():
-        inside = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        files = (file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES)
+        inside = sorted(
+            file
+            for file in files
+            if file.is_file() and not any(map(is_hidden, file.relative_to(place).parts))
+        )
         if not inside:
-            raise UserError(f"{place} holds no image.")
+            raise UserError(f"{place} holds no image ({', '.join(sorted(SUFFIXES))}).")
         yield from ((str(file), str(file)) for file in inside)
     elif not place.is_file():
         raise UserError(f"No image '{place}'.")
-    elif place.suffix.lower() in TABLES:
+    elif _is_table(place):
         paths = read_paths(place)
         if not paths:
             raise UserError(f"{place} names no image.")
@@ -81,6 +95,19 @@ def _images(place: Path, root: Path | None) -> Iterator[tuple[str, str]]:
         yield from ((path, str(base / path)) for path in paths)
     else:
         yield str(place), str(place)
+
+
+def _state(file: str) -> str:
+    """Size and time of change of a file; '' if it is missing, which its answer tells."""
+    try:
+        about = Path(file).stat()
+    except OSError:
+        return ""
+    return f"{about.st_size} {about.st_mtime_ns}"
+
+
+def _is_table(place: Path) -> bool:
+    return place.suffix.lower() in TABLES and not place.is_dir()
 
 
 def _features(file: Path) -> Source:

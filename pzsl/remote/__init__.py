@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pzsl.remote.attempts import RemoteError
 from pzsl.remote.copies import FOLDER, fetch, local_copies, upload
-from pzsl.remote.paths import RemotePath, as_path, as_remote
+from pzsl.remote.paths import RemotePath, as_path, as_remote, is_address
 from pzsl.remote.read_ahead import Range, ReadAhead
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "as_path",
     "as_remote",
     "fetch",
+    "is_address",
     "local_copies",
     "upload",
 ]

@@ -20,7 +20,8 @@ from pzsl.reports.records import Records, Run, read_runs
 from pzsl.reports.table_parts import View
 from pzsl.reports.tables import LAYOUTS, all_tables, compared_tables
 from pzsl.reports.two_sweeps import compare_sweeps, verdict_text
-from pzsl.reports.wording import EXTRAS, SCORES, sections
+from pzsl.reports.wording import EXTRAS, SCORES, sections, setting_text
+from pzsl.requests import as_list, is_whole
 
 FORMATS = ("html", "md", "latex", "csv", "svg", "png")
 
@@ -35,11 +36,11 @@ class Place(NamedTuple):
 def report(
     runs: str | Path = "runs/",
     out: str | Path = "report/",
-    formats: Sequence[str] = ("html", "md", "csv"),
+    formats: str | Sequence[str] = ("html", "md", "csv"),
     baseline: str | None = None,
     *,
     layout: str = "settings",
-    metrics: Sequence[str] = (),
+    metrics: str | Sequence[str] = (),
     precision: int = 2,
     images: str | Path | None = None,
     compare: str | Path | None = None,
@@ -74,12 +75,14 @@ def report(
             that matches no row or several rows.
         UserError: there is no finished run, or none in common with the other sweep.
     """
-    view = _checked_view(formats, View(layout, tuple(metrics), precision))
+    formats = as_list(formats)
+    view = _checked_view(formats, View(layout, tuple(as_list(metrics)), precision))
     records = read_runs(Path(runs))
     pairs = rows_of(records.runs)
     add_marks(pairs)
     add_commands(pairs)
     records.warnings += _cache_warnings(records.runs) + _encoder_warnings(records.runs)
+    records.warnings += _partly_known(pairs)
     records.warnings += add_differences(pairs, baseline) if baseline else []
     rows, lines = [row for row, _ in pairs], standings(pairs)
     compared, sweep_warnings = compare_sweeps(pairs, Path(compare)) if compare else ([], [])
@@ -115,7 +118,7 @@ def _checked_view(formats: Sequence[str], view: View) -> View:
     for name, kind, names in choices:
         if name not in names:
             raise UsageError(f"Unknown {kind} '{name}'.{nearest(name, list(names))}")
-    if not 0 <= view.precision <= 6:
+    if not (is_whole(view.precision) and 0 <= view.precision <= 6):
         raise UsageError(f"--precision should be 0 to 6, not {view.precision}.")
     return view
 
@@ -176,6 +179,21 @@ def _link(runs: Path, out: Path) -> str:
         return quote(Path(os.path.relpath(runs.resolve(), out.resolve())).as_posix())
     except ValueError:  # on another drive of Windows
         return runs.resolve().as_uri()
+
+
+def _partly_known(pairs: list[tuple[Row, list[Run]]]) -> list[str]:
+    """A warning for each mean that is over fewer runs than the row has."""
+    warnings = []
+    for row, group in pairs:
+        for metric in SCORES:
+            known = sum(run.metrics[metric] is not None for run in group)
+            if 0 < known < len(group):
+                where = f"{row['dataset']}, {row['label']}, {setting_text(row)}"
+                warnings.append(
+                    f"{where}: {metric} is of {known} of {len(group)} runs, as the others have "
+                    "none: train those again."
+                )
+    return warnings
 
 
 def _encoder_warnings(runs: Sequence[Run]) -> list[str]:

@@ -20,6 +20,8 @@ METRICS = (
 )
 """Entries of a run's `metrics.json`; accuracies and `truth_outside` in percent."""
 
+_PERCENT = ("S", "U", "H", "T1", "AUSUC", "disambiguation", "truth_outside")
+_ROUNDING = 1e-6
 _CONFIG = (
     *("dataset", "cache_hash", "method", "preset", "noise", "rate", "eta", "few_shot"),
     *("imbalance", "seed", "options"),
@@ -215,14 +217,22 @@ def _run(name: str, config: dict[str, Any], metrics: dict[str, Any]) -> Run:
         settings=dict(_flatten(options)),
         few_shot=int(_number(config, "few_shot", f"{name}/config.json") or 0),
         imbalance=_number(config, "imbalance", f"{name}/config.json") or 1.0,
-        metrics={key: _number(metrics, key, f"{name}/metrics.json") for key in METRICS},
+        metrics={key: _metric(metrics, key, f"{name}/metrics.json") for key in METRICS},
     )
+
+
+def _metric(metrics: dict[str, Any], key: str, where: str) -> float | None:
+    """A metric of a run; percentages lie between 0 and 100."""
+    number = _number(metrics, key, where)
+    if number is not None and key in _PERCENT and not -_ROUNDING <= number <= 100 + _ROUNDING:
+        raise UserError(f"{where}: '{key}' is {number:g}, and should be 0 to 100: train it again.")
+    return number
 
 
 def _text(config: dict[str, Any], key: str, name: str, default: str | None = None) -> str:
     value = config.get(key)
     value = default if value is None else value
-    if not isinstance(value, str):
+    if not isinstance(value, str) or (key == "method" and not value):
         raise UserError(f"{name}/config.json: '{key}' should be a text.")
     return printable(value)
 

@@ -49,6 +49,9 @@ def compare_sweeps(pairs: Pairs, other_folder: Path) -> tuple[list[Row], list[st
     warnings += _alone(own_rows, other_rows, "here only") + _alone(
         other_rows, own_rows, "in the other sweep only"
     )
+    warnings += _other_options(
+        [(*own_rows[key], other_rows[key][1]) for key in own_rows if key in other_rows]
+    )
     moved = sum(row["cache_hash"] != row["other_cache_hash"] for row in rows)
     if moved:
         warnings.append(
@@ -77,6 +80,23 @@ def _compared(own_pair: tuple[Row, list[Run]], other_pair: tuple[Row, list[Run]]
         row[f"{metric}_other"] = other_pair[0][f"{metric}_mean"]
         add_difference(row, other_pair[1], own_pair, metric)
     return row
+
+
+def _other_options(compared: Sequence[tuple[Row, list[Run], list[Run]]]) -> list[str]:
+    """A warning for each method whose options differ between the sweeps."""
+    differing: dict[str, None] = {}
+    for row, own_runs, other_runs in compared:
+        own, other = own_runs[0].options, other_runs[0].options
+        names = sorted(name for name in own.keys() | other if own.get(name) != other.get(name))
+        if names:
+            values = ", ".join(
+                f"{name} {own.get(name, '-')} here and {other.get(name, '-')} there"
+                for name in names
+            )
+            differing[
+                f"{row['label']} was run with other options in the other sweep: {values}."
+            ] = None
+    return [*differing]
 
 
 def _alone(rows: dict[Any, Any], others: dict[Any, Any], where: str) -> list[str]:

@@ -11,7 +11,16 @@ from __future__ import annotations
 from pzsl.requests.described import OUTPUT, Described, described, option
 from pzsl.requests.extract import ENGINES, ON_ERROR, OWN, PUBLISHED, ExtractRequest
 from pzsl.requests.train import LABELS, LAST_SEED, TrainRequest
-from pzsl.requests.values import as_list, check_counts, is_number, is_plain_name, is_whole
+from pzsl.requests.values import (
+    as_list,
+    as_lists,
+    check_counts,
+    is_number,
+    is_plain_name,
+    is_whole,
+    say_unused,
+    unless,
+)
 
 __all__ = [
     "ENGINES",
@@ -25,10 +34,13 @@ __all__ = [
     "ExtractRequest",
     "TrainRequest",
     "as_list",
+    "as_lists",
     "check_counts",
     "described",
     "is_number",
     "is_plain_name",
     "is_whole",
     "option",
+    "say_unused",
+    "unless",
 ]

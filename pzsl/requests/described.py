@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import MISSING, field, fields
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
+from pzsl.errors import UsageError
+from pzsl.requests.values import is_number, is_whole
+
 INPUT, MODEL, OUTPUT, MACHINE = "Input", "Model", "Output", "Machine"
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str | PurePath)
+
+
+KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "bool": (lambda value: isinstance(value, bool), "True or False"),
+    "int": (is_whole, "a whole number"),
+    "float": (is_number, "a number"),
+    **dict.fromkeys(("str", "str | Path", "MaybePath"), (_is_text, "a text or a path")),
+}
+"""Annotation of an option -> whether a value is of this kind, and the kind in words."""
+OBJECTS = ("device",)
+"""Options that may be torch's own objects."""
 
 
 class Described(NamedTuple):
@@ -57,3 +77,20 @@ def described(request: type[Any]) -> list[Described]:
         about = field_.metadata["help"], field_.metadata["group"], flags, field_.metadata["by_hand"]
         options.append(Described(field_.name, str(field_.type), default, required, *about))
     return options
+
+
+def check_kinds(request: Any) -> None:
+    """Check that each option is of its kind: True is no number, and 'no' is not False.
+
+    Raises:
+        UsageError: a value is of another kind; the first such value is reported.
+    """
+    for entry in described(type(request)):
+        value, kind = getattr(request, entry.name), entry.kind.removesuffix(" | None")
+        optional = entry.default is None and not entry.required
+        if kind not in KINDS or entry.name in OBJECTS or (value is None and optional):
+            continue
+        fits, expected = KINDS[kind]
+        if not fits(value):
+            name = next(iter(entry.flags), entry.name)
+            raise UsageError(f"{name} should be {expected}, not {value!r}.")

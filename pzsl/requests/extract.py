@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pzsl.errors import UsageError
-from pzsl.requests.described import INPUT, MACHINE, MODEL, OUTPUT, option
+from pzsl.requests.described import INPUT, MACHINE, MODEL, OUTPUT, check_kinds, option
 from pzsl.requests.values import check_counts
 
 ON_ERROR = ("fail", "skip")
@@ -126,6 +126,7 @@ class ExtractRequest:
         Raises:
             UsageError: a value is out of range; the first such value is reported.
         """
+        check_kinds(self)
         check_counts(batch_size=self.batch_size, workers=self.workers, limit=self.limit)
         if self.on_error not in ON_ERROR:
             raise UsageError(f"--on-error is {' or '.join(ON_ERROR)}, not '{self.on_error}'.")

@@ -9,7 +9,7 @@ from typing import Any
 
 from pzsl.errors import UsageError
 from pzsl.progress import printable
-from pzsl.requests.described import INPUT, MACHINE, MODEL, OUTPUT, option
+from pzsl.requests.described import INPUT, MACHINE, MODEL, OUTPUT, check_kinds, option
 from pzsl.requests.values import as_list, is_number, is_plain_name, is_whole
 
 LABELS = ("text", "attributes", "both")
@@ -72,6 +72,8 @@ class TrainRequest:
         Raises:
             UsageError: a value is out of range; the first such value is reported.
         """
+        if self.settings is not None and not isinstance(self.settings, Mapping):
+            raise UsageError(f"settings should be options by name, not {self.settings!r}.")
         for name in LISTS:
             _check_list(f"--{name.replace('_', '-')}", getattr(self, name), name in WORDS)
         _check_whole("--seeds", self.seeds, 1, MOST_SEEDS)
@@ -89,6 +91,7 @@ class TrainRequest:
                 _check_number(name, value, high=1 if name == "--eta" else MOST)
         _check_number("--memory", self.memory)
         _check_number("--checkpoint-seconds", self.checkpoint_seconds)
+        check_kinds(self)
         if self.name is not None and not is_plain_name(self.name):
             raise UsageError(
                 f"--name '{printable(self.name)}' should be a plain name; --runs says in which "

@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral, Real
 from pathlib import PurePath
 from typing import Any, TypeVar
 
 from pzsl.errors import UsageError
+from pzsl.progress import say
 
-Value = TypeVar("Value", str, float)
+Value = TypeVar("Value", str, float, Any)
 
 
 def as_list(value: Value | Iterable[Value]) -> list[Value]:
-    """A list of values; a plain string or number is a list of one."""
-    if isinstance(value, str | int | float):
-        return [value]
-    return list(value)
+    """A list of values; a single text, path or number is a list of one.
+
+    Numbers of NumPy become Python's, with the digits that they print.
+    """
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return [_plain(value)]
+    return [_plain(entry) for entry in value]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool | int | float) or not isinstance(value, Real):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(str(value)) if type(value).__module__ == "numpy" else float(value)
+
+
+def as_lists(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call with lists in place of iterators, which can be read only once."""
+    return {
+        name: [*value] if isinstance(value, Iterator) else value
+        for name, value in arguments.items()
+    }
 
 
 def is_plain_name(name: str) -> bool:
@@ -33,7 +53,7 @@ def is_whole(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number; True and False are not."""
-    return is_whole(value) or (isinstance(value, Real) and math.isfinite(value))
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_counts(**counts: int | None) -> None:
@@ -49,3 +69,20 @@ def check_counts(**counts: int | None) -> None:
         if value is not None and not (is_whole(value) and value >= 1):
             option = name.replace("_", "-")
             raise UsageError(f"--{option} should be a whole number from 1, not {value}.")
+
+
+def say_unused(why: str, **options: Any) -> None:
+    """Tell of options that were given but change nothing in this call.
+
+    Args:
+        why: ends the line, such as 'features (.npy) need no encoder'.
+        options: values by the names of their options, with underscores; None (not given) passes.
+    """
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    if given:
+        say(f"{', '.join(given)} {'mean' if len(given) > 1 else 'means'} nothing here: {why}.")
+
+
+def unless(usual: Any, value: Any) -> Any:
+    """A value that differs from the usual one; None if it was not given."""
+    return None if value == usual else value

@@ -28,11 +28,12 @@ def lengths(vectors: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(np.sqrt(np.einsum("...d,...d->...", vectors, vectors)))
 
 
-def not_unit(features: NDArray[Any]) -> NDArray[np.int64]:
-    """Rows with a vector that is not finite or not of length one (within `TOLERANCE`).
+def not_unit(features: NDArray[Any], tolerance: float = TOLERANCE) -> NDArray[np.int64]:
+    """Rows with a vector that is not finite or not of length one.
 
     Args:
         features: (N, D) or (N, K, D); read in chunks.
+        tolerance: largest deviation of a length from one.
 
     Returns:
         (n,) these rows, ascending.
@@ -40,7 +41,7 @@ def not_unit(features: NDArray[Any]) -> NDArray[np.int64]:
     wrong = []
     for start in range(0, len(features), CHUNK):
         with np.errstate(over="ignore", invalid="ignore"):
-            near = np.abs(lengths(features[start : start + CHUNK]) - 1) <= TOLERANCE
+            near = np.abs(lengths(features[start : start + CHUNK]) - 1) <= tolerance
         wrong.append(start + np.flatnonzero(~near.reshape(len(near), -1).all(axis=1)))
         release(features)
     return np.concatenate([np.empty(0, np.int64), *wrong])

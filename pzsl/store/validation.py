@@ -200,3 +200,32 @@ def _candidate_problems(
             f"row {row} ('{cache.paths[row]}') has no seen class among its {sizes[row]} "
             "candidates: a training image needs at least one"
         )
+        return
+    yield from _training_candidate_problems(cache, image, labels)
+
+
+def _training_candidate_problems(
+    cache: CacheHeader | Cache, image: NDArray[np.int64], labels: NDArray[np.int32]
+) -> Iterator[str]:
+    """Candidates of training images are seen classes, each once.
+
+    Args:
+        image: (M,) row of each candidate.
+        labels: (M,) the candidates.
+    """
+    training = cache.splits[image] == "trainval"
+    unseen = np.flatnonzero(training & ~cache.seen[labels])
+    if len(unseen):
+        row, name = image[unseen[0]], cache.classes[labels[unseen[0]]]
+        yield (
+            f"row {row} ('{cache.paths[row]}') has the unseen class '{name}' among its "
+            "candidates: those of training images are seen classes"
+        )
+    if ((labels[1:] > labels[:-1]) | (image[1:] != image[:-1])).all():
+        return  # ascending in each row, so each is there once
+    order = np.lexsort((labels, image))
+    again = (np.diff(labels[order]) == 0) & (np.diff(image[order]) == 0)
+    twice = order[1:][again & training[order[1:]]]
+    if len(twice):
+        row, name = image[twice[0]], cache.classes[labels[twice[0]]]
+        yield f"row {row} ('{cache.paths[row]}') has '{name}' twice among its candidates"

@@ -11,7 +11,7 @@ from typing import Any
 from pzsl.device import resolve_device
 from pzsl.evaluation import encoder_fit
 from pzsl.progress import say
-from pzsl.requests import TrainRequest, as_list
+from pzsl.requests import TrainRequest, as_list, as_lists, say_unused, unless
 from pzsl.store import Cache, load_cache
 from pzsl.training.ambiguity import check_grid, training_rows
 from pzsl.training.config import RunConfig, Source, expand
@@ -80,7 +80,7 @@ def train(
         UserError: the cache can't be trained on. UsageError: an unknown name or a wrong value.
     """
     arguments = dict(locals())  # so far the arguments alone, which are the request's fields
-    return _train(TrainRequest(**arguments))
+    return _train(TrainRequest(**as_lists(arguments)))
 
 
 def _train(request: TrainRequest) -> dict[str, Any]:
@@ -92,8 +92,7 @@ def _train(request: TrainRequest) -> dict[str, Any]:
     warning = encoder_fit(data).warning
     if warning:
         say(warning)
-    if request.eta != TrainRequest.eta and not any(config.eta for config in grid):
-        say("--eta means nothing here: only --noise noisy swaps the truth out.")
+    _say_unused(request, grid)
     grid = [
         replace(config, blocks=_in_blocks(data, config, request.memory), device=device.type)
         for config in grid
@@ -112,6 +111,16 @@ def _train(request: TrainRequest) -> dict[str, Any]:
         say(run_warning)
     rows = [_row(config, folder) for config, folder in zip(grid, folders, strict=True)]
     return {"sweep": str(sweep), "runs": rows}
+
+
+def _say_unused(request: TrainRequest, grid: Sequence[RunConfig]) -> None:
+    """Tell of options that no run of the grid depends on."""
+    if not any(config.eta for config in grid):
+        eta = unless(TrainRequest.eta, request.eta)
+        say_unused("only --noise noisy swaps the truth out", eta=eta)
+    if all(config.rate is None for config in grid):
+        rate = unless(TrainRequest.rate, request.rate)
+        say_unused("candidate sets that the cache holds have no rate", rate=rate)
 
 
 def _announcement(request: TrainRequest, runs: int) -> str:

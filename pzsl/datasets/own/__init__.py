@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pzsl.datasets.own.folder import SUFFIXES, load_folder
-from pzsl.datasets.own.rows import CANDIDATES, read_paths
+from pzsl.datasets.own.folder import SUFFIXES, is_hidden, load_folder
+from pzsl.datasets.own.rows import CANDIDATES, plain_path, read_paths, read_rows
 from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.own.table import load_rows, load_table
 from pzsl.datasets.own.table_files import read_parquet
@@ -13,10 +13,13 @@ __all__ = [
     "CANDIDATES",
     "SUFFIXES",
     "check_once",
+    "is_hidden",
     "load_folder",
     "load_rows",
     "load_table",
     "load_tar",
+    "plain_path",
     "read_parquet",
     "read_paths",
+    "read_rows",
 ]

@@ -26,20 +26,25 @@ from pzsl.errors import UsageError, UserError, nearest
 from pzsl.files import digest, parse_json, read_text, real_path
 from pzsl.progress import say
 from pzsl.remote import as_path
+from pzsl.requests import say_unused, unless
 
 SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".png", ".bmp", ".gif", ".webp"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
 }
 """Endings of image files, in lower case; other files are ignored."""
+UNSEEN, TEST = 0.25, 0.2
+"""Default shares of a drawn split."""
+LEFT_BEHIND = ("__MACOSX", "@eaDir")
+"""Folders that archivers and file servers leave behind."""
 
 
 def load_folder(
     root: str | Path,
     splits: str | Path | None = None,
     seed: int = 0,
-    unseen: float = 0.25,
-    test: float = 0.2,
+    unseen: float = UNSEEN,
+    test: float = TEST,
 ) -> Dataset:
     """Load a folder of class folders.
 
@@ -66,6 +71,10 @@ def load_folder(
     names = {folder: _class_name(folder) for folder in images}
     _check_names(root, names)
     split_file = _read_splits(split_path, names) if split_path else {}
+    if "unseen" in split_file:
+        say_unused(f"'{split_path}' names the unseen classes", unseen=unless(UNSEEN, unseen))
+    if "test_seen" in split_file:
+        say_unused(f"'{split_path}' names the test images", test_share=unless(TEST, test))
     hidden = split_file.get("unseen", draw_share(names, unseen, seed))
     tested = split_file.get("test_seen")
     if tested is None:
@@ -176,7 +185,7 @@ def _no_image(folder: Path, within: list[Path]) -> str:
 
 def _entries(folder: Path) -> list[Path]:
     """The visible entries of a folder, sorted case-insensitively."""
-    visible = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    visible = [entry for entry in folder.iterdir() if not is_hidden(entry.name)]
     for entry in visible:
         if any("\ud800" <= letter <= "\udfff" for letter in entry.name):
             remedy = "is not UTF-8: rename it"
@@ -184,6 +193,11 @@ def _entries(folder: Path) -> list[Path]:
                 remedy = "can't be read in this locale, which knows ASCII only: set PYTHONUTF8=1"
             raise UserError(f"Folder '{folder}': the name {entry.name!r} {remedy}.")
     return sorted(visible, key=lambda entry: (entry.name.casefold(), entry.name))
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is no image of the user's: hidden, or left behind by a program."""
+    return name.startswith(".") or name in LEFT_BEHIND
 
 
 def _class_name(folder: str) -> str:

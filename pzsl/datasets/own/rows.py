@@ -77,7 +77,7 @@ def read_paths(table: Path | pd.DataFrame) -> tuple[str, ...]:
     if notes := left_out(headers, {"path": column}):
         say(f"{content.name}: {'; '.join(notes)}.")
     values = content.frame.iloc[:, column].tolist()
-    return tuple(dict.fromkeys(filter(None, map(_path, map(text_of, values)))))
+    return tuple(dict.fromkeys(filter(None, map(plain_path, map(text_of, values)))))
 
 
 def rows_of(table: Table, annotators: Annotators = CANDIDATES) -> list[Row]:
@@ -118,7 +118,7 @@ def rows_of(table: Table, annotators: Annotators = CANDIDATES) -> list[Row]:
             table.faults.note(place, f"'unseen' is {marked!r}; write 1 or 0.")
         row = Row(
             place=place,
-            path=_path(text_of(cells["path"][number])),
+            path=plain_path(text_of(cells["path"][number])),
             label=labels[number],
             candidates=annotators.joined(answers),
             split=text_of(cells.get("split", none)[number]),
@@ -152,8 +152,8 @@ def _labels(table: Table, values: Sequence[Any]) -> list[str]:
     return labels
 
 
-def _path(text: str) -> str:
-    """Normalise a path: forward slashes, no `./` and no double slashes."""
+def plain_path(text: str) -> str:
+    """The form in which paths of tables are compared: forward slashes, no `./`, no `//`."""
     return str(PurePosixPath(text.replace("\\", "/"))) if text else ""
 
 

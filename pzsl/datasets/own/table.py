@@ -28,6 +28,7 @@ from pzsl.datasets.names import normal_form
 from pzsl.datasets.own.class_list import find_classes, join_rows, read_class_list
 from pzsl.datasets.own.drawn_split import draw_splits, translate_splits
 from pzsl.datasets.own.faults import Faults
+from pzsl.datasets.own.folder import TEST, UNSEEN
 from pzsl.datasets.own.row_checks import Classes, check_rows, note_missing
 from pzsl.datasets.own.rows import CANDIDATES, Row, rows_of
 from pzsl.datasets.own.same_image import check_once
@@ -37,12 +38,10 @@ from pzsl.errors import UsageError, UserError
 from pzsl.files import real_path
 from pzsl.progress import say
 from pzsl.remote import as_path, as_remote
+from pzsl.requests import say_unused, unless
 
 if TYPE_CHECKING:
     import pandas as pd
-
-UNSEEN, TEST = 0.25, 0.2
-"""Default shares of a drawn split, as for folders."""
 
 
 @dataclass(frozen=True)
@@ -215,8 +214,13 @@ def _with_splits(
     forms = {normal_form(name) for name in listed}
     marked = {row.label for row in rows if row.unseen or normal_form(row.label) in forms}
     marked = (marked | {*listed}) - {""}
+    unseen, test = unless(UNSEEN, reading.unseen), unless(TEST, reading.test)
     if any(row.split for row in rows):
+        seed = unless(0, reading.seed)
+        say_unused(f"{name} has a split", split_seed=seed, unseen=unseen, test_share=test)
         return translate_splits(rows, marked), ()
+    if marked:
+        say_unused(f"{name} or --unseen-file names the unseen classes", unseen=unseen)
     rows = draw_splits(rows, marked, reading.unseen, reading.test, reading.seed)
     hidden = sorted({row.label for row in rows if row.split == "test_unseen"})
     tested = sum(row.split == "test_seen" for row in rows)

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pzsl.datasets.names import normal_form
+from pzsl.datasets.own import plain_path, read_rows
 from pzsl.errors import UserError, nearest
-from pzsl.files import check_output, check_regular
+from pzsl.files import check_output
 from pzsl.inference.label_table import check_names, check_out, write_table
-from pzsl.inference.labelling.find_labels import train_default
+from pzsl.inference.labelling.find_labels import given_or_trained
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import Trained, restore
 from pzsl.progress import say
 from pzsl.training.ambiguity import labels_are_candidates
-
-COLUMNS = ("path", "label")
 
 
 def apply_corrections(
@@ -49,7 +49,7 @@ def apply_corrections(
     out = Path(out)
     check_out(out, overwrite)
     check_output(out, (corrections,))
-    folder = Path(run) if run is not None else train_default(cache, runs)
+    folder = given_or_trained(run, cache, runs)
     record = read_record(folder, cache)
     trained = restore(record)
     check_names(out, trained.names)
@@ -71,35 +71,28 @@ def _checked(file: Path, trained: Trained) -> dict[str, str]:
     Raises:
         UserError: see `apply_corrections`.
     """
-    import pandas as pd
-
-    try:
-        check_regular(file)
-        frame = pd.read_csv(
-            file,
-            dtype=str,
-            header=None,  # else pandas numbers columns of one name
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            compression=None,
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} can't be read as a CSV ({error}).") from None
-    frame = frame.set_axis(frame.iloc[0], axis=1).iloc[1:]
-    if any([*frame.columns].count(name) != 1 for name in COLUMNS):
-        raise UserError(
-            f"{file} should have the columns path and label, each once, as the page saves them."
+    rows = read_rows(file)
+    if not rows:
+        say(f"{file} corrects no image.")
+    if any(row.candidates or row.split for row in rows):
+        say(
+            f"{file} has more columns than the page saves: its column 'label' counts as corrected "
+            f"by hand, for all of its {len(rows)} images."
         )
     seen = list(trained.names[: trained.seen])
-    train_paths = {trained.cache.paths[row] for row in trained.task.rows}
+    train_paths = [trained.cache.paths[row] for row in trained.task.rows]
+    path_of = {plain_path(path): path for path in train_paths}
+    name_of = {normal_form(name): name for name in seen} | {name: name for name in seen}
     chosen: dict[str, str] = {}
-    for line, (path, label) in enumerate(zip(frame["path"], frame["label"], strict=True), 2):
-        if path not in train_paths:
-            raise UserError(f"{file}, row {line}: '{path}' is not a training image of this run.")
-        if label and label not in seen:
-            raise UserError(f"{file}, row {line}: unknown class '{label}'.{nearest(label, seen)}")
-        if chosen.setdefault(path, label) != label:
-            raise UserError(f"{file}, row {line}: '{path}' has a different label in a row above.")
+    for place, given_path, label, *_ in rows:
+        where = f"{file}, {place}"
+        if given_path not in path_of:
+            raise UserError(f"{where}: '{given_path}' is not a training image of this run.")
+        path, name = path_of[given_path], name_of.get(label) or name_of.get(normal_form(label), "")
+        if label and not name:
+            raise UserError(f"{where}: unknown class '{label}'.{nearest(label, seen)}")
+        if chosen.setdefault(path, name) != name:
+            raise UserError(f"{where}: '{path}' has a different label in a row above.")
     return chosen
 
 

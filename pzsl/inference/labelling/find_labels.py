@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pzsl.device import usual_torch
 from pzsl.errors import UsageError
 from pzsl.evaluation import encoder_fit, noise_doubt
 from pzsl.inference.label_table import check_names, check_out, write_table
@@ -15,15 +16,19 @@ from pzsl.inference.labelling.label_rows import LabelRow, calibration_error, lab
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import restore
 from pzsl.progress import say
+from pzsl.requests import check_counts, is_whole, say_unused, unless
 from pzsl.store import load_cache
 from pzsl.training import train
 
 UNSURE = 0.5
 """Confidence below which a label counts as unsure, and doubt above which an image is marked."""
+RUNS = "runs"
+"""The usual folder of run records."""
 LISTED = 5
 """Candidates that a row lists at most."""
 
 
+@usual_torch()
 def labels(
     run: str | Path | None = None,
     out: str | Path = "labels.csv",
@@ -60,10 +65,11 @@ def labels(
             or an ending of `out` that is unknown.
     """
     out = Path(out)
-    if review is not None and review < 0:
+    if review is not None and not (is_whole(review) and review >= 0):
         raise UsageError(f"--review should be at least 0, not {review}.")
+    check_counts(listed=listed)
     check_out(out, overwrite)
-    folder = Path(run) if run is not None else train_default(cache, runs)
+    folder = given_or_trained(run, cache, runs)
     record = read_record(folder, cache)
     trained = restore(record)
     check_names(out, trained.names)
@@ -80,12 +86,17 @@ def labels(
     return {**place, **_summary(rows, chosen), "unchecked": unchecked}
 
 
-def train_default(cache: str | Path | None, runs: str | Path) -> Path:
-    """Train the default method on a cache; returns the folder of the run.
+def given_or_trained(
+    run: str | Path | None, cache: str | Path | None, runs: str | Path = RUNS
+) -> Path:
+    """The folder of the given run, or else of the default method, trained on a cache.
 
     Raises:
         UsageError: no cache is given. UserError: those of `train`.
     """
+    if run is not None:
+        say_unused("the run is there already, as --run", runs=unless(RUNS, str(runs)))
+        return Path(run)
     if cache is None:
         raise UsageError("Name a finished run with --run, or a cache to train on with --cache.")
     noise = "annotated" if load_cache(cache, check=False).annotation else "file"

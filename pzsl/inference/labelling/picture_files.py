@@ -15,6 +15,7 @@ from pzsl.datasets import load_dataset
 from pzsl.datasets.reading import open_image
 from pzsl.encoders.images import eight_bits
 from pzsl.errors import UserError
+from pzsl.remote import is_address
 from pzsl.store import Cache
 
 OpenImage = Callable[[str], Image.Image]
@@ -35,12 +36,17 @@ def find_pictures(cache: Cache, folder: Path | None = None) -> OpenImage:
         counts as missing.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: there is no such folder, or it is an address.
     """
     origin = cache.provenance.get("origin") or {}
     if folder is None and cache.dataset == "shapes":
         drawn = load_dataset("shapes", seed=int(origin.get("seed", 0)))
         return drawn.reader
+    if folder is None and is_address(origin.get("root", "")):
+        raise UserError(
+            f"The pictures of {cache.path} are at {origin['root']}, which review does not open: "
+            "copy them to a folder of this machine and give it as --images."
+        )
     root = folder or (Path(origin["root"]) if "root" in origin else None)
     if root is None or (folder and not root.is_dir()):
         raise UserError(

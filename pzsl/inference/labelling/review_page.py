@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl.errors import UserError
+from pzsl.device import usual_torch
+from pzsl.errors import UsageError, UserError
 from pzsl.files import write_atomic
-from pzsl.inference.labelling.find_labels import train_default
+from pzsl.inference.label_table import SUFFIXES
+from pzsl.inference.labelling.find_labels import given_or_trained
 from pzsl.inference.labelling.label_rows import SURE, LabelRow, by_gain, label_rows
 from pzsl.inference.labelling.picture_files import OpenImage, find_pictures, thumbnail
 from pzsl.inference.record import read_record
@@ -28,6 +30,7 @@ LARGE, SMALL = 448, 128
 """Pixels of the picture to review, and of those it is compared with."""
 
 
+@usual_torch()
 def review(
     run: str | Path | None = None,
     out: str | Path = "review",
@@ -54,13 +57,18 @@ def review(
 
     Raises:
         UserError: no such run, the page exists, or none of the pictures is found.
-        UsageError: neither run nor cache, or a count below one.
+        UsageError: neither run nor cache, a count below one, or the ending of a table.
     """
     page = Path(out) if Path(out).suffix.lower() in (".html", ".htm") else Path(out) / PAGE
     check_counts(count=count)
+    if Path(out).suffix.lower() in SUFFIXES:
+        raise UsageError(
+            f"--out {out} looks like a table, which --apply corrections.csv writes: for a page, "
+            "name a folder or a file that ends in .html."
+        )
     if page.exists() and not overwrite:
         raise UserError(f"{page} exists already: give another --out, or --overwrite.")
-    folder = Path(run) if run is not None else train_default(cache, runs)
+    folder = given_or_trained(run, cache, runs)
     record = read_record(folder, cache)
     trained = restore(record)
     pictures = find_pictures(trained.cache, Path(images) if images is not None else None)

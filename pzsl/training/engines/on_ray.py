@@ -12,6 +12,7 @@ from typing import Any
 from pzsl.errors import UserError
 from pzsl.ray import connect
 from pzsl.training.engines.job import Job, Outcome, work
+from pzsl.workers import known_error
 
 RETRIES = 3
 """How often a run may lose its machine; it resumes from its checkpoint."""
@@ -25,7 +26,8 @@ def run_on_ray(jobs: Sequence[Job], workers: int | None) -> Iterator[Outcome]:
         workers: processes of a cluster that is started here; by default one per processor.
 
     Raises:
-        UserError: there is no cluster, or an error of a run that ends the sweep.
+        UserError: there is no cluster.
+        Exception: an error of a run that ends the sweep, such as a full disk.
     """
     with connect(workers and workers * jobs[0].threads) as ray:
         on_gpu = jobs[0].device.startswith("cuda")
@@ -39,20 +41,23 @@ def run_on_ray(jobs: Sequence[Job], workers: int | None) -> Iterator[Outcome]:
                 yield Outcome(job_of[reference], _failure(ray, reference))
 
 
-def _attempt(job: Job) -> tuple[str | None, str | None]:
-    """Do a run; returns why it failed, and the line of an error that ends the sweep.
+def _attempt(job: Job) -> tuple[str | None, Exception | None]:
+    """Do a run; returns why it failed, and an error that ends the sweep.
 
     A task sees only the GPU that Ray assigned to it, whatever its number on the machine.
     """
     try:
         return work(replace(job, device=job.device.split(":")[0])), None
-    except UserError as error:
-        return None, str(error)
+    except Exception as error:
+        known = known_error(error)
+        if known is None:
+            raise
+        return None, known
 
 
 def _failure(ray: Any, reference: Any) -> str | None:
     try:
-        failure, line = ray.get(reference)
+        failure, error_of_sweep = ray.get(reference)
     except ray.exceptions.RayTaskError:
         raise  # a fault in pzsl
     except ray.exceptions.RayError as error:
@@ -60,7 +65,7 @@ def _failure(ray: Any, reference: Any) -> str | None:
             f"A run was lost {RETRIES + 1} times ({str(error).splitlines()[0][:120]}): finished "
             "runs are kept: check the machines of the cluster, then run the same command again."
         ) from error
-    if line is not None:
-        raise UserError(line)
+    if error_of_sweep is not None:
+        raise error_of_sweep
     reason: str | None = failure
     return reason

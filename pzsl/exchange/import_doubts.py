@@ -1,0 +1,53 @@
+"""Refuse or tell what is allowed in an import, but probably not meant."""
+
+from __future__ import annotations
+
+from math import exp
+from pathlib import Path, PurePath
+from posixpath import normpath
+from unicodedata import normalize
+
+import numpy as np
+
+from pzsl.datasets.base import UNKNOWN
+from pzsl.datasets.class_warnings import labels_outside
+from pzsl.datasets.names import first_alike
+from pzsl.datasets.own import check_once, plain_path
+from pzsl.progress import say
+from pzsl.store.hdf5 import CacheHeader
+
+LOGARITHM = 10.0
+"""Smaller scales look like logarithms: CLIP's scales start at 1 / 0.07 and end at 100."""
+
+
+def check_doubtful(source: Path, header: CacheHeader) -> None:
+    """Warn about suspicious values, and refuse images that are in two splits."""
+    images = list(zip(header.paths, header.splits.tolist(), strict=True))
+    check_once(str(source), images, {path: _one_form(path) for path in header.paths})
+    _check_candidates(source, header)
+    if alike := first_alike(header.classes):
+        say(f"{source}: the class names '{alike[0]}' and '{alike[1]}' read alike: two classes?")
+    if header.logit_scale < LOGARITHM:
+        say(
+            f"{source}: logit_scale {header.logit_scale:.4g} looks like the logarithm that CLIP's "
+            f"weights hold: cosines are multiplied with exp of it, {exp(header.logit_scale):.4g}; "
+            "if that is meant, write it and import again."
+        )
+
+
+def _one_form(path: str) -> PurePath:
+    """The path in the form that file systems take for one: composed letters, slashes, no `..`."""
+    return PurePath(normpath(plain_path(normalize("NFC", path))))
+
+
+def _check_candidates(source: Path, header: CacheHeader) -> None:
+    """Warn about candidate sets of which none holds its image's label.
+
+    Candidates of test images mean nothing and may well be their labels.
+    """
+    if header.candidate_offsets is None or header.candidate_labels is None:
+        return
+    trained = np.where(header.splits == "trainval", header.labels, UNKNOWN)
+    doubt = labels_outside(trained, header.candidate_offsets, header.candidate_labels)
+    if doubt:
+        say(f"{source}: {doubt}")

@@ -1,0 +1,61 @@
+"""Options that change nothing in a call are told of, once, with the reason."""
+
+from __future__ import annotations
+
+import pytest
+from problems import write_cache
+
+import pzsl as api
+from pzsl.datasets.own.rows import Row
+from pzsl.datasets.own.table import Reading, _with_splits
+from pzsl.extraction.stage_one import _say_unused
+from pzsl.inference.labelling.find_labels import given_or_trained
+from pzsl.requests import ExtractRequest, say_unused, unless
+
+
+def rows(split: str = "", unseen: bool = False) -> list[Row]:
+    return [
+        Row(f"line {n}", f"{n}.png", name, (), split, unseen and name == "c")
+        for n, name in enumerate("aaabbbccc")
+    ]
+
+
+def test_only_what_was_given_is_named(capsys):
+    say_unused("why", root=None, model=unless("tiny", "tiny"))
+    assert capsys.readouterr().err == ""
+    say_unused("why", view_seed=3, root="x")
+    assert "--view-seed, --root mean nothing here: why." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("table", "reading", "named"),
+    [
+        (rows("train"), Reading(unseen=0.5, test=0.3, seed=4), "--split-seed, --unseen, --test-sh"),
+        (rows(unseen=True), Reading(unseen=0.5, test=0.3, seed=4), "--unseen means nothing"),
+        (rows(), Reading(unseen=0.5, test=0.3, seed=4), ""),
+        (rows("train"), Reading(), ""),
+    ],
+)
+def test_shares_of_a_split_that_is_there_already(capsys, table, reading, named):
+    _with_splits("t.csv", table, reading, ())
+    told = capsys.readouterr().err
+    assert named in told and ("nothing here" in told) == bool(named)
+
+
+def test_views_devices_and_runs(tmp_path, capsys):
+    _say_unused(ExtractRequest(view_seed=3, device="cuda", devices="cpu"))
+    told = capsys.readouterr().err
+    assert "--view-seed means nothing here: no --views" in told and "--device means" in told
+    _say_unused(ExtractRequest(views=2, view_seed=3, device="cuda"))
+    assert given_or_trained(tmp_path, None) == tmp_path and capsys.readouterr().err == ""
+    given_or_trained(tmp_path, None, "elsewhere")
+    assert "--runs means nothing here" in capsys.readouterr().err
+
+
+def test_rates_of_sets_that_the_cache_holds(tmp_path, capsys):
+    cache = write_cache(tmp_path / "c.h5")
+    given = {"method": "clip", "noise": "file", "seeds": 1, "workers": 1, "runs": tmp_path / "r"}
+    api.train(cache, **given, rate=0.3)
+    assert "--rate means nothing here" in capsys.readouterr().err
+    api.train(cache, **given)
+    assert "nothing here" not in capsys.readouterr().err
