@@ -39,7 +39,6 @@ BEFORE = {
     "extend.md": ["pzsl extract --dataset shapes"],
     "method.md": ["pzsl extract --dataset shapes --out cache/NAME.h5"],
     "results.md": ["pzsl extract --dataset shapes --out cache/NAME.h5"],
-    "comparison.md": ["pzsl extract --dataset shapes --out cache/NAME.h5"],
     "rivals.md": ["pzsl extract --dataset shapes --out cache/NAME.h5"],
     "deviations.md": ["pzsl extract --dataset shapes --views 4 --out cache/NAME.h5"],
     "co-reg.md": ["pzsl extract --dataset shapes --views 4 --out cache/NAME.h5"],
