@@ -99,7 +99,7 @@ MAKERS = (*(_npz, _zip, _tar, _name_in_tar, _checkpoint, _repeated_tensor, _parq
 def test_a_bomb_is_refused_in_one_line(make, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "SLACK", 2**19)
     with pytest.raises(
-        ValueError, match=r"decompression bomb|no (whole|complete) archive|a name of"
+        ValueError, match=r"decompression bomb|not a complete archive|a name of"
     ) as error:
         make(tmp_path)
     assert "\n" not in str(error.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -150,6 +151,7 @@ def _together(group: Sequence[Job]) -> Iterator[Outcome]:
         return
     half = (len(unfinished) + 1) // 2
     say(f"Out of memory with {len(group)} runs in one program: continuing with {half}.")
+    gc.collect()  # what the failed program leaves in cycles holds memory, too
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     yield from _together(unfinished[:half])
