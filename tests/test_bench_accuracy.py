@@ -139,26 +139,21 @@ def test_parts_are_compared_on_the_same_sets(path, tmp_path, monkeypatch):
 
 
 def test_methods_are_compared_on_the_same_sets_and_ranked(path, tmp_path, monkeypatch):
-    contenders = {"default": ("clip", "gda", "oracle"), "calibrated": ("clip",)}
+    contenders = {"default": ("clip", "prototype"), "calibrated": ("clip",)}
     monkeypatch.setitem(accuracy.CONTENDERS, "methods", contenders)
     how = {"runs": tmp_path, "seeds": 2, "noises": ["uniform:0.3", "noisy:0.3"], "workers": 1}
     found = bench_accuracy([path], ["methods"], **how)["methods"]
-    assert [row["method"] for row in found["rows"]] == [
-        "clip",
-        "gda",
-        "oracle",
-        "clip (calibrated)",
-    ]
+    assert [row["method"] for row in found["rows"]] == ["clip", "prototype", "clip (calibrated)"]
     records = [file.parent for file in tmp_path.rglob("metrics.json")]
     h = [
         json.loads((record / "metrics.json").read_text())["H"]
         for record in records
-        if (config := json.loads((record / "config.json").read_text()))["method"] == "gda"
+        if (config := json.loads((record / "config.json").read_text()))["method"] == "prototype"
         and config["noise"] == "noisy"
     ]
-    assert len(records) == 16 and len(h) == 2
+    assert len(records) == 12 and len(h) == 2
     assert found["rows"][1]["noisy:0.3"] == pytest.approx(np.mean(h))
-    assert sorted(found["summary"]) == ["clip", "clip (calibrated)", "gda"]
+    assert sorted(found["summary"]) == ["clip", "clip (calibrated)", "prototype"]
 
 
 def test_ranks_are_scipys_and_leave_the_oracle_out():
