@@ -44,11 +44,11 @@ def make_problem(
         eta=eta,
         seed=seed,
     )
-    support = CandidateEntries.of(
+    candidates = CandidateEntries.of(
         torch.from_numpy(sets.offsets), torch.from_numpy(sets.labels).long()
     )
     tensors = torch.from_numpy(points), torch.from_numpy(text)
-    problem = Problem(tensors[0], support, tensors[1][:seen], tensors[1][seen:], scale=20.0)
+    problem = Problem(tensors[0], candidates, tensors[1][:seen], tensors[1][seen:], scale=20.0)
     return problem, truth
 
 

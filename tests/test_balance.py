@@ -13,8 +13,8 @@ def dense(scores):
     """Every image has every class as a candidate: its entries, and their softmax."""
     images, classes = scores.shape
     offsets = torch.arange(images + 1) * classes
-    support = CandidateEntries.of(offsets, torch.arange(classes).repeat(images))
-    return support, torch.softmax(scores, dim=1).flatten()
+    candidates = CandidateEntries.of(offsets, torch.arange(classes).repeat(images))
+    return candidates, torch.softmax(scores, dim=1).flatten()
 
 
 def drawn(sizes, leaning, seed=0):
@@ -26,39 +26,39 @@ def drawn(sizes, leaning, seed=0):
     return truth, noise + pull + 4 * torch.nn.functional.one_hot(truth, len(sizes))
 
 
-def right(support, weights, truth):
-    return (support.heaviest(weights) == truth).float().mean().item()
+def right(candidates, weights, truth):
+    return (candidates.heaviest(weights) == truth).float().mean().item()
 
 
 def test_it_is_a_slow_transport_onto_the_sizes():
     _, scores = drawn([6, 6, 6], 1.0)
-    support, weights = dense(scores)
+    candidates, weights = dense(scores)
     plan = weights.view(-1, 3).double().numpy()
-    sizes = class_sizes(support.labels, weights, 3, 18).numpy()
+    sizes = class_sizes(candidates.labels, weights, 3, 18).numpy()
     rows, columns = np.ones(18), np.ones(3)
     for _ in range(20):
         rows = np.array([1 / sum(plan[i] * columns) for i in range(18)])
         columns = np.array([(sizes[c] / sum(plan[:, c] * rows)) ** SOFT for c in range(3)])
     slow = plan * columns
     slow /= slow.sum(1, keepdims=True)
-    found = balanced_weights(support, weights, 3)
+    found = balanced_weights(candidates, weights, 3)
     np.testing.assert_allclose(found.view(-1, 3).numpy(), slow, atol=2e-4)
 
 
 def test_small_classes_of_one_size_get_their_images_back_from_those_that_draw_them():
     truth, scores = drawn([4] * 40, 0.7)
-    support, weights = dense(scores)
-    found = balanced_weights(support, weights, 40)
-    assert right(support, found, truth) > right(support, weights, truth) + 0.03
+    candidates, weights = dense(scores)
+    found = balanced_weights(candidates, weights, 40)
+    assert right(candidates, found, truth) > right(candidates, weights, truth) + 0.03
     torch.testing.assert_close(found.view(-1, 40).sum(1), torch.ones(160))
 
 
 def test_sizes_that_differ_are_believed():
     truth, scores = drawn([80, 40, 20, 10, 5, 0], 0.0)
-    support, weights = dense(scores)
-    found = balanced_weights(support, weights, 6)
-    assert right(support, found, truth) >= right(support, weights, truth) - 0.02
-    sizes = class_sizes(support.labels, weights, 6, 155)
+    candidates, weights = dense(scores)
+    found = balanced_weights(candidates, weights, 6)
+    assert right(candidates, found, truth) >= right(candidates, weights, truth) - 0.02
+    sizes = class_sizes(candidates.labels, weights, 6, 155)
     assert sizes[0] > 60
     assert sizes[5] < 8
 
@@ -70,7 +70,7 @@ def test_counts_that_vary_by_chance_are_taken_for_one_size():
 
 
 def test_one_class_or_nothing_sure_changes_nothing_and_is_finite():
-    support, weights = dense(torch.zeros(3, 1))
-    torch.testing.assert_close(balanced_weights(support, weights, 1), weights)
-    support, weights = dense(torch.zeros(3, 4))
-    torch.testing.assert_close(balanced_weights(support, weights, 4), weights)
+    candidates, weights = dense(torch.zeros(3, 1))
+    torch.testing.assert_close(balanced_weights(candidates, weights, 1), weights)
+    candidates, weights = dense(torch.zeros(3, 4))
+    torch.testing.assert_close(balanced_weights(candidates, weights, 4), weights)

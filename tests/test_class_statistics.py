@@ -32,13 +32,13 @@ from pzsl.training.run import refined_labels
 
 def ragged(problem, seed: int = 0):
     """Random label weights: as entries (M,), and as a dense array (N, K)."""
-    support = problem.candidates
-    rows = torch.repeat_interleave(support.sizes)
+    candidates = problem.candidates
+    rows = torch.repeat_interleave(candidates.sizes)
     drawn = torch.rand(len(rows), generator=torch.Generator().manual_seed(seed)) + 0.05
-    total = torch.zeros(len(support)).index_add_(0, rows, drawn)
+    total = torch.zeros(len(candidates)).index_add_(0, rows, drawn)
     weights = drawn / total[rows]
-    dense = np.zeros((len(support), len(problem.seen)))
-    dense[rows.numpy(), support.labels.numpy()] = weights.double().numpy()
+    dense = np.zeros((len(candidates), len(problem.seen)))
+    dense[rows.numpy(), candidates.labels.numpy()] = weights.double().numpy()
     return weights, dense
 
 
@@ -97,11 +97,11 @@ def test_a_left_out_cosine_is_that_with_the_sum_of_the_others():
 @pytest.mark.parametrize("whiten", [False, True])
 def test_prototypes_and_leave_one_out_weights_equal_a_slow_loop(whiten):
     problem, _ = make_problem(images=50, rate=0.4)
-    support = problem.candidates
+    candidates = problem.candidates
     weights, dense = ragged(problem)
-    space = find_space(problem, support, weights, lambda rows: problem.images[rows], whiten)
+    space = find_space(problem, candidates, weights, lambda rows: problem.images[rows], whiten)
     project = lambda rows: space.project(problem.images[rows])  # noqa: E731
-    found = gather(problem, support, weights, project)
+    found = gather(problem, candidates, weights, project)
     images = problem.images.double().numpy()
     centred = images - images.mean(0)
     metric = np.eye(16)
@@ -118,12 +118,12 @@ def test_prototypes_and_leave_one_out_weights_equal_a_slow_loop(whiten):
 
     logits = 20 * images @ problem.seen.double().numpy().T
     at_entries = torch.from_numpy(logits).float()[
-        torch.repeat_interleave(support.sizes), support.labels
+        torch.repeat_interleave(candidates.sizes), candidates.labels
     ]
-    answer = leave_one_out_weights(problem, support, weights, project, at_entries, 3.0)
-    offsets = support.offsets.tolist()
+    answer = leave_one_out_weights(problem, candidates, weights, project, at_entries, 3.0)
+    offsets = candidates.offsets.tolist()
     for row, (start, end) in enumerate(pairwise(offsets)):
-        labels = support.labels[start:end].tolist()
+        labels = candidates.labels[start:end].tolist()
         scores = []
         for label in labels:
             others = sums[label] - dense[row, label] * projected[row]
@@ -196,8 +196,8 @@ def test_training_leaves_the_share_of_the_candidates_as_it_began():
     assert method.inside is not None
     started, weights = method.inside.clone(), method.weights.clone()
     fit(method, 0)
-    rows = torch.repeat_interleave(method.support.sizes)
-    held = method.weights * (method.support.log_mask >= 0)
+    rows = torch.repeat_interleave(method.candidates.sizes)
+    held = method.weights * (method.candidates.log_mask >= 0)
     now = torch.zeros(len(started)).index_add_(0, rows, held)
     assert torch.allclose(now, started, atol=1e-4)
     assert (method.weights - weights).abs().max() > 0.01

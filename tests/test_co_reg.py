@@ -833,8 +833,8 @@ def test_true_labels_help():
     for count in (0, 8):
         labelled = choose_labelled(truth, ids, count, 0)
         sets = give_labels(CandidateSets(offsets, labels.astype(np.int32)), truth, labelled)
-        support = CandidateEntries.of(t(sets.offsets), t(sets.labels).long())
-        told = replace(problem, candidates=support, labelled=t(labelled))
+        candidates = CandidateEntries.of(t(sets.offsets), t(sets.labels).long())
+        told = replace(problem, candidates=candidates, labelled=t(labelled))
         method = fit(make("co-reg", told, epochs=6, lr=1e-2, alignment=0.02, **SOON), 0)
         assert (method.pseudo.trust[:, t(labelled)] == 1).all()
         accuracy.append((scores(method, problem.images).argmax(1).numpy() == truth).mean())

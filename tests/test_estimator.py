@@ -32,9 +32,11 @@ SHORT = {"min_steps": 4, "epochs": 2}
 def toy(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Images, a mask of candidates, label embeddings of seen and unseen classes, the truth."""
     problem, truth = make_problem(seed)
-    support = problem.candidates
+    candidates = problem.candidates
     mask = np.zeros((len(truth), 12), dtype=bool)
-    mask[np.repeat(np.arange(len(truth)), support.sizes.numpy()), support.labels.numpy()] = True
+    mask[np.repeat(np.arange(len(truth)), candidates.sizes.numpy()), candidates.labels.numpy()] = (
+        True
+    )
     labels = np.concatenate([problem.seen.numpy(), problem.unseen.numpy()])
     return problem.images.numpy(), mask, labels, truth
 

@@ -44,17 +44,17 @@ def test_weights_are_bayes_rule():
         likelihood[given[image]] = 0.8
         expected = logits[image].softmax(0) * likelihood
         expected /= expected.sum()
-        first, last = result.support.offsets[image : image + 2]
-        labels = result.support.labels[first:last]
+        first, last = result.candidates.offsets[image : image + 2]
+        labels = result.candidates.labels[first:last]
         assert torch.allclose(result.weights[first:last], expected[labels], atol=1e-3)
         assert given[image] in labels and len(labels) >= 2
 
 
 def test_confidences_are_right_as_often_as_they_say():
     evidence, candidates, _, truth, _ = drawn(0.2, 1.5)
-    support, weights = weigh(evidence, candidates, fit(evidence, candidates))
-    best = support.heaviest(weights)
-    confidence = torch.segment_reduce(weights, "max", offsets=support.offsets)
+    candidates, weights = weigh(evidence, candidates, fit(evidence, candidates))
+    best = candidates.heaviest(weights)
+    confidence = torch.segment_reduce(weights, "max", offsets=candidates.offsets)
     assert confidence.mean().item() == pytest.approx(
         (best == truth).float().mean().item(), abs=0.02
     )

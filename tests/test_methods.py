@@ -55,8 +55,8 @@ def make(name: str, problem: Problem, preset: str = "default", seed: int = 0, **
 
 def heaviest(method: Method) -> np.ndarray:
     """The label with the largest weight of each image, by a slow loop."""
-    weights, offsets = method.weights.detach().numpy(), method.support.offsets.numpy()
-    labels = method.support.labels.numpy()
+    weights, offsets = method.weights.detach().numpy(), method.candidates.offsets.numpy()
+    labels = method.candidates.labels.numpy()
     return np.array([labels[a + np.argmax(weights[a:b])] for a, b in pairwise(offsets)])
 
 
@@ -75,11 +75,13 @@ def one_step(method: Method, rows: torch.Tensor) -> None:
         method.after_step(rows)
 
 
-def restricted(logits: torch.Tensor, support: CandidateEntries, rows: torch.Tensor) -> np.ndarray:
+def restricted(
+    logits: torch.Tensor, candidates: CandidateEntries, rows: torch.Tensor
+) -> np.ndarray:
     """Softmax over each image's candidates, by a slow loop, in the order of the entries."""
     out = []
     for row, values in zip(rows.tolist(), logits.detach().double().numpy(), strict=True):
-        members = support.labels[support.offsets[row] : support.offsets[row + 1]].numpy()
+        members = candidates.labels[candidates.offsets[row] : candidates.offsets[row + 1]].numpy()
         powers = np.exp(values[members] - values[members].max())
         out.append(powers / powers.sum())
     return np.concatenate(out)
@@ -272,7 +274,7 @@ def check_whole(method: Method, problem: Problem) -> None:
     assert found.shape == (len(problem.images), len(problem.seen) + len(problem.unseen))
     assert torch.isfinite(found).all()
     assert (method.weights >= 0).all()
-    rows = torch.repeat_interleave(method.support.sizes)
+    rows = torch.repeat_interleave(method.candidates.sizes)
     sums = torch.zeros(len(problem.images)).index_add_(0, rows, method.weights.detach())
     assert torch.allclose(sums, torch.ones(len(sums)), atol=1e-5)
 
@@ -338,7 +340,7 @@ def test_proden_takes_its_weights_from_the_forward_of_the_step():
     method, problem, rows = started("proden")
     before = method.seen_logits(rows)[0]
     one_step(method, rows)
-    entries, _ = method.support.entries(rows)
+    entries, _ = method.candidates.entries(rows)
     expected = restricted(before, problem.candidates, rows)
     np.testing.assert_allclose(method.weights[entries].numpy(), expected, atol=1e-5)
     untouched = torch.ones(len(method.weights), dtype=torch.bool)
@@ -352,7 +354,7 @@ def test_rc_and_lws_take_their_weights_from_a_forward_after_the_step(name):
     method, problem, rows = started(name)
     before = restricted(method.seen_logits(rows)[0], problem.candidates, rows)
     one_step(method, rows)
-    entries, _ = method.support.entries(rows)
+    entries, _ = method.candidates.entries(rows)
     expected = restricted(method.seen_logits(rows)[0], problem.candidates, rows)
     np.testing.assert_allclose(method.weights[entries].numpy(), expected, atol=1e-6)
     assert np.abs(expected - before).max() > 1e-5

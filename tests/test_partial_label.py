@@ -111,11 +111,11 @@ def test_views_of_crdpll_agree_on_the_geometric_mean_within_the_candidates():
     with torch.no_grad():
         logits = [torch.from_numpy(predicted(method, each)) for each in images]
     one_step(method, rows)
-    entries, batch_row = method.support.entries(rows)
+    entries, batch_row = method.candidates.entries(rows)
     powers = np.prod([np.array([softmax(r) for r in each.numpy()]) for each in logits], 0) ** (
         1 / 3
     )
-    inside = powers[batch_row.numpy(), method.support.labels[entries].numpy()]
+    inside = powers[batch_row.numpy(), method.candidates.labels[entries].numpy()]
     sums = np.bincount(batch_row.numpy(), inside)[batch_row.numpy()]
     np.testing.assert_allclose(method.weights[entries].numpy(), inside / sums, atol=1e-5)
 
@@ -130,8 +130,8 @@ def test_crdpll_learns_consistency_more_and_more():
     method.epoch = 0
     candidates = torch.zeros(len(rows), 8)
     for at, row in enumerate(rows.tolist()):
-        span = slice(method.support.offsets[row], method.support.offsets[row + 1])
-        candidates[at, method.support.labels[span]] = 1
+        span = slice(method.candidates.offsets[row], method.candidates.offsets[row + 1])
+        candidates[at, method.candidates.labels[span]] = 1
     outside = outside_losses(method.seen_logits(rows)[0], candidates).mean()
     assert method.loss(rows).item() == pytest.approx(outside.item(), abs=1e-5)
 
@@ -147,8 +147,8 @@ def test_records_weighs_labels_less_what_the_mean_image_is_taken_for():
     bias = np.log(softmax(predicted_plainly(method, mean[None])[0]) + 1e-9)
     np.testing.assert_allclose(method.bias().detach().numpy(), bias, atol=1e-4)
     method.after_step(rows)
-    expected = restricted(t(sum(logits) / 2 - bias), method.support, rows)
-    entries, _ = method.support.entries(rows)
+    expected = restricted(t(sum(logits) / 2 - bias), method.candidates, rows)
+    entries, _ = method.candidates.entries(rows)
     np.testing.assert_allclose(method.weights[entries].numpy(), expected, atol=1e-5)
     found = scores(method, clean).numpy()
     np.testing.assert_allclose(found[:, :8], logits[0] - bias + bias.mean(), atol=1e-3)
@@ -172,7 +172,7 @@ def test_papi_moves_weights_by_its_own_predictions_before_the_loss():
     method, problem, rows = started("papi", 5, first_phi=0.9, last_phi=0.5)
     old, before = method.weights.clone(), method.seen_logits(rows)[0]
     method.loss(rows)
-    entries, _ = method.support.entries(rows)
+    entries, _ = method.candidates.entries(rows)
     expected = 0.7 * old[entries].numpy() + 0.3 * restricted(before, problem.candidates, rows)
     np.testing.assert_allclose(method.weights[entries].numpy(), expected, atol=1e-6)
 
@@ -215,8 +215,8 @@ def test_lws_begins_with_the_same_weight_for_every_class():
     g = method.seen_logits(rows)[0].detach().double().numpy()
     total = 0.0
     for row, values in zip(rows.tolist(), g, strict=True):
-        span = slice(method.support.offsets[row], method.support.offsets[row + 1])
-        members = set(method.support.labels[span].tolist())
+        span = slice(method.candidates.offsets[row], method.candidates.offsets[row + 1])
+        members = set(method.candidates.labels[span].tolist())
         for j, value in enumerate(values):
             sign = 1 if j in members else -1
             total += 1 / 8 / (1 + math.exp(sign * value))

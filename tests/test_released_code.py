@@ -151,9 +151,13 @@ def test_the_alignment_of_papi():
 def problem_of(sets: list[list[int]], scale: float) -> Problem:
     text = tensor(RELEASED["text"])
     offsets = torch.tensor(np.cumsum([0, *map(len, sets)]))
-    support = CandidateEntries.of(offsets, torch.tensor([c for members in sets for c in members]))
-    support = CandidateEntries(support.offsets, support.labels, support.log_mask.double())
-    return Problem(tensor(RELEASED["images"]), support, text, text[:0], scale=scale)
+    candidates = CandidateEntries.of(
+        offsets, torch.tensor([c for members in sets for c in members])
+    )
+    candidates = CandidateEntries(
+        candidates.offsets, candidates.labels, candidates.log_mask.double()
+    )
+    return Problem(tensor(RELEASED["images"]), candidates, text, text[:0], scale=scale)
 
 
 def single_labels() -> list[list[int]]:

@@ -226,7 +226,7 @@ def test_the_linear_adapter_has_the_slope_of_its_loss_and_follows_its_forward():
     all_logits[rows] = logits.detach().numpy()
     for row in rows.tolist():
         labels[row] = within_sets(problem, all_logits)[row]
-    found = torch.cat([method.soft_labels(r) for r in method.support.blocks()])
+    found = torch.cat([method.soft_labels(r) for r in method.candidates.blocks()])
     np.testing.assert_allclose(found.numpy(), labels, **EXACT)
     whole = problem.images.numpy() @ matrix.detach().numpy().T
     whole /= np.linalg.norm(whole, axis=1, keepdims=True)

@@ -63,7 +63,7 @@ def test_training_sharpens_weights_and_finds_the_truth():
     fit(method, 0)
     assert (refined_labels(method).numpy() == truth).mean() > 0.98
     sums = torch.zeros(len(truth)).index_add_(
-        0, torch.repeat_interleave(method.support.sizes), method.weights
+        0, torch.repeat_interleave(method.candidates.sizes), method.weights
     )
     assert torch.allclose(sums, torch.ones(len(truth)), atol=1e-4)
     assert (method.weights**2).sum() > (start**2).sum()
@@ -146,8 +146,8 @@ def test_held_out_images_never_take_part_in_their_fold():
 def test_refined_labels_take_the_first_of_equal_weights():
     problem, _ = make_problem(images=12)
     method = clip_pzsl(problem, 0)
-    method.weights.copy_(method.support.uniform())
-    first = method.support.labels[method.support.offsets[:-1]]
+    method.weights.copy_(method.candidates.uniform())
+    first = method.candidates.labels[method.candidates.offsets[:-1]]
     assert torch.equal(refined_labels(method), first.long())
 
 
@@ -457,9 +457,9 @@ def test_restricting_gives_an_image_without_candidates_all_of_them():
     assert sets.sizes().tolist() == [1, 1, 1]
     from pzsl.methods.core.candidate_entries import CandidateEntries
 
-    support = CandidateEntries.of(
+    candidates = CandidateEntries.of(
         torch.from_numpy(sets.offsets), torch.from_numpy(sets.labels).long()
     )
-    left = support.restrict(torch.arange(3), torch.tensor([-1, 0, 1, 2]), 3)
+    left = candidates.restrict(torch.arange(3), torch.tensor([-1, 0, 1, 2]), 3)
     assert left.sizes.tolist() == [3, 3, 3]
     assert left.labels.tolist() == [0, 1, 2] * 3

@@ -229,19 +229,19 @@ class PartialLabelClassifier(ScikitClassifier):
     ) -> Problem:
         column = np.cumsum(self.seen_) - 1
         offsets, entries = sets.offsets, column[sets.labels]
-        support = CandidateEntries.of(
+        candidates = CandidateEntries.of(
             *(torch.from_numpy(part).to(device) for part in (offsets, entries))
         )
         text = torch.from_numpy(labels).to(device)
         seen = torch.from_numpy(self.seen_).to(device)
         image_features = torch.from_numpy(images).to(device)
-        return Problem(image_features, support, text[seen], text[~seen], self.scale)
+        return Problem(image_features, candidates, text[seen], text[~seen], self.scale)
 
     def _settle(self) -> None:
         """Store the refined label of each training image and its confidence."""
-        method, support = self.method_, self.method_.support
+        method, candidates = self.method_, self.method_.candidates
         self.labels_ = self.classes_[self._order[refined_labels(method).cpu().numpy()]]
-        starts = support.offsets[:-1].cpu().numpy()
+        starts = candidates.offsets[:-1].cpu().numpy()
         self.confidence_ = np.maximum.reduceat(method.weights.detach().cpu().numpy(), starts)
 
     def _fitted(self) -> Method:

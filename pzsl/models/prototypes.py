@@ -25,7 +25,7 @@ def class_sums(images: Tensor, labels: Tensor, weights: Tensor, rows: Tensor, ou
 
     Args:
         images: (B, D) a block of images.
-        labels: (m,) class of each support entry of the block.
+        labels: (m,) class of each entry of the block.
         weights: (m,) its label weight.
         rows: (m,) its row within the block.
     """

@@ -44,10 +44,10 @@ class Watched:
 
 def _nearest(task: Task, row: int) -> list[int]:
     """Candidates of an image, as columns of the seen classes: the truth, then the nearest."""
-    problem, support = task.problem, task.problem.candidates
-    start, end = support.offsets[row : row + 2].tolist()
-    labels = support.labels[start:end].cpu().long()
-    image = problem.images[torch.tensor([row], device=support.offsets.device)]
+    problem, candidates = task.problem, task.problem.candidates
+    start, end = candidates.offsets[row : row + 2].tolist()
+    labels = candidates.labels[start:end].cpu().long()
+    image = problem.images[torch.tensor([row], device=candidates.offsets.device)]
     cosines = (image @ problem.seen.T)[0].cpu()[labels]
     is_wrong = (labels != int(task.truth[row])).long()
     order = sorted(range(len(labels)), key=lambda i: (int(is_wrong[i]), -float(cosines[i])))
@@ -55,8 +55,8 @@ def _nearest(task: Task, row: int) -> list[int]:
 
 
 def _weights_of(method: Method, row: int, labels: list[int]) -> list[float]:
-    start, end = method.support.offsets[row : row + 2].tolist()
-    labels_of_image = method.support.labels[start:end].tolist()
+    start, end = method.candidates.offsets[row : row + 2].tolist()
+    labels_of_image = method.candidates.labels[start:end].tolist()
     weights = dict(zip(labels_of_image, method.weights[start:end].tolist(), strict=True))
     return [round(weights.get(label, 0.0), 4) for label in labels]
 

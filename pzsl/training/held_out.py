@@ -56,7 +56,7 @@ def sample_fold(fold: Method, whole: Method, seen_classes: Tensor, held_out: Ten
     width = len(seen_classes) + unseen_names(seen, len(seen_classes), len(problem.unseen))
     count = min(len(held_out), IMAGES, max(1, SCORES // width))
     rows = held_out[torch.arange(count, device=held_out.device) * len(held_out) // count]
-    index, batch_row = whole.support.entries(rows)
+    index, batch_row = whole.candidates.entries(rows)
     weights, weight_row = whole.weights.detach()[index].cpu(), batch_row.cpu()
     totals = torch.zeros(count).index_add(0, weight_row, weights)  # on a GPU in no fixed order
     weights = weights / totals.index_select(0, weight_row)
@@ -67,6 +67,6 @@ def sample_fold(fold: Method, whole: Method, seen_classes: Tensor, held_out: Ten
             frozen=fold.frozen_scores(images)[:, :width] if fold.fades else None,
             seen=seen,
             rows=batch_row,
-            columns=torch.argsort(order).index_select(0, whole.support.labels[index]),
+            columns=torch.argsort(order).index_select(0, whole.candidates.labels[index]),
             weights=weights,
         )

@@ -218,14 +218,14 @@ def calibrate(
 
 def refined_labels(method: Method) -> Tensor:
     """The label of the largest weight of each training image, (N,) columns of the seen classes."""
-    return method.support.heaviest(method.weights)
+    return method.candidates.heaviest(method.weights)
 
 
 def _label_metrics(method: Method, task: Task) -> dict[str, float | None]:
     """Disambiguation accuracy and entropy of the label weights; for reporting only."""
     weights = method.weights.detach().cpu().numpy()
-    offsets = method.support.offsets.cpu().numpy()
-    labels = method.support.labels.cpu().numpy()
+    offsets = method.candidates.offsets.cpu().numpy()
+    labels = method.candidates.labels.cpu().numpy()
     return {
         "entropy": mean_entropy(weights, offsets),
         "disambiguation": disambiguation_accuracy(weights, offsets, labels, task.truth),

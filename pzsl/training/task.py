@@ -74,10 +74,10 @@ def make_task(
         return torch.from_numpy(np.array(array)).to(device)
 
     columns = torch.from_numpy(column.astype(np.int32)[sets.labels]).to(device)  # its own array
-    support = CandidateEntries.of(tensor(sets.offsets), columns)
+    candidates = CandidateEntries.of(tensor(sets.offsets), columns)
     problem = Problem(
         images=training_images(cache, device, memory, config.imbalance, config.seed),
-        candidates=support,
+        candidates=candidates,
         seen=tensor(text[cache.seen]),
         unseen=tensor(text[~cache.seen]),
         scale=cache.logit_scale,

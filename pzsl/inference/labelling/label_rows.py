@@ -83,12 +83,12 @@ def by_gain(rows: Iterable[LabelRow]) -> list[LabelRow]:
 
 def _rows(trained: Trained) -> Iterator[LabelRow]:
     """Each training image, in the order of the cache."""
-    names, candidates = trained.names, trained.task.problem.candidates
-    support, entry_weights = reported_weights(trained.method)
-    weights, labels = entry_weights.cpu().numpy(), support.labels.cpu().numpy()
-    chosen = support.heaviest(entry_weights).cpu().numpy()
-    given_labels = candidates.labels.cpu().numpy()
-    given_spans, spans = (pairwise(sets.offsets.tolist()) for sets in (candidates, support))
+    names, given_sets = trained.names, trained.task.problem.candidates
+    candidates, entry_weights = reported_weights(trained.method)
+    weights, labels = entry_weights.cpu().numpy(), candidates.labels.cpu().numpy()
+    chosen = candidates.heaviest(entry_weights).cpu().numpy()
+    given_labels = given_sets.labels.cpu().numpy()
+    given_spans, spans = (pairwise(sets.offsets.tolist()) for sets in (given_sets, candidates))
     for index, ((start, end), (first, last)) in enumerate(zip(spans, given_spans, strict=True)):
         given = given_labels[first:last].tolist()
         weight_of = dict(zip(labels[start:end].tolist(), weights[start:end].tolist(), strict=True))

@@ -49,7 +49,7 @@ class Fit(NamedTuple):
 class LabelWeights(NamedTuple):
     """Label weights (M,) of candidate entries; they sum to one per image."""
 
-    support: CandidateEntries
+    candidates: CandidateEntries
     weights: Tensor
 
 
@@ -59,10 +59,10 @@ def reported_weights(method: Method) -> LabelWeights:
     The latter are used if the method has no evidence that ignores the candidates, or if it trusts
     sets of several labels to hold the true one.
     """
-    evidence, support = method.label_evidence(), method.support
-    single = len(method.problem.candidates.labels) == len(support)
-    if evidence is None or not (single or bool((support.log_mask < 0).any())):
-        return LabelWeights(support, method.weights.detach())
+    evidence, candidates = method.label_evidence(), method.candidates
+    single = len(method.problem.candidates.labels) == len(candidates)
+    if evidence is None or not (single or bool((candidates.log_mask < 0).any())):
+        return LabelWeights(candidates, method.weights.detach())
     with torch.no_grad():
         fitted = fit(evidence, method.problem.candidates)
         return weigh(evidence, method.problem.candidates, fitted)

@@ -24,7 +24,7 @@ class Clip(Method):
 
     def __init__(self, problem: Problem, options: Options, generator: torch.Generator) -> None:
         super().__init__(problem, options, generator)
-        self.register_buffer("weights", self.support.uniform())
+        self.register_buffer("weights", self.candidates.uniform())
 
     def prepare(self) -> None:
         """Label weights: frozen CLIP's softmax over the candidates."""
@@ -39,15 +39,15 @@ class Clip(Method):
                 any weight changes.
         """
         blocks = []
-        for rows in self.support.blocks():
-            entries = self.support.batch(rows, len(self.problem.seen))
+        for rows in self.candidates.blocks():
+            entries = self.candidates.batch(rows, len(self.problem.seen))
             blocks.append(entries_softmax(logits(rows), entries))
         self.weights = torch.cat(blocks)
 
     def soft_labels(self, rows: Tensor) -> Tensor:
         """Label weights of training rows (B,), zero outside their candidates: (B, K)."""
         classes = len(self.problem.seen)
-        entries = self.support.batch(rows, classes)
+        entries = self.candidates.batch(rows, classes)
         weights = entries.of(self.weights)
         return entries.rows.put(weights, self.problem.seen.new_empty(len(rows), classes))
 
@@ -60,7 +60,7 @@ class Clip(Method):
         Returns:
             (B,) bool.
         """
-        entries = self.support.batch(rows, scores.shape[1])
+        entries = self.candidates.batch(rows, scores.shape[1])
         is_candidate = entries.rows.put(torch.ones_like(entries.log_mask), scores)
         return is_candidate.gather(1, scores.argmax(1, keepdim=True)).flatten() > 0
 

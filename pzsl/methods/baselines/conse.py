@@ -62,12 +62,12 @@ class Conse(Method):
         shared: dict[str, Any] = {name: getattr(options, name) for name in own_names & other_names}
         classifier_options = make_options(options.classifier, changes=shared)
         self.classifier: Method = classifier_class(problem, classifier_options, generator)
-        self.support = self.classifier.support
+        self.candidates = self.classifier.candidates
 
     def prepare(self) -> None:
-        """Prepare the classifier, and take over its support."""
+        """Prepare the classifier, and take over its candidates."""
         self.classifier.prepare()
-        self.support = self.classifier.support
+        self.candidates = self.classifier.candidates
 
     @property
     def weights(self) -> Tensor:  # type: ignore[override]

@@ -105,7 +105,7 @@ class Gda(CachedImages):
         """In each round choose alpha, fit the Gaussians, and re-estimate the label weights."""
         seen = len(self.problem.seen)
         for rounds_left in reversed(range(self.options.rounds + 1)):
-            if self.options.search and len(self.support) >= FOLDS:
+            if self.options.search and len(self.candidates) >= FOLDS:
                 self.alpha.fill_(GRID[int(self._hits_per_alpha().argmax())])
             self._estimate(self._moments())
             if rounds_left:
@@ -127,13 +127,13 @@ class Gda(CachedImages):
 
     def _fold_rows(self, fold: int) -> Iterator[Tensor]:
         """The rows of one fold of the training images, in blocks."""
-        for rows in self.support.blocks():
+        for rows in self.candidates.blocks():
             in_fold = torch.arange(len(rows), device=rows.device) % FOLDS == fold
             yield rows[in_fold]
 
     def _moments(self, fold: int | None = None) -> Moments:
         """Moments of all training images, or of one fold of them."""
-        blocks = iter(self.support.blocks()) if fold is None else self._fold_rows(fold)
+        blocks = iter(self.candidates.blocks()) if fold is None else self._fold_rows(fold)
         total: Moments | None = None
         for rows in blocks:
             moments = Moments.of(self.problem.images[rows], self.soft_labels(rows))

@@ -26,11 +26,11 @@ class Probe(Clip):
     def prepare(self) -> None:
         """Choose as pseudo-label of each image the candidate that frozen CLIP finds likeliest."""
         super().prepare()
-        self.pseudo_labels = torch.cat([self._likeliest(rows) for rows in self.support.blocks()])
+        self.pseudo_labels = torch.cat([self._likeliest(rows) for rows in self.candidates.blocks()])
 
     def _likeliest(self, rows: Tensor) -> Tensor:
         cosines = self.problem.cosines(rows)
-        entries = self.support.batch(rows, cosines.shape[1])
+        entries = self.candidates.batch(rows, cosines.shape[1])
         return entries.labels[best_candidate(cosines, entries.log_mask, entries.rows)]
 
     def loss(self, rows: Tensor) -> Tensor:

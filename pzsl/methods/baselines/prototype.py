@@ -31,15 +31,15 @@ class Prototype(Clip):
         """Compute frozen CLIP's label weights, and the mean image."""
         super().prepare()
         images = self.problem.images
-        block_sums = [images[rows].sum(0) for rows in self.support.blocks()]
+        block_sums = [images[rows].sum(0) for rows in self.candidates.blocks()]
         self.centre = torch.stack(block_sums).sum(0) / len(images)
 
     def finalize(self) -> None:
         """Compute the means of the seen classes, then label weights: the softmax of the scores."""
         seen = len(self.problem.seen)
         sums = torch.zeros_like(self.problem.seen)
-        for rows in self.support.blocks():
-            entries = self.support.batch(rows, 0)
+        for rows in self.candidates.blocks():
+            entries = self.candidates.batch(rows, 0)
             images = F.normalize(self.problem.images[rows] - self.centre, dim=-1)
             shares = entries.of(self.weights)
             class_sums(images, entries.labels, shares, entries.rows.batch_row, sums)

@@ -55,7 +55,7 @@ class Rla(Clip):
         """Weighted cross-entropy plus the distance from the identity, for training rows (B,)."""
         images = self._adapted(self.problem.images[rows])
         logits = self.problem.scale * images @ self.problem.seen.T
-        entries = self.support.batch(rows, logits.shape[1])
+        entries = self.candidates.batch(rows, logits.shape[1])
         self._last_forward = entries, logits.detach()
         weights = entries.of(self.weights)
         loss = partial_zero_shot_loss(logits, weights, entries.rows)

@@ -76,7 +76,7 @@ class TipAdapter(TrainingCache):
     def prepare(self) -> None:
         """Fill the cache with training images and their label weights."""
         super().prepare()
-        if self.options.search and len(self.support) > 1:
+        if self.options.search and len(self.candidates) > 1:
             self.sharpness.copy_(self.sharpness.new_tensor(self._search()))
         for _ in range(self.options.rounds):
             self.reweigh(self._leave_one_out_scores)
@@ -84,8 +84,8 @@ class TipAdapter(TrainingCache):
 
     def _search(self) -> tuple[float, float]:
         """The alpha and beta that predict most candidates, the first of equal ones."""
-        step = -(-len(self.support) // TRIED)
-        rows = torch.arange(0, len(self.support), step, device=self.values.device)
+        step = -(-len(self.candidates) // TRIED)
+        rows = torch.arange(0, len(self.candidates), step, device=self.values.device)
         frozen = self.problem.scale * self.problem.cosines(rows)
         pairs = list(product(BETAS, ALPHAS))
         hits = []
@@ -124,7 +124,7 @@ class TipAdapter(TrainingCache):
 
     def loss(self, rows: Tensor) -> Tensor:
         """Cross-entropy with the label weights, for training rows (B,): Tip-Adapter-F."""
-        entries = self.support.batch(rows, self.values.shape[1])
+        entries = self.candidates.batch(rows, self.values.shape[1])
         logits = self.problem.scale * self.problem.cosines(rows)
         logits = logits + self._cache_logits(self.problem.images[rows])
         weights = entries.of(self.weights)

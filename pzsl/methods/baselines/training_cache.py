@@ -27,7 +27,7 @@ class CachedImages(Clip):
     def prepare(self) -> None:
         """Compute frozen CLIP's label weights, and cache the images."""
         super().prepare()
-        for rows in self.support.blocks():
+        for rows in self.candidates.blocks():
             self.keys[rows] = self.problem.images[rows]
 
 
@@ -49,5 +49,5 @@ class TrainingCache(CachedImages):
 
     def cache_labels(self) -> None:
         """Cache the current label weights."""
-        for rows in self.support.blocks():
+        for rows in self.candidates.blocks():
             self.values[rows] = self.soft_labels(rows)

@@ -33,7 +33,7 @@ def class_sizes(labels: Tensor, weights: Tensor, classes: int, images: int) -> T
     If they vary twice as much, the sums of the label weights are kept, and nothing is moved.
 
     Args:
-        labels, weights: (m,) the class of each support entry, and its label weight.
+        labels, weights: (m,) the class of each entry, and its label weight.
         classes: K.
         images: N.
 
@@ -49,11 +49,11 @@ def class_sizes(labels: Tensor, weights: Tensor, classes: int, images: int) -> T
     return sizes * (images / sizes.sum())
 
 
-def balanced_weights(support: CandidateEntries, weights: Tensor, classes: int) -> Tensor:
+def balanced_weights(candidates: CandidateEntries, weights: Tensor, classes: int) -> Tensor:
     """Label weights `w u v` whose sums over images approach the classes' sizes (Sinkhorn 1967).
 
     Args:
-        support: of N images.
+        candidates: of N images.
         weights: (M,) their label weights.
         classes: K.
 
@@ -61,9 +61,9 @@ def balanced_weights(support: CandidateEntries, weights: Tensor, classes: int) -
         (M,) label weights; each image's sum to one.
     """
     heavy = torch.nonzero(weights > NEGLIGIBLE).flatten()
-    rows = _rows_of(support, heavy)
-    labels, heavy_weights = support.labels[heavy].long(), weights[heavy]
-    sizes = class_sizes(labels, heavy_weights, classes, len(support))
+    rows = _rows_of(candidates, heavy)
+    labels, heavy_weights = candidates.labels[heavy].long(), weights[heavy]
+    sizes = class_sizes(labels, heavy_weights, classes, len(candidates))
     factors = torch.ones_like(sizes)
     for _ in range(ROUNDS):
         mass = row_sum(heavy_weights * factors[labels], rows)
@@ -71,16 +71,16 @@ def balanced_weights(support: CandidateEntries, weights: Tensor, classes: int) -
         class_mass = add_groups(torch.zeros_like(sizes), labels, share)
         factors = (sizes / class_mass.clamp_min(SMALLEST)).pow(SOFT)
     balanced = weights.index_copy(0, heavy, heavy_weights.mul_(factors[labels]))
-    for block in support.blocks():
-        entries = support.batch(block, 0)
+    for block in candidates.blocks():
+        entries = candidates.batch(block, 0)
         values = entries.of(balanced)
         mass = row_sum(values, entries.rows).clamp_min_(SMALLEST)
         entries.write(values / entries.rows.spread(mass), balanced)
     return balanced
 
 
-def _rows_of(support: CandidateEntries, entries: Tensor) -> Rows:
+def _rows_of(candidates: CandidateEntries, entries: Tensor) -> Rows:
     """The images of some entries (m,), ascending; an image may have none."""
-    offsets = torch.searchsorted(entries, support.offsets)
+    offsets = torch.searchsorted(entries, candidates.offsets)
     image = torch.repeat_interleave(offsets.diff(), output_size=len(entries))
     return Rows(image, offsets, entries)

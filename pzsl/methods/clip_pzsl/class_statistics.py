@@ -63,18 +63,22 @@ class ClassStatistics(NamedTuple):
 
 
 def find_space(
-    problem: Problem, support: CandidateEntries, weights: Tensor, images: RowFunction, whiten: bool
+    problem: Problem,
+    candidates: CandidateEntries,
+    weights: Tensor,
+    images: RowFunction,
+    whiten: bool,
 ) -> WhitenedSpace:
     """Compute the mean and the metric of the training images, block by block.
 
     Args:
         problem: the training problem.
-        support: its entries.
+        candidates: its entries.
         weights: (M,) their label weights.
         images: adapted images (B, D) of training rows.
         whiten: whether to whiten within classes.
     """
-    blocks, count = support.blocks(), len(support)
+    blocks, count = candidates.blocks(), len(candidates)
     centre = torch.stack([images(rows).sum(0) for rows in blocks]).sum(0) / count
     metric = torch.eye(len(centre), device=centre.device)
     if whiten:
@@ -82,18 +86,18 @@ def find_space(
         for rows in blocks:
             centred = images(rows) - centre
             second.addmm_(centred.T, centred)
-        sums, counts = gather(problem, support, weights, lambda rows: images(rows) - centre)
+        sums, counts = gather(problem, candidates, weights, lambda rows: images(rows) - centre)
         metric = whitening(within_covariance(second, sums, counts, count), count)
     return WhitenedSpace(centre, metric)
 
 
 def gather(
-    problem: Problem, support: CandidateEntries, weights: Tensor, projected: RowFunction
+    problem: Problem, candidates: CandidateEntries, weights: Tensor, projected: RowFunction
 ) -> ClassStatistics:
     """Sum up the `projected` images of each class; other arguments as in `find_space`."""
     sums, counts = torch.zeros_like(problem.seen), problem.seen.new_zeros(len(problem.seen))
-    for rows in support.blocks():
-        entries = support.batch(rows, 0)
+    for rows in candidates.blocks():
+        entries = candidates.batch(rows, 0)
         share = entries.of(weights)
         class_sums(projected(rows), entries.labels, share, entries.rows.batch_row, sums)
         counts = add_groups(counts, entries.labels, share)
@@ -114,11 +118,11 @@ def all_prototypes(statistics: ClassStatistics, labels: Tensor, strength: float)
     return torch.cat([prototypes, unseen])
 
 
-def support_softmax(support: CandidateEntries, logits: Tensor) -> Tensor:
-    """Label weights (M,): softmax of the entries' logits (M,) over the support of each image."""
+def candidates_softmax(candidates: CandidateEntries, logits: Tensor) -> Tensor:
+    """Label weights (M,): softmax of the entries' logits (M,) over the candidates of each image."""
     weights = torch.empty_like(logits)
-    for rows in support.blocks():
-        entries = support.batch(rows, 0)
+    for rows in candidates.blocks():
+        entries = candidates.batch(rows, 0)
         scores = entries.of(logits) + entries.log_mask
         entries.write(row_softmax(scores, entries.rows), weights)
     return weights
@@ -138,24 +142,24 @@ def leave_one_out_strength(problem: Problem, share: float) -> float:
 
 
 def label_logits(
-    support: CandidateEntries, logits: RowFunction, frozen: Tensor, seen: int, share: float
+    candidates: CandidateEntries, logits: RowFunction, frozen: Tensor, seen: int, share: float
 ) -> Tensor:
     """Logits of the entries (M,): mean of the trained network's, less hubness, and frozen CLIP's.
 
     Frozen CLIP has half the weight because the network was trained on the image's own candidates.
 
     Args:
-        support: of N images.
+        candidates: of N images.
         logits: (B, K + U) of training rows, by the trained network.
         frozen: (M,) logits of frozen CLIP.
         seen: K.
         share: of the labels' hubness to subtract.
     """
-    trained, powers = EntryLogits(support), ColumnPowers(support, POWER, seen)
-    walk(support, logits, trained, powers)
+    trained, powers = EntryLogits(candidates), ColumnPowers(candidates, POWER, seen)
+    walk(candidates, logits, trained, powers)
     hub_logits = share * centred_hubness(powers.log_sums)
-    for rows in support.blocks():
-        entries = support.batch(rows, 0)
+    for rows in candidates.blocks():
+        entries = candidates.batch(rows, 0)
         image_logits = entries.of(trained.values) - hub_logits.index_select(0, entries.labels)
         entries.write(image_logits.lerp_(entries.of(frozen), 0.5), trained.values)
     return trained.values
@@ -163,7 +167,7 @@ def label_logits(
 
 def leave_one_out_weights(
     problem: Problem,
-    support: CandidateEntries,
+    candidates: CandidateEntries,
     weights: Tensor,
     projected: RowFunction,
     logits: Tensor,
@@ -172,7 +176,7 @@ def leave_one_out_weights(
     """Label weights from logits and from prototypes made of all other images.
 
     Args:
-        problem, support: the training problem and its entries.
+        problem, candidates: the training problem and its entries.
         weights: (M,) the label weights before.
         projected: (B, D) unit vectors of training rows, in the space of the prototypes.
         logits: (M,) of the entries.
@@ -181,10 +185,10 @@ def leave_one_out_weights(
     Returns:
         (M,) label weights.
     """
-    sums, updated = gather(problem, support, weights, projected).sums, torch.empty_like(weights)
+    sums, updated = gather(problem, candidates, weights, projected).sums, torch.empty_like(weights)
     squares = sums.square().sum(1)
-    for rows in support.blocks():
-        entries = support.batch(rows, len(problem.seen))
+    for rows in candidates.blocks():
+        entries = candidates.batch(rows, len(problem.seen))
         products = entries.rows.take(projected(rows) @ sums.T)
         entry_weights = entries.of(weights)
         cosines = leave_one_out_cosines(
@@ -195,40 +199,42 @@ def leave_one_out_weights(
     return updated
 
 
-def hubness(support: CandidateEntries, logits: RowFunction) -> Tensor:
+def hubness(candidates: CandidateEntries, logits: RowFunction) -> Tensor:
     """How much each label attracts images, whatever they show (ours, after Smith et al. 2017).
 
     A label's softmax over *images*, which the other half of CLIP's loss trains, has the sum of
     `exp logits` over all images as its denominator. Here it is replaced by a power mean.
 
     Args:
-        support: of the training images.
+        candidates: of the training images.
         logits: of training rows (B,) over C labels: (B, C).
 
     Returns:
         (C,) log of the mean, less its mean over the labels.
     """
-    powers = ColumnPowers(support, POWER)
-    walk(support, logits, powers)
+    powers = ColumnPowers(candidates, POWER)
+    walk(candidates, logits, powers)
     return centred_hubness(powers.log_sums)
 
 
-def balanced_hubness(support: CandidateEntries, logits: RowFunction, weights: Tensor) -> Tensor:
+def balanced_hubness(candidates: CandidateEntries, logits: RowFunction, weights: Tensor) -> Tensor:
     """`hubness` in which a class's own images count as one C-th of all, whatever their number.
 
     Otherwise seen labels would attract more than unseen ones, the more so the fewer classes there
     are, and gamma could not be chosen on folds.
 
     Args:
-        support: of the N training images.
+        candidates: of the N training images.
         logits: of training rows (B,) over C labels, seen first: (B, C).
         weights: (M,) label weights: to what share an image is a class's own.
     """
-    sums = OwnAndOthers(support, weights)
-    walk(support, logits, sums)
+    sums = OwnAndOthers(candidates, weights)
+    walk(candidates, logits, sums)
     mass = sums.mass
     own_power = sums.own_sums.rows.logsumexp(dim=0) - mass.clamp_min(SMALLEST).log()
-    other_power = sums.other_sums.rows.logsumexp(dim=0) - (len(support) - mass).clamp_min(1).log()
+    other_power = (
+        sums.other_sums.rows.logsumexp(dim=0) - (len(candidates) - mass).clamp_min(1).log()
+    )
     return centred_hubness(torch.logaddexp(other_power, own_power - math.log(len(own_power))))
 
 
@@ -236,13 +242,13 @@ class OwnAndOthers:
     """Reads, block by block, log sums (C,) of powers over a class's own images and over others'.
 
     Args:
-        support: of the N training images.
+        candidates: of the N training images.
         weights: (M,) label weights: how much an image is a class's own; `mass` (C,) are their sums.
     """
 
-    def __init__(self, support: CandidateEntries, weights: Tensor) -> None:
+    def __init__(self, candidates: CandidateEntries, weights: Tensor) -> None:
         self.weights, self.mass = weights, weights.new_zeros(())
-        self.own_sums, self.other_sums = BlockRows(support), BlockRows(support)
+        self.own_sums, self.other_sums = BlockRows(candidates), BlockRows(candidates)
 
     def read(self, entries: BatchEntries, logits: Tensor) -> None:
         """Sum the powers of each column over own and over other images."""

@@ -20,7 +20,7 @@ def evidence_of(
 ) -> LabelEvidence:
     """The logits behind a trained method's last label weights, for all seen labels.
 
-    The label weights themselves cover only the support: candidates and at most 32 labels outside.
+    The label weights themselves cover only the candidates and at most 32 labels outside.
 
     Args:
         method: trained.
@@ -30,12 +30,12 @@ def evidence_of(
         strength: weight of the cosine with a prototype in the logits.
         hub_share: share of the labels' hubness to subtract.
     """
-    problem, support, weights = method.problem, method.support, method.weights
-    adapted = cache_rows(support, lambda rows: method.image_adapter(problem.embeddings(rows)))
-    projected = cache_rows(support, lambda rows: space.project(adapted(rows)))
-    trained = cache_rows(support, lambda rows: method.logits(adapted(rows), labels))
-    hub_logits = hub_share * hubness(support, trained)
-    sums = gather(problem, support, weights, projected).sums
+    problem, candidates, weights = method.problem, method.candidates, method.weights
+    adapted = cache_rows(candidates, lambda rows: method.image_adapter(problem.embeddings(rows)))
+    projected = cache_rows(candidates, lambda rows: space.project(adapted(rows)))
+    trained = cache_rows(candidates, lambda rows: method.logits(adapted(rows), labels))
+    hub_logits = hub_share * hubness(candidates, trained)
+    sums = gather(problem, candidates, weights, projected).sums
     squares = sums.square().sum(1)
 
     def logits(rows: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def evidence_of(
 
     def of_others(rows: Tensor) -> Tensor:
         products = projected(rows) @ sums.T
-        entries = support.batch(rows, len(sums))
+        entries = candidates.batch(rows, len(sums))
         own_weights = entries.rows.put(entries.of(weights), products)
         return leave_one_out_cosines(products, squares, own_weights).mul_(strength)
 

@@ -21,13 +21,13 @@ from pzsl.methods.clip_pzsl.class_statistics import (
     added_hubness,
     all_prototypes,
     balanced_hubness,
+    candidates_softmax,
     find_space,
     gather,
     hubness,
     label_logits,
     leave_one_out_strength,
     leave_one_out_weights,
-    support_softmax,
 )
 from pzsl.methods.clip_pzsl.evidence import evidence_of
 from pzsl.methods.clip_pzsl.mining import Miner
@@ -77,7 +77,7 @@ class ClipPzsl(AdaptedMethod):
         self.miner = Miner(problem, options, generator) if options.mining else None
         (seen, dim), zeros = problem.seen.shape, problem.seen.new_zeros
         classes = seen + len(problem.unseen)
-        self.register_buffer("weights", self.support.uniform())
+        self.register_buffer("weights", self.candidates.uniform())
         shapes = {"prototypes": (classes, dim), "centre": (dim,), "metric": (dim, dim)}
         shapes |= {"hubness": (classes,), "means": (seen, dim), "counts": (seen,)}
         for name, shape in shapes.items():
@@ -91,38 +91,39 @@ class ClipPzsl(AdaptedMethod):
 
     def prepare(self) -> None:
         """Compute frozen CLIP's hubness, estimate the noise, and set the initial label weights."""
-        at_entries, inside = EntryLogits(self.support), InsideMass()
+        candidates, inside = self.candidates, InsideMass()
+        at_entries = EntryLogits(candidates)
         if self.options.hubness:
-            self.frozen_hubness = self.options.hubness * hubness(self.support, self._similarities)
-        walk(self.support, self._frozen_logits, at_entries, inside)
+            self.frozen_hubness = self.options.hubness * hubness(candidates, self._similarities)
+        walk(candidates, self._frozen_logits, at_entries, inside)
         if self.options.noise_model:
-            self.noise = estimate_noise(self.support, inside.mass, len(self.problem.seen))
+            self.noise = estimate_noise(candidates, inside.mass, len(self.problem.seen))
         if self.noise is None or self.noise.hard:
             self._frozen_at = at_entries.values
         else:
             del at_entries  # before the larger one is made
-            self.support, self._frozen_at = widen(self.support, self.noise, self._frozen_logits)
+            self.candidates, self._frozen_at = widen(candidates, self.noise, self._frozen_logits)
         weights = self._initial_weights()
         if self.noise is not None and not self.noise.hard:
-            self.inside = weight_inside(self.support, weights)
+            self.inside = weight_inside(self.candidates, weights)
         self.weights = self._balanced(weights)
 
     def _balanced(self, weights: Tensor) -> Tensor:
         """Label weights for training and prototypes; those that are reported are not balanced."""
-        classes = len(self.problem.seen)
-        return balanced_weights(self.support, weights, classes) if self.options.balance else weights
+        seen = len(self.problem.seen)
+        return balanced_weights(self.candidates, weights, seen) if self.options.balance else weights
 
     def _initial_weights(self) -> Tensor:
-        """Frozen CLIP's softmax over the support, corrected by leave-one-out prototypes."""
-        problem, support = self.problem, self.support
-        weights = support_softmax(support, self._frozen_at)
+        """Frozen CLIP's softmax over the candidates, corrected by leave-one-out prototypes."""
+        problem, candidates = self.problem, self.candidates
+        weights = candidates_softmax(candidates, self._frozen_at)
         if not self.options.left_out:
             return weights
-        space = find_space(problem, support, weights, problem.embeddings, self.options.whiten)
-        projected = cache_rows(support, lambda rows: space.project(problem.embeddings(rows)))
+        space = find_space(problem, candidates, weights, problem.embeddings, self.options.whiten)
+        projected = cache_rows(candidates, lambda rows: space.project(problem.embeddings(rows)))
         strength = leave_one_out_strength(problem, self.options.left_out_share)
         for _ in range(ROUNDS):
-            parts = problem, support, weights
+            parts = problem, candidates, weights
             weights = leave_one_out_weights(*parts, projected, self._frozen_at, strength)
         return weights
 
@@ -144,7 +145,7 @@ class ClipPzsl(AdaptedMethod):
 
     def loss(self, rows: Tensor) -> Tensor:
         """Partial zero-shot loss plus alignment, for training rows (B,)."""
-        entries = self.support.batch(rows, len(self.problem.seen))
+        entries = self.candidates.batch(rows, len(self.problem.seen))
         weights = entries.of(self.weights)
         logits, loss = self._mined(rows, entries) if self.miner else self.seen_logits(rows)
         losses, log_p = losses_and_log_p(logits, weights, entries.rows)
@@ -157,7 +158,7 @@ class ClipPzsl(AdaptedMethod):
         frozen, seen = self.problem.embeddings(rows), len(self.problem.seen)
         images, index = self.image_adapter(frozen), entries.entry_index
         weights = self.weights.index_select(0, index)
-        mask = self.support.dense_mask(index, entries.rows.batch_row, (len(rows), seen))
+        mask = self.candidates.dense_mask(index, entries.rows.batch_row, (len(rows), seen))
         labels, assignments = self.miner.refine(self.label_embeddings(), images, mask)
         loss = self.alignment_loss(images, frozen, labels)
         for logits in assignments:  # the query and key weights learn from nothing else
@@ -178,24 +179,24 @@ class ClipPzsl(AdaptedMethod):
     def finalize(self) -> None:
         """Mine the whole training set: refined labels, label weights, prototypes, hubness."""
         images = self.problem.embeddings
-        adapted = cache_rows(self.support, lambda rows: self.image_adapter(images(rows)))
+        adapted = cache_rows(self.candidates, lambda rows: self.image_adapter(images(rows)))
         labels, options = self._refined(), self.options
-        logits = cache_rows(self.support, lambda rows: self.logits(adapted(rows), labels))
-        parts = self.problem, self.support, self.weights
+        logits = cache_rows(self.candidates, lambda rows: self.logits(adapted(rows), labels))
+        parts = self.problem, self.candidates, self.weights
         if options.left_out or options.prototypes:
             space = find_space(*parts, adapted, options.whiten)
             self.centre.copy_(space.centre)
             self.metric.copy_(space.metric)
-        projected = cache_rows(self.support, lambda rows: self._space.project(adapted(rows)))
+        projected = cache_rows(self.candidates, lambda rows: self._space.project(adapted(rows)))
         if options.left_out:
             frozen_terms = self._frozen_at, len(self.problem.seen), options.hubness
-            image_logits = label_logits(self.support, logits, *frozen_terms)
+            image_logits = label_logits(self.candidates, logits, *frozen_terms)
             self._frozen_at, self._last_pass = self._frozen_at.new_zeros(0), None  # frees memory
             strength = leave_one_out_strength(self.problem, options.left_out_share)
             self.weights.copy_(leave_one_out_weights(*parts, projected, image_logits, strength))
         weights = self._balanced(self.weights)
         self._mine(labels, weights, projected, logits)
-        means = gather(self.problem, self.support, weights, adapted)
+        means = gather(self.problem, self.candidates, weights, adapted)
         self.counts.copy_(means.counts)
         self.means.copy_(means.sums / means.counts.clamp_min(SMALLEST)[:, None])
 
@@ -204,7 +205,7 @@ class ClipPzsl(AdaptedMethod):
 
         The means of the classes stand in for their images; see also `added_hubness`.
         """
-        labels = self.label_embeddings()
+        labels, projected = self.label_embeddings(), self._space.project(self.means)
         seen, first_new = len(self.problem.seen), len(labels) - count
         if self.miner is not None:
             labels = self.miner.refine_new(labels, self.means, first_new)
@@ -212,7 +213,6 @@ class ClipPzsl(AdaptedMethod):
             statistics = ClassStatistics(self.prototypes[:seen], self.counts)
             prototypes = all_prototypes(statistics, labels, self.options.unseen_strength)
             self.prototypes[first_new:] = prototypes[first_new:]
-        projected = self._space.project(self.means)
         logits = self._with_prototypes(self.logits(self.means, labels), projected)
         self.hubness[first_new:] = added_hubness(logits, labels, self.hubness[:first_new])
 
@@ -220,7 +220,7 @@ class ClipPzsl(AdaptedMethod):
         """Label embeddings (K + U, D) refined by the adapter, and by the block on all images."""
         if self.miner is None:
             return self.label_embeddings()
-        self.miner.refine_with_all(self.label_embeddings(), self.image_adapter, self.support)
+        self.miner.refine_with_all(self.label_embeddings(), self.image_adapter, self.candidates)
         return self.miner.refined
 
     def _mine(
@@ -228,14 +228,14 @@ class ClipPzsl(AdaptedMethod):
     ) -> None:
         """Set prototypes and hubness of all classes; arguments as in `class_statistics`."""
         if self.options.prototypes:
-            statistics = gather(self.problem, self.support, weights, projected)
+            statistics = gather(self.problem, self.candidates, weights, projected)
             self.prototypes.copy_(all_prototypes(statistics, labels, self.options.unseen_strength))
         if self.options.hubness:
 
             def scores(rows: Tensor) -> Tensor:
                 return self._with_prototypes(logits(rows), projected(rows))
 
-            self.hubness.copy_(balanced_hubness(self.support, scores, weights))
+            self.hubness.copy_(balanced_hubness(self.candidates, scores, weights))
 
     def _with_prototypes(self, logits: Tensor, projected: Tensor) -> Tensor:
         """Add the weighted cosines of projected images (n, D) with prototypes to logits (n, C)."""

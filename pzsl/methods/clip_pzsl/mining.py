@@ -91,14 +91,14 @@ class Miner(nn.Module):
         )
         return refined
 
-    def refine_with_all(self, labels: Tensor, adapt: Adapt, support: CandidateEntries) -> None:
+    def refine_with_all(self, labels: Tensor, adapt: Adapt, candidates: CandidateEntries) -> None:
         """Refine the labels by all training images, each assigned to one of its candidates."""
         seen, embeddings = len(self.problem.seen), self.problem.embeddings
 
         def blocks() -> Iterator[tuple[Tensor, Tensor]]:
-            for rows in support.blocks():
-                entries, batch_row = support.entries(rows)
-                mask = support.dense_mask(entries, batch_row, (len(rows), seen))
+            for rows in candidates.blocks():
+                entries, batch_row = candidates.entries(rows)
+                mask = candidates.dense_mask(entries, batch_row, (len(rows), seen))
                 yield adapt(embeddings(rows)), mask > OUTSIDE / 2
 
         if self.points == "centroids":

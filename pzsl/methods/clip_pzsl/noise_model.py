@@ -44,7 +44,7 @@ class NoiseModel:
         return self.eta < NEGLIGIBLE
 
 
-def estimate_noise(support: CandidateEntries, mass: Tensor, classes: int) -> NoiseModel:
+def estimate_noise(candidates: CandidateEntries, mass: Tensor, classes: int) -> NoiseModel:
     """Estimate the share of images whose true label is not a candidate.
 
     A true label is replaced with probability eta, each wrong label joins with probability q. With
@@ -52,11 +52,11 @@ def estimate_noise(support: CandidateEntries, mass: Tensor, classes: int) -> Noi
     `(1 - m_i) r / ((1 - m_i) r + m_i)` with `r = eta q / ((1 - eta)(1 - q))`; eta is its mean.
 
     Args:
-        support: candidates of N images.
+        candidates: of N images.
         mass: (N,) share of frozen CLIP's softmax over the seen classes that lies on them.
         classes: number of seen classes.
     """
-    size = support.sizes.float().mean().item()
+    size = candidates.sizes.float().mean().item()
     eta = START
     for _ in range(ROUNDS):
         q = (size - (1 - eta)) / max(classes - 1, 1)
@@ -70,12 +70,12 @@ def estimate_noise(support: CandidateEntries, mass: Tensor, classes: int) -> Noi
 
 
 def widen(
-    support: CandidateEntries, model: NoiseModel, logits: RowFunction
+    candidates: CandidateEntries, model: NoiseModel, logits: RowFunction
 ) -> tuple[CandidateEntries, Tensor]:
-    """Add the likeliest labels outside each candidate set to the support, with a penalty.
+    """Add the likeliest labels outside each candidate set, with a penalty.
 
     Args:
-        support: candidates.
+        candidates: of the N images.
         model: the estimate.
         logits: of frozen CLIP for training rows (B,) over the seen classes: (B, K), contiguous.
 
@@ -83,14 +83,17 @@ def widen(
         The candidates with log-mask 0 and up to `OUTSIDERS` others with log-mask -rho; fewer if
         there would be more than `ALL_OUTSIDERS` in total. And the logits of all of these, (M,).
     """
-    outsiders = min(OUTSIDERS, max(1, ALL_OUTSIDERS // len(support)))
-    capacity, end = len(support.labels) + outsiders * len(support), 0
-    labels, log_mask = support.labels.new_empty(capacity), support.log_mask.new_empty(capacity)
-    values, ends = support.log_mask.new_empty(capacity), [support.offsets.new_zeros(1)]
-    for rows in support.blocks():
+    outsiders = min(OUTSIDERS, max(1, ALL_OUTSIDERS // len(candidates)))
+    capacity, end = len(candidates.labels) + outsiders * len(candidates), 0
+    labels, log_mask = (
+        candidates.labels.new_empty(capacity),
+        candidates.log_mask.new_empty(capacity),
+    )
+    values, ends = candidates.log_mask.new_empty(capacity), [candidates.offsets.new_zeros(1)]
+    for rows in candidates.blocks():
         block = logits(rows)
         classes = block.shape[1]
-        entries = support.batch(rows, classes)
+        entries = candidates.batch(rows, classes)
         cells, outside = _wider_cells(block, entries.rows.cells, min(outsiders, classes))
         row_starts = classes * torch.arange(1, len(rows) + 1, device=cells.device)
         row_ends = torch.searchsorted(cells, row_starts)
@@ -128,13 +131,13 @@ def _wider_cells(logits: Tensor, candidates: Tensor, outsiders: int) -> tuple[Te
     return cells, kind.index_select(0, cells) == 2
 
 
-def weight_inside(support: CandidateEntries, weights: Tensor) -> Tensor:
+def weight_inside(candidates: CandidateEntries, weights: Tensor) -> Tensor:
     """Share (N,) of each image's label weights (M,) that lies on its candidates."""
     inside = []
-    for rows in support.blocks():
-        entries = support.batch(rows, 0)
-        candidates = entries.of(weights) * (entries.log_mask >= 0)
-        inside.append(row_sum(candidates, entries.rows))
+    for rows in candidates.blocks():
+        entries = candidates.batch(rows, 0)
+        candidate_weights = entries.of(weights) * (entries.log_mask >= 0)
+        inside.append(row_sum(candidate_weights, entries.rows))
     return torch.cat(inside)
 
 

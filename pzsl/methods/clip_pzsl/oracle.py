@@ -29,7 +29,7 @@ class Oracle(ClipPzsl):
         """Replace the candidates by true labels, then prepare as `clip-pzsl` does."""
         if self.problem.truth is not None:
             true_sets = with_true_labels(self.problem.candidates, self.problem.truth)
-            self.problem, self.support = replace(self.problem, candidates=true_sets), true_sets
+            self.problem, self.candidates = replace(self.problem, candidates=true_sets), true_sets
         super().prepare()
 
 

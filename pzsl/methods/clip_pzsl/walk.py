@@ -22,17 +22,17 @@ class Reader(Protocol):
         """Read the entries of a block, and its logits (B, C), which must not be changed."""
 
 
-def walk(support: CandidateEntries, logits: RowFunction, *readers: Reader) -> None:
+def walk(candidates: CandidateEntries, logits: RowFunction, *readers: Reader) -> None:
     """Go through the training images, block by block.
 
     Args:
-        support: of the N training images.
+        candidates: of the N training images.
         logits: of training rows (B,) over C labels, seen first: (B, C).
         readers: all of them read a block before the next one is computed.
     """
-    for rows in support.blocks():
+    for rows in candidates.blocks():
         block = logits(rows)
-        entries = support.batch(rows, block.shape[1])
+        entries = candidates.batch(rows, block.shape[1])
         for reader in readers:
             reader.read(entries, block)
 
@@ -40,8 +40,8 @@ def walk(support: CandidateEntries, logits: RowFunction, *readers: Reader) -> No
 class EntryLogits:
     """Reads the logits of the entries alone: `values`, (M,)."""
 
-    def __init__(self, support: CandidateEntries) -> None:
-        self.values = torch.empty_like(support.log_mask)
+    def __init__(self, candidates: CandidateEntries) -> None:
+        self.values = torch.empty_like(candidates.log_mask)
 
     def read(self, entries: BatchEntries, logits: Tensor) -> None:
         """Store the logits of these entries."""
@@ -70,14 +70,16 @@ class ColumnPowers:
     """Reads `log sum_i exp(power * logits_ic)` over all images i of each label c, (C,).
 
     Args:
-        support: of the N training images.
+        candidates: of the N training images.
         power: factor of the logits.
         labels: read only the first so many labels; None for all.
     """
 
-    def __init__(self, support: CandidateEntries, power: float, labels: int | None = None) -> None:
+    def __init__(
+        self, candidates: CandidateEntries, power: float, labels: int | None = None
+    ) -> None:
         self.power, self.labels = power, labels
-        self._block_sums = BlockRows(support)
+        self._block_sums = BlockRows(candidates)
 
     def read(self, entries: BatchEntries, logits: Tensor) -> None:
         """Sum the powers of each column."""
@@ -97,8 +99,8 @@ class BlockRows:
     the memory of the large ones from being reused.
     """
 
-    def __init__(self, support: CandidateEntries) -> None:
-        self._count, self._next = len(support.blocks()), 0
+    def __init__(self, candidates: CandidateEntries) -> None:
+        self._count, self._next = len(candidates.blocks()), 0
         self.rows = torch.empty(0)
 
     def append(self, row: Tensor) -> None:
@@ -123,14 +125,14 @@ def column_powers(logits: Tensor, power: float) -> tuple[Tensor, Tensor]:
     return power * top, (logits - top).mul_(power).exp_()
 
 
-def cache_rows(support: CandidateEntries, compute: RowFunction) -> RowFunction:
-    """A cache of `compute` for all of `support.blocks()`, if that takes little memory.
+def cache_rows(candidates: CandidateEntries, compute: RowFunction) -> RowFunction:
+    """A cache of `compute` for all of `candidates.blocks()`, if that takes little memory.
 
     Results for these blocks are shared, so they must not be changed.
     """
-    blocks = support.blocks()
+    blocks = candidates.blocks()
     first_block = compute(blocks[0])
-    if len(support) * first_block.shape[1] > KEPT:
+    if len(candidates) * first_block.shape[1] > KEPT:
         return compute
     cached = {id(rows): compute(rows) for rows in blocks[1:]} | {id(blocks[0]): first_block}
     return lambda rows: cached[id(rows)] if id(rows) in cached else compute(rows)

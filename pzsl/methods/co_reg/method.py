@@ -47,8 +47,8 @@ class Step(NamedTuple):
 class CoReg(Method):
     """Two networks, co-pseudo-labels, MixUp, shared prototypes, noisy supervised contrast.
 
-    Labels outside the candidates may carry weight: the support is widened by those that frozen
-    CLIP finds likeliest.
+    Labels outside the given sets may carry weight: the method adds those that frozen CLIP finds
+    likeliest to its candidates.
     """
 
     options: CoRegOptions
@@ -57,7 +57,7 @@ class CoReg(Method):
         super().__init__(problem, options)
         check_options(problem, options)
         classes, device = len(problem.seen), problem.images.device
-        self.register_buffer("weights", self.support.uniform())
+        self.register_buffer("weights", self.candidates.uniform())
         dim = problem.images.shape[1]
         projection = torch.randn(options.dimension, dim, generator=generator) / dim**0.5
         linear = options.head == "linear"
@@ -90,11 +90,11 @@ class CoReg(Method):
         self.to(device)
 
     def prepare(self) -> None:
-        """Widen the support, and find label weights, mean image, class prior and kind of view."""
+        """Widen the candidates; find label weights, mean image, class prior and kind of view."""
         outsiders, classes = NoiseModel(eta=0.0, penalty=-OUTSIDE), len(self.problem.seen)
-        self.support, _ = widen(self.problem.candidates, outsiders, self.problem.cosines)
+        self.candidates, _ = widen(self.problem.candidates, outsiders, self.problem.cosines)
         self.weights = self._frozen_weights()
-        self.pseudo.prior = class_prior(self.support, self.weights, classes, self.options.prior)
+        self.pseudo.prior = class_prior(self.candidates, self.weights, classes, self.options.prior)
         centre = mean_image(self.problem)
         for network in self.networks:
             network.centre = centre
@@ -112,21 +112,21 @@ class CoReg(Method):
         self.epoch, self.generator = epoch, generator
         for contrast in self.contrasts:
             contrast.recount()
-        blocks = self.support.blocks()
+        blocks = self.candidates.blocks()
         with torch.no_grad():
             for n in range(2):
                 predict = self._predictor(n)
                 self.pseudo.update_trust(epoch, n, predict, self._candidate_mask, blocks)
         if self.options.aligned == "epoch":
-            is_candidate = self.support.log_mask >= 0
-            zeros = torch.zeros_like(self.support.log_mask)
+            is_candidate = self.candidates.log_mask >= 0
+            zeros = torch.zeros_like(self.candidates.log_mask)
             self._restricted_at_start = [
                 zeros.masked_scatter(is_candidate, inside) for inside in self.pseudo.inside
             ]
 
     def loss(self, rows: Tensor) -> Tensor:
         """Both networks' losses on training rows (B,)."""
-        entries = self.support.batch(rows, len(self.problem.seen))
+        entries = self.candidates.batch(rows, len(self.problem.seen))
         candidates = self._dense(entries, entries.log_mask >= 0)
         if self.epoch < self.options.warm_up:
             view, _ = self.views.pair("weak", rows, self.generator)
@@ -162,9 +162,9 @@ class CoReg(Method):
 
     def finalize(self) -> None:
         """Set the label weights by the trained networks, from images without augmentation."""
-        for rows in self.support.blocks():
+        for rows in self.candidates.blocks():
             f = [self.pseudo.aligned(n, self._predictor(n)(rows)) for n in range(2)]
-            self._update_weights(rows, f, self.support.batch(rows, len(self.problem.seen)))
+            self._update_weights(rows, f, self.candidates.batch(rows, len(self.problem.seen)))
 
     def scores(self, images: Tensor) -> Tensor:
         """The sum of both networks' logits of images (n, D), seen classes first: (n, K + U)."""
@@ -289,10 +289,10 @@ class CoReg(Method):
         entries.write(weights, self.weights)
 
     def _frozen_weights(self) -> Tensor:
-        """Frozen CLIP's softmax over the candidates, (M,); 0 for other entries of the support."""
-        problem, support = self.problem, self.support
+        """Frozen CLIP's softmax over the candidates, (M,); 0 for labels outside them."""
+        problem, candidates = self.problem, self.candidates
         blocks = [
-            masked_softmax(problem.scale * problem.cosines(rows), support, rows)
-            for rows in support.blocks()
+            masked_softmax(problem.scale * problem.cosines(rows), candidates, rows)
+            for rows in candidates.blocks()
         ]
         return torch.cat(blocks)

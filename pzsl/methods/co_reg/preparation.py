@@ -39,8 +39,10 @@ def mean_image(problem: Problem) -> Tensor:
     return torch.stack([images[rows].sum(dim=0) for rows in blocks]).sum(dim=0) / len(images)
 
 
-def class_prior(support: CandidateEntries, weights: Tensor, classes: int, power: float) -> Tensor:
+def class_prior(
+    candidates: CandidateEntries, weights: Tensor, classes: int, power: float
+) -> Tensor:
     """(K,) expected share of each seen class: its share in the label weights (M,), to a power."""
-    sums = add_groups(weights.new_zeros(classes), support.labels.long(), weights)
+    sums = add_groups(weights.new_zeros(classes), candidates.labels.long(), weights)
     sums = sums.clamp_min(LEAST_SHARE * sums.mean()) ** power
     return sums / sums.sum()

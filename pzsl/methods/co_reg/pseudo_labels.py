@@ -167,11 +167,11 @@ class CoPseudoLabels(nn.Module):
     def label_weights(
         self, rows: Tensor, f: Sequence[Tensor], candidates: Tensor, entries: Rows
     ) -> Tensor:
-        """Label weights by both networks together, over a support beyond the candidates.
+        """Label weights by both networks together, also of labels outside the candidates.
 
         Args:
             rows: (B,) training rows.
-            f: aligned predictions (m,) of both networks for the entries of the support.
+            f: aligned predictions (m,) of both networks for the entries of the batch.
             candidates: (m,) bool, which entries are candidates.
             entries: the image of each entry.
 

@@ -113,18 +113,18 @@ class AdaptedMethod(Method):
         return self.logits(self.image_adapter(images), self.label_embeddings())
 
 
-def masked_softmax(logits: Tensor, support: CandidateEntries, rows: Tensor) -> Tensor:
-    """Softmax of a batch's logits over each image's support.
+def masked_softmax(logits: Tensor, candidates: CandidateEntries, rows: Tensor) -> Tensor:
+    """Softmax of a batch's logits over each image's candidates.
 
     Args:
         logits: (B, K).
-        support: of all images.
+        candidates: of all images.
         rows: (B,) the images of the batch.
 
     Returns:
-        (m,) label weights, in the order of `support.entries(rows)`.
+        (m,) label weights, in the order of `candidates.entries(rows)`.
     """
-    return entries_softmax(logits, support.batch(rows, logits.shape[1]))
+    return entries_softmax(logits, candidates.batch(rows, logits.shape[1]))
 
 
 def entries_softmax(logits: Tensor, entries: BatchEntries) -> Tensor:

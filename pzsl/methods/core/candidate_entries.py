@@ -12,7 +12,7 @@ from torch import Tensor
 from pzsl.losses.ragged import Rows, first_largest
 
 OUTSIDE = -1e9
-"""Log-mask of a label outside the support, which gets no weight in a softmax."""
+"""Log-mask of a label without an entry, which gets no weight in a softmax."""
 
 
 BLOCK = 4096
@@ -24,10 +24,10 @@ FEW = 1 << 22
 
 
 class BatchEntries(NamedTuple):
-    """The support entries of a batch of images.
+    """The entries of a batch of images.
 
     Attributes:
-        entry_index: (m,) positions in the support and in the label weights.
+        entry_index: (m,) positions among all entries and in the label weights.
         labels: (m,) classes.
         log_mask: (m,) log-prior of each.
         rows: their positions in an array (B, K).
@@ -70,7 +70,7 @@ class CandidateEntries:
 
     @classmethod
     def of(cls, offsets: Tensor, labels: Tensor) -> CandidateEntries:
-        """The support of plain candidate sets; the log-mask is a single zero, shared by all."""
+        """The entries of plain candidate sets; the log-mask is a single zero, shared by all."""
         none = torch.zeros(1, device=labels.device).expand(len(labels))
         return cls(offsets, labels.to(torch.int32), none)
 
@@ -209,7 +209,7 @@ class CandidateEntries:
             count: number of labels that stay.
 
         Returns:
-            The smaller support. An image without any label left gets all labels.
+            The remaining entries. An image without any label left gets all labels.
         """
         columns = columns.to(self.labels.dtype)
         parts = [

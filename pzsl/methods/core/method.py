@@ -126,7 +126,8 @@ class Method(nn.Module):
     A method declares what engines need to know about it.
 
     Attributes:
-        support: entries (image, label) that carry label weights.
+        candidates: entries (image, label) that carry label weights: those of the problem, and
+            labels outside the given sets that the method adds.
         weights: (M,) label weights of the entries; they sum to one per image.
         row_wise: whether the loss is a sum over images whose terms don't depend on the rest of the
             batch. It is not inherited, as a subclass may change the loss: each class declares it.
@@ -153,7 +154,7 @@ class Method(nn.Module):
         super().__init__()
         self.problem = problem
         self.options = options
-        self.support = problem.candidates
+        self.candidates = problem.candidates
 
     @property
     def optimizer(self) -> str:

@@ -44,7 +44,7 @@ class PartialMethod(AdaptedMethod):
         self, problem: Problem, options: AdaptedOptions, generator: torch.Generator
     ) -> None:
         super().__init__(problem, options, generator)
-        self.register_buffer("weights", self.support.uniform())
+        self.register_buffer("weights", self.candidates.uniform())
         self.epoch, self.generator = 0, generator
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
@@ -59,7 +59,7 @@ class PartialMethod(AdaptedMethod):
     def loss(self, rows: Tensor) -> Tensor:
         """The method's own loss plus alignment, for training rows (B,)."""
         logits, alignment = self.seen_logits(rows)
-        entries = self.support.batch(rows, logits.shape[1])
+        entries = self.candidates.batch(rows, logits.shape[1])
         self.last = Batch(rows, entries, logits.detach())
         return self.total(self.partial_loss(Batch(rows, entries, logits)), alignment)
 

@@ -52,10 +52,12 @@ class Pop(PartialMethod):
 
     def __init__(self, problem: Problem, options: PopOptions, generator: torch.Generator) -> None:
         super().__init__(problem, options, generator)
-        self.register_buffer("log_mask", self.support.log_mask.clone())
+        self.register_buffer("log_mask", self.candidates.log_mask.clone())
         self.register_buffer("sums", torch.zeros_like(self.weights))
         self.register_buffer("theta", self.weights.new_tensor(options.theta))
-        self.support = replace(self.support, log_mask=self.log_mask)  # shared: filled in place
+        self.candidates = replace(
+            self.candidates, log_mask=self.log_mask
+        )  # shared: filled in place
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Purify the candidate sets in the epochs that are due."""
@@ -71,8 +73,8 @@ class Pop(PartialMethod):
         return super().stackable and self.options.steady == 1
 
     def _purify(self) -> None:
-        images = len(self.support)
-        rows = torch.repeat_interleave(self.support.sizes)
+        images = len(self.candidates)
+        rows = torch.repeat_interleave(self.candidates.sizes)
         stay = purify(self.sums, rows, images, self.theta.item())
         remaining = self.sums * stay
         total = add_groups(remaining.new_zeros(images), rows, remaining)
@@ -80,7 +82,7 @@ class Pop(PartialMethod):
         removed = (~stay & (self.log_mask > OUTSIDE / 2)).sum()
         self.log_mask.masked_fill_(~stay, OUTSIDE)
         self.sums.zero_()
-        pairs = len(self.support) * len(self.problem.seen)
+        pairs = len(self.candidates) * len(self.problem.seen)
         grows = (removed < self.options.steady * pairs) | (self.options.steady == 1)
         grown = (self.theta * self.options.growth).clamp(max=LARGEST_THETA)
         self.theta.copy_(torch.where(grows, grown, self.theta))

@@ -1,8 +1,8 @@
 """Train many runs of one method together, with a leading axis of runs and shared features.
 
-Adapters are stacked. The images of all runs form one long list with one long support, on which the
-method's own loss and label weights work unchanged. This is for GPUs, where a small step takes as
-long as a large one.
+Adapters are stacked. The images of all runs form one long list with one list of candidates, on
+which the method's own loss and label weights work unchanged. This is for GPUs, where a small step
+takes as long as a large one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Stack(nn.Module):
         self.values = nn.ParameterList(
             torch.stack([parameter.detach() for parameter in parameters]) for parameters in columns
         )
-        counts = [len(method.support) for method in methods]
+        counts = [len(method.candidates) for method in methods]
         self.starts = torch.tensor([0, *counts]).cumsum(0).to(self.values[0].device)
         self.labels = torch.stack([method.frozen_labels for method in self.methods])
         self.front = self._front()
@@ -43,7 +43,7 @@ class Stack(nn.Module):
     def _front(self) -> AdaptedMethod:
         """A method with the images of all runs, and one more image without entries, for padding."""
         first_method = self.methods[0]
-        problem = replace(first_method.problem, candidates=self._support(None))
+        problem = replace(first_method.problem, candidates=self._candidates(None))
         front = type(first_method)(problem, first_method.options, torch.Generator())
         front.joint = JointPass(self._seen_logits, self._total)
         for name in front.run_state:
@@ -52,7 +52,7 @@ class Stack(nn.Module):
             setattr(front, name, torch.cat([getattr(method, name) for method in self.methods]))
         for name in front.image_state:
             setattr(front, name, self._of_images(name))
-        front.support = self._support(getattr(front, "log_mask", None))
+        front.candidates = self._candidates(getattr(front, "log_mask", None))
         return front
 
     def _of_images(self, name: str) -> Tensor | None:
@@ -62,21 +62,21 @@ class Stack(nn.Module):
             return None
         ones = self.labels.new_ones
         present_states = [
-            ones(len(method.support)) if state is None else state
+            ones(len(method.candidates)) if state is None else state
             for method, state in zip(self.methods, states, strict=True)
         ]
         return torch.cat([*present_states, ones(1)])
 
-    def _support(self, log_mask: Tensor | None) -> CandidateEntries:
-        """The supports of all runs in one list; the image for padding comes last."""
-        supports, offsets, end = [method.support for method in self.methods], [], 0
-        for support in supports:
-            offsets.append(support.offsets[:-1] + end)
-            end += len(support.labels)
+    def _candidates(self, log_mask: Tensor | None) -> CandidateEntries:
+        """The candidates of all runs in one list; the image for padding comes last."""
+        all_candidates, offsets, end = [method.candidates for method in self.methods], [], 0
+        for candidates in all_candidates:
+            offsets.append(candidates.offsets[:-1] + end)
+            end += len(candidates.labels)
         ends = torch.full((2,), end, device=self.starts.device)
         if log_mask is None:
-            log_mask = torch.cat([support.log_mask for support in supports])
-        labels = torch.cat([support.labels for support in supports])
+            log_mask = torch.cat([candidates.log_mask for candidates in all_candidates])
+        labels = torch.cat([candidates.labels for candidates in all_candidates])
         return CandidateEntries(torch.cat([*offsets, ends]), labels, log_mask)
 
     def step_rows(self, rows: Sequence[Tensor]) -> Tensor:
@@ -138,7 +138,7 @@ class Stack(nn.Module):
     @torch.no_grad()
     def write_back(self) -> None:
         """Copy parameters and state back into the methods."""
-        entries = [len(method.support.labels) for method in self.methods]
+        entries = [len(method.candidates.labels) for method in self.methods]
         for name in self.front.entry_state:
             states = torch.split(getattr(self.front, name), entries)
             for method, state in zip(self.methods, states, strict=True):
