@@ -22,10 +22,10 @@ from pzsl import workers
 
 ROOT = Path(__file__).parents[1]
 PRELOADED = [
-    *("torch", "pzsl.cli.train", "pzsl.annotation", "pzsl.exchange", "pzsl.reports"),
+    *("torch", "pzsl.cli.train", "pzsl.annotation", "pzsl.reports"),
     *("pzsl.training.engines.on_processes", "pandas"),
 ]
-"""What takes seconds to import, or what imports it."""
+"""What takes seconds to import, or what imports it; of stage two, whose imports are tested."""
 
 
 if sys.platform == "linux":
@@ -116,6 +116,12 @@ def run_python(
 ) -> subprocess.CompletedProcess[str]:
     """Stands in for `subprocess.run([sys.executable, *words])`; stdout and stderr are text."""
     return PythonProcess(*words, cwd=cwd).wait(timeout)
+
+
+def train_process(cache: Path, *words: str | Path, cwd: Path = ROOT) -> PythonProcess:
+    """`pzsl train` of two seeds on a cache, which saves a checkpoint after each epoch."""
+    usual = ["--rate", "0.4", "--seeds", "2", "--checkpoint-seconds", "0"]
+    return PythonProcess("-m", "pzsl", "train", "--cache", cache, *usual, *words, cwd=cwd)
 
 
 def _be_python(folder: str, words: list[str], cwd: str) -> None:

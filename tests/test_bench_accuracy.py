@@ -10,18 +10,30 @@ from problems import write_cache
 from scipy.stats import rankdata
 from typer.testing import CliRunner
 
-from pzsl.bench import accuracy, bench_accuracy, parts
+from pzsl.bench import accuracy, bench_accuracy, contenders, parts
 from pzsl.bench.contenders import mean_ranks
 from pzsl.bench.problems import Recipe, arrays, draw, only_training, recipes, resplit
 from pzsl.cli import app
 from pzsl.errors import UsageError
 from pzsl.extraction import zero_shot
 from pzsl.store import load_cache
+from pzsl.training import train
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     return write_cache(tmp_path_factory.mktemp("accuracy") / "made.h5", seen=12, unseen=4)
+
+
+@pytest.fixture(autouse=True)
+def _train_briefly(monkeypatch):
+    """What is compared with what does not depend on how long it is trained."""
+
+    def briefly(*given, settings=None, **options):
+        return train(*given, settings={"epochs": 2, "min_steps": 4, **(settings or {})}, **options)
+
+    for module in (accuracy, contenders, parts):
+        monkeypatch.setattr(module, "train", briefly)
 
 
 def images_of(cache, made):

@@ -48,7 +48,7 @@ def test_a_run_tells_its_peak_and_leaves_nothing_behind(tmp_path, monkeypatch):
     )
     assert found["setting"]["rows"] == ROWS
     assert 0 < imports <= most < 4
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("pzsl-bench-*"))
 
 
 def test_a_run_on_many_classes_is_of_the_size_that_was_asked_for(tmp_path, monkeypatch):

@@ -234,24 +234,30 @@ def test_the_estimator_keeps_to_its_device(kind):
     shares = []
     for place in (kind, "cpu"):
         with PretendDevice(kind):
-            model = PartialLabelClassifier(options=options, scale=20.0, device=place)
+            model = PartialLabelClassifier("proden", options=options, scale=20.0, device=place)
             shares.append(model.fit(images, rows, text).predict_proba(images))
             assert model.method_.weights.device.type == place
     assert np.allclose(*shares, atol=1e-3)
 
 
+@pytest.fixture(scope="module")
+def embedded() -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels of two images, and what the encoder makes of them and of a text on the CPU."""
+    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    plain = load_encoder("tiny", None, "cpu", "fp32")
+    return pixels, plain.encode_images(pixels), plain.encode_texts(["a red star"])
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_encoder_keeps_to_its_device_in_every_precision(kind, precision):
-    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+def test_the_encoder_keeps_to_its_device_in_every_precision(kind, precision, embedded):
+    pixels, *exact = embedded
     with PretendDevice(kind) as device:
         encoder = load_encoder("tiny", None, kind, precision)
         device.waits.clear()
         found = encoder.encode_images(pixels), encoder.encode_texts(["a red star"])
         assert device.waits.total() == 4  # each goes there and back
         assert {each.device.type for each in found} == {"cpu"}
-    plain = load_encoder("tiny", None, "cpu", "fp32")
-    exact = plain.encode_images(pixels), plain.encode_texts(["a red star"])
     far = {"fp32": 1e-5, "fp16": 0.02, "bf16": 0.1}[precision]
     for one, other in zip(found, exact, strict=True):
         assert one.dtype == torch.float32 and (one - other).norm(dim=1).max() <= far

@@ -144,12 +144,12 @@ def test_separable_classes_are_disambiguated(name):
     problem, truth = gaussians()
     frozen = (heaviest(make("clip", problem)) == truth).mean()
     assert 0.8 < frozen < 0.95
-    method = make(name, problem, epochs=8 if name == "co-reg" else 20, lr=3e-3)  # two networks
+    method = make(name, problem, epochs=20, batch_size=200, lr=1e-2)  # few, large steps
     found = (heaviest(fit(method, 0)) == truth).mean()
     if name in FROZEN:
         assert found >= frozen
     else:
-        assert found > 0.95
+        assert found > frozen + 0.05
 
 
 def test_logistic_lws_without_leverage_trains_as_rc_does():

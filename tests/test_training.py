@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from problems import make_problem, prepared, unit, write_cache
-from quick_processes import PythonProcess
+from quick_processes import train_process
 
 from pzsl.candidates import CandidateSets, generate
 from pzsl.errors import UsageError, UserError
@@ -25,7 +25,7 @@ from pzsl.training import loop as loop_module
 from pzsl.training import run as run_module
 from pzsl.training import train
 from pzsl.training.calibration import SHARES, fold_fits, hold_out, unseen_names
-from pzsl.training.config import expand
+from pzsl.training.config import RunConfig, expand
 from pzsl.training.labels import project_attributes
 from pzsl.training.loop import batches, epoch_generator, fit, fit_all, learning_rate
 from pzsl.training.run import execute, refined_labels
@@ -33,6 +33,23 @@ from pzsl.training.settings import read_config, read_settings
 
 SOURCE = ("made", "hash", "model")
 QUICK = {"min_steps": 6, "epochs": 3, "batch_size": 64}
+
+
+@pytest.fixture
+def cache(tmp_path) -> Path:
+    return write_cache(tmp_path / "toy.h5")
+
+
+def train_briefly(cache: Path, runs: Path, **words) -> list[dict]:
+    """The runs of a sweep in this process, of one seed and few steps unless told otherwise."""
+    given = {"seeds": 1, "workers": 1, "settings": {"min_steps": 6}} | words
+    return train(cache, runs=runs, **given)["runs"]
+
+
+def config_of(rate: float, seed: int, **settings) -> RunConfig:
+    grid = [["clip-pzsl"], ["default"], ["uniform"], [rate], [0], [seed]]
+    (config,) = expand(SOURCE, *grid, settings=settings)
+    return config
 
 
 def clip_pzsl(problem, seed, **options):
@@ -151,14 +168,10 @@ def test_refined_labels_take_the_first_of_equal_weights():
     assert torch.equal(refined_labels(method), first.long())
 
 
-def test_an_interrupted_run_ends_with_the_same_numbers(tmp_path, monkeypatch):
-    cache = load_cache(write_cache(tmp_path / "toy.h5"))
-    settings = {"min_steps": 12, "epochs": 4, "batch_size": 32}
-    (config,) = expand(
-        SOURCE, ["clip-pzsl"], ["default"], ["uniform"], [0.4], [0], [1], settings=settings
-    )
-    device = torch.device("cpu")
-    whole = execute(cache, config, tmp_path / "whole", device)
+def test_an_interrupted_run_ends_with_the_same_numbers(cache, tmp_path, monkeypatch):
+    config = config_of(0.4, 1, min_steps=12, epochs=4, batch_size=32)
+    data, device = load_cache(cache), torch.device("cpu")
+    whole = execute(data, config, tmp_path / "whole", device)
 
     save = run_module.Saver.__call__
 
@@ -169,7 +182,7 @@ def test_an_interrupted_run_ends_with_the_same_numbers(tmp_path, monkeypatch):
 
     monkeypatch.setattr(run_module.Saver, "__call__", cut)
     with pytest.raises(KeyboardInterrupt):
-        execute(cache, config, tmp_path / "cut", device, checkpoint_seconds=0)
+        execute(data, config, tmp_path / "cut", device, checkpoint_seconds=0)
     assert not (tmp_path / "cut" / "metrics.json").exists()
     monkeypatch.undo()
     seen = []
@@ -178,7 +191,7 @@ def test_an_interrupted_run_ends_with_the_same_numbers(tmp_path, monkeypatch):
         "fit",
         lambda m, s, o, start, note: seen.append(start) or fit(m, s, o, start, note),
     )
-    resumed = execute(cache, config, tmp_path / "cut", device)
+    resumed = execute(data, config, tmp_path / "cut", device)
     assert seen == [2, 0, 0, 0, 0]  # the folds of the calibration start anew
     del whole["seconds"], resumed["seconds"]
     assert whole == resumed
@@ -196,31 +209,17 @@ def wait_for(there: Callable[[], bool]) -> None:
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_train_killed_between_epochs_goes_on_to_the_same_table(tmp_path):
     cache = write_cache(tmp_path / "toy.h5", each=30)
-    words = [
-        "-m",
-        "pzsl",
-        "train",
-        "--cache",
-        cache,
-        "--rate",
-        "0.4",
-        "--seeds",
-        "2",
-        "--workers",
-        "1",
-    ]
-    words += ["--set", "epochs=6,batch_size=32", "--off", "calibrate", "--checkpoint-seconds", "0"]
-    process = PythonProcess(*words, "--runs", tmp_path / "cut")
+    words = ["--workers", "1", "--set", "epochs=6,batch_size=32", "--off", "calibrate"]
+    process = train_process(cache, *words, "--runs", tmp_path / "cut")
     wait_for(lambda: any((tmp_path / "cut").rglob("checkpoint*")))
     process.kill()
     process.wait()
     assert list((tmp_path / "cut").rglob("checkpoint.safetensors"))
     assert len(list((tmp_path / "cut").rglob("metrics.json"))) < 2
     tables = []
+    settings = {"epochs": 6, "batch_size": 32, "calibrate": False}
     for folder in ("cut", "whole"):
-        settings = {"epochs": 6, "batch_size": 32, "calibrate": False}
-        grid = {"rate": 0.4, "seeds": 2, "workers": 1, "settings": settings}
-        rows = train(cache, runs=tmp_path / folder, **grid)["runs"]
+        rows = train_briefly(cache, tmp_path / folder, rate=0.4, seeds=2, settings=settings)
         tables.append(
             [{k: v for k, v in row.items() if k not in ("seconds", "path")} for row in rows]
         )
@@ -230,21 +229,8 @@ def test_train_killed_between_epochs_goes_on_to_the_same_table(tmp_path):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_the_workers_of_a_killed_sweep_end_with_it(tmp_path):
     cache = write_cache(tmp_path / "toy.h5", each=30)
-    words = [
-        "-m",
-        "pzsl",
-        "train",
-        "--cache",
-        cache,
-        "--rate",
-        "0.4",
-        "--seeds",
-        "2",
-        "--workers",
-        "2",
-    ]
-    words += ["--set", "epochs=100000,batch_size=16", "--checkpoint-seconds", "0"]
-    process = PythonProcess(*words, "--runs", tmp_path)
+    words = ["--workers", "2", "--set", "epochs=100000,batch_size=16"]
+    process = train_process(cache, *words, "--runs", tmp_path)
 
     def saved() -> list[float]:
         return [path.stat().st_mtime for path in sorted(tmp_path.rglob("checkpoint.safetensors"))]
@@ -258,64 +244,45 @@ def test_the_workers_of_a_killed_sweep_end_with_it(tmp_path):
     assert len(before) == 2 and saved() == before
 
 
-def test_a_sweep_writes_records_and_skips_what_is_finished(tmp_path):
-    cache = write_cache(tmp_path / "toy.h5")
-    grid = {
-        "method": ["clip", "clip-pzsl"],
-        "rate": [0.2],
-        "seeds": 2,
-        "runs": tmp_path / "runs",
-        "workers": 1,
-    }
-    first = train(cache, settings={"min_steps": 6}, **grid)
-    assert len(first["runs"]) == 4
-    for row in first["runs"]:
+def test_a_sweep_writes_records_and_skips_what_is_finished(cache, tmp_path):
+    grid = {"method": ["clip", "clip-pzsl"], "rate": [0.2], "seeds": 2}
+    first = train_briefly(cache, tmp_path / "runs", **grid)
+    assert len(first) == 4
+    for row in first:
         folder = Path(row["path"])
         names = {"config.json", "metrics.json", "history.jsonl", "env.json", "model.safetensors"}
         names |= {"details.json", "calibration.json"}
         assert {file.name for file in folder.iterdir()} == names
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("metrics.json")}
-    second = train(cache, settings={"min_steps": 6}, **grid)
-    assert second == first
+    assert train_briefly(cache, tmp_path / "runs", **grid) == first
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
-    learned = [row for row in first["runs"] if row["method"] == "clip-pzsl"]
+    learned = [row for row in first if row["method"] == "clip-pzsl"]
     assert all(row["disambiguation"] > 80 for row in learned)
 
 
-def test_processes_do_not_change_the_numbers(tmp_path):
-    cache = write_cache(tmp_path / "toy.h5")
+def test_processes_do_not_change_the_numbers(cache, tmp_path):
     tables = []
     for workers in (1, 2):
-        found = train(
-            cache,
-            rate=[0.3],
-            seeds=2,
-            runs=tmp_path / str(workers),
-            workers=workers,
-            settings={"min_steps": 6},
-        )
-        tables.append([(row["H"], row["gamma"], row["disambiguation"]) for row in found["runs"]])
+        runs = tmp_path / str(workers)
+        rows = train_briefly(cache, runs, rate=[0.3], seeds=2, workers=workers)
+        tables.append([(row["H"], row["gamma"], row["disambiguation"]) for row in rows])
     assert tables[0] == tables[1]
 
 
-def test_the_trainer_never_sees_a_test_label(tmp_path):
+def test_the_trainer_never_sees_a_test_label(cache, tmp_path):
     """Wrong test labels and images change the metrics, but nothing that was learned."""
-    path = write_cache(tmp_path / "toy.h5")
-    cache = load_cache(path)
-    (config,) = expand(
-        SOURCE, ["clip-pzsl"], ["default"], ["uniform"], [0.3], [0], [0], settings={"min_steps": 6}
-    )
-    test = cache.splits != "trainval"
-    labels = cache.labels.copy()
+    data = load_cache(cache)
+    test = data.splits != "trainval"
+    labels = data.labels.copy()
     rng = np.random.default_rng(0)
     for side in (True, False):
-        rows = np.flatnonzero(test & (cache.seen[labels] == side))
+        rows = np.flatnonzero(test & (data.seen[labels] == side))
         labels[rows] = rng.permutation(labels[rows])
-    spoilt = replace(cache, labels=labels)
-    device = torch.device("cpu")
+    spoilt = replace(data, labels=labels)
+    config, device = config_of(0.3, 0, min_steps=6), torch.device("cpu")
     honest, other = (
-        execute(data, config, tmp_path / name, device)
-        for data, name in ((cache, "a"), (spoilt, "b"))
+        execute(each, config, tmp_path / name, device)
+        for each, name in ((data, "a"), (spoilt, "b"))
     )
     assert honest["gamma"] == other["gamma"] and honest["entropy"] == other["entropy"]
     assert honest["S"] != other["S"]
@@ -323,18 +290,12 @@ def test_the_trainer_never_sees_a_test_label(tmp_path):
 
 def test_candidates_of_the_data_are_used_and_asked_for(tmp_path):
     plain, own = write_cache(tmp_path / "a.h5"), write_cache(tmp_path / "b.h5", candidates=True)
-    grid = {
-        "noise": ["file"],
-        "rate": [0.1, 0.3],
-        "seeds": 1,
-        "workers": 1,
-        "settings": {"min_steps": 6},
-    }
+    runs, grid = tmp_path / "runs", {"noise": ["file"], "rate": [0.1, 0.3]}
     with pytest.raises(UserError, match="--few-shot 2 has no true one to give"):
-        train(plain, runs=tmp_path / "runs", few_shot=[2], **grid)
-    (row,) = train(plain, runs=tmp_path / "runs", **grid)["runs"]  # one label an image
+        train_briefly(plain, runs, few_shot=[2], **grid)
+    (row,) = train_briefly(plain, runs, **grid)  # one label an image
     assert row["disambiguation"] is None  # what is asked about is not the truth
-    (row,) = train(own, runs=tmp_path / "runs", **grid)["runs"]
+    (row,) = train_briefly(own, runs, **grid)
     assert row["rate"] is None
     metrics = json.loads((Path(row["path"]) / "metrics.json").read_text())
     assert metrics["mean_candidates"] == 2
@@ -347,17 +308,9 @@ def test_a_known_linear_map_from_attributes_recovers_unseen_classes(tmp_path):
     path = write_cache(
         tmp_path / "att.h5", seen=30, unseen=10, centres=centres, attributes=attributes, spread=0.08
     )
-    found = train(
-        path,
-        method=["clip", "clip-pzsl"],
-        rate=[0.1],
-        seeds=1,
-        labels="attributes",
-        runs=tmp_path / "runs",
-        workers=1,
-        settings={"min_steps": 30},
-    )
-    assert all(row["T1"] > 95 for row in found["runs"]), found["runs"]
+    grid = {"method": ["clip", "clip-pzsl"], "rate": [0.1], "labels": "attributes"}
+    rows = train_briefly(path, tmp_path / "runs", **grid, settings={"min_steps": 30})
+    assert all(row["T1"] > 95 for row in rows), rows
 
 
 def test_the_projection_equals_plain_ridge_regression_without_noise():
@@ -412,18 +365,9 @@ def test_a_noise_may_carry_its_own_rate():
     ],
 )
 def test_wrong_names_and_values_are_refused_in_one_line(arguments, message):
-    given = {"methods": ["clip-pzsl"], "presets": ["default"], "settings": {}} | arguments
+    given = {"methods": ["clip-pzsl"], "presets": ["default"]} | arguments
     with pytest.raises(UsageError, match=message):
-        expand(
-            SOURCE,
-            given["methods"],
-            given["presets"],
-            ["uniform"],
-            [0.1],
-            [0],
-            [0],
-            settings=given["settings"],
-        )
+        expand(SOURCE, noises=["uniform"], rates=[0.1], etas=[0], seeds=[0], **given)
 
 
 def test_settings_come_from_the_line_and_from_toml(tmp_path):
