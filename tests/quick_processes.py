@@ -23,7 +23,7 @@ from pzsl import workers
 ROOT = Path(__file__).parents[1]
 PRELOADED = [
     *("torch", "pzsl.cli.train", "pzsl.annotation", "pzsl.reports"),
-    *("pzsl.training.engines.on_processes", "pandas"),
+    "pzsl.training.engines.on_processes",
 ]
 """What takes seconds to import, or what imports it; of stage two, whose imports are tested."""
 

@@ -140,13 +140,13 @@ def test_parts_are_compared_on_the_same_sets(path, tmp_path, monkeypatch):
     how = {"runs": tmp_path, "seeds": 2, "noises": ["uniform:0.3"], "workers": 1}
     found = bench_accuracy([path], ["parts"], **how)["parts"]
     (row,) = found["rows"]
-    records = [json.loads(file.read_text()) for file in tmp_path.rglob("metrics.json")]
-    h = {each["gamma"] == 0: [] for each in records}
-    for each in records:
-        h[each["gamma"] == 0].append(each["H"])
-    assert row["runs"] == len(records) // 2 == 2
-    assert row["H"] == pytest.approx(np.mean(h[True]))
-    assert row["difference"] == pytest.approx(np.mean(h[True]) - np.mean(h[False]))
+    h: dict[bool, list[float]] = {True: [], False: []}
+    for record in (file.parent for file in tmp_path.rglob("metrics.json")):
+        options = json.loads((record / "config.json").read_text())["options"]
+        h[options["calibrate"]].append(json.loads((record / "metrics.json").read_text())["H"])
+    assert row["runs"] == len(h[True]) == len(h[False]) == 2
+    assert row["H"] == pytest.approx(np.mean(h[False]))
+    assert row["difference"] == pytest.approx(np.mean(h[False]) - np.mean(h[True]))
     assert found["summary"] == {"--off calibrate": row["difference"]}
 
 
