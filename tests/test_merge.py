@@ -186,7 +186,7 @@ def test_the_merged_cache_is_that_of_a_single_run(tmp_path: Path, kind: str, vir
         assert writer.whole  # the very command of a single run would take it as its own
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(st.data())
 def test_any_division_with_any_rows_left_out_merges_to_the_single_run(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,14 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from quick_processes import run_python
 
 from pzsl.encoders import load_encoder
 from pzsl.errors import UserError
 from pzsl.extraction import pipeline
 from pzsl.extraction.memory import Halving
 from pzsl.extraction.pipeline import Failure, Views, encode_blocks, run, spans
-
-ROOT = Path(__file__).parents[1]
 
 
 def constant(path):
@@ -311,8 +308,8 @@ for count in (200, {count}):
 def peaks(count, real):
     """Peak memory of a process after 200 images, and after `count` more."""
     code = MEASURE.replace("{count}", str(count)).replace("{real}", str(real))
-    words = [sys.executable, "-c", code]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = run_python("-c", code)
+    assert done.returncode == 0, done.stderr
     return [int(line) for line in done.stdout.split()]
 
 

@@ -97,11 +97,12 @@ def test_predict_refuses_another_encoder(pzsl, trained_on_shapes, drawings, tiny
 # --- one damaged image costs its own answer only -------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_decompression_bomb_is_named_and_all_others_are_answered(
     trained_on_shapes, drawings, monkeypatch
 ):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5000)  # large enough for the drawings
-    Image.new("1", (120, 120)).save(drawings / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5000)  # the drawings have fewer
+    Image.new("1", (90, 90)).save(drawings / "bomb.png")
     (drawings / "empty.png").touch()
     found = pzsl.predict(trained_on_shapes, [drawings], top=1)
     assert [Path(each["path"]).name for each in found["failed"]] == ["bomb.png", "empty.png"]

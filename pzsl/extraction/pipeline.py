@@ -139,33 +139,9 @@ def encode_blocks(
     Yields:
         Each block that has a pending row, in order.
     """
-    lane, thread_count = Semaphore(lanes or workers), torch.get_num_threads()
-
-    def attempt(row: int) -> Tensor | Failure:
-        try:
-            return load(paths[row])
-        except RemoteError:  # no fault of this image: all others would fail, too
-            raise
-        except Exception as error:  # a broken image can raise anything in a decoder
-            return Failure(row, paths[row], _reason(error))
-
-    def work(span: Span) -> Block:
-        start = time.perf_counter()
-        results = [attempt(row) for row in span.rows.tolist()]
-        read, encoding = time.perf_counter() - start, 0.0
-
-        def encode_in_lane(batch: Tensor) -> Tensor:
-            nonlocal encoding
-            with lane:
-                started = time.perf_counter()
-                embeddings = encode(batch)
-                encoding += time.perf_counter() - started
-            return embeddings
-
-        block = _encoded(span, results, encode_in_lane, views)
-        return block._replace(read=read, encode=encoding)
-
+    encoder = _BlockEncoder(load, encode, paths, views, Semaphore(lanes or workers))
     queue: deque[Future[Block]] = deque()
+    thread_count = torch.get_num_threads()
     pool = ThreadPoolExecutor(workers, PREFIX, initializer=torch.set_num_threads, initargs=(1,))
     try:
         all_spans, spans_per_fetch = spans(len(paths), pending, size), -(-FETCHED_TOGETHER // size)
@@ -173,7 +149,7 @@ def encode_blocks(
             if fetch_ahead is not None and number % spans_per_fetch == 0:
                 rows = [span.rows for span in all_spans[number : number + spans_per_fetch]]
                 fetch_ahead([paths[row] for row in np.concatenate(rows).tolist()])
-            queue.append(pool.submit(work, span))
+            queue.append(pool.submit(encoder.encode_block, span))
             if len(queue) > 2 * workers:  # bounds memory: one block in work and one waiting each
                 yield queue.popleft().result()
         while queue:
@@ -181,6 +157,40 @@ def encode_blocks(
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(thread_count)
+
+
+class _BlockEncoder(NamedTuple):
+    """Reads the images of a block, then encodes them in a lane; all threads share it."""
+
+    load: Callable[[str], Tensor]
+    encode: Callable[[Tensor], Tensor]
+    paths: tuple[str, ...]
+    views: Views | None
+    lane: Semaphore
+
+    def encode_block(self, span: Span) -> Block:
+        start = time.perf_counter()
+        results = [self._read(row) for row in span.rows.tolist()]
+        read, encoding = time.perf_counter() - start, 0.0
+
+        def encode_in_lane(batch: Tensor) -> Tensor:
+            nonlocal encoding
+            with self.lane:
+                started = time.perf_counter()
+                embeddings = self.encode(batch)
+                encoding += time.perf_counter() - started
+            return embeddings
+
+        block = _encoded(span, results, encode_in_lane, self.views)
+        return block._replace(read=read, encode=encoding)
+
+    def _read(self, row: int) -> Tensor | Failure:
+        try:
+            return self.load(self.paths[row])
+        except RemoteError:  # no fault of this image: all others would fail, too
+            raise
+        except Exception as error:  # a broken image can raise anything in a decoder
+            return Failure(row, self.paths[row], _reason(error))
 
 
 def _encoded(

@@ -21,7 +21,7 @@ from pzsl.extraction.pipeline import Block
 from pzsl.files import check_output, digest, unfit_text
 from pzsl.inference.answer_file import AnswerFile
 from pzsl.inference.answers import Answer, AnswerOptions, answers
-from pzsl.inference.embedding_blocks import embedding_blocks
+from pzsl.inference.embedding_blocks import Blocks, embedding_blocks
 from pzsl.inference.encoder import embed_names, encoder_of
 from pzsl.inference.label_table import check_names, check_out
 from pzsl.inference.model import Model, open_model
@@ -85,8 +85,7 @@ def predict(
     """
     images, classes = as_list(images), as_list(classes)
     check_counts(top=top, batch_size=batch_size, workers=workers)
-    if error_rate is not None and not (is_number(error_rate) and 0 <= error_rate < 1):
-        raise UsageError(f"--error-rate is a share from 0 to below 1, not {error_rate}.")
+    _check_error_rate(error_rate)
     if out is not None:
         check_out(Path(out), overwrite)
         check_output(Path(out), images)
@@ -109,40 +108,54 @@ def predict(
     options = AnswerOptions(top, calibration["threshold"])
     blocks = embedding_blocks(source, run_model.dim, encoder, batch_size, workers)
     if out is None:
-        all_answers: list[Answer] = []
-        rate = _answer(scorer, source, options, blocks(_rows(source)), 0, all_answers.extend)
-        failed = [answer.plain() for answer in all_answers if answer.failed]
-        listed = [answer.plain() for answer in all_answers if not answer.failed]
-        return _result(scorer, calibration, len(listed), 0, rate, failed, listed)
-    question = _question_digest(run_model, names, source, options)
-    with AnswerFile(Path(out), question, not scorer.method.transductive) as file:
+        result = _answer_in_memory(scorer, source, options, blocks)
+    else:
+        question = _question_digest(run_model, names, source, options)
+        result = _answer_in_file(Path(out), question, scorer, source, options, blocks)
+    return {"classes": len(scorer.names), "calibration": calibration, **result}
+
+
+def _check_error_rate(error_rate: float | None) -> None:
+    if error_rate is not None and not (is_number(error_rate) and 0 <= error_rate < 1):
+        raise UsageError(f"--error-rate is a share from 0 to below 1, not {error_rate}.")
+
+
+def _answer_in_memory(
+    scorer: Scorer, source: Source, options: AnswerOptions, blocks: Blocks
+) -> dict[str, Any]:
+    """Answer all images; returns the answers themselves."""
+    all_answers: list[Answer] = []
+    rate = _answer(scorer, source, options, blocks(_rows(source)), 0, all_answers.extend)
+    listed = [answer.plain() for answer in all_answers if not answer.failed]
+    return {
+        "answered": len(listed),
+        "resumed": 0,
+        "images_per_second": rate,
+        "images": listed,
+        "failed": [answer.plain() for answer in all_answers if answer.failed],
+    }
+
+
+def _answer_in_file(
+    out: Path,
+    question: str,
+    scorer: Scorer,
+    source: Source,
+    options: AnswerOptions,
+    blocks: Blocks,
+) -> dict[str, Any]:
+    """Write the answers that a table of the same question still lacks."""
+    with AnswerFile(out, question, not scorer.method.transductive) as file:
         start = file.done
         rate = _answer(scorer, source, options, blocks(_rows(source)[start:]), start, file.write)
         file.finish()
-        answered = len(source.names) - len(file.failed)
-        return {
-            **_result(scorer, calibration, answered, start, rate, file.failed, []),
-            "out": str(out),
-        }
-
-
-def _result(
-    scorer: Scorer,
-    calibration: dict[str, Any],
-    answered: int,
-    resumed: int,
-    rate: float | None,
-    failed: list[dict[str, Any]],
-    listed: list[dict[str, Any]],
-) -> dict[str, Any]:
     return {
-        "classes": len(scorer.names),
-        "answered": answered,
-        "resumed": resumed,
+        "answered": len(source.names) - len(file.failed),
+        "resumed": start,
         "images_per_second": rate,
-        "calibration": calibration,
-        "images": listed,
-        "failed": failed,
+        "images": [],
+        "failed": file.failed,
+        "out": str(out),
     }
 
 
