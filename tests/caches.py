@@ -87,5 +87,5 @@ def make(path: Path, head: CacheHeader | None = None, **options: Any) -> Path:
     head = head or header()
     count = len(head.paths)
     with CacheWriter(path, head, **options) as writer:
-        fill(writer, count, options.get("views", 0))
+        fill(writer, count, options.get("views", 0), batch=max(3, count // 100))
         return writer.finish()
