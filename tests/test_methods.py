@@ -424,7 +424,7 @@ def test_pico_moves_weights_towards_the_nearest_prototype_among_the_candidates()
         F.normalize(torch.randn(8, 128, generator=torch.Generator().manual_seed(2)), dim=-1)
     )
     old, prototypes = method.weights.clone(), method.prototypes.double().numpy()
-    query = method.project(method.image_adapter(problem.images[rows])).detach().double().numpy()
+    query = method.project(problem.images[rows]).detach().double().numpy()
     method.loss(rows)
     phi = 0.9 + 0.5 * (0.5 - 0.9)
     for row, q in zip(rows.tolist(), query, strict=True):

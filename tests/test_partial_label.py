@@ -226,7 +226,7 @@ def test_lws_begins_with_the_same_weight_for_every_class():
 def test_pico_warms_up_against_its_queue_alone():
     method, problem, rows = started("pico", preset="paper", warm_up=0.1, queue=60)
     one_step(method, rows)  # fills the queue
-    query = method.project(method.image_adapter(problem.images[rows]))
+    query = method.project(problem.images[rows])
     key = torch.roll(query, 1, 0).detach()
     queue = method.queue[:50].double().numpy()
     found = method._contrast(query, key, torch.zeros(len(rows), dtype=torch.long))

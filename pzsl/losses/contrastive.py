@@ -11,7 +11,7 @@ from pzsl.losses.pico import count_labels
 
 
 class _Contrast(torch.autograd.Function):
-    """Its gradient by the logits is softmax * (sum of the weights) - weights."""
+    """Its gradient by the logits is softmax * (sum of the weights) - weights; it takes one exp."""
 
     @staticmethod
     def forward(
@@ -28,18 +28,24 @@ class _Contrast(torch.autograd.Function):
         logits.fill_diagonal_(least)
         if left_out is not None:
             logits.masked_fill_(left_out, least)
-        log_p = logits.log_softmax(dim=1)
-        context.save_for_backward(anchors, others, pairs, log_p)
+        attracted, mass = torch.dot(pairs.flatten(), logits.flatten()), pairs.sum(dim=1)
+        top = logits.amax(dim=1)
+        powers = logits.sub_(top[:, None]).exp_()
+        total = powers.sum(dim=1)
+        context.save_for_backward(anchors, others, pairs, powers, mass / total)
+        context.among_themselves = others is anchors
         context.temperature, context.learnt = temperature, learnt
-        return torch.dot(pairs.flatten(), log_p.flatten()) / -len(anchors)
+        return (torch.dot(mass, total.log().add_(top)) - attracted) / len(anchors)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        anchors, others, pairs, log_p = context.saved_tensors
-        slope = log_p.exp().mul_(pairs.sum(dim=1, keepdim=True)).sub_(pairs)
+        anchors, others, pairs, powers, factors = context.saved_tensors
+        slope = torch.addcmul(-pairs, powers, factors[:, None])
         share = gradient / (len(anchors) * context.temperature)
         by_others = None
-        if context.needs_input_grad[1]:
+        if context.among_themselves:  # one product gives both gradients
+            slope = slope + slope.T
+        elif context.needs_input_grad[1]:
             by_others = torch.zeros_like(others)
             torch.mm(slope[:, : context.learnt].T, anchors, out=by_others[: context.learnt])
             by_others.mul_(share)

@@ -223,11 +223,11 @@ class CoReg(Method):
     ) -> Tensor:
         """Prototype alignment and contrast, on images that are not mixed."""
         options, network = self.options, self.networks[number]
-        query = network.project(network.image_adapter(views[0]))
+        query = network.project(views[0])
         with torch.no_grad():
             key, features = network.keys(views[1]), query.detach()
             if options.prototype_view == "weak":
-                features = network.project(network.image_adapter(weak[0]))
+                features = network.project(weak[0])
         self._steps.append(Step(features, key, pseudo))
         total = query.new_zeros(())
         if options.prototype_alignment:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pzsl.losses.partial import alignment
@@ -11,7 +10,7 @@ from pzsl.methods.core import AdaptedOptions, Problem
 from pzsl.models.adapter import LowRankAdapter
 from pzsl.models.factored import adapted_logits
 from pzsl.models.frozen import frozen_copy
-from pzsl.models.unit import unit
+from pzsl.models.projected import project_adapted
 
 
 class CoNetwork(nn.Module):
@@ -87,14 +86,13 @@ class CoNetwork(nn.Module):
         """Softmax over the seen classes, (n, K); arguments as in `classify`."""
         return self.classify(images, frozen)[0].softmax(dim=1)
 
-    def project(self, adapted: Tensor) -> Tensor:
-        """Adapted images (n, D), less the mean training image, as unit vectors (n, d)."""
-        return unit((adapted - self.centre) @ self.projection.T)
+    def project(self, images: Tensor) -> Tensor:
+        """Images (n, D), adapted, less the mean training image, as unit vectors (n, d)."""
+        return project_adapted(images, self.image_adapter, self.projection, self.centre)
 
     def keys(self, images: Tensor) -> Tensor:
         """Images (n, D), adapted and projected by the momentum copy: unit vectors (n, d)."""
-        adapted = self.key_adapter(images)
-        return F.normalize((adapted - self.centre) @ self.key_projection.T, dim=-1)
+        return project_adapted(images, self.key_adapter, self.key_projection, self.centre)
 
     def follow(self, momentum: float) -> None:
         """Move the momentum copy: `k <- m k + (1 - m) q`."""

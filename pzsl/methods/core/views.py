@@ -23,7 +23,7 @@ class Views:
     """
 
     def __init__(self, problem: Problem, weak: float, strong: float, mask: float) -> None:
-        self.images, self.views = problem.images, problem.views
+        self.problem, self.views = problem, problem.views
         self.noise = {"weak": (weak, 0.0), "strong": (strong, mask)}
         count = 0 if problem.views is None else problem.views.shape[1]
         kinds = problem.view_kinds or ("strong",) * count
@@ -41,7 +41,7 @@ class Views:
         """
         columns = self.columns[kind]
         if self.views is None or not len(columns):
-            twice = self.images[rows].expand(2, -1, -1)
+            twice = self.problem.embeddings(rows).expand(2, -1, -1)
             return list(perturb(twice, *self.noise[kind], generator))
         first = torch.randint(len(columns), (len(rows),), generator=generator)
         step = torch.randint(1, max(len(columns), 2), (len(rows),), generator=generator)

@@ -35,8 +35,8 @@ class Able(ContrastiveMethod):
 
     def partial_loss(self, batch: Batch) -> Tensor:
         """Weighted cross-entropy, and contrast among both views of the batch."""
-        second_view = self.image_adapter(self.augmented(batch.rows))
-        vectors = self.project(torch.cat([self.adapted(batch.rows), second_view]))
+        views = [self.problem.embeddings(batch.rows), self.augmented(batch.rows)]
+        vectors = self.project(torch.cat(views))
         weights = batch.dense(self.weights.index_select(0, batch.entries.entry_index))
         pairs = ambiguity_pairs(weights, self.predicted(batch), 2, self.options.shared)
         contrast = contrastive_loss(vectors, vectors, pairs, self.options.temperature)

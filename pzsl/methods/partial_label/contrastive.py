@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pzsl.methods.core import AdaptedOptions, Problem, counting, perturb, within
 from pzsl.methods.partial_label.partial_method import Batch, PartialMethod
-from pzsl.models.unit import unit
+from pzsl.models.projected import project_adapted
 
 
 @dataclass(frozen=True)
@@ -52,20 +52,17 @@ class ContrastiveMethod(PartialMethod):
 
     def augmented(self, rows: Tensor) -> Tensor:
         """A second view of training rows (B,): unit vectors (B, D)."""
-        images, views = self.problem.images, self.problem.views
+        views = self.problem.views
         if views is not None:
             choice = torch.randint(views.shape[1], (len(rows),), generator=self.generator)
             return views[rows, choice.to(rows.device)]
-        return perturb(images[rows], self.options.noise, self.options.mask, self.generator)
-
-    def adapted(self, rows: Tensor) -> Tensor:
-        """Adapted images of training rows (B,): unit vectors (B, D)."""
-        images: Tensor = self.image_adapter(self.problem.images[rows])
-        return images
+        return perturb(
+            self.problem.embeddings(rows), self.options.noise, self.options.mask, self.generator
+        )
 
     def project(self, images: Tensor) -> Tensor:
-        """Adapted images (n, D) to unit vectors (n, d)."""
-        return unit(images @ self.head.T)
+        """Frozen or augmented images (n, D), adapted and projected: unit vectors (n, d)."""
+        return project_adapted(images, self.image_adapter, self.head)
 
     def predicted(self, batch: Batch) -> Tensor:
         """The likeliest candidate of each image of a batch, (B,)."""

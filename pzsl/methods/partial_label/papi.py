@@ -63,7 +63,7 @@ class Papi(ContrastiveMethod):
     def partial_loss(self, batch: Batch) -> Tensor:
         """Weighted cross-entropy of the image, and alignment of both views, each mixed."""
         self._follow(batch)
-        views = [self.problem.images[batch.rows], self.augmented(batch.rows)]
+        views = [self.problem.embeddings(batch.rows), self.augmented(batch.rows)]
         weights = batch.dense(self.weights.index_select(0, batch.entries.entry_index))
         share = float(mixing_shares(1, self.options.mixup_alpha, self.generator))
         order = torch.randperm(len(batch.rows), generator=self.generator).to(weights.device)
@@ -73,7 +73,7 @@ class Papi(ContrastiveMethod):
         )  # they move before the backward pass
         for view in views:
             mixed = F.normalize(share * view + (1 - share) * view[order], dim=-1)
-            features = self.project(self.image_adapter(mixed))
+            features = self.project(mixed)
             mixing = (prototypes, weights, order, share, self.options.temperature)
             alignment_losses.append(mixed_prototype_losses(features, *mixing))
         losses = super().partial_loss(batch) + self.ramp * torch.stack(alignment_losses).sum(dim=0)
@@ -95,10 +95,9 @@ class Papi(ContrastiveMethod):
         momentum = options.first_momentum
         momentum += self.progress * (options.last_momentum - momentum)
         labels = self.label_adapter(self.frozen_labels[: batch.logits.shape[1]])
-        adapted = [self.image_adapter(view) for view in views]
-        second_view = batch._replace(logits=self.logits(adapted[1], labels))
+        second_view = batch._replace(logits=self.logits(self.image_adapter(views[1]), labels))
         predictions = torch.cat([self.predicted(batch), self.predicted(second_view)])
-        features = self.project(torch.cat(adapted))
+        features = self.project(torch.cat(views))
         self.prototypes.copy_(move_prototypes(self.prototypes, features, predictions, momentum))
 
     def after_step(self, rows: Tensor) -> None:

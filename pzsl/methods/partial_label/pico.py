@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pzsl.losses.contrastive import contrastive_loss, share_equally
@@ -14,6 +13,7 @@ from pzsl.methods.core import Problem, counting, one_of, within
 from pzsl.methods.partial_label.contrastive import ContrastiveMethod, ContrastiveOptions
 from pzsl.methods.partial_label.partial_method import Batch
 from pzsl.models.frozen import frozen_copy
+from pzsl.models.projected import project_adapted
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ class Pico(ContrastiveMethod):
 
     def partial_loss(self, batch: Batch) -> Tensor:
         """Weighted cross-entropy plus contrast with keys and queue."""
-        query, labels = self.project(self.adapted(batch.rows)), self.predicted(batch)
+        query = self.project(self.problem.embeddings(batch.rows))
+        labels = self.predicted(batch)
         with torch.no_grad():
-            images = self.key_adapter(self.augmented(batch.rows))
-            key = F.normalize(images @ self.key_head.T, dim=-1)
+            key = project_adapted(self.augmented(batch.rows), self.key_adapter, self.key_head)
             if self.warmed_up:
                 self._identify(batch, query @ self.prototypes.T)
             momentum = self.options.prototype_momentum
