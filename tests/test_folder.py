@@ -113,6 +113,35 @@ def test_a_folder_above_class_folders_is_not_taken_for_a_class(root, tmp_path):
         load_folder(tmp_path / "all")
 
 
+def test_images_beside_the_class_folders_are_counted_with_one_of_them(root, capsys):
+    for name in ("loose.jpg", "more.PNG"):
+        (root / name).write_bytes(b"x")
+    load_folder(root)
+    told = capsys.readouterr().err
+    assert "2 images are in no class folder and are left out, such as 'loose.jpg'" in told
+    assert "other kinds" not in told
+
+
+def test_all_faults_of_a_folder_are_told_at_once(root, tmp_path):
+    make(root, {"CLASS_a": 2})
+    (root / "empty_one").mkdir()
+    (root / "phone").mkdir()
+    for name in ("1.heic", "2.HEIC", "3.mov"):
+        (root / "phone" / name).write_bytes(b"x")
+    for number in range(2):
+        (root / "class_b" / f"out{number}.png").symlink_to(tmp_path / f"secret{number}.png")
+    with pytest.raises(UserError) as caught:
+        load_folder(root)
+    told = str(caught.value)
+    assert told.startswith(f"Folder '{root}': 5 faults:\n") and len(told.splitlines()) == 6
+    for part in ("'class_a' and 'CLASS_a' both", "empty_one' holds no image", "out0.png' leads"):
+        assert (
+            part in told
+            or part.replace("'class_a' and 'CLASS_a'", "'CLASS_a' and 'class_a'") in told
+        )
+    assert "phone' holds no image" in told and ", but 2 .heic, 1 .mov: add some" in told
+
+
 # --- what is refused, in one line ----------------------------------------------------------------
 
 
@@ -124,6 +153,17 @@ def test_a_missing_root_is_named(tmp_path):
 def test_the_root_has_to_be_given():
     with pytest.raises(UsageError, match="needs --root"):
         load_dataset("folder")
+
+
+def test_an_option_of_another_data_set_names_those_that_take_it():
+    with pytest.raises(
+        UsageError, match=r"'shapes' takes no option --root: it is for --dataset .*folder"
+    ):
+        load_dataset("shapes", root="photos")
+    with pytest.raises(
+        UsageError, match=r"'folder' takes no option --empty: it is for --dataset table\."
+    ):
+        load_dataset("folder", root="photos", empty="skip")
 
 
 def test_an_empty_folder_is_named(tmp_path):

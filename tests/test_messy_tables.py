@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +11,7 @@ import pandas as pd
 import pytest
 from standin import plant
 
-from pzsl.datasets import UNKNOWN, load_dataset
+from pzsl.datasets import UNKNOWN, Annotators, load_dataset
 from pzsl.datasets.own.cells import list_separator, names_of, printed_list
 from pzsl.datasets.own.table import load_table
 from pzsl.errors import UsageError, UserError
@@ -50,6 +52,12 @@ def is_as_written(data):
 def german_excel(file):
     text = frame().rename(columns={"path": "Datei", "label": "Klasse", "candidates": "Kandidaten"})
     file.write_bytes(text.to_csv(index=False, sep=";", lineterminator="\r\n").encode("cp1252"))
+
+
+def german_excel_with_its_own_words(file):
+    frame().set_axis(["Dateiname", "Klasse", "Etiketten", "Aufteilung"], axis=1).to_csv(
+        file, index=False, sep=";", encoding="cp1252"
+    )
 
 
 def excel_unicode_text(file):
@@ -111,7 +119,13 @@ def windows_paths(file):
 
 
 TABLES = [
-    *(german_excel, excel_unicode_text, excel_with_its_own_first_line, google_sheets),
+    *(
+        german_excel,
+        german_excel_with_its_own_words,
+        excel_unicode_text,
+        excel_with_its_own_first_line,
+        google_sheets,
+    ),
     *(pandas_with_its_index, numpy_lists, blanks_and_capitals, trailing_separators, a_title_above),
     *(single_quotes, lines_in_quotes, old_mac_line_ends, words_of_others_for_the_split),
     windows_paths,
@@ -463,3 +477,70 @@ def test_a_second_column_of_a_kind_is_told_of(folder, capsys, extra, told):
 def test_an_empty_split_among_others_says_what_to_do(folder):
     with pytest.raises(UserError, match="row 2: the split is empty: give each image one"):
         load_table(frame(split=["trainval", "", *SPLITS[2:]]), root=folder)
+
+
+# --- tables of other shapes: each gets a message that leads to a table that is read ---------------
+
+
+def test_a_table_with_a_column_for_each_class_is_told_in_one_short_line(folder):
+    columns = [f"bird {number}" for number in range(200)]
+    told = fails(folder, f"path,{','.join(columns)}\na/1.jpg{',0' * 200}\n")
+    assert "bird 6 and 193 more; they should be path, label, candidates, split" in told
+    assert len(told) < 300
+
+
+@pytest.mark.parametrize("header", ["Label 1,Label 2", "label_1,label_2", "Klasse1,Klasse2"])
+def test_labels_in_several_columns_are_read_as_the_message_says(folder, header):
+    (folder / "messy.csv").write_text(f"path,{header}\na/1.jpg,fox,owl\na/2.jpg,owl,\n", "utf-8")
+    with pytest.raises(UserError, match=f"add --annotators '{header}'"):
+        load_table(folder / "messy.csv")
+    people = Annotators(tuple((name, 1.0) for name in header.split(",")))
+    assert sets_of(load_table(folder / "messy.csv", annotators=people)) == [{"fox", "owl"}, {"owl"}]
+
+
+def test_a_row_for_each_label_of_an_image_is_told_how_to_join_them(folder):
+    told = fails(folder, "path,label\na/1.jpg,fox\na/1.jpg,owl\na/2.jpg,owl\na/2.jpg,owl\n")
+    assert "line 3: 'a/1.jpg' is listed in line 2 already: write all its labels into one" in told
+    assert "row: fox|owl." in told and "line 5: 'a/2.jpg' is listed in line 4 already: keep" in told
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps({path: ["fox", "owl"] for path in PATHS}),
+        json.dumps({path: ["fox", "owl"] for path in PATHS}, indent=2),
+        frame().to_json(),
+        frame().to_json(orient="split"),
+        json.dumps({"images": [{"file_name": "a/1.jpg"}], "annotations": []}),
+    ],
+    ids=["paths", "paths on lines", "pandas", "pandas split", "coco"],
+)
+def test_one_object_of_all_images_is_told_what_to_write(folder, content):
+    told = fails(folder, content, "messy.json")
+    assert "holds one object: write an object for each image" in told and len(told) < 300
+
+
+def test_one_object_that_is_a_row_is_read(folder):
+    (folder / "one.jsonl").write_text('{"path": "a/1.jpg", "candidates": ["fox", "owl"]}\n')
+    assert load_table(folder / "one.jsonl").paths == ("a/1.jpg",)
+
+
+def test_a_named_index_of_parquet_is_a_column_as_in_a_frame(folder):
+    frame().set_index("path").to_parquet(folder / "t.parquet")
+    is_as_written(load_table(folder / "t.parquet"))
+    is_as_written(load_table(frame().set_index("path"), root=folder))
+
+
+def test_candidates_alone_are_said_to_be_for_training(folder, capsys):
+    (folder / "t.csv").write_text("path,candidates\na/1.jpg,fox|owl\na/2.jpg,owl\n", "utf-8")
+    assert (load_table(folder / "t.csv").splits == "trainval").all()
+    assert "no split and no labels: all images are for training" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("root", "above"), [("a", "."), ("", "a")])
+def test_a_root_one_folder_off_is_told_where_the_images_are(folder, root, above):
+    paths = "a/1.jpg\na/2.jpg" if root else "1.jpg\n2.jpg"
+    (folder / "t.csv").write_text(f"path,label\n{paths}\n".replace(".jpg", ".jpg,fox"), "utf-8")
+    where = re.escape(str(folder / above))
+    with pytest.raises(UserError, match=f"They are below {where}: give that as --root"):
+        load_table(folder / "t.csv", root=folder / root)

@@ -121,7 +121,9 @@ def load_dataset(name: str, **options: Any) -> Dataset:
         arguments.pop("on_error", None)
     for key in arguments:
         if key not in parameters:
-            raise UsageError(f"Data set '{name}' takes no option --{key.replace('_', '-')}.")
+            raise UsageError(
+                f"Data set '{name}' takes no option --{key.replace('_', '-')}{_takers(key)}."
+            )
     for key, parameter in parameters.items():
         if key == "root" and key not in arguments and _is_published(name):
             from pzsl.datasets.fetching import find_root
@@ -140,6 +142,14 @@ def load_dataset(name: str, **options: Any) -> Dataset:
     plugins.trust(plugin)
     about = ("plugin", plugin.name), ("plugin source", plugin.source[:12])
     return replace(data, origin=(*data.origin, *about))
+
+
+def _takers(key: str) -> str:
+    """The known data sets that take an option, for a message about one that doesn't."""
+    import inspect
+
+    takers = [name for name in SOURCES if key in inspect.signature(_own_loader(name)).parameters]
+    return f": it is for --dataset {' or '.join(takers)}" if takers else ""
 
 
 def known_datasets() -> list[str]:

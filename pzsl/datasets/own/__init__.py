@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pzsl.datasets.own.folder import SUFFIXES, is_hidden, load_folder
+from pzsl.datasets.own.folder import load_folder
+from pzsl.datasets.own.folder_files import SUFFIXES, is_hidden
 from pzsl.datasets.own.rows import CANDIDATES, plain_path, read_paths, read_rows
 from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.own.table import load_rows, load_table

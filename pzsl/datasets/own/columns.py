@@ -15,16 +15,19 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     ),
     "label": (
         *("label", "class", "class name", "classname", "class label", "category", "species"),
-        *("true label", "truth", "ground truth", "target", "klasse", "kategorie"),
+        *("true label", "truth", "ground truth", "target", "klasse", "kategorie", "etikett"),
     ),
     "candidates": (
         *("candidates", "candidate", "candidate labels", "candidate label", "candidate set"),
         *("partial labels", "labels", "classes", "tags", "categories", "kandidaten", "klassen"),
+        *("kategorien", "etiketten"),
     ),
     "split": ("split", "subset", "partition", "set", "fold", "aufteilung"),
     "unseen": ("unseen", "is unseen"),
 }
 """Kind of column -> its headers in normal form: pzsl's own first, then the likelier ones."""
+LISTED = 8
+"""Most headers that a message lists: a table can have one for each class, or each image."""
 
 
 def kind_of(header: str) -> str | None:
@@ -64,13 +67,33 @@ def find_columns(headers: Sequence[str], people: Sequence[str], faults: Faults) 
     if not missing and not {"label", "candidates", *people} & set(column_of):
         missing = ["label"]
     for name in missing:
-        listed = ", ".join(filter(None, headers)) or "none"
+        way = _numbered(headers) if name == "label" else ""
         faults.note(
             "",
-            f"no column '{name}': its columns are {listed}; they should be path, label, "
-            "candidates, split.",
+            no_column(name, headers) + (way or "; they should be path, label, candidates, split."),
         )
     return column_of
+
+
+def no_column(name: str, headers: Sequence[str]) -> str:
+    """The start of a message that a column is missing: names the first that are there."""
+    named = [header for header in headers if header]
+    remaining = f" and {len(named) - LISTED} more" if len(named) > LISTED + 1 else ""
+    listed = ", ".join(named[:LISTED] if remaining else named) or "none"
+    return f"no column '{name}': its columns are {listed}{remaining}"
+
+
+def _numbered(headers: Sequence[str]) -> str:
+    """How to join the columns `label 1`, `label 2`, ...; '' if there are none such."""
+    kinds = {header: kind_of(header.rstrip("0123456789").rstrip(" _-.#")) for header in headers}
+    labels = [
+        header
+        for header, kind in kinds.items()
+        if kind in ("label", "candidates") and header[-1:].isdigit()
+    ]
+    if not labels:
+        return ""
+    return f"; to join several columns of labels, add --annotators '{','.join(labels)}'."
 
 
 def left_out(headers: Sequence[str], column_of: Mapping[str, int]) -> list[str]:

@@ -11,8 +11,6 @@ A split file is JSON. Both entries are optional; a missing one is drawn by seed:
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,23 +18,17 @@ import numpy as np
 
 from pzsl.datasets.base import Dataset
 from pzsl.datasets.names import normal_form, tidy
+from pzsl.datasets.own.faults import Faults
+from pzsl.datasets.own.folder_files import find_images
 from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.reading import reader_below
 from pzsl.errors import UsageError, UserError, nearest
 from pzsl.files import digest, parse_json, read_text, real_path
-from pzsl.progress import say
 from pzsl.remote import as_path
 from pzsl.requests import say_unused, unless
 
-SUFFIXES = {
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".png", ".bmp", ".gif", ".webp"),
-    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
-}
-"""Endings of image files, in lower case; other files are ignored."""
 UNSEEN, TEST = 0.25, 0.2
 """Default shares of a drawn split."""
-LEFT_BEHIND = ("__MACOSX", "@eaDir")
-"""Folders that archivers and file servers leave behind."""
 
 
 def load_folder(
@@ -67,9 +59,7 @@ def load_folder(
     for option, share in (("--unseen", unseen), ("--test-share", test)):
         if not 0 <= share < 1:
             raise UsageError(f"{option} is a share from 0 to below 1, not {share}.")
-    images = _find_images(root)
-    names = {folder: _class_name(folder) for folder in images}
-    _check_names(root, names)
+    images, names = _find_classes(root)
     split_file = _read_splits(split_path, names) if split_path else {}
     if "unseen" in split_file:
         say_unused(f"'{split_path}' names the unseen classes", unseen=unless(UNSEEN, unseen))
@@ -107,37 +97,18 @@ def _split(path: str, hidden: set[str], tested: set[str]) -> str:
     return "test_seen" if path in tested else "trainval"
 
 
-def _find_images(root: Path) -> dict[str, list[str]]:
-    """Class folders and the paths of their images below the root, both sorted."""
-    if not root.is_dir():
-        raise UserError(f"Folder '{root}': no such folder; give --root DIR with class folders.")
-    entries = _entries(root)
-    folders = [entry for entry in entries if entry.is_dir()]
-    loose = [entry for entry in entries if not entry.is_dir()]
-    if not folders:
-        raise UserError(
-            f"Folder '{root}' holds no class folders: put each class's images in one of its own."
-        )
-    images: dict[str, list[str]] = {}
-    others: Counter[str] = Counter(entry.suffix.lower() for entry in loose if entry.is_file())
-    for folder in folders:
-        direct, within = _files_of(folder, root.resolve())
-        if not any(entry.suffix.lower() in SUFFIXES for entry in direct):
-            raise UserError(_no_image(folder, within))
-        image_files = [entry for entry in direct + within if entry.suffix.lower() in SUFFIXES]
-        others.update(e.suffix.lower() for e in direct + within if e.suffix.lower() not in SUFFIXES)
-        nested = len([entry for entry in image_files if entry.parent != folder])
-        if nested:
-            say(f"Folder '{folder}': {nested} images in folders within it are of its class, too.")
-        images[folder.name] = [entry.relative_to(root).as_posix() for entry in image_files]
-    if others:
-        kinds = ", ".join(f"{n} {kind or 'without an ending'}" for kind, n in others.most_common())
-        say(f"Folder '{root}': {others.total()} files of other kinds are left out ({kinds}).")
+def _find_classes(root: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """The image paths of each class folder, and its class name; or all faults of the root."""
+    faults = Faults(f"Folder '{root}'")
+    images = find_images(root, faults)
+    names = {folder: _class_name(folder) for folder in images}
+    _note_equal_names(names, faults)
+    faults.check()
     if len(images) < 2:
         raise UserError(
-            f"Folder '{root}' holds one class only, '{folders[0].name}': at least 2 are needed."
+            f"Folder '{root}' holds one class only, '{next(iter(images))}': at least 2 are needed."
         )
-    return images
+    return images, names
 
 
 def _linked(root: Path, images: dict[str, list[str]]) -> dict[str, Path]:
@@ -148,71 +119,20 @@ def _linked(root: Path, images: dict[str, list[str]]) -> dict[str, Path]:
     return {path: real_path(root / path) for path in paths} if links else {}
 
 
-def _files_of(folder: Path, root: Path) -> tuple[list[Path], list[Path]]:
-    """The files directly in a class folder, and those in its subfolders at any depth."""
-    _check_inside(folder, root)
-    direct, within = [], []
-    for entry in _entries(folder):
-        _check_inside(entry, root)
-        looks_like_image = entry.suffix.lower() in SUFFIXES  # reading it says what it is
-        if not entry.is_dir() or looks_like_image:
-            direct.append(entry)
-        elif entry.is_symlink():
-            within.append(entry)  # not followed: links can be circular
-        else:
-            within += [file for part in _files_of(entry, root) for file in part]
-    return direct, within
-
-
-def _check_inside(entry: Path, root: Path) -> None:
-    if entry.is_symlink() and not real_path(entry).is_relative_to(root):
-        raise UserError(f"'{entry}' leads out of the root to '{real_path(entry)}': copy it.")
-
-
-def _no_image(folder: Path, within: list[Path]) -> str:
-    """The error message for a class folder without images of its own."""
-    deep = [entry for entry in within if entry.suffix.lower() in SUFFIXES]
-    if deep:
-        return (
-            f"Folder '{folder}' holds images only in folders within it, such as '{deep[0]}': if "
-            f"these are the class folders, give --root {folder}; else move the images up."
-        )
-    return (
-        f"Folder '{folder}' holds no image ({', '.join(sorted(SUFFIXES))}): add some, or "
-        "take the folder out of the root."
-    )
-
-
-def _entries(folder: Path) -> list[Path]:
-    """The visible entries of a folder, sorted case-insensitively."""
-    visible = [entry for entry in folder.iterdir() if not is_hidden(entry.name)]
-    for entry in visible:
-        if any("\ud800" <= letter <= "\udfff" for letter in entry.name):
-            remedy = "is not UTF-8: rename it"
-            if sys.getfilesystemencoding() != "utf-8":
-                remedy = "can't be read in this locale, which knows ASCII only: set PYTHONUTF8=1"
-            raise UserError(f"Folder '{folder}': the name {entry.name!r} {remedy}.")
-    return sorted(visible, key=lambda entry: (entry.name.casefold(), entry.name))
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder is no image of the user's: hidden, or left behind by a program."""
-    return name.startswith(".") or name in LEFT_BEHIND
-
-
 def _class_name(folder: str) -> str:
     return tidy(folder.replace("_", " "))
 
 
-def _check_names(root: Path, names: dict[str, str]) -> None:
-    """Refuse two folders whose class names an encoder can't tell apart."""
+def _note_equal_names(names: dict[str, str], faults: Faults) -> None:
+    """Note two folders whose class names an encoder can't tell apart."""
     first: dict[str, str] = {}
     for folder, name in names.items():
         first_folder = first.setdefault(normal_form(name), folder)
         if first_folder != folder:
-            raise UserError(
-                f"Folder '{root}': '{first_folder}' and '{folder}' both give the class name "
-                f"'{name}': rename one, or put their images together."
+            faults.note(
+                "",
+                f"'{first_folder}' and '{folder}' both give the class name '{name}': rename one, "
+                "or put their images together.",
             )
 
 

@@ -36,7 +36,7 @@ def check_rows(rows: Sequence[Row], class_list: Classes, faults: Faults, empty: 
         empty: see `load_table`.
     """
     listed = frozenset(class_list.names)
-    before: dict[str, str] = {}
+    before: dict[str, Row] = {}
     wrong = faults.places
     for row in rows:
         fault = (
@@ -45,10 +45,21 @@ def check_rows(rows: Sequence[Row], class_list: Classes, faults: Faults, empty: 
             else _fault_of_place(row) or _fault_of_labels(row, class_list, listed, empty)
         )
         if not fault and row.path in before:
-            fault = f"'{row.path}' is listed in {before[row.path]} already: keep one of them."
+            fault = _fault_of_repetition(before[row.path], row)
         if fault:
             faults.note(row.place, fault)
-        before.setdefault(row.path, row.place)
+        before.setdefault(row.path, row)
+
+
+def _fault_of_repetition(first: Row, row: Row) -> str:
+    same = (first.label, first.candidates) == (row.label, row.candidates)
+    together = "|".join(dict.fromkeys((*_names(first), *_names(row))))
+    way = "keep one of them" if same else f"write all its labels into one row: {together}"
+    return f"'{row.path}' is listed in {first.place} already: {way}."
+
+
+def _names(row: Row) -> tuple[str, ...]:
+    return row.candidates or (row.label,)
 
 
 def _fault_of_place(row: Row) -> str | None:
@@ -116,8 +127,21 @@ def note_missing(rows: Sequence[Row], base: Path, faults: Faults, on_error: str)
         remaining = ", ..." if len(missing) > SHOWN else ""
         text = f"{len(missing)} of {len(rows)} images are not below {base}: {named}{remaining}."
         if on_error == "fail" or len(missing) == len(rows):
-            way = "Give their folder as --root, or leave them out: --on-error skip."
+            near = None if address else _folder_of(missing[0].path, base)
+            way = (
+                f"They are below {near}: give that as --root."
+                if near
+                else "Give their folder as --root, or leave them out: --on-error skip."
+            )
             faults.note("", f"{text} {way}")
         else:
             say(f"{faults.where}: {text} They are left out.")
     return {row.place for row in missing}
+
+
+def _folder_of(path: str, base: Path) -> Path | None:
+    """A folder next to the root in which a missing image is: the root was one folder off."""
+    within = [entry for entry in sorted(base.iterdir()) if entry.is_dir()]
+    return next(
+        (near for near in (base.resolve().parent, *within) if (near / path).is_file()), None
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pzsl.datasets.annotators import Annotators
 from pzsl.datasets.own.cells import cell_fault, list_separator, names_of, printed_list, text_of
-from pzsl.datasets.own.columns import find_columns, left_out
+from pzsl.datasets.own.columns import find_columns, left_out, no_column
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.table_files import Table, read_table
 from pzsl.progress import say
@@ -71,8 +71,7 @@ def read_paths(table: Path | pd.DataFrame) -> tuple[str, ...]:
     headers = list(content.frame.columns)
     column = find_columns(headers, (), Faults("")).get("path", -1)
     if column < 0:
-        listed = ", ".join(filter(None, headers)) or "none"
-        content.faults.note("", f"no column 'path': its columns are {listed}.")
+        content.faults.note("", f"{no_column('path', headers)}.")
         content.faults.check()
     if notes := left_out(headers, {"path": column}):
         say(f"{content.name}: {'; '.join(notes)}.")

@@ -224,11 +224,14 @@ def _with_splits(
     rows = draw_splits(rows, marked, reading.unseen, reading.test, reading.seed)
     hidden = sorted({row.label for row in rows if row.split == "test_unseen"})
     tested = sum(row.split == "test_seen" for row in rows)
-    say(
-        f"{name} has no split: with seed {reading.seed}, {len(hidden)} classes are unseen"
-        + (f" ({', '.join(hidden[:3])}{', ...' if len(hidden) > 3 else ''})" if hidden else "")
-        + f" and {tested} images of the others are tested on."
-    )
+    if not any(row.label for row in rows):
+        say(f"{name} has no split and no labels: all images are for training.")
+    else:
+        say(
+            f"{name} has no split: with seed {reading.seed}, {len(hidden)} classes are unseen"
+            + (f" ({', '.join(hidden[:3])}{', ...' if len(hidden) > 3 else ''})" if hidden else "")
+            + f" and {tested} images of the others are tested on."
+        )
     shares = {"seed": reading.seed, "unseen": reading.unseen, "test": reading.test}
     return rows, tuple((key, str(value)) for key, value in shares.items())
 

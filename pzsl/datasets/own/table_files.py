@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from pzsl.datasets.own.columns import kind_of
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.text_files import SEPARATORS, decode, find_dialect, read_bytes, records_of
 from pzsl.errors import UserError
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 PARQUET = (".parquet", ".pq")
 JSON = (".json", ".jsonl", ".ndjson")
 FRAME = "the frame"
+WANTED_JSON = (
+    'write an object for each image, one a line or in a list, such as {"path": .., "label": ..} '
+    '(pandas: to_json(.., orient="records"))'
+)
 LINE_END = re.compile(r"\r\n|[\r\n]")
 """JSON may hold what Python takes for further ends of lines, such as U+2028."""
 
@@ -117,12 +122,12 @@ def _of_frame(frame: Any) -> Table:
 
     if not isinstance(frame, pd.DataFrame):
         raise UserError(f"A table is a file or a pandas frame, not a {type(frame).__name__}.")
-    if any(name is not None for name in frame.index.names):
-        frame = frame.reset_index()
     return _numbered(frame, FRAME)
 
 
 def _numbered(frame: pd.DataFrame, name: str) -> Table:
+    if any(header is not None for header in frame.index.names):
+        frame = frame.reset_index()
     cells = frame.astype(object).set_axis([str(column) for column in frame.columns], axis=1)
     cells = cells.set_axis([f"row {number}" for number in range(1, len(frame) + 1)], axis=0)
     return Table(name, cells, Faults(name))
@@ -137,6 +142,8 @@ def _of_json(file: Path) -> Table:
     text, _ = decode(read_bytes(file), str(file))
     faults = Faults(str(file))
     placed_entries: list[tuple[str, Any]] = []
+    if _is_one_object(text):
+        raise UserError(f"{file} holds one object: {WANTED_JSON}.")
     if text.lstrip().startswith("["):
         try:
             placed_entries = [
@@ -157,6 +164,17 @@ def _of_json(file: Path) -> Table:
     columns = list(dict.fromkeys(key for _, entry in entries for key in entry))
     rows = [[entry.get(column) for column in columns] for _, entry in entries]
     return Table(str(file), _frame(rows, columns, [place for place, _ in entries]), faults)
+
+
+def _is_one_object(text: str) -> bool:
+    """Whether the whole text is an object that is no row: of all images, or of all columns."""
+    try:
+        value = parse_json(text) if text.lstrip().startswith("{") else None
+    except ValueError:
+        return False  # one a line, or a fault that is told with its line
+    return isinstance(value, dict) and not any(
+        kind_of(key) == "path" and isinstance(cell, str) for key, cell in value.items()
+    )
 
 
 def read_parquet(file: Path, columns: list[str] | None = None) -> Any:

@@ -24,7 +24,8 @@ from PIL import Image
 
 from pzsl.datasets.base import Dataset
 from pzsl.datasets.names import join_spellings, joined_spellings_message, normal_form, tidy
-from pzsl.datasets.own.folder import SUFFIXES, draw_share
+from pzsl.datasets.own.folder import draw_share
+from pzsl.datasets.own.folder_files import SUFFIXES
 from pzsl.datasets.reading import Reader, RemoteReader, check_length, open_image
 from pzsl.errors import UserError
 from pzsl.files import digest, parse_json, read_text
