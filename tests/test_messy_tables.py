@@ -500,8 +500,9 @@ def test_labels_in_several_columns_are_read_as_the_message_says(folder, header):
 
 def test_a_row_for_each_label_of_an_image_is_told_how_to_join_them(folder):
     told = fails(folder, "path,label\na/1.jpg,fox\na/1.jpg,owl\na/2.jpg,owl\na/2.jpg,owl\n")
-    assert "line 3: 'a/1.jpg' is listed in line 2 already: write all its labels into one" in told
-    assert "row: fox|owl." in told and "line 5: 'a/2.jpg' is listed in line 4 already: keep" in told
+    assert "line 3: 'a/1.jpg' is listed in line 2 already: keep one of them, or write all" in told
+    assert "its labels into one row, as candidates: fox|owl." in told
+    assert "line 5: 'a/2.jpg' is listed in line 4 already: keep one of them." in told
 
 
 @pytest.mark.parametrize(
@@ -529,6 +530,7 @@ def test_a_named_index_of_parquet_is_a_column_as_in_a_frame(folder):
     frame().set_index("path").to_parquet(folder / "t.parquet")
     is_as_written(load_table(folder / "t.parquet"))
     is_as_written(load_table(frame().set_index("path"), root=folder))
+    is_as_written(load_table(frame().set_index("path", drop=False), root=folder))
 
 
 def test_candidates_alone_are_said_to_be_for_training(folder, capsys):
@@ -544,3 +546,9 @@ def test_a_root_one_folder_off_is_told_where_the_images_are(folder, root, above)
     where = re.escape(str(folder / above))
     with pytest.raises(UserError, match=f"They are below {where}: give that as --root"):
         load_table(folder / "t.csv", root=folder / root)
+
+
+def test_a_root_that_holds_other_images_of_the_table_is_kept(folder):
+    (folder / "t.csv").write_text("path,label\n1.jpg,fox\na/2.jpg,fox\n", "utf-8")
+    with pytest.raises(UserError, match=r"1 of 2 images are not below .* Give their folder"):
+        load_table(folder / "t.csv")

@@ -37,6 +37,7 @@ def find_images(root: Path, faults: Faults) -> dict[str, list[str]]:
     entries = _entries(root, faults)
     folders = [entry for entry in entries if entry.is_dir()]
     if not folders:
+        faults.check()
         raise UserError(
             f"Folder '{root}' holds no class folders: put each class's images in one of its own."
         )

@@ -52,14 +52,15 @@ def check_rows(rows: Sequence[Row], class_list: Classes, faults: Faults, empty: 
 
 
 def _fault_of_repetition(first: Row, row: Row) -> str:
-    same = (first.label, first.candidates) == (row.label, row.candidates)
-    together = "|".join(dict.fromkeys((*_names(first), *_names(row))))
-    way = "keep one of them" if same else f"write all its labels into one row: {together}"
+    together = "|".join(dict.fromkeys((*_labels(first), *_labels(row))))
+    join = f", or write all its labels into one row, as candidates: {together}"
+    way = "keep one of them" + (join if _labels(first) != _labels(row) else "")
     return f"'{row.path}' is listed in {first.place} already: {way}."
 
 
-def _names(row: Row) -> tuple[str, ...]:
-    return row.candidates or (row.label,)
+def _labels(row: Row) -> tuple[str, ...]:
+    """The names that a row gives its image; its candidates include the label, if both are there."""
+    return row.candidates or ((row.label,) if row.label else ())
 
 
 def _fault_of_place(row: Row) -> str | None:
@@ -127,7 +128,8 @@ def note_missing(rows: Sequence[Row], base: Path, faults: Faults, on_error: str)
         remaining = ", ..." if len(missing) > SHOWN else ""
         text = f"{len(missing)} of {len(rows)} images are not below {base}: {named}{remaining}."
         if on_error == "fail" or len(missing) == len(rows):
-            near = None if address else _folder_of(missing[0].path, base)
+            all_missing = len(missing) == len(rows) and not address
+            near = _folder_of(missing[0].path, base) if all_missing else None
             way = (
                 f"They are below {near}: give that as --root."
                 if near
@@ -141,7 +143,9 @@ def note_missing(rows: Sequence[Row], base: Path, faults: Faults, on_error: str)
 
 def _folder_of(path: str, base: Path) -> Path | None:
     """A folder next to the root in which a missing image is: the root was one folder off."""
-    within = [entry for entry in sorted(base.iterdir()) if entry.is_dir()]
-    return next(
-        (near for near in (base.resolve().parent, *within) if (near / path).is_file()), None
-    )
+    try:
+        within = [entry for entry in sorted(base.iterdir()) if entry.is_dir()]
+        folders = (base.resolve().parent, *within)
+        return next((near for near in folders if (near / path).is_file()), None)
+    except OSError:
+        return None  # a neighbour that can't be looked into: the images are missing all the same

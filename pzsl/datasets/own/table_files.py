@@ -126,8 +126,9 @@ def _of_frame(frame: Any) -> Table:
 
 
 def _numbered(frame: pd.DataFrame, name: str) -> Table:
-    if any(header is not None for header in frame.index.names):
-        frame = frame.reset_index()
+    index = frame.index.names
+    if any(header is not None and header not in frame.columns for header in index):
+        frame = frame.reset_index([h for h in index if h is not None and h not in frame.columns])
     cells = frame.astype(object).set_axis([str(column) for column in frame.columns], axis=1)
     cells = cells.set_axis([f"row {number}" for number in range(1, len(frame) + 1)], axis=0)
     return Table(name, cells, Faults(name))
