@@ -199,6 +199,31 @@ def test_a_folder_of_transformers_answers_as_transformers_does(tmp_path, make):
     assert found.identity.dim == vectors.shape[1]
 
 
+@pytest.mark.parametrize("make", [transformers_clip, transformers_siglip])
+def test_a_saved_processor_prepares_images_as_an_image_processor_does(tmp_path, make):
+    folder = make(tmp_path / "model")
+    name, before = f"local-dir:{folder}", preprocessing_beside(folder / "model.safetensors")[0]
+    images = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(UserError, match=r"doesn't say how images are prepared .*save_pretrained"):
+        load_encoder(name)
+    both = {"image_processor": {**images, "crop_size": images.get("crop_size")}}
+    (folder / "processor_config.json").write_text(json.dumps(both))
+    assert preprocessing_beside(folder / "model.safetensors")[0] == before
+    assert load_encoder(name).identity.preprocessing["mean"] == images["image_mean"]
+
+
+def test_the_tokenizer_of_another_model_is_told(tmp_path):
+    folder = transformers_clip(tmp_path / "model")
+    config = json.loads((folder / "tokenizer.json").read_text())
+    config["model"]["vocab"]["zebra"] = 64
+    (folder / "tokenizer.json").write_text(json.dumps(config))
+    with pytest.raises(
+        UserError, match="its tokenizer gives token 64, but the text model knows 64"
+    ):
+        load_encoder(f"local-dir:{folder}").encode_texts(TEXTS)
+
+
 def test_a_run_on_such_a_model_predicts(tmp_path, monkeypatch):
     pytest.importorskip("transformers")
     name = f"local-dir:{transformers_clip(tmp_path / 'model')}"
@@ -260,6 +285,13 @@ def test_a_way_to_prepare_images_that_is_none_is_refused(file, told, line, tmp_p
 def test_a_repository_has_an_owner_and_a_name(name):
     with pytest.raises(UsageError, match="write hf-hub:OWNER/NAME"):
         load_encoder(f"hf-hub:{name}")
+
+
+def test_a_folder_or_repository_without_its_prefix_is_told_how_to_be_given(tmp_path):
+    with pytest.raises(UsageError, match=f"write --model local-dir:{tmp_path}"):
+        load_encoder(str(tmp_path))
+    with pytest.raises(UsageError, match=r"hub, write --model hf-hub:google/siglip\."):
+        load_encoder("google/siglip")
 
 
 def test_weights_that_are_missing_are_never_random(tmp_path):

@@ -22,7 +22,7 @@ from pzsl.encoders.images import Preparation, normalised
 from pzsl.encoders.int8 import to_int8
 from pzsl.encoders.preprocessing_files import OPEN_CLIP, preprocessing_beside
 from pzsl.encoders.published import Source, find_weights
-from pzsl.encoders.trimming import encode_tokens
+from pzsl.encoders.trimming import check_tokens, encode_tokens
 from pzsl.encoders.weights import (
     OPENAI_KEYS,
     adapt,
@@ -101,9 +101,14 @@ class OpenClipEncoder:
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Unit embeddings (n, D) float32 of texts; texts that are too long are cut off."""
-        tokens = self._tokenizer(list(texts)).to(self.device)
-        return _unit(encode_tokens(self._model, tokens))
+        """Unit embeddings (n, D) float32 of texts; texts that are too long are cut off.
+
+        Raises:
+            UserError: the tokenizer is that of another model.
+        """
+        tokens = self._tokenizer(list(texts))
+        check_tokens(self._model, tokens, self.identity.model)
+        return _unit(encode_tokens(self._model, tokens.to(self.device)))
 
     def check_texts(self, texts: Sequence[str]) -> list[str]:
         """Warn about texts that will be cut off, and about words the encoder was not trained on."""
@@ -229,10 +234,15 @@ def _known_model(name: str) -> str:
     models = open_clip.list_models()
     for preset in PRESETS.keys() - set(models):
         open_clip.add_model_config(PRESETS[preset].architecture)
-    name = name.replace("/", "-")
-    if name not in open_clip.list_models():
-        raise UsageError(f"Unknown model '{name}'.{nearest(name, open_clip.list_models())}")
-    return name
+    known = name.replace("/", "-")
+    if known not in open_clip.list_models():
+        near = nearest(known, open_clip.list_models())
+        if Path(name).is_dir():
+            near = f" For a model in a folder, write --model local-dir:{name}."
+        elif "/" in name:
+            near += f" For a repository of the Hugging Face hub, write --model hf-hub:{name}."
+        raise UsageError(f"Unknown model '{name}'.{near}")
+    return known
 
 
 def _quick_gelu(model: str, source: Source, state: dict[str, Tensor]) -> bool:

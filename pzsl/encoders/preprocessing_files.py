@@ -11,6 +11,8 @@ from pzsl.requests import is_number, is_whole
 
 OPEN_CLIP = "open_clip_config.json"
 TRANSFORMERS = "preprocessor_config.json"
+PROCESSOR = "processor_config.json"
+"""Of transformers from version 5, if a processor was saved: images' part is `image_processor`."""
 MODEL = "config.json"
 INTERPOLATION = {2: "bilinear", 3: "bicubic"}
 """Pillow's numbers, as transformers writes them."""
@@ -25,8 +27,8 @@ TAKEN = ("mean", "std", "interpolation", "resize_mode", "size")
 def preprocessing_beside(weights: Path) -> tuple[dict[str, Any], str]:
     """Read preprocessing and activation from configuration files beside the weights.
 
-    These are open_clip's `open_clip_config.json`, or transformers' `preprocessor_config.json` and
-    `config.json`.
+    These are open_clip's `open_clip_config.json`, or transformers' `processor_config.json` or
+    `preprocessor_config.json`, and `config.json`.
 
     Returns:
         The settings and the names of the files; ({}, '') if there are none.
@@ -45,10 +47,10 @@ def preprocessing_beside(weights: Path) -> tuple[dict[str, Any], str]:
         _check_preparation(settings, folder / OPEN_CLIP)
         quick = _part(configuration, "model_cfg").get("quick_gelu")
         return settings | ({"quick_gelu": quick} if quick is not None else {}), OPEN_CLIP
-    if (folder / TRANSFORMERS).is_file():
-        settings = _of_transformers(read_configuration(folder / TRANSFORMERS))
-        _check_preparation(settings, folder / TRANSFORMERS)
-        names = TRANSFORMERS
+    names, configuration = _image_processor(folder)
+    if names:
+        settings = _of_transformers(configuration)
+        _check_preparation(settings, folder / names)
         if (folder / MODEL).is_file():
             model = read_configuration(folder / MODEL)
             act = _part(model, "vision_config").get("hidden_act", model.get("hidden_act"))
@@ -57,6 +59,17 @@ def preprocessing_beside(weights: Path) -> tuple[dict[str, Any], str]:
                 names += f" and {MODEL}"
         return settings, names
     return {}, ""
+
+
+def _image_processor(folder: Path) -> tuple[str, dict[str, Any]]:
+    """The file of transformers that says how images are prepared, and what it says; or ''."""
+    if (folder / PROCESSOR).is_file():
+        configuration = _part(read_configuration(folder / PROCESSOR), "image_processor")
+        if configuration:
+            return PROCESSOR, configuration
+    if (folder / TRANSFORMERS).is_file():
+        return TRANSFORMERS, read_configuration(folder / TRANSFORMERS)
+    return "", {}
 
 
 def _check_preparation(settings: dict[str, Any], file: Path) -> None:
@@ -86,8 +99,9 @@ def _wrong(file: Path, name: str, value: Any, needed: str) -> UserError:
 
 
 def _of_transformers(configuration: dict[str, Any]) -> dict[str, Any]:
-    size = configuration.get("crop_size", configuration.get("size"))
-    squashed = "crop_size" not in configuration and isinstance(size, dict) and "height" in size
+    crop = configuration.get("crop_size") if configuration.get("do_center_crop", True) else None
+    size = configuration.get("size") if crop is None else crop
+    squashed = crop is None and isinstance(size, dict) and "height" in size
     if isinstance(size, dict):
         size = size.get("height", size.get("shortest_edge"))
     resample = configuration.get("resample", 3)

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from pzsl.device import resolve_device, resolve_precision
 from pzsl.encoders.base import Identity
 from pzsl.encoders.openclip import OpenClipEncoder, as_json
-from pzsl.encoders.preprocessing_files import MODEL, preprocessing_beside, read_configuration
+from pzsl.encoders.preprocessing_files import (
+    MODEL,
+    PROCESSOR,
+    TRANSFORMERS,
+    preprocessing_beside,
+    read_configuration,
+)
 from pzsl.encoders.weights import weights_hash
 from pzsl.errors import UsageError, UserError
 
@@ -26,6 +32,7 @@ class TwoTowers(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        self.vocab_size = int(model.config.text_config.vocab_size)
 
     def encode_image(self, images: Tensor, normalize: bool = True) -> Tensor:
         """Embeddings (n, D) of prepared images (n, 3, h, w)."""
@@ -51,7 +58,7 @@ def load_transformers(
 
     Args:
         name: of the model, as stored in caches.
-        folder: with `config.json`, `preprocessor_config.json` and the tokenizer's files.
+        folder: with `config.json`, the processor's configuration and the tokenizer's files.
         weights: its `model.safetensors`.
         device: see `load_encoder`. precision: see there; not int8.
 
@@ -68,9 +75,14 @@ def load_transformers(
     precision, dtype = resolve_precision(precision, place)
     if precision == "int8":
         raise UsageError("--precision int8 is for open_clip's vision transformers: use fp32.")
+    preprocessing, _ = preprocessing_beside(weights)
+    if not preprocessing:
+        raise UserError(
+            f"{folder} doesn't say how images are prepared ({TRANSFORMERS} or {PROCESSOR}): save "
+            "the model's processor there, too, with processor.save_pretrained(FOLDER)."
+        )
     model, tokenizer = _opened(folder, weights)
     state = {key: value.float() for key, value in model.state_dict().items()}
-    preprocessing, _ = preprocessing_beside(weights)
     preprocessing.pop("quick_gelu", None)  # its own library builds the model
     vision, text = model.config.vision_config, model.config.text_config
     preprocessing.setdefault("size", vision.image_size)

@@ -14,6 +14,8 @@ from open_clip.model import CLIP
 from open_clip.transformer import TextTransformer
 from torch import Tensor
 
+from pzsl.errors import UserError
+
 
 def encode_tokens(model: Any, tokens: Tensor) -> Tensor:
     """Unit embeddings (n, D) of tokens (n, L), cut to the longest text if the tower is causal.
@@ -36,6 +38,20 @@ def encode_tokens(model: Any, tokens: Tensor) -> Tensor:
     )
     vectors: Tensor = features["text_features"] if isinstance(features, dict) else features[1]
     return vectors
+
+
+def check_tokens(model: Any, tokens: Tensor, name: str) -> None:
+    """Refuse tokens that the model has no embedding for: on a GPU they would stop the process.
+
+    Raises:
+        UserError: the tokenizer is that of another model.
+    """
+    last, count = int(tokens.max()), getattr(model, "vocab_size", None)
+    if count is not None and last >= count:
+        raise UserError(
+            f"{name}: its tokenizer gives token {last}, but the text model knows {count}: put the "
+            "files of the model's own tokenizer there."
+        )
 
 
 def _causal(text: Any) -> bool:
