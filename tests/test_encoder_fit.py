@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from problems import write_cache
 
-from pzsl import annotate, predict, refine, report, train
+from pzsl import annotate, labels, predict, refine, report, train
 from pzsl.evaluation import EncoderFit, encoder_fit, images_in_both, noise_doubt
 from pzsl.exchange.npz import npz_arrays
 from pzsl.store import CacheWriter, load_cache
@@ -129,3 +129,11 @@ def test_a_picture_that_is_trained_on_and_tested_on_is_told_of(tmp_path, pzsl):
     assert "'5.jpg' that of '1.jpg'" in err
     _, _, err = pzsl("import", tmp_path / "copied.npz", "--out", tmp_path / "copied.npz")
     assert "this file is read: write to another one" in err
+
+
+def test_labels_tells_of_it_once_whether_it_trains_or_not(tmp_path, capsys):
+    bad = write(tmp_path / "bad.h5", False, True)
+    trained = labels(cache=bad, out=tmp_path / "a.csv", runs=tmp_path / "runs")
+    assert capsys.readouterr().err.count(WARNING) == 1
+    labels(trained["run"], tmp_path / "b.csv")
+    assert capsys.readouterr().err.count(WARNING) == 1

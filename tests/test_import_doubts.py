@@ -99,3 +99,19 @@ def test_candidates_of_training_images_are_seen_classes_each_once_and_some_hold_
     pairs["candidate_labels"] = np.stack([labels, np.full(8, 2)], 1).ravel()
     with pytest.raises(UserError, match=r"row 0 .*the unseen class 'fir' among its candidates"):
         imported(tmp_path, **names, **pairs)
+
+
+def test_attributes_that_tell_nothing_are_asked_about(tmp_path, capsys):
+    count = len(arrays()["class_names"])
+    several = np.eye(count, 5, dtype=np.float32)
+    imported(tmp_path, attributes=several)
+    assert "attributes" not in capsys.readouterr().err
+    zero = several.copy()
+    zero[1] = 0
+    imported(tmp_path, attributes=zero)
+    assert "are all zero: were they left out?" in capsys.readouterr().err
+    twins = several.copy()
+    twins[1] = twins[0]
+    imported(tmp_path, attributes=twins)
+    told = capsys.readouterr().err
+    assert "have the same attributes" in told and "all zero" not in told

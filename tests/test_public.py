@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import pzsl
+from pzsl.errors import UsageError
 
 SOURCE = Path(pzsl.__file__)
 FUNCTIONS = [name for name in pzsl.__all__ if inspect.isfunction(getattr(pzsl, name))]
@@ -68,3 +69,34 @@ def test_the_estimator_documents_its_parameters_and_methods():
 
 def test_the_package_is_marked_as_typed():
     assert (SOURCE.parent / "py.typed").is_file()
+
+
+WITH_PATHS = {
+    **{"annotate": ["cache", "out"], "apply_corrections": ["corrections", "run", "out", "cache"]},
+    **{"labels": ["run", "out", "cache", "runs"], "load_cache": ["path"], "merge": ["out"]},
+    **{"pack": ["run", "out", "cache"], "predict": ["run", "out", "root", "cache"]},
+    **{"refine": ["run", "out", "cache"], "report": ["runs", "out", "compare"]},
+    "review": ["run", "out", "cache", "images", "runs"],
+}
+
+
+@pytest.mark.parametrize("name", WITH_PATHS)
+def test_what_is_no_path_is_refused_by_the_name_of_its_argument(name, tmp_path):
+    function = getattr(pzsl, name)
+    parameters = inspect.signature(function).parameters.values()
+    needed = {p.name: str(tmp_path / "x") for p in parameters if p.default is p.empty}
+    for argument in WITH_PATHS[name]:
+        for value in (3, 1.5, b"x", object(), ["a"]):
+            with pytest.raises(UsageError, match=f"'{argument}' should be a text or a path, not"):
+                function(**{**needed, argument: value})
+    first = WITH_PATHS[name][0]
+    if first in needed:
+        with pytest.raises(UsageError, match=f"'{first}' should be a text or a path, not None"):
+            function(**{**needed, first: None})
+
+
+def test_an_option_that_only_python_lets_through_is_named_as_python_names_it():
+    with pytest.raises(UsageError, match=r"'folder' takes no option 'options'"):
+        pzsl.extract(dataset="folder", options={"a": 1})
+    with pytest.raises(UsageError, match=r"takes no option 'rooot'. Did you mean 'root'"):
+        pzsl.extract(dataset="folder", rooot="x")

@@ -114,3 +114,20 @@ def test_a_mean_over_fewer_runs_than_its_row_has_is_told(tmp_path):
         "birds, clip-pzsl, uniform, rate 0.1: H is of 2 of 3 runs, as the others have none: train "
         "those again."
     ]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "told"),
+    [
+        ({"H": 90.0}, "'H' is 90.00, but 'S' and 'U' make it 54.55: the file was changed"),
+        ({"S": 0.0, "U": 0.0, "H": 50.0}, "make it 0.00"),
+        ({"S": 0.0, "U": 0.0, "H": 0.0}, None),
+        ({"H": 54.5}, None),
+        ({"U": None, "H": 90.0}, None),
+    ],
+)
+def test_an_h_that_is_not_the_mean_of_s_and_u_is_told(metrics, told, tmp_path):
+    write_run(tmp_path, "r", {}, metrics)
+    warnings = read_runs(tmp_path).warnings
+    assert len(warnings) == (told is not None)
+    assert told is None or told in warnings[0]

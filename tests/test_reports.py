@@ -40,7 +40,8 @@ def sweep(root: Path) -> pd.DataFrame:
     for method in ("clip", "clip-pzsl"):
         for rate in (0.1, 0.3):
             for seed in range(3):
-                values = {key: float(rng.uniform(40, 90)) for key in ("S", "U", "H", "T1")}
+                values = {key: float(rng.uniform(40, 90)) for key in ("S", "U", "T1")}
+                values["H"] = 2 * values["S"] * values["U"] / (values["S"] + values["U"])
                 config = {"method": method, "rate": rate, "seed": seed}
                 epochs = [{"epoch": e, "disambiguation": 50.0 + e + seed} for e in (1, 2, 3)]
                 write_run(root / "first", f"{method}-{rate}-{seed}", config, values, epochs)

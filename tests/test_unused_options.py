@@ -59,3 +59,14 @@ def test_rates_of_sets_that_the_cache_holds(tmp_path, capsys):
     assert "--rate means nothing here" in capsys.readouterr().err
     api.train(cache, **given)
     assert "nothing here" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("noise", ["fixed-size:1", ["instance:0.2", "uniform:0.2"], "uss"])
+def test_rates_beside_those_of_the_noise_itself(tmp_path, capsys, noise):
+    cache = write_cache(tmp_path / "c.h5")
+    given = {"method": "clip", "seeds": 1, "workers": 1, "runs": tmp_path / "r"}
+    api.train(cache, noise=noise, **given, rate=0.1)
+    assert "--rate means nothing here: each kind of --noise has a rate" in capsys.readouterr().err
+    api.train(cache, noise=noise, **given)
+    api.train(cache, noise=["uniform", "uniform:0.2"], **given, rate=0.1)
+    assert "means nothing" not in capsys.readouterr().err

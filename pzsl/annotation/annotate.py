@@ -15,9 +15,11 @@ from pzsl.annotation.table import write_table
 from pzsl.candidates import CandidateSets, check_rule, join, statistics
 from pzsl.errors import UsageError, UserError
 from pzsl.progress import say
+from pzsl.requests import with_paths
 from pzsl.store import Cache, utc_now, write_candidates
 
 
+@with_paths
 def annotate(
     cache: str | Path,
     *,

@@ -121,9 +121,7 @@ def load_dataset(name: str, **options: Any) -> Dataset:
         arguments.pop("on_error", None)
     for key in arguments:
         if key not in parameters:
-            raise UsageError(
-                f"Data set '{name}' takes no option --{key.replace('_', '-')}{_takers(key)}."
-            )
+            raise UsageError(_no_option(name, key, list(parameters)))
     for key, parameter in parameters.items():
         if key == "root" and key not in arguments and _is_published(name):
             from pzsl.datasets.fetching import find_root
@@ -144,12 +142,20 @@ def load_dataset(name: str, **options: Any) -> Dataset:
     return replace(data, origin=(*data.origin, *about))
 
 
-def _takers(key: str) -> str:
-    """The known data sets that take an option, for a message about one that doesn't."""
+def _no_option(name: str, key: str, known: list[str]) -> str:
+    """The message about an option that a data set doesn't take, with the data sets that do.
+
+    The command line lets no unknown option through, so one that none takes is Python's.
+    """
     import inspect
 
-    takers = [name for name in SOURCES if key in inspect.signature(_own_loader(name)).parameters]
-    return f": it is for --dataset {' or '.join(takers)}" if takers else ""
+    takers = [other for other in SOURCES if key in inspect.signature(_own_loader(other)).parameters]
+    if not takers:
+        return f"Data set '{name}' takes no option '{key}'.{nearest(key, known)}"
+    return (
+        f"Data set '{name}' takes no option --{key.replace('_', '-')}: it is for --dataset "
+        f"{' or '.join(takers)}."
+    )
 
 
 def known_datasets() -> list[str]:

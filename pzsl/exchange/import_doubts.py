@@ -27,12 +27,33 @@ def check_doubtful(source: Path, header: CacheHeader) -> None:
     _check_candidates(source, header)
     if alike := first_alike(header.classes):
         say(f"{source}: the class names '{alike[0]}' and '{alike[1]}' read alike: two classes?")
+    _check_attributes(source, header)
     if header.logit_scale < LOGARITHM:
         say(
             f"{source}: logit_scale {header.logit_scale:.4g} looks like the logarithm that CLIP's "
             f"weights hold: cosines are multiplied with exp of it, {exp(header.logit_scale):.4g}; "
             "if that is meant, write it and import again."
         )
+
+
+def _check_attributes(source: Path, header: CacheHeader) -> None:
+    """Warn about classes whose attributes are all zero, or those of another class."""
+    if header.attributes is None:
+        return
+    rows = header.attributes
+    zero = [header.classes[row] for row in np.flatnonzero(~rows.any(axis=1))]
+    if zero:
+        more = f" and of {len(zero) - 1} more" if len(zero) > 1 else ""
+        say(f"{source}: the attributes of '{zero[0]}'{more} are all zero: were they left out?")
+    first: dict[bytes, str] = {}
+    for name, row in zip(header.classes, rows, strict=True):
+        other = first.setdefault(row.tobytes(), name)
+        if other != name and row.any():
+            say(
+                f"{source}: '{other}' and '{name}' have the same attributes, which then can't "
+                "tell them apart."
+            )
+            return
 
 
 def _one_form(path: str) -> PurePath:

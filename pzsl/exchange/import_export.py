@@ -16,7 +16,7 @@ from pzsl.extraction.scoring import doubts, zero_shot
 from pzsl.files import check_output
 from pzsl.progress import say
 from pzsl.remote import FOLDER, RemotePath, as_path, as_remote, local_copies, upload
-from pzsl.requests import as_list
+from pzsl.requests import as_list, with_paths
 from pzsl.store import load_cache, merge_parts
 
 MATRICES = (".npy", ".safetensors")
@@ -95,6 +95,7 @@ def export_any(
     return {**_summary(Path(cache), new=False), "files": [str(file) for file in files]}
 
 
+@with_paths
 def merge(
     parts: str | Path | Sequence[str | Path],
     out: str | Path,

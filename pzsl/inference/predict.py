@@ -28,9 +28,10 @@ from pzsl.inference.model import Model, open_model
 from pzsl.inference.restore import Scorer
 from pzsl.inference.sources import Source, find_images
 from pzsl.progress import printable, progress, say
-from pzsl.requests import as_list, check_counts, is_number, say_unused
+from pzsl.requests import as_list, check_counts, is_number, say_unused, with_paths
 
 
+@with_paths
 @usual_torch()
 def predict(
     run: str | Path,

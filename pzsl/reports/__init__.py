@@ -21,7 +21,7 @@ from pzsl.reports.table_parts import View
 from pzsl.reports.tables import LAYOUTS, all_tables, compared_tables
 from pzsl.reports.two_sweeps import compare_sweeps, verdict_text
 from pzsl.reports.wording import EXTRAS, SCORES, sections, setting_text
-from pzsl.requests import as_list, is_whole
+from pzsl.requests import as_list, is_whole, with_paths
 
 FORMATS = ("html", "md", "latex", "csv", "svg", "png")
 
@@ -33,6 +33,7 @@ class Place(NamedTuple):
     images: Path | None
 
 
+@with_paths
 def report(
     runs: str | Path = "runs/",
     out: str | Path = "report/",

@@ -22,6 +22,8 @@ METRICS = (
 
 _PERCENT = ("S", "U", "H", "T1", "AUSUC", "disambiguation", "truth_outside")
 _ROUNDING = 1e-6
+_DIFFERENCE = 0.1
+"""How far H may lie from the harmonic mean of S and U, where all are rounded to one digit."""
 _CONFIG = (
     *("dataset", "cache_hash", "method", "preset", "noise", "rate", "eta", "few_shot"),
     *("imbalance", "seed", "options"),
@@ -118,6 +120,7 @@ def read_runs(folder: Path) -> Records:
             )
             continue
         name_of_config[config_text] = name
+        records.warnings += _contradiction(run)
         about = _environment(path.parent / "env.json", records.warnings)
         run = replace(run, environment=about, folder=path.parent)
         records.runs.append(_with_history(run, path.parent / "history.jsonl", records.warnings))
@@ -219,6 +222,20 @@ def _run(name: str, config: dict[str, Any], metrics: dict[str, Any]) -> Run:
         imbalance=_number(config, "imbalance", f"{name}/config.json") or 1.0,
         metrics={key: _metric(metrics, key, f"{name}/metrics.json") for key in METRICS},
     )
+
+
+def _contradiction(run: Run) -> list[str]:
+    """A warning if H is not the harmonic mean of S and U, as in a record edited by hand."""
+    seen, unseen, given = (run.metrics[key] for key in ("S", "U", "H"))
+    if seen is None or unseen is None or given is None:
+        return []
+    mean = 2 * seen * unseen / (seen + unseen) if seen + unseen else 0.0
+    if abs(given - mean) <= _DIFFERENCE:
+        return []
+    return [
+        f"{run.path}/metrics.json: 'H' is {given:.2f}, but 'S' and 'U' make it {mean:.2f}: the "
+        "file was changed; train the run again."
+    ]
 
 
 def _metric(metrics: dict[str, Any], key: str, where: str) -> float | None:

@@ -20,6 +20,7 @@ from pzsl.requests.values import (
     is_whole,
     say_unused,
     unless,
+    with_paths,
 )
 
 __all__ = [
@@ -43,4 +44,5 @@ __all__ = [
     "option",
     "say_unused",
     "unless",
+    "with_paths",
 ]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
 from numbers import Integral, Real
 from pathlib import PurePath
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from pzsl.errors import UsageError
 from pzsl.progress import say
 
 Value = TypeVar("Value", str, float, Any)
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+PATHS = {"str | Path": False, "str | Path | None": True}
+"""Annotation of an argument that is a path -> whether None will do."""
 
 
 def as_list(value: Value | Iterable[Value]) -> list[Value]:
@@ -38,6 +45,26 @@ def as_lists(arguments: Mapping[str, Any]) -> dict[str, Any]:
         name: [*value] if isinstance(value, Iterator) else value
         for name, value in arguments.items()
     }
+
+
+def with_paths(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """A function that refuses what is neither a text nor a path where a path is annotated.
+
+    It raises UsageError, which names the argument.
+    """
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def checked(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        for name, value in signature.bind(*arguments, **named).arguments.items():
+            optional = PATHS.get(signature.parameters[name].annotation)
+            if optional is None or isinstance(value, str | os.PathLike):
+                continue
+            if value is not None or not optional:
+                raise UsageError(f"'{name}' should be a text or a path, not {value!r}.")
+        return function(*arguments, **named)
+
+    return checked
 
 
 def is_plain_name(name: str) -> bool:

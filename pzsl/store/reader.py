@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pzsl.errors import UserError
 from pzsl.files import state_of
+from pzsl.requests import with_paths
 from pzsl.store.cache import LAZY, Cache
 from pzsl.store.hdf5 import RECREATE_HINT, Stored, checksum_problems, decoded, read_stored
 from pzsl.store.unit_length import CHUNK
@@ -28,6 +29,7 @@ def partial_path(path: Path) -> Path:
     return path if path.name.endswith(PARTIAL) else path.with_name(path.name + PARTIAL)
 
 
+@with_paths
 def load_cache(path: str | Path, check: bool = True, part: bool = False) -> Cache:
     """Open a finished cache.
 

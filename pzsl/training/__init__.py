@@ -121,6 +121,9 @@ def _say_unused(request: TrainRequest, grid: Sequence[RunConfig]) -> None:
     if all(config.rate is None for config in grid):
         rate = unless(TrainRequest.rate, request.rate)
         say_unused("candidate sets that the cache holds have no rate", rate=rate)
+    elif not {config.rate for config in grid} & {*map(float, as_list(request.rate))}:
+        rate = unless(TrainRequest.rate, request.rate)
+        say_unused("each kind of --noise has a rate of its own", rate=rate)
 
 
 def _announcement(request: TrainRequest, runs: int) -> str:

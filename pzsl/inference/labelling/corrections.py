@@ -15,9 +15,11 @@ from pzsl.inference.labelling.find_labels import given_or_trained
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import Trained, restore
 from pzsl.progress import say
+from pzsl.requests import with_paths
 from pzsl.training.ambiguity import labels_are_candidates
 
 
+@with_paths
 def apply_corrections(
     corrections: str | Path,
     run: str | Path | None = None,

@@ -14,11 +14,11 @@ from pzsl.evaluation import encoder_fit, noise_doubt
 from pzsl.inference.label_table import check_names, check_out, write_table
 from pzsl.inference.labelling.label_rows import LabelRow, calibration_error, label_rows, share_right
 from pzsl.inference.record import read_record
-from pzsl.inference.restore import restore
+from pzsl.inference.restore import Trained, restore
 from pzsl.progress import say
-from pzsl.requests import check_counts, is_whole, say_unused, unless
+from pzsl.requests import check_counts, is_whole, say_unused, unless, with_paths
 from pzsl.store import load_cache
-from pzsl.training import train
+from pzsl.training import RunConfig, train
 
 UNSURE = 0.5
 """Confidence below which a label counts as unsure, and doubt above which an image is marked."""
@@ -28,6 +28,7 @@ LISTED = 5
 """Candidates that a row lists at most."""
 
 
+@with_paths
 @usual_torch()
 def labels(
     run: str | Path | None = None,
@@ -73,17 +74,22 @@ def labels(
     record = read_record(folder, cache)
     trained = restore(record)
     check_names(out, trained.names)
-    estimated = trained.method.describe().get("estimated_eta")
-    doubt = noise_doubt(estimated, record.config.eta, record.config.noise == "annotated")
-    warning = encoder_fit(trained.cache).warning or doubt
-    if warning:
-        say(warning)
+    if run is not None:  # else the training has told it
+        _say_doubt(trained, record.config)
     rows = label_rows(trained)
     chosen = worth_a_look(rows) if review is None else min(review, len(rows))
     write_table(out, _columns(rows, chosen, listed))
     unchecked = len(trained.cache.splits) - len(rows)
     place = {"out": str(out), "run": str(record.folder)}
     return {**place, **_summary(rows, chosen), "unchecked": unchecked}
+
+
+def _say_doubt(trained: Trained, config: RunConfig) -> None:
+    """Warn if the encoder doesn't suit the images, or the noise that was estimated is too high."""
+    estimated = trained.method.describe().get("estimated_eta")
+    doubt = noise_doubt(estimated, config.eta, config.noise == "annotated")
+    if warning := encoder_fit(trained.cache).warning or doubt:
+        say(warning)
 
 
 def given_or_trained(

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from pzsl.inference.labelling.find_labels import labels
+from pzsl.requests import with_paths
 
 
+@with_paths
 def refine(
     run: str | Path,
     out: str | Path,

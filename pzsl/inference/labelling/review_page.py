@@ -21,7 +21,7 @@ from pzsl.inference.labelling.picture_files import OpenImage, find_pictures, thu
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import Trained, restore
 from pzsl.progress import progress, say
-from pzsl.requests import check_counts
+from pzsl.requests import check_counts, with_paths
 
 PAGE = "index.html"
 CHOICES = 9
@@ -30,6 +30,7 @@ LARGE, SMALL = 448, 128
 """Pixels of the picture to review, and of those it is compared with."""
 
 
+@with_paths
 @usual_torch()
 def review(
     run: str | Path | None = None,

@@ -30,6 +30,7 @@ from pzsl.inference.record import Record, read_record
 from pzsl.inference.restore import Trained, restore, restore_scorer
 from pzsl.locks import unlock
 from pzsl.progress import say
+from pzsl.requests import with_paths
 from pzsl.store.hdf5 import locked
 from pzsl.training.checkpoint import model_bytes
 
@@ -39,6 +40,7 @@ to the logit scale."""
 TOLD = ("model", "pretrained", "weights_hash", "precision", "preprocessing")
 
 
+@with_paths
 def pack(
     run: str | Path,
     out: str | Path,
