@@ -35,6 +35,16 @@ def test_the_share_of_wrong_labels_and_the_temperature_are_found(eta, temperatur
     assert found.temperature / part == pytest.approx(temperature, rel=0.25)
 
 
+def test_logits_that_say_nothing_get_next_to_no_weight():
+    """As with class names that fit poorly: the other images alone know."""
+    evidence, candidates, _, truth, given = drawn(0.2, 1.0)
+    noise = torch.randn(len(truth), CLASSES, generator=torch.manual_seed(1))
+    found = fit(LabelEvidence(lambda rows: noise[rows], evidence.of_others), candidates)
+    assert found.strength > 10
+    assert found.strength / found.temperature == pytest.approx(2.0, rel=0.15)
+    assert found.eta == pytest.approx((given != truth).float().mean().item(), abs=0.03)
+
+
 def test_weights_are_bayes_rule():
     """P(label) by the evidence, times how likely it makes the label that was given."""
     evidence, candidates, logits, _, given = drawn(0.2, 1.0, images=50)

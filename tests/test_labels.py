@@ -15,7 +15,7 @@ from pzsl import labels, load_cache, train
 from pzsl.datasets.own.rows import read_rows
 from pzsl.errors import UsageError, UserError
 from pzsl.inference.label_table import check_names
-from pzsl.inference.labelling.label_rows import LabelRow, calibration_error
+from pzsl.inference.labelling.label_rows import LabelRow, _doubt, calibration_error
 
 SHORT = {"min_steps": 4, "epochs": 2}
 
@@ -135,6 +135,13 @@ def test_why_is_in_plain_words():
     assert missing.why == "'dog' fits best (60 %), but is not among the given labels"
     unsure = row_of(confidence=0.52, weights=[0.52, 0.46])
     assert unsure.why == "'cat' (52 %) or 'dog' (46 %)"
+
+
+def test_doubts_too_small_to_be_told_from_one_still_have_an_order():
+    """A weight next to 1 rounds in single precision; those of the other labels don't."""
+    first, second = (_doubt({0: 1.0, 1: small}, [0], 0) for small in (1e-9, 1e-12))
+    assert 0 < second < first
+    assert _doubt({0: 0.3, 1: 0.6, 2: 0.1}, [0], 1) == pytest.approx(0.7)
 
 
 def test_the_calibration_error_is_that_of_its_definition():

@@ -49,9 +49,34 @@ def expected_calibration_error(
     """
     if not len(confidence):
         return None
-    place = np.minimum((np.asarray(confidence) * BINS).astype(np.int64), BINS - 1)
-    gaps = np.bincount(place, right.astype(np.float64) - confidence, minlength=BINS)
+    gaps = np.bincount(_bins(confidence), right.astype(np.float64) - confidence, minlength=BINS)
     return float(np.abs(gaps).sum() / len(confidence))
+
+
+def calibration_error_by_chance(confidence: NDArray[np.floating]) -> float | None:
+    """The `expected_calibration_error` that a perfectly calibrated model has on average (ours).
+
+    The metric is never negative, so sampling noise doesn't cancel out: the share of right
+    predictions in a bin differs from the mean confidence even where each is right with its own
+    probability p. The sum of a bin then has variance `sum p (1 - p)`, and a normal variable's mean
+    absolute value is `sqrt(2 / pi)` standard deviations.
+
+    Args:
+        confidence: (n,) 0 to 1.
+
+    Returns:
+        0 to 1; None without images.
+    """
+    if not len(confidence):
+        return None
+    probability = np.asarray(confidence, np.float64)
+    variances = np.bincount(_bins(confidence), probability * (1 - probability), minlength=BINS)
+    return float(np.sqrt(2 / np.pi * variances.clip(min=0)).sum() / len(confidence))
+
+
+def _bins(confidence: NDArray[np.floating]) -> NDArray[np.int64]:
+    """The bin (n,) of each confidence."""
+    return np.minimum((np.asarray(confidence) * BINS).astype(np.int64), BINS - 1)
 
 
 def log_softmax(scores: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
@@ -164,13 +189,14 @@ def check_probabilities(
 
 
 def probability_metrics(parts: Sequence[Checked], calibration: Calibration) -> dict[str, Any]:
-    """`expected_calibration_error` (0 to 1) and `coverage` at an error rate of 5 % (percent)."""
-    names = "expected_calibration_error", "coverage"
+    """Calibration error (0 to 1) and coverage of the sets at an error rate of 5 % (percent)."""
+    names = "expected_calibration_error", "calibration_error_by_chance", "coverage"
     if not sum(len(part.right) for part in parts):
         return dict.fromkeys(names)
     confidence, right, covered = (np.concatenate(column) for column in zip(*parts, strict=True))
     share = 100 * float(covered.mean()) if calibration.thresholds else None
-    return dict(zip(names, (expected_calibration_error(confidence, right), share), strict=True))
+    errors = expected_calibration_error(confidence, right), calibration_error_by_chance(confidence)
+    return dict(zip(names, (*errors, share), strict=True))
 
 
 def level_of(error_rate: float) -> int:

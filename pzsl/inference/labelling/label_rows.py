@@ -112,8 +112,9 @@ def _rows(trained: Trained) -> Iterator[LabelRow]:
 
 def _doubt(weight_of: dict[int, float], given: list[int], best: int) -> float:
     """The larger of two probabilities: the label is wrong; the given set lacks the true label."""
-    outside = 1.0 - sum(weight_of.get(label, 0.0) for label in given)
-    return min(1.0, max(0.0, outside, 1.0 - weight_of[best]))
+    outside = sum(weight for label, weight in weight_of.items() if label not in given)
+    wrong = sum(weight for label, weight in weight_of.items() if label != best)
+    return min(1.0, max(outside, wrong))  # sums, because 1 - weight would round small doubts to 0
 
 
 def calibration_error(rows: list[LabelRow]) -> float | None:

@@ -109,6 +109,7 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
         **{f"{key}: {quantity} (%)": metrics.get(key) for key, quantity in METRICS.items()},
         "right labels among the training images (%)": metrics.get("disambiguation"),
         "expected calibration error (0 to 1)": metrics.get("expected_calibration_error"),
+        "the same of a perfectly calibrated model": metrics.get("calibration_error_by_chance"),
         "coverage of the sets at an error rate of 5 % (%)": metrics.get("coverage"),
     }
     lines = [
