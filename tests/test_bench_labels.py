@@ -77,3 +77,14 @@ def test_too_few_labels_to_compare_are_refused(cache, tmp_path):
         bench_labels([few], runs=tmp_path / "runs", seeds=1, workers=1)
     with pytest.raises(UsageError, match="--seeds should be a whole number from 1"):
         bench_labels([cache], runs=tmp_path / "runs", seeds=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sun34", "caltech69"])
+def test_few_wrong_labels_are_found_as_well(real_data, tmp_path, name):
+    """Evidence that knew the image's own label found none of them, or two thirds."""
+    from pzsl.exchange import import_npz
+
+    cache = import_npz(real_data / "clip_features" / f"{name}.npz", tmp_path / f"{name}.h5")
+    rows = bench_labels([cache], tmp_path / "runs", seeds=1, wrong=0.05, workers=1)["rows"]
+    assert rows[0]["precision"] >= 98 and rows[0]["recall"] >= 93 and rows[0]["ECE"] <= 0.02

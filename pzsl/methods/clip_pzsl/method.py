@@ -296,5 +296,5 @@ class ClipPzsl(AdaptedMethod):
             return None
         labels = self.miner.refined if self.miner else self.label_embeddings()
         strength = leave_one_out_strength(self.problem, self.options.left_out_share)
-        strengths = self._frozen_logits, self._space, strength, self.options.hubness
-        return evidence_of(self, labels[: len(self.problem.seen)], *strengths)
+        parts = self._frozen_logits, strength, self.options.hubness, self.options.whiten
+        return evidence_of(self, labels[: len(self.problem.seen)], *parts)
