@@ -20,6 +20,7 @@ from torchvision.transforms import Compose
 
 from pzsl.device import resolve_precision
 from pzsl.encoders import encode_classes, load_encoder, load_templates, openclip, prompts, published
+from pzsl.encoders.build_openclip import needs_quick_gelu
 from pzsl.encoders.int8 import Int8Attention, Int8Linear, products_are_exact, to_int8
 from pzsl.encoders.openclip import PRESETS
 from pzsl.encoders.trimming import encode_tokens
@@ -574,16 +575,16 @@ def test_every_published_tag_gets_the_activation_it_was_trained_with(capsys):
         own = open_clip.get_model_config(model).get("quick_gelu", False)
         source = published.Source(tag, None, config)
         assert config["hf_hub"], f"{model} {tag} is not on the hub: fetch() can't get it"
-        assert openclip._quick_gelu(model, source, {}) == (own or config.get("quick_gelu", False))
+        assert needs_quick_gelu(model, source, {}) == (own or config.get("quick_gelu", False))
     capsys.readouterr()
 
 
 def test_a_file_of_unknown_origin_gets_a_word_on_the_activation(capsys):
     source = published.Source("mine.pt", None, {})
-    assert not openclip._quick_gelu("ViT-B-32", source, {})
+    assert not needs_quick_gelu("ViT-B-32", source, {})
     (line,) = capsys.readouterr().err.splitlines()
     assert "--model ViT-B-32-quickgelu" in line
-    assert openclip._quick_gelu("ViT-B-32-quickgelu", source, {})
+    assert needs_quick_gelu("ViT-B-32-quickgelu", source, {})
     assert capsys.readouterr().err == ""
 
 

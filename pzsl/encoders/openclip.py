@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,13 +16,13 @@ from torch import Tensor
 
 from pzsl.device import resolve_device, resolve_precision
 from pzsl.encoders.base import Identity
+from pzsl.encoders.build_openclip import build, needs_quick_gelu, tokenizer_of
 from pzsl.encoders.images import Preparation, normalised
 from pzsl.encoders.int8 import to_int8
 from pzsl.encoders.preprocessing_files import OPEN_CLIP, preprocessing_beside
 from pzsl.encoders.published import Source, find_weights
 from pzsl.encoders.trimming import check_tokens, encode_tokens
 from pzsl.encoders.weights import (
-    OPENAI_KEYS,
     adapt,
     expand_token_rows,
     load_into,
@@ -180,7 +178,7 @@ def _load(
     place = resolve_device(device)
     precision, _ = resolve_precision(precision, place)
     state = read_weights(source.path)
-    network = _build(model, _quick_gelu(model, source, state), precision, place)
+    network = build(model, needs_quick_gelu(model, source, state), precision, place)
     state, known_tokens = expand_token_rows(state, getattr(network, "vocab_size", 0), source.path)
     state = adapt(state, network)
     load_into(network, state, model, source.path)
@@ -199,7 +197,7 @@ def _load(
             f"{model} sees with no transformer of open_clip's, and --precision int8 is for these "
             "alone: use fp32."
         )
-    return OpenClipEncoder(network, _tokenizer(model), identity, place, known_tokens)
+    return OpenClipEncoder(network, tokenizer_of(model), identity, place, known_tokens)
 
 
 def as_json(preprocessing: Mapping[str, Any]) -> dict[str, Any]:
@@ -243,68 +241,3 @@ def _known_model(name: str) -> str:
             near += f" For a repository of the Hugging Face hub, write --model hf-hub:{name}."
         raise UsageError(f"Unknown model '{name}'.{near}")
     return known
-
-
-def _quick_gelu(model: str, source: Source, state: dict[str, Tensor]) -> bool:
-    """Whether the weights need QuickGELU (OpenAI's approximation) although the model has GELU.
-
-    Weights don't show it, and with the wrong activation embeddings are wrong without any error.
-    """
-    if open_clip.get_model_config(model).get("quick_gelu"):
-        return True
-    if "quick_gelu" in source.config and not source.config["quick_gelu"] and source.origin:
-        return False
-    if source.config.get("quick_gelu") or any(key in state for key in OPENAI_KEYS):
-        say(f"Weights '{source.name}' were trained with QuickGELU: {model} is built with it.")
-        return True
-    twin = f"{model}-quickgelu"
-    unknown = not source.config or (source.origin and "tag" not in source.origin)
-    if unknown and twin in open_clip.list_models():
-        say(
-            f"Weights '{source.name}' are taken to be trained with GELU, as {model} is; "
-            f"if they were trained with QuickGELU (OpenAI's are), give --model {twin}."
-        )
-    return False
-
-
-def _build(model: str, quick_gelu: bool, precision: str, device: torch.device) -> Any:
-    """Build the model with random weights, which `load_into` then replaces."""
-    try:
-        with _no_alarm(), torch.random.fork_rng(devices=[]):  # drawn on the CPU
-            return open_clip.create_model(
-                model,
-                precision="fp32" if precision == "int8" else precision,
-                device=device,
-                force_quick_gelu=quick_gelu,
-                pretrained_text=False,
-                load_weights=False,
-            )
-    except Exception as error:  # towers of other libraries: missing package, unreachable hub
-        raise _unusable(model, error) from error
-
-
-def _tokenizer(model: str) -> Any:
-    try:
-        return open_clip.get_tokenizer(model)
-    except Exception as error:  # those of the Hugging Face hub: missing package, unreachable hub
-        raise _unusable(model, error) from error
-
-
-def _unusable(model: str, error: Exception) -> UserError:
-    reason = next(iter(str(error).splitlines()), "")[:160]
-    return UserError(f"Model {model} can't be built here ({type(error).__name__}: {reason}).")
-
-
-@contextmanager
-def _no_alarm() -> Iterator[None]:
-    """Suppress open_clip's warning about random weights; the real ones are loaded right after."""
-
-    def drop(record: logging.LogRecord) -> bool:
-        return not record.getMessage().startswith("No pretrained weights loaded")
-
-    root = logging.getLogger()
-    root.addFilter(drop)
-    try:
-        yield
-    finally:
-        root.removeFilter(drop)
