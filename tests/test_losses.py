@@ -25,7 +25,7 @@ from pzsl.losses.lws import (
 from pzsl.losses.partial import alignment, best_candidate, partial_zero_shot_loss
 from pzsl.losses.pico import move_prototypes
 from pzsl.losses.pop import purify
-from pzsl.losses.ragged import Rows
+from pzsl.losses.ragged import Rows, entry_products
 from pzsl.methods.core.adapted import masked_softmax
 from pzsl.methods.core.candidate_entries import CandidateEntries
 from pzsl.models.unit import unit
@@ -355,6 +355,33 @@ def test_contrastive_loss_and_its_gradient_for_the_others(case):
         lambda z: slow_contrast(anchors, z, pairs, 0.2),
         others,
     )
+
+
+@settings(max_examples=40)
+@given(vectors())
+def test_contrastive_loss_and_its_gradient_among_the_anchors_themselves(case):
+    anchors, _, pairs = case
+    among = pairs[:, : len(anchors)]
+    agree(
+        lambda z: contrastive_loss(z, z, torch.from_numpy(among.copy()), 0.2),
+        lambda z: slow_contrast(z, z, among, 0.2),
+        anchors,
+    )
+
+
+@pytest.mark.parametrize("classes", [6, 400])
+def test_products_at_entries_equal_those_of_all_cells(classes):
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(count, 8, generator=generator) for count in (5, classes))
+    sizes = torch.tensor([1, 4, 2, 6, 3])
+    labels = torch.cat(
+        [torch.randperm(classes, generator=generator)[:size].sort().values for size in sizes]
+    )
+    batch_row = torch.repeat_interleave(sizes)
+    offsets = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+    rows = Rows(batch_row, offsets, batch_row * classes + labels)
+    expected = (left @ right.T)[batch_row, labels]
+    torch.testing.assert_close(entry_products(left, right, labels, rows), expected)
 
 
 @given(arrays(np.bool_, st.tuples(st.integers(1, 4), st.integers(1, 5))))

@@ -18,6 +18,7 @@ from pzsl.methods.clip_pzsl.noise_model import NoiseModel, estimate_noise, widen
 from pzsl.methods.clip_pzsl.walk import InsideMass, walk
 from pzsl.models.adapter import LowRankAdapter
 from pzsl.models.mining_block import KMeansCrossAttention, Parts, SemanticMiningBlock, assign
+from pzsl.models.projected import project_adapted
 from pzsl.models.prototypes import unseen_prototypes
 from pzsl.training.loop import fit
 
@@ -33,6 +34,22 @@ def points(count: int, dim: int = 16, seed: int = 0) -> torch.Tensor:
 def test_an_untrained_adapter_changes_nothing():
     z = points(5)
     assert torch.allclose(LowRankAdapter(16, 4, drawn())(z), z, atol=1e-6)
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_projected_images_and_gradients_equal_those_of_adapted_images(centred):
+    adapter, images = LowRankAdapter(16, 4, drawn()).double(), points(9).double()
+    adapter.up.data.normal_(generator=drawn(1))
+    centre = points(1, seed=2)[0].double() / 5 if centred else None
+    projection = torch.randn(5, 16, generator=drawn(3), dtype=torch.float64, requires_grad=True)
+    slope = points(9, 5, seed=4).double()
+    trained = [projection, *adapter.parameters()]
+    adapted = adapter(images) if centre is None else adapter(images) - centre
+    expected = F.normalize(adapted @ projection.T, dim=-1)
+    found = project_adapted(images, adapter, projection, centre)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad((value * slope).sum(), trained) for value in (found, expected)]
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize("parts", [Parts(), Parts(False), Parts(True, False, False)])

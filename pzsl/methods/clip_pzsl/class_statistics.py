@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pzsl.losses.ragged import add_groups, row_softmax
+from pzsl.losses.ragged import add_groups, entry_products, row_softmax
 from pzsl.methods.clip_pzsl.walk import (
     BlockRows,
     ColumnPowers,
@@ -189,7 +189,7 @@ def leave_one_out_weights(
     squares = sums.square().sum(1)
     for rows in candidates.blocks():
         entries = candidates.batch(rows, len(problem.seen))
-        products = entries.rows.take(projected(rows) @ sums.T)
+        products = entry_products(projected(rows), sums, entries.labels, entries.rows)
         entry_weights = entries.of(weights)
         cosines = leave_one_out_cosines(
             products, squares.index_select(0, entries.labels), entry_weights
