@@ -369,7 +369,7 @@ def test_contrastive_loss_and_its_gradient_among_the_anchors_themselves(case):
     )
 
 
-@pytest.mark.parametrize("classes", [6, 400])
+@pytest.mark.parametrize("classes", [6, 2000])
 def test_products_at_entries_equal_those_of_all_cells(classes):
     generator = torch.Generator().manual_seed(0)
     left, right = (torch.randn(count, 8, generator=generator) for count in (5, classes))

@@ -12,8 +12,9 @@ FAINT = 1e-25
 """Sums of exponentials below this have lost precision."""
 
 
-SPARSE = 0.12
-"""If a smaller share of cells have a value, a CPU computes these products faster than all."""
+SPARSE, MANY = 0.12, 2000
+"""Of so many classes, if at most this share of cells have a value, a CPU computes their products
+faster than all."""
 
 
 class Rows(NamedTuple):
@@ -52,13 +53,15 @@ def entry_products(left: Tensor, right: Tensor, labels: Tensor, rows: Rows) -> T
         rows: their positions in (B, K).
     """
     shape = len(left), len(right)
-    if left.device.type != "cpu" or len(labels) > SPARSE * shape[0] * shape[1]:
+    few = len(right) >= MANY and len(labels) <= SPARSE * shape[0] * shape[1]
+    if left.device.type != "cpu" or not few:
         return rows.take(left @ right.T)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch calls its sparse matrices a beta version
         zeros = left.new_zeros(len(labels))
         cells = torch.sparse_csr_tensor(rows.offsets, labels, zeros, shape, check_invariants=False)
-    return torch.sparse.sampled_addmm(cells, left, right.T, beta=0.0).values()
+    products: Tensor = torch.sparse.sampled_addmm(cells, left, right.T, beta=0.0).values()
+    return products
 
 
 def row_max(values: Tensor, rows: Rows) -> Tensor:
