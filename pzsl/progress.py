@@ -21,6 +21,11 @@ def progress(total: int, unit: str, done: int = 0, label: str = "") -> Any:
     )
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A count with its noun: '1 run', '1,200 runs'; `plural` where that is not noun and s."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def say(message: str) -> None:
     """Print a message on stderr; stdout is for results."""
     write_text(printable(message, keep="\n\t"), sys.stderr)

@@ -20,6 +20,7 @@ from pzsl.cli.common import complain, emit
 from pzsl.datasets import SOURCES
 from pzsl.errors import UsageError
 from pzsl.methods import METHODS
+from pzsl.progress import counted
 from pzsl.requests import LABELS, as_list, as_lists, is_number, is_plain_name
 
 
@@ -49,6 +50,16 @@ def test_help_of_train_names_every_method_preset_noise_and_label_source(pzsl):
 def test_help_of_extract_names_every_data_set(pzsl):
     out = help_of(pzsl, "extract")
     assert all(f"{name}," in out or f"{name};" in out for name in SOURCES)
+
+
+def test_one_of_a_kind_is_counted_in_the_singular():
+    assert [counted(n, "image") for n in (0, 1, 2, 1200)] == [
+        "0 images",
+        "1 image",
+        "2 images",
+        "1,200 images",
+    ]
+    assert [counted(n, "class", "classes") for n in (1, 2)] == ["1 class", "2 classes"]
 
 
 def test_the_version_is_printed(pzsl):

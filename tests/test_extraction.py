@@ -422,7 +422,7 @@ def test_the_command_answers_an_unreadable_image_in_one_line(
     monkeypatch.setattr(sys, "argv", [*words, "--on-error=skip"])
     with pytest.raises(SystemExit, match="0"):
         main()
-    assert "left out   1 images that can't be read:\n  ash/0.jpg: " in capsys.readouterr().out
+    assert "left out   1 image that can't be read:\n  ash/0.jpg: " in capsys.readouterr().out
 
 
 def test_a_data_set_without_one_readable_image_is_refused(photos, tiny, tmp_path):

@@ -102,8 +102,8 @@ def test_images_deeper_in_a_class_folder_are_of_it_and_other_files_are_counted(r
     assert len(data.paths) == 82 and "class_a/young/small/1.png" in data.paths
     data.reader("class_a/young/2.jfif")
     told = capsys.readouterr().err
-    assert "2 images in folders within it are of its class, too" in told
-    assert "3 files of other kinds are left out (2 .heic, 1 .txt)" in told
+    assert "2 images of its class in folders within it" in told
+    assert "left out: 3 files of other kinds (2 .heic, 1 .txt)" in told
 
 
 def test_a_folder_above_class_folders_is_not_taken_for_a_class(root, tmp_path):
@@ -118,7 +118,7 @@ def test_images_beside_the_class_folders_are_counted_with_one_of_them(root, caps
         (root / name).write_bytes(b"x")
     load_folder(root)
     told = capsys.readouterr().err
-    assert "2 images are in no class folder and are left out, such as 'loose.jpg'" in told
+    assert "left out: 2 images in no class folder, such as 'loose.jpg'" in told
     assert "other kinds" not in told
 
 

@@ -33,7 +33,7 @@ def test_a_class_without_a_name_is_refused(tmp_path, name):
 def test_one_image_under_two_paths_is_not_on_both_sides_of_the_split(tmp_path, capsys):
     paths = [f"{row}.png" for row in range(8)]
     imported(tmp_path, paths=np.array([*paths[:5], "a/.././0.png", *paths[6:]]))
-    assert "1 images occur twice" in capsys.readouterr().err
+    assert "1 image given twice" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"'0\.png' .trainval. and '\./0\.png' .test_seen. are the"):
         imported(tmp_path, paths=np.array([*paths[:7], "./0.png"]))
 

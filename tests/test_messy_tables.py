@@ -309,7 +309,7 @@ def test_without_a_split_one_is_drawn_and_said(folder, capsys):
     data = load_table(file, seed=3)
     counts = {name: int((data.splits == name).sum()) for name in set(data.splits.tolist())}
     assert counts == {"trainval": 24, "test_seen": 6, "test_unseen": 10}
-    assert "has no split: with seed 3, 1 classes are unseen" in capsys.readouterr().err
+    assert "has no split: with seed 3, unseen: 1 class (" in capsys.readouterr().err
     assert load_table(file, seed=3).split_hash == data.split_hash
     assert len({load_table(file, seed=seed).split_hash for seed in range(5)}) > 1
     assert load_table(file, unseen=0.0, test=0.5).seen.all()

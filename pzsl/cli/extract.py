@@ -10,6 +10,7 @@ from pzsl.cli.common import annotators_of, emit, words
 from pzsl.cli.common import table as aligned
 from pzsl.cli.options import from_request
 from pzsl.errors import UsageError
+from pzsl.progress import counted
 from pzsl.requests import OUTPUT, OWN, ExtractRequest
 
 SHOWN = 20
@@ -78,7 +79,7 @@ def _text(result: dict[str, Any]) -> str:
         lines += _times(result["seconds"])
     failed = result["failed"]
     if failed:
-        lines.append(f"left out   {len(failed)} images that can't be read:")
+        lines.append(f"left out   {counted(len(failed), 'image')} that can't be read:")
         lines += [f"  {row['path']}: {row['reason']}" for row in failed[:SHOWN]]
     if len(failed) > SHOWN:
         lines.append(f"  and {len(failed) - SHOWN} more (all are listed with --json)")

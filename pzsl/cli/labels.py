@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pzsl.cli.common import emit
+from pzsl.progress import counted
 
 
 def labels(
@@ -49,11 +50,11 @@ def labels(
 def text_of(result: dict[str, Any]) -> str:
     """The counts in plain words."""
     lines = [
-        f"{result['out']}: {result['images']:,} training images, the most doubtful first",
+        f"{result['out']}: {counted(result['images'], 'training image')}, the most doubtful first",
         f"run          {result['run']}",
-        f"changed      {result['changed']:,} images should have another label than their one",
-        f"outside      {result['outside']:,} images have a label that is not a candidate of theirs",
-        f"review       {result['review']:,} images are worth a look",
+        f"changed      {counted(result['changed'], 'image')} with another label than the one given",
+        f"outside      {counted(result['outside'], 'image')} with a label outside the candidates",
+        f"review       {counted(result['review'], 'image')} worth a look",
         f"confidence   {result['mean_confidence']:.2f} % on average, below one half for "
         f"{result['unsure']:,} images",
     ]

@@ -9,6 +9,7 @@ import typer
 
 from pzsl.cli.common import emit, numbers, table, words
 from pzsl.cli.options import from_request
+from pzsl.progress import counted
 from pzsl.requests import TrainRequest
 
 Words = list[str] | None
@@ -66,7 +67,7 @@ def _text(result: dict[str, Any]) -> str:
         [row[key] if key in plain else _shown(row[key]) for key in header] for row in result["runs"]
     ]
     lines = table(rows, header)
-    return f"{lines}\n\n{len(rows)} runs in {result['sweep']}; next: pzsl report"
+    return f"{lines}\n\n{counted(len(rows), 'run')} in {result['sweep']}; next: pzsl report"
 
 
 def _shown(value: Any) -> str:

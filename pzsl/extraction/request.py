@@ -15,6 +15,7 @@ from pzsl.encoders import Encoder, load_encoder
 from pzsl.encoders.descriptions import Prompts, choose_prompts
 from pzsl.errors import UserError
 from pzsl.extraction.views import Augmentation, choose_views
+from pzsl.progress import counted
 from pzsl.requests import ExtractRequest
 
 OWN = ("folder", "table", "tar")
@@ -56,8 +57,8 @@ class Job:
         views = self.augmentation
         kinds = f" Views of each training image: {', '.join(views.kinds)}." if views else ""
         return [
-            f"Data set {data.name} ({origin}): {len(data.paths)} images, {len(data.classes)} "
-            f"classes, {seen} seen and {len(data.classes) - seen} unseen.",
+            f"Data set {data.name} ({origin}): {counted(len(data.paths), 'image')}, "
+            f"{len(data.classes)} classes, {seen} seen and {len(data.classes) - seen} unseen.",
             f"Model {identity.model}, weights {identity.pretrained} "
             f"({identity.weights_hash[:12]}), {identity.precision} on {self.encoder.device}, "
             f"batches of {self.batch_size}, {self.threads} threads.",

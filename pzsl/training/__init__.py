@@ -10,7 +10,7 @@ from typing import Any
 
 from pzsl.device import resolve_device
 from pzsl.evaluation import encoder_fit
-from pzsl.progress import say
+from pzsl.progress import counted, say
 from pzsl.requests import TrainRequest, as_list, as_lists, say_unused, unless
 from pzsl.store import Cache, load_cache
 from pzsl.training.ambiguity import check_grid, training_rows
@@ -129,10 +129,11 @@ def _say_unused(request: TrainRequest, grid: Sequence[RunConfig]) -> None:
 def _announcement(request: TrainRequest, runs: int) -> str:
     """What a sweep is about to train, in one line."""
     methods, noises = (", ".join(as_list(names)) for names in (request.method, request.noise))
-    last_seed = request.first_seed + request.seeds - 1
+    first, last = request.first_seed, request.first_seed + request.seeds - 1
+    seeds = f"seeds {first} to {last}" if last > first else f"seed {first}"
     return (
-        f"train {methods} on {Path(request.cache)}: {runs} runs, noise {noises}, seeds "
-        f"{request.first_seed} to {last_seed}, labels {request.labels}"
+        f"train {methods} on {Path(request.cache)}: {counted(runs, 'run')}, noise {noises}, "
+        f"{seeds}, labels {request.labels}"
     )
 
 

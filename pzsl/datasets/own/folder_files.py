@@ -10,7 +10,7 @@ from pathlib import Path
 from pzsl.datasets.own.faults import Faults
 from pzsl.errors import UserError
 from pzsl.files import real_path
-from pzsl.progress import say
+from pzsl.progress import counted, say
 
 SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".png", ".bmp", ".gif", ".webp"),
@@ -62,18 +62,19 @@ def _images_of(folder: Path, root: Path, faults: Faults) -> tuple[list[Path], li
         faults.note("", _no_image(folder, [e for e in within if _is_named_image(e)], others))
     nested = len([entry for entry in found if entry.parent != folder])
     if nested:
-        say(f"Folder '{folder}': {nested} images in folders within it are of its class, too.")
+        say(f"Folder '{folder}': {counted(nested, 'image')} of its class in folders within it.")
     return found, others
 
 
 def _say_left_out(root: Path, loose_images: list[str], others: list[Path]) -> None:
     if loose_images:
         say(
-            f"Folder '{root}': {len(loose_images)} images are in no class folder and are left out, "
+            f"Folder '{root}': left out: {counted(len(loose_images), 'image')} in no class folder, "
             f"such as '{loose_images[0]}'."
         )
     if others:
-        say(f"Folder '{root}': {len(others)} files of other kinds are left out ({_kinds(others)}).")
+        count = counted(len(others), "file")
+        say(f"Folder '{root}': left out: {count} of other kinds ({_kinds(others)}).")
 
 
 def _kinds(files: Iterable[Path]) -> str:

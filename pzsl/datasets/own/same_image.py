@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
 from pzsl.errors import UserError
-from pzsl.progress import say
+from pzsl.progress import counted, say
 
 
 def check_once(where: str, images: Iterable[tuple[str, str]], real: Mapping[str, PurePath]) -> None:
@@ -34,5 +34,5 @@ def check_once(where: str, images: Iterable[tuple[str, str]], real: Mapping[str,
         if first_path != path:
             again.append((first_path, path))
     if again:
-        first_path, path = again[0]
-        say(f"{where}: {len(again)} images occur twice, such as '{first_path}' and '{path}'.")
+        (first_path, path), count = again[0], counted(len(again), "image")
+        say(f"{where}: {count} given twice, such as '{first_path}' and '{path}'.")

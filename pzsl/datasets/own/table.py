@@ -36,7 +36,7 @@ from pzsl.datasets.own.table_files import identity_of, read_table
 from pzsl.datasets.reading import reader_below
 from pzsl.errors import UsageError, UserError
 from pzsl.files import real_path
-from pzsl.progress import say
+from pzsl.progress import counted, say
 from pzsl.remote import as_path, as_remote
 from pzsl.requests import say_unused, unless
 
@@ -228,9 +228,10 @@ def _with_splits(
         say(f"{name} has no split and no labels: all images are for training.")
     else:
         say(
-            f"{name} has no split: with seed {reading.seed}, {len(hidden)} classes are unseen"
+            f"{name} has no split: with seed {reading.seed}, unseen: "
+            + counted(len(hidden), "class", "classes")
             + (f" ({', '.join(hidden[:3])}{', ...' if len(hidden) > 3 else ''})" if hidden else "")
-            + f" and {tested} images of the others are tested on."
+            + f"; tested on: {counted(tested, 'image')} of the others."
         )
     shares = {"seed": reading.seed, "unseen": reading.unseen, "test": reading.test}
     return rows, tuple((key, str(value)) for key, value in shares.items())

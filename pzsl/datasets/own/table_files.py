@@ -13,6 +13,7 @@ from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.text_files import SEPARATORS, decode, find_dialect, read_bytes, records_of
 from pzsl.errors import UserError
 from pzsl.files import check_unpacked, digest, parse_json, sha256_of
+from pzsl.progress import counted
 from pzsl.remote import as_remote
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _of_text(file: Path) -> Table:
     elif not encoding.startswith("utf-8"):
         notes.append(encoding.upper())
     if dialect.above:
-        notes.append(f"{dialect.above} lines above the header left out")
+        notes.append(f"{counted(dialect.above, 'line')} above the header left out")
     return Table(str(file), _frame(rows, header, places), faults, notes)
 
 

@@ -14,7 +14,7 @@ from pzsl.inference.label_table import check_names, check_out, write_table
 from pzsl.inference.labelling.find_labels import given_or_trained
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import Trained, restore
-from pzsl.progress import say
+from pzsl.progress import counted, say
 from pzsl.requests import with_paths
 from pzsl.training.ambiguity import labels_are_candidates
 
@@ -131,7 +131,8 @@ def _tell_what_is_lost(classes: Sequence[str], lines: Sequence[Any], left_out: i
     occurring = {name for line in lines for name in (line[1], *line[2])}
     absent = [name for name in classes if name not in occurring]
     if left_out:
-        say(f"{left_out} images are left out: they have no label, or show none of the classes.")
+        count = counted(left_out, "image")
+        say(f"Left out: {count} without a label, or marked as none of the classes.")
     if absent:
         say(
             f"{len(absent)} classes occur in no row, such as '{absent[0]}': list all with "
