@@ -84,6 +84,8 @@ def find(group: str, name: str) -> Plugin | None:
     entry = _installed(group).get(at)
     reference = _REFERENCE.fullmatch(at) if entry is None else None
     if entry is None and reference is None:
+        if at.endswith(".py") and Path(at).is_file():
+            raise UsageError(f"'{at}' is a file: name {NEEDED[group]} in it, as in {at}:NAME.")
         if recorded_digest:
             raise PluginError(
                 f"Plugin '{name}' isn't installed here: install the package it is of."

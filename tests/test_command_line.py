@@ -243,3 +243,9 @@ def test_single_values_and_iterators_are_lists_and_numbers_are_those_that_are_pr
     assert rate == 0.1 and type(rate) is float and as_list(np.array([1, 2])) == [1, 2]
     assert as_lists({"rate": iter([0.1, 0.3]), "name": "x"}) == {"rate": [0.1, 0.3], "name": "x"}
     assert not is_number(True) and is_number(np.float32(1)) and not is_number("1")
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(), OSError(), PermissionError("")])
+def test_an_error_of_a_library_without_text_is_named(error, capsys):
+    assert complain(error) == 1
+    assert capsys.readouterr().err.strip() == f"pzsl: {type(error).__name__}"

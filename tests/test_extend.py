@@ -20,7 +20,7 @@ import pzsl as library
 from pzsl import plugins
 from pzsl.candidates import known_noises
 from pzsl.datasets import known_datasets, load_dataset
-from pzsl.errors import UserError
+from pzsl.errors import UsageError, UserError
 from pzsl.methods import known_methods, make_options
 
 DOC = Path(__file__).parents[1] / "docs" / "extend.md"
@@ -363,3 +363,10 @@ def test_what_is_not_there_says_so(pzsl, cache, home):
     assert code == 2 and "there is no file" in err
     code, _, err = pzsl("train", "--cache", cache, "--method", "no_such_module:Mine")
     assert code == 2 and "no_such_module" in err and "can't be imported" in err
+
+
+@pytest.mark.parametrize("group", plugins.GROUPS)
+def test_a_file_without_a_name_in_it_is_told_how_to_be_given(tmp_path, group):
+    (tmp_path / "mine.py").write_text("x = 1")
+    with pytest.raises(UsageError, match=r"mine\.py' is a file: name a .* in it, as in .*py:NAME"):
+        plugins.find(group, str(tmp_path / "mine.py"))

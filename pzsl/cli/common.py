@@ -53,7 +53,8 @@ def _system_error_text(error: OSError) -> str:
         return f"The disk is full{where}: free some space and run the same command again."
     if error.errno == errno.EROFS:
         return f"The disk is read-only{where}: choose a place that can be written."
-    return f"{error.strerror or error}{where}{_remedy(error)}"
+    said = error.strerror or str(error) or type(error).__name__  # some libraries say nothing else
+    return f"{said}{where}{_remedy(error)}"
 
 
 def _remedy(error: OSError) -> str:
