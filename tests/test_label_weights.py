@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from problems import make_problem, prepared
 
 from pzsl.inference.labelling.label_weights import Fit, fit, weigh
+from pzsl.methods import load_method, make_options
 from pzsl.methods.core import CandidateEntries, LabelEvidence
 
 CLASSES = 6
@@ -68,3 +70,14 @@ def test_confidences_are_right_as_often_as_they_say():
     assert confidence.mean().item() == pytest.approx(
         (best == truth).float().mean().item(), abs=0.02
     )
+
+
+@pytest.mark.parametrize("seen", [5, 10, 20])
+def test_the_other_images_speak_for_a_label_also_where_classes_take_turns(seen):
+    """Every tenth image may be all that a class has: it must not be left out as a whole."""
+    problem, truth = make_problem(images=200, seen=seen, dim=48, rate=0.02)
+    kind, _ = load_method("clip-pzsl")
+    options = make_options("clip-pzsl", "default", {})
+    method = prepared(kind(problem, options, torch.Generator().manual_seed(0)))
+    likeliest = method.label_evidence().of_others(torch.arange(200)).argmax(dim=1).numpy()
+    assert (likeliest == truth).mean() > 0.95

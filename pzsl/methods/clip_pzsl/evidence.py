@@ -47,15 +47,17 @@ def evidence_of(
     adapted = cache_rows(candidates, lambda rows: method.image_adapter(problem.embeddings(rows)))
     trained = cache_rows(candidates, lambda rows: method.logits(adapted(rows), labels))
     hub_logits = hub_share * hubness(candidates, trained)
-    without_part = [_prototypes_without(part, method, whiten) for part in range(PARTS)]
+    part_of = _parts(method)
+    all_others = (torch.nonzero(part_of != part).flatten() for part in range(PARTS))
+    without = [_prototypes_of(others, method, whiten) for others in all_others]
 
     def logits(rows: Tensor) -> Tensor:
         return (trained(rows) - hub_logits).lerp(frozen_logits(rows), 0.5)
 
     def of_others(rows: Tensor) -> Tensor:
         cosines = hub_logits.new_empty(len(rows), len(hub_logits))
-        for part, (space, prototypes) in enumerate(without_part):
-            place = torch.nonzero(rows % PARTS == part).flatten()
+        for part, (space, prototypes) in enumerate(without):
+            place = torch.nonzero(part_of.index_select(0, rows) == part).flatten()
             images = problem.embeddings(rows.index_select(0, place))
             cosines.index_copy_(0, place, space.project(images) @ prototypes.T)
         return cosines.mul_(strength)
@@ -63,15 +65,26 @@ def evidence_of(
     return LabelEvidence(logits, of_others)
 
 
-def _prototypes_without(part: int, method: AdaptedMethod, whiten: bool) -> Prototypes:
-    """Prototypes and space of the frozen images of all parts but one.
+def _parts(method: AdaptedMethod) -> Tensor:
+    """The part (N,) of each image; the images of a label are spread evenly over all parts.
+
+    By its row alone, a part might be just the images of one class, where classes take turns.
+    """
+    order = torch.argsort(method.candidates.heaviest(method.weights.detach()), stable=True)
+    part_of = torch.empty_like(order)
+    part_of[order] = torch.arange(len(order), device=order.device) % PARTS
+    return part_of
+
+
+def _prototypes_of(rows: Tensor, method: AdaptedMethod, whiten: bool) -> Prototypes:
+    """Prototypes and space of the frozen images of training rows (n,), of all if n is 0.
 
     To leave an image out of its prototype is not enough. The metric makes each image resemble the
     class that it was counted in, so that few wrong labels would go unnoticed.
     """
     problem, candidates = method.problem, method.candidates
-    all_rows = torch.arange(len(candidates), device=method.weights.device)
-    rows = all_rows[all_rows % PARTS != part] if len(all_rows) > 1 else all_rows
+    if not len(rows):
+        rows = torch.arange(len(candidates), device=rows.device)
     index, _ = candidates.entries(rows)
     offsets = F.pad(candidates.sizes.index_select(0, rows).cumsum(0), (1, 0))
     others = CandidateEntries(offsets, candidates.labels[index], candidates.log_mask[index])
