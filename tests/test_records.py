@@ -131,3 +131,15 @@ def test_an_h_that_is_not_the_mean_of_s_and_u_is_told(metrics, told, tmp_path):
     warnings = read_runs(tmp_path).warnings
     assert len(warnings) == (told is not None)
     assert told is None or told in warnings[0]
+
+
+def test_a_file_in_place_of_the_folder_of_runs_is_told(tmp_path):
+    (tmp_path / "x.h5").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"No folder .*x\.h5': it is a file\."):
+        read_runs(tmp_path / "x.h5")
+
+
+def test_a_packed_model_in_place_of_a_run_is_told(tmp_path):
+    (tmp_path / "SHA256SUMS").write_text("")
+    with pytest.raises(UserError, match="is a packed model: give the run"):
+        read_record(tmp_path)

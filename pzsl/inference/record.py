@@ -86,6 +86,8 @@ def _finished(folder: Path) -> Path:
     inside = sorted(file.parent for file in folder.glob("*/metrics.json"))
     if len(inside) == 1:
         return inside[0]
+    if (folder / "SHA256SUMS").is_file():
+        raise UserError(f"{folder} is a packed model: give the run that it was made from.")
     hint = f", such as {inside[0]}" if inside else " (pzsl train --json names it as 'path')"
     raise UserError(f"{folder} is not a finished run: give the folder of one{hint}.")
 

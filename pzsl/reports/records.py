@@ -97,7 +97,8 @@ def read_runs(folder: Path) -> Records:
         UserError: the folder does not exist, or holds no finished run.
     """
     if not folder.is_dir():
-        raise UserError(f"No folder '{folder}': train first (pzsl train --runs {folder}).")
+        way = "it is a file" if folder.is_file() else f"train first (pzsl train --runs {folder})"
+        raise UserError(f"No folder '{folder}': {way}.")
     records = Records()
     name_of_config: dict[str, str] = {}
     for path in sorted(folder.rglob("config.json")):

@@ -97,7 +97,7 @@ def read_stored(path: Path) -> Stored:
             missing or has a wrong shape or type.
     """
     if path.is_dir():
-        raise UserError(f"{path}: this is a folder: give the .h5 file in it.")
+        raise UserError(f"{path}: this is a folder, but a cache is one file: give its .h5 file.")
     with explained(path):
         check_regular(path)
     if not path.exists():
