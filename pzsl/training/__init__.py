@@ -103,7 +103,7 @@ def _train(request: TrainRequest) -> dict[str, Any]:
     execution = request.checkpoint_seconds, request.memory, request.engine, request.threads
     trained_now = run_sweep(cache, grid, sweep, device, request.workers, *execution)
     if trained_now < len(grid):
-        say(f"{len(grid) - trained_now} runs were already finished")
+        say(f"{counted(len(grid) - trained_now, 'run')} finished earlier")
     folders = [sweep / config.name for config in grid]
     for run_warning in sorted(
         {_encoder_warning(folder) for folder in folders} - {warning or "", ""}
