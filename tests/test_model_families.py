@@ -304,3 +304,14 @@ def test_weights_that_are_missing_are_never_random(tmp_path):
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match=r"lack 1 tensors, the first 'visual_projection\.weight'"):
         load_encoder(f"local-dir:{folder}")
+
+
+def test_a_crop_that_is_switched_off_is_none(tmp_path):
+    settings = {"crop_size": {"height": 9, "width": 9}, "size": {"height": 16, "width": 16}}
+    file = tmp_path / "preprocessor_config.json"
+    found = {}
+    for crop in (True, False):
+        file.write_text(json.dumps({**settings, "do_center_crop": crop}))
+        found[crop] = preprocessing_beside(tmp_path / "model.safetensors")[0]
+    assert (found[True]["size"], found[True]["resize_mode"]) == (9, "shortest")
+    assert (found[False]["size"], found[False]["resize_mode"]) == (16, "squash")
