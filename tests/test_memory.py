@@ -9,6 +9,7 @@ from problems import make_problem, write_cache
 
 from pzsl.methods.core import CandidateEntries, Deferred, candidate_entries
 from pzsl.store import load_cache
+from pzsl.store.hdf5 import in_files
 from pzsl.training import train
 from pzsl.training.features import (
     MIXED,
@@ -32,7 +33,7 @@ def stored(tmp_path) -> tuple[StoredRows, torch.Tensor]:
     file.write_bytes(b"header.." + array.tobytes())
     source = np.memmap(file, dtype=np.float32, mode="r", offset=8, shape=array.shape)
     rows = np.flatnonzero(np.arange(len(array)) % 10)
-    return StoredRows(source, rows, CPU), torch.from_numpy(array[rows])
+    return StoredRows(in_files(source), rows, CPU), torch.from_numpy(array[rows])
 
 
 def test_stored_rows_act_as_a_tensor(stored):
@@ -52,7 +53,7 @@ def test_views_of_stored_rows_are_chosen_one_by_one(tmp_path):
     array = np.random.default_rng(0).standard_normal((600, 4, 2)).astype(np.float32)
     array.tofile(tmp_path / "views.bin")
     source = np.memmap(tmp_path / "views.bin", dtype=np.float32, mode="r", shape=array.shape)
-    views = StoredRows(source, np.arange(600), CPU)
+    views = StoredRows(in_files(source), np.arange(600), CPU)
     rows, which = torch.tensor([599, 3, 270]), torch.tensor([0, 3, 1])
     assert torch.equal(views[rows, which], torch.from_numpy(array)[rows, which])
 

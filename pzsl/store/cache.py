@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pzsl.errors import UserError
 from pzsl.files import digest, state_of
-from pzsl.store.hdf5 import SPLITS, block_sums, decoded
+from pzsl.store.hdf5 import SPLITS, FileRows, block_sums, decoded
 from pzsl.store.unit_length import lengths
 from pzsl.store.whole_numbers import as_whole
 
@@ -32,8 +32,8 @@ class Cache:
         paths: (N,) image ids.
         labels: (N,) int64 rows of `classes`, -1 where unknown.
         splits: (N,) `trainval`, `test_seen` or `test_unseen`.
-        images: (N, D) float32 unit image embeddings; a read-only map into the file, or an array in
-            memory if the file holds half floats.
+        images: (N, D) float32 unit image embeddings; a read-only map into the file, an array in
+            memory if the file holds half floats, or `FileRows` in the parts of a virtual cache.
         text: (C, T, D) float32 unit text embeddings, one per class and template.
         attributes: (C, A) float32, or None.
         candidate_offsets: (N + 1,) int64, or None; see `CacheHeader`.
@@ -98,7 +98,7 @@ class Cache:
         parts: list[str | bytes] = []
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, np.ndarray) and value.dtype.kind != "U":
+            if isinstance(value, (np.ndarray, FileRows)) and value.dtype.kind != "U":
                 parts += [
                     f"{field.name} {value.dtype.str} {value.shape}",
                     block_sums(value).tobytes(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pzsl.methods.core import ChosenRows, TrainingFeatures
-from pzsl.store.hdf5 import release
+from pzsl.store.hdf5 import FileRows, in_files, release
 
 MEMORY = 2.0
 """Gibibytes of training features kept in memory; larger ones are read in blocks."""
@@ -33,18 +32,14 @@ class StoredRows:
     last stay in a buffer, so rows in the order of `shuffled` are read from the file once.
 
     Args:
-        source: contiguous map (N, ...) into a file.
+        source: (N, ...) of a file, or of the parts of a virtual cache.
         rows: (n,) which of its rows, ascending.
         device: of the returned tensors.
     """
 
-    def __init__(
-        self, source: np.memmap[Any, Any], rows: NDArray[np.int64], device: torch.device
-    ) -> None:
-        self.path, self.offset = Path(str(source.filename)), int(source.offset)
-        self.source_shape, self.dtype = source.shape, source.dtype
+    def __init__(self, source: FileRows, rows: NDArray[np.int64], device: torch.device) -> None:
+        self.source = source
         self.rows, self.device = torch.from_numpy(rows), device
-        self.row_bytes = source.nbytes // max(len(source), 1)
         self.buffer = np.empty((2 * MIXED * RUN, *source.shape[1:]), source.dtype)
         self._clear_buffer()
 
@@ -54,7 +49,7 @@ class StoredRows:
     @property
     def shape(self) -> torch.Size:
         """Shape as of a tensor."""
-        return torch.Size((len(self.rows), *self.source_shape[1:]))
+        return torch.Size((len(self.rows), *self.source.shape[1:]))
 
     def new_zeros(self, *shape: int) -> Tensor:
         """Zeros on the same device, as of a tensor."""
@@ -97,7 +92,7 @@ class StoredRows:
         return torch.cat(mixed)
 
     def _clear_buffer(self) -> None:
-        self.slot_of_run = np.full(self.source_shape[0] // RUN + 1, -1)
+        self.slot_of_run = np.full(len(self.source) // RUN + 1, -1)
         self.used_slots = 0
 
     def _read(self, runs: NDArray[np.int64]) -> None:
@@ -107,24 +102,11 @@ class StoredRows:
             missing = runs
         if not len(missing):
             return
-        with self.path.open("rb", buffering=0) as file:
-            for run in missing.tolist():
-                block = self.buffer[self.used_slots * RUN : (self.used_slots + 1) * RUN]
-                count = min(RUN, self.source_shape[0] - run * RUN)
-                file.seek(self.offset + run * RUN * self.row_bytes)
-                fill(file, block[:count])
-                self.slot_of_run[run] = self.used_slots
-                self.used_slots += 1
-
-
-def fill(file: Any, block: NDArray[Any]) -> None:
-    """Fill a contiguous array from the current position of an unbuffered file."""
-    unread = block.data.cast("B")
-    while unread:
-        read = file.readinto(unread)
-        if not read:
-            raise EOFError(f"{file.name} ends within an array: was it cut off?")
-        unread = unread[read:]
+        for run in missing.tolist():
+            block = self.buffer[self.used_slots * RUN : (self.used_slots + 1) * RUN]
+            self.source.read_into(run * RUN, block[: min(RUN, len(self.source) - run * RUN)])
+            self.slot_of_run[run] = self.used_slots
+            self.used_slots += 1
 
 
 def _restricted(key: Tensor | tuple[Tensor, Tensor], rows: Tensor) -> Any:
@@ -134,7 +116,7 @@ def _restricted(key: Tensor | tuple[Tensor, Tensor], rows: Tensor) -> Any:
 def in_blocks(array: NDArray[Any], count: int, memory: float) -> bool:
     """Whether `count` rows of an array take more than `memory` GiB, and are read in blocks."""
     size = count * (array.nbytes // max(len(array), 1))
-    return size > memory * 2**30 and isinstance(array, np.memmap)
+    return size > memory * 2**30 and in_files(array) is not None
 
 
 def scored_together(classes: int) -> int:
@@ -146,9 +128,9 @@ def load_rows(
     array: NDArray[np.float32], rows: NDArray[np.int64], device: torch.device, memory: float
 ) -> TrainingFeatures:
     """Rows of an array as a tensor, or as `StoredRows` if they take more than `memory` GiB."""
-    if in_blocks(array, len(rows), memory):
-        assert isinstance(array, np.memmap)
-        return StoredRows(array, rows, device)
+    source = in_files(array)
+    if source is not None and in_blocks(array, len(rows), memory):
+        return StoredRows(source, rows, device)
     features = torch.empty(len(rows), *array.shape[1:], device=device)
     for start in range(0, len(rows), BLOCK):
         block = np.array(array[rows[start : start + BLOCK]], dtype=np.float32)

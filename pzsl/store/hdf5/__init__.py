@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pzsl.store.hdf5.checksums import block_sums, checksum_problems, write_checksums
 from pzsl.store.hdf5.disk import check_room, locked, put_rows, release, sync_folder
+from pzsl.store.hdf5.file_rows import FileRows, in_files
 from pzsl.store.hdf5.io_errors import explained
 from pzsl.store.hdf5.layout import (
     CHECKSUMS,
@@ -47,6 +48,7 @@ __all__ = [
     "UNKNOWN",
     "VIRTUAL",
     "CacheHeader",
+    "FileRows",
     "Stored",
     "allocate",
     "block_sums",
@@ -54,6 +56,7 @@ __all__ = [
     "checksum_problems",
     "decoded",
     "explained",
+    "in_files",
     "known_arrays",
     "lay_out",
     "layouts",

@@ -103,7 +103,7 @@ def _try_room(path: Path, needed: int) -> None:
         trial.unlink(missing_ok=True)
 
 
-def release(array: NDArray[Any]) -> None:
+def release(array: Any) -> None:
     """Free the pages of a mapped array that were read; they count as memory of the process."""
     mapping = getattr(array, "_mmap", None)
     if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):

@@ -17,7 +17,7 @@ from pzsl.store.hdf5.layout import CHECKSUMS, SCHEMA, SUMMED
 from pzsl.store.hdf5.virtual import (
     VIRTUAL,
     check_sizes,
-    gathered,
+    joined,
     mapped,
     open_local,
     read_attributes,
@@ -83,7 +83,7 @@ RECREATE_HINT = "extract or import it again with --overwrite"
 
 
 class Stored(NamedTuple):
-    """Attributes and data sets of a cache file; arrays are maps into the file where possible."""
+    """Attributes and data sets of a cache file; arrays are maps or `FileRows` where possible."""
 
     attributes: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
@@ -115,7 +115,7 @@ def read_stored(path: Path) -> Stored:
             check_sizes(datasets, path)
             sources = attributes["sources"]
             arrays = {
-                name: gathered(data, path, sources)
+                name: joined(data, path, sources)
                 if name in VIRTUAL and data.is_virtual
                 else mapped(data, path)
                 for name, data in datasets.items()

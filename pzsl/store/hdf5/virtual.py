@@ -1,4 +1,4 @@
-"""Arrays of a cache: mapped from its file or, for a virtual cache, read from its parts.
+"""Arrays of a cache: mapped from its file or, for a virtual cache, left in its parts.
 
 HDF5 would follow a virtual data set to any file, and return zeros if that file is gone. So its
 mechanism isn't used: only what `pzsl merge --virtual` writes is accepted, and the parts are opened
@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from pzsl.errors import UserError
-from pzsl.files import check_unpacked
+from pzsl.files import check_unpacked, state_of
+from pzsl.store.hdf5.file_rows import FileRows, Section
 from pzsl.store.hdf5.heap import check_heaps
 
 VIRTUAL = ("/image/features", "/image/views")
@@ -97,8 +98,8 @@ def relative_part(part: Path, cache: Path) -> str:
     return name
 
 
-def gathered(data: h5py.Dataset, path: Path, sources: Any) -> NDArray[Any]:
-    """Read a virtual data set from the parts of its cache.
+def joined(data: h5py.Dataset, path: Path, sources: Any) -> NDArray[Any]:
+    """A virtual data set, whose rows stay in the parts of its cache.
 
     Args:
         data: the data set.
@@ -106,7 +107,7 @@ def gathered(data: h5py.Dataset, path: Path, sources: Any) -> NDArray[Any]:
         sources: the cache's attribute: name of each part -> `rows` and `created`.
 
     Returns:
-        Its values, in memory.
+        `FileRows`, which act as an array.
 
     Raises:
         UserError: it isn't what `pzsl merge` wrote, or a part is missing or has changed.
@@ -129,11 +130,14 @@ def gathered(data: h5py.Dataset, path: Path, sources: Any) -> NDArray[Any]:
     ]
     if actual != expected or ends[-1] != len(data):
         raise _not_ours(data, path)
-    values = np.empty(data.shape, data.dtype)
-    for name, start, stop in zip(sources, ends[:-1], ends[1:], strict=True):
-        if stop > start:
-            _read_part(name, path, data, sources[name], values[start:stop])
-    return values
+    sections = [
+        _section(name, path, data, record)
+        for name, record in part_records.items()
+        if record["rows"] > 0
+    ]
+    if not sections:
+        return np.empty(data.shape, data.dtype)
+    return cast(NDArray[Any], FileRows(sections))
 
 
 def _not_ours(data: h5py.Dataset, path: Path) -> UserError:
@@ -148,10 +152,8 @@ def _last_index(data: h5py.Dataset) -> list[int]:
     return [size - 1 for size in data.shape[1:]]
 
 
-def _read_part(
-    name: str, cache: Path, data: h5py.Dataset, source: dict[str, Any], into: NDArray[Any]
-) -> None:
-    """Copy the values of one part, after checking that it is the one that was merged."""
+def _section(name: str, cache: Path, data: h5py.Dataset, source: dict[str, Any]) -> Section:
+    """Where the values of one part lie, after checking that it is the one that was merged."""
     relative = PurePosixPath(name)
     part, folder = cache.parent / relative, cache.parent.resolve()
     if (
@@ -165,13 +167,14 @@ def _read_part(
             f"{cache}: its part {part} was moved or deleted: put it back there, or extract it "
             f"again and {MERGE}."
         )
+    shape, state = (source["rows"], *data.shape[1:]), state_of(part)
     with h5py.File(part, "r", locking=False) as file:
         values = open_local(file, data.name, part)
         check_heaps(file, [], part)
         attributes = read_attributes(file)
         local = isinstance(values, h5py.Dataset) and values.file == file
-        local = local and not (values.external or values.is_virtual)
-        fits = local and (values.shape, values.dtype) == (into.shape, into.dtype)
+        local = local and not (values.external or values.is_virtual or values.chunks)
+        fits = local and (values.shape, values.dtype) == (shape, data.dtype)
         if (
             not fits
             or attributes.get("created") != source.get("created")
@@ -179,7 +182,7 @@ def _read_part(
         ):
             raise UserError(f"{cache}: its part {part} is not the one that was merged: {MERGE}.")
         check_sizes({data.name: values}, part)
-        into[:] = mapped(values, part)
+        return Section(part, values.id.get_offset(), shape, values.dtype, state)
 
 
 def layouts(
