@@ -32,7 +32,8 @@ def block_sums(array: NDArray[Any] | FileRows) -> NDArray[np.uint32]:
         (B,) one for each `BLOCK` bytes.
     """
     if array.dtype.hasobject:  # text of variable length, written by other tools
-        array = np.frombuffer(json.dumps([str(word) for word in np.asarray(array)]).encode(), np.uint8)
+        words = [str(word) for word in np.asarray(array)]
+        array = np.frombuffer(json.dumps(words).encode(), np.uint8)
     sums, crc, filled = [], 0, 0
     for data in _pieces(array):
         start = 0
