@@ -297,9 +297,9 @@ def test_a_gpu_does_many_runs_in_one_program_and_a_cpu_a_process_each(tmp_path, 
     def engine(name):
         return lambda jobs, *workers: called.append((name, *workers)) or iter(())
 
-    monkeypatch.setattr(sweep_module, "_on_gpu", engine("one program"))
+    monkeypatch.setattr(sweep_module, "run_on_gpu", engine("one program"))
     monkeypatch.setattr(sweep_module, "run_on_processes", engine("processes"))
-    monkeypatch.setattr(sweep_module, "_one_by_one", engine("here"))
+    monkeypatch.setattr(sweep_module, "one_by_one", engine("here"))
     grid = [job.config for job in jobs_for(tmp_path / "c.h5", tmp_path, ["proden"])]
     for device, workers in (("cuda", None), ("cpu", 2), ("cuda", 1)):
         run_sweep(tmp_path / "c.h5", grid, tmp_path, torch.device(device), workers)

@@ -19,7 +19,7 @@ from quick_processes import train_process
 from pzsl.errors import UserError
 from pzsl.store import load_cache
 from pzsl.training.config import RunConfig, expand
-from pzsl.training.engines import budget, job, sweep
+from pzsl.training.engines import budget, job, on_gpu
 from pzsl.training.engines.budget import fill
 from pzsl.training.engines.sweep import run_sweep
 from pzsl.workers import WorkerPool
@@ -61,11 +61,9 @@ def test_a_run_that_fails_leaves_a_word_and_the_others_go_on(cache, workers, tmp
 
 
 def test_runs_in_one_program_go_on_where_one_of_them_diverges(cache, tmp_path):
-    from pzsl.training.engines.sweep import _on_gpu
-
     configs = grid(cache, [0.2, 0.4]) + grid(cache, [0.1, 0.3], lr=1e30)
     jobs = [job.Job(str(cache), c, str(tmp_path / c.name), "cpu", 10.0, 2.0) for c in configs]
-    outcomes = list(_on_gpu(jobs, CPU))
+    outcomes = list(on_gpu.run_on_gpu(jobs, CPU))
     assert len(outcomes) == 4 and sum(one.failure is not None for one in outcomes) == 2
     assert finished(tmp_path) == 2 and len(list(tmp_path.rglob("failed.json"))) == 2
 
@@ -81,14 +79,14 @@ def gpu_runs(tmp_path: Path, runs: int, memory: int, monkeypatch) -> list[int]:
     """Runs on a pretended GPU of so many bytes: how many shared each program."""
     cache = write_cache(tmp_path / "c.h5", each=100, dim=256)  # half a mebibyte of features
     configs = grid(cache, [0.1], seeds=runs, epochs=1, min_steps=1, batch_size=128, calibrate=True)
-    groups, real = [], sweep.run_together
+    groups, real = [], on_gpu.run_together
 
     def counted(group):
         groups.append(len(group))
         return real(group)
 
-    monkeypatch.setattr(sweep, "run_together", counted)
-    monkeypatch.setattr(sweep, "_one_by_one", None)  # nothing else may end a program
+    monkeypatch.setattr(on_gpu, "run_together", counted)
+    monkeypatch.setattr(on_gpu, "one_by_one", None)  # nothing else may end a program
     with PretendDevice("cuda", memory) as device:
         assert run_sweep(cache, configs, tmp_path / "runs", device.device) == runs
         assert device.most <= memory

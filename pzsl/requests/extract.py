@@ -9,7 +9,7 @@ from typing import Any
 
 from pzsl.errors import UsageError
 from pzsl.requests.described import INPUT, MACHINE, MODEL, OUTPUT, check_kinds, option
-from pzsl.requests.values import check_counts
+from pzsl.requests.values import check_counts, check_ray_devices
 
 ON_ERROR = ("fail", "skip")
 ENGINES = ("local", "ray")
@@ -132,3 +132,6 @@ class ExtractRequest:
             raise UsageError(f"--on-error is {' or '.join(ON_ERROR)}, not '{self.on_error}'.")
         if self.engine not in ENGINES:
             raise UsageError(f"--engine is {' or '.join(ENGINES)}, not '{self.engine}'.")
+        if self.engine == "ray":
+            listed = self.devices.split(",") if isinstance(self.devices, str) else self.devices
+            check_ray_devices(self.device, *(listed or ()))

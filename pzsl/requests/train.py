@@ -10,7 +10,13 @@ from typing import Any
 from pzsl.errors import UsageError
 from pzsl.progress import printable
 from pzsl.requests.described import INPUT, MACHINE, MODEL, OUTPUT, check_kinds, option
-from pzsl.requests.values import as_list, is_number, is_plain_name, is_whole
+from pzsl.requests.values import (
+    as_list,
+    check_ray_devices,
+    is_number,
+    is_plain_name,
+    is_whole,
+)
 
 LABELS = ("text", "attributes", "both")
 """Sources of label embeddings."""
@@ -99,6 +105,8 @@ class TrainRequest:
             )
         if self.labels not in LABELS:
             raise UsageError(f"--labels is one of {', '.join(LABELS)}, not '{self.labels}'.")
+        if self.engine == "ray":
+            check_ray_devices(self.device)
 
 
 def _check_list(name: str, values: Any, of_words: bool) -> None:

@@ -98,6 +98,21 @@ def check_counts(**counts: int | None) -> None:
             raise UsageError(f"--{option} should be a whole number from 1, not {value}.")
 
 
+def check_ray_devices(*devices: str) -> None:
+    """Refuse a numbered GPU where Ray assigns the GPUs.
+
+    Raises:
+        UsageError: a device has a number.
+    """
+    for device in devices:
+        kind, colon, _ = device.partition(":")
+        if colon:
+            raise UsageError(
+                f"'{device}' has a number, but Ray gives each of its tasks a GPU of its own, on "
+                f"any machine: write {kind}, or start its workers with CUDA_VISIBLE_DEVICES."
+            )
+
+
 def say_unused(why: str, **options: Any) -> None:
     """Tell of options that were given but change nothing in this call.
 

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pzsl.device import resolve_device
 from pzsl.evaluation import encoder_fit
 from pzsl.progress import counted, say
@@ -85,7 +87,8 @@ def train(
 
 def _train(request: TrainRequest) -> dict[str, Any]:
     request.check()
-    device = resolve_device(request.device)
+    elsewhere = request.engine == "ray" and request.device == "cuda"  # this machine may have none
+    device = torch.device("cuda") if elsewhere else resolve_device(request.device)
     data = load_cache(request.cache)
     grid = _grid(request, Source(data.dataset, data.fingerprint, _encoder(data)))
     check_grid(data, grid)

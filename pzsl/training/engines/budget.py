@@ -35,14 +35,14 @@ def groups_of(jobs: Sequence[Job], device: torch.device) -> list[list[Job]]:
     If the free memory is unknown, groups have 32 runs; a run that is too large has its own group.
     """
     free = free_memory(device)
-    sorted_jobs = sorted(jobs, key=_similarity)
+    sorted_jobs = sorted(jobs, key=similarity)
     if free is None:
         starts = range(0, len(sorted_jobs), TOGETHER)
         return [sorted_jobs[start : start + TOGETHER] for start in starts]
     return fill(sorted_jobs, int(USABLE * free), shared_bytes, own_bytes)
 
 
-def _similarity(job: Job) -> tuple[str, str, str]:
+def similarity(job: Job) -> tuple[str, str, str]:
     """A sorting key that brings runs which can be trained together next to each other."""
     return job.config.method, job.config.preset, job.config.labels
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,14 +9,13 @@ from pathlib import Path
 import torch
 
 from pzsl.device import cores
-from pzsl.errors import UsageError, UserError, lacks_memory
+from pzsl.errors import UsageError, UserError
 from pzsl.progress import say
 from pzsl.requests import ENGINES
 from pzsl.sweeps import following, write_plan
 from pzsl.training.config import RunConfig
-from pzsl.training.engines.batched import run_together
-from pzsl.training.engines.budget import groups_of
-from pzsl.training.engines.job import Job, Outcome, work
+from pzsl.training.engines.job import Job, Outcome
+from pzsl.training.engines.on_gpu import one_by_one, run_on_gpu
 from pzsl.training.engines.on_processes import run_on_processes
 from pzsl.training.engines.on_ray import run_on_ray
 from pzsl.training.features import MEMORY
@@ -113,46 +111,9 @@ def _outcomes(
     if jobs and engine == "ray":
         return run_on_ray(jobs, workers)
     if device.type != "cpu" and workers is None:
-        return _on_gpu(jobs, device)
+        return run_on_gpu(jobs, device)
     threads = jobs[0].threads if jobs else 1
     workers = min(workers or default_workers(device, len(jobs), threads), len(jobs))
     if device.type == "cpu" and threads > 1 and workers * threads > cores():
         say(f"{workers} x {threads} threads share {cores()} cores: fewer would be faster.")
-    return run_on_processes(jobs, workers) if workers > 1 else _one_by_one(jobs)
-
-
-def _one_by_one(jobs: Sequence[Job]) -> Iterator[Outcome]:
-    for job in jobs:
-        yield Outcome(job, work(job))
-
-
-def _on_gpu(jobs: Sequence[Job], device: torch.device) -> Iterator[Outcome]:
-    """Do runs in groups, as many together as the device has memory for."""
-    for group in groups_of(jobs, device) if jobs else []:
-        yield from _together(group)
-
-
-def _together(group: Sequence[Job]) -> Iterator[Outcome]:
-    """Do runs together; in two halves if memory runs out, one by one if a run fails."""
-    reported = 0
-    try:
-        for _ in run_together(group):
-            reported += 1
-            yield Outcome(group[0])
-        return
-    except OSError:
-        raise
-    except Exception as error:  # done one by one below, the run at fault reports it
-        unfinished = [job for job in group if not is_finished(Path(job.folder))]
-        split_in_two = lacks_memory(error) and len(unfinished) > 1
-    yield from (Outcome(job) for job in group[: len(group) - len(unfinished) - reported])
-    if not split_in_two:
-        yield from _one_by_one(unfinished)
-        return
-    half = (len(unfinished) + 1) // 2
-    say(f"Out of memory with {len(group)} runs in one program: continuing with {half}.")
-    gc.collect()  # what the failed program leaves in cycles holds memory, too
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    yield from _together(unfinished[:half])
-    yield from _together(unfinished[half:])
+    return run_on_processes(jobs, workers) if workers > 1 else one_by_one(jobs)
