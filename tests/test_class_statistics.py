@@ -203,6 +203,15 @@ def test_training_leaves_the_share_of_the_candidates_as_it_began():
     assert (method.weights - weights).abs().max() > 0.01
 
 
+def test_a_batch_has_the_log_mask_of_its_entries_be_it_a_number_each_or_one_for_all():
+    problem, _ = make_problem(images=5, seen=4, rate=0.5)
+    plain, rows = problem.candidates, torch.tensor([4, 1, 1] * 5)
+    masked = replace(plain, log_mask=-torch.arange(len(plain.labels)).float())
+    expected = torch.cat([masked.log_mask[slice(*plain.offsets[i : i + 2])] for i in rows])
+    assert torch.equal(masked.batch(rows, 4).log_mask, expected)
+    assert torch.equal(plain.batch(rows, 4).log_mask, torch.zeros(len(expected)))
+
+
 def test_keeping_the_share_survives_sets_with_everything_and_with_nothing_inside():
     problem, _ = make_problem(images=4, seen=3, rate=1.0)
     entries = problem.candidates.batch(torch.arange(4), 3)

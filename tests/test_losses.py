@@ -138,6 +138,16 @@ def test_weighted_cross_entropy_and_its_gradient(case):
     agree(loss, reference, logits)
 
 
+def test_weighted_cross_entropy_refuses_a_second_backward_pass():
+    logits = torch.randn(3, 4, dtype=torch.double, requires_grad=True)
+    candidates = np.ones((3, 4), dtype=bool)
+    weights = torch.full((12,), 0.25, dtype=torch.double)
+    loss = partial_zero_shot_loss(logits, weights, rows_of(candidates))
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
 @edges
 @given(cases())
 def test_weights_of_rc_and_proden_are_the_softmax_over_the_candidates(case):

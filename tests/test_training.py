@@ -27,7 +27,7 @@ from pzsl.training import train
 from pzsl.training.calibration import SHARES, fold_fits, hold_out, unseen_names
 from pzsl.training.config import RunConfig, expand
 from pzsl.training.labels import project_attributes
-from pzsl.training.loop import batches, epoch_generator, fit, fit_all, learning_rate
+from pzsl.training.loop import batches, epoch_generator, finite_loss, fit, fit_all, learning_rate
 from pzsl.training.run import execute, refined_labels
 from pzsl.training.settings import read_config, read_settings
 
@@ -65,6 +65,15 @@ def test_batches_are_a_seeded_partition_of_near_equal_size():
     other = list(batches(torch.empty(103, 2), 10, epoch_generator(3, 2)))
     assert torch.equal(torch.cat(found), torch.cat(again))
     assert not torch.equal(torch.cat(found), torch.cat(other))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_weight_that_is_not_finite_ends_the_training(bad):
+    method = clip_pzsl(make_problem(images=20)[0], 0)
+    assert finite_loss(1.5, method, 0) == 1.5
+    method.weights[3] = bad
+    with pytest.raises(UserError, match="diverged"):
+        finite_loss(1.5, method, 0)
 
 
 def test_the_learning_rate_falls_from_base_to_nothing():

@@ -52,6 +52,6 @@ def mean_entropy(weights: NDArray[np.floating], offsets: NDArray[np.int64]) -> f
     total = 0.0
     for start in range(0, len(weights), 16 * BLOCK):
         block_weights = weights[start : start + 16 * BLOCK]
-        positive = block_weights[block_weights > 0].astype(np.float64)
-        total -= float((positive * np.log(positive)).sum())
+        positive = block_weights[block_weights > 0]
+        total -= float((positive * np.log(positive)).sum(dtype=np.float64))
     return total / max(len(offsets) - 1, 1)

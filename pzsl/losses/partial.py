@@ -29,7 +29,7 @@ class _WeightedCrossEntropy(torch.autograd.Function):
     def backward(context: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
         powers, total, weights = context.saved_tensors
         rows: Rows = context.rows
-        slope = powers * (gradient / total)[:, None]
+        slope = powers.mul_((gradient / total)[:, None])  # autograd refuses a second backward pass
         slope.view(-1).scatter_add_(0, rows.cells, weights * rows.spread(-gradient))
         return slope, None, None
 

@@ -94,16 +94,17 @@ def adapt_backward(
     by_before = torch.ops.aten.gelu_backward(by_hidden, before)
     by_inner = side.hidden * torch.add(by.lean, by_square, alpha=2)[:, None]
     by_gram = side.hidden.T @ (side.hidden * by_square[:, None])
-    slopes = z.T @ torch.cat([by_before, by_inner, by.crossed], dim=1)
-    by_down, by_up, by_other = torch.split(slopes, [rank, rank, by.crossed.shape[1]], dim=1)
-    return by_down, torch.addmm(by_up, adapter.up, by_gram, alpha=2), by_other
+    slopes = torch.cat([by_before, by_inner, by.crossed], dim=1).T @ z
+    by_down, by_up, by_other = torch.split(slopes, [rank, rank, by.crossed.shape[1]])
+    return by_down.T, torch.addmm(by_up.T, adapter.up, by_gram, alpha=2), by_other.T
 
 
 class _AdaptedLogits(torch.autograd.Function):
     """Logits `s (f_ij a_i c_j + u_i.v_j)` with frozen cosines f and inverse lengths a, c.
 
     The second output is the distance from the frozen vectors, see `adapted_logits`. In the backward
-    pass, `by_x` is the gradient of the loss by x.
+    pass, `by_x` is the gradient of the loss by x. Row i of the logits is proportional to a_i, so
+    the sum of that row times its slopes is `a_i by_a_i`; likewise columns and c.
     """
 
     @staticmethod
@@ -122,7 +123,7 @@ class _AdaptedLogits(torch.autograd.Function):
         u = torch.cat([across, x.hidden], dim=1).mul_(a[:, None])
         v = torch.cat([t.hidden, t.crossed], dim=1)[: len(c)].mul_(c[:, None])
         logits = (frozen * (scale * a)[:, None]).mul_(c).addmm_(u, v.T, alpha=scale)
-        context.save_for_backward(images, labels, frozen, *factors)
+        context.save_for_backward(images, labels, logits, *factors)
         context.factors = x, t, u, v, scale
         image_cosine = torch.dot(x.lean, x.inverse) / len(x.lean)
         label_cosine = torch.dot(t.lean, t.inverse) / len(t.lean)
@@ -130,13 +131,12 @@ class _AdaptedLogits(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, slope: Tensor, by_distance: Tensor) -> tuple[Tensor | None, ...]:
-        images, labels, frozen, *factors = context.saved_tensors
+        images, labels, logits, *factors = context.saved_tensors
         of_images, of_labels = Matrices(*factors[:2]), Matrices(*factors[2:])
         x, t, u, v, scale = context.factors
-        a, c, product = x.inverse, t.inverse[: len(v)], slope * frozen
+        a, c, product = x.inverse, t.inverse[: len(v)], slope * logits
         by_u, by_v = (slope @ v).mul_(scale), (slope.T @ u).mul_(scale)
-        by_a = (product @ c).mul_(scale).add_((by_u * u).sum(dim=1).div_(a))
-        by_c = (product.T @ a).mul_(scale).add_((by_v * v).sum(dim=1).div_(c))
+        by_a, by_c = product.sum(dim=1).div_(a), product.sum(dim=0).div_(c)
         by_u.mul_(a[:, None])
         by_v.mul_(c[:, None])
         width = of_labels.up.shape[1]

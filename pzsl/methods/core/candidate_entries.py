@@ -47,7 +47,7 @@ class BatchEntries(NamedTuple):
     def write(self, values: Tensor, into: Tensor) -> None:
         """Write values (m,) of these entries into an array (M,)."""
         if self.span is None:
-            into.index_copy_(0, self.entry_index, values)
+            into.scatter_(0, self.entry_index, values)  # a quarter of the time of `index_copy_`
         else:
             into[self.span] = values
 
@@ -120,7 +120,10 @@ class CandidateEntries:
         start, sizes = self._spans(rows)
         entry_index, batch_row = self._positions(start, sizes)
         labels = self.labels.index_select(0, entry_index).long()
-        log_mask = self.log_mask.index_select(0, entry_index)
+        if self.log_mask.stride(0):
+            log_mask = self.log_mask.index_select(0, entry_index)
+        else:  # the zero that plain candidates share
+            log_mask = self.log_mask[:1].expand(len(labels))
         offsets = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
         cells = torch.add(labels, batch_row, alpha=classes)
         return BatchEntries(entry_index, labels, log_mask, Rows(batch_row, offsets, cells))
