@@ -27,8 +27,8 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 
 
 def say(message: str) -> None:
-    """Print a message on stderr; stdout is for results."""
-    write_text(printable(message, keep="\n\t"), sys.stderr)
+    """Print a message, one line, on stderr; stdout is for results."""
+    write_text(printable(message, keep="\t"), sys.stderr)
 
 
 def write_text(text: str, stream: TextIO | None) -> None:

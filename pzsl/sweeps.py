@@ -240,7 +240,8 @@ def follow_to_the_end(root: Path, stream: TextIO | None) -> list[RunStatus]:
     """
     watcher, board, began = SweepWatcher(root), ProgressBoard(stream, "report"), time.monotonic()
     if not watcher.run_statuses():
-        write_text(f"report: no run in {root} yet; waiting up to {BEGIN:g} s", stream)
+        where = printable(str(root))
+        write_text(f"report: no run in {where} yet; waiting up to {BEGIN:g} s", stream)
     while True:
         started = time.monotonic()
         runs = watcher.run_statuses()

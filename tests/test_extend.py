@@ -231,6 +231,13 @@ def test_an_encoder_of_images_alone_needs_attributes(printed, photos, image_weig
         library.extract(f"{printed}/flat.py:load", photos, **how)
 
 
+def test_an_encoder_that_needs_weights_says_so(pzsl, printed, photos):
+    words = ["--dataset", f"{printed}/flat.py:load", "--root", photos, "--out", photos / "x.h5"]
+    code, _, err = pzsl("extract", *words, "--model", f"{printed}/image_encoder.py:ImageEncoder")
+    assert code == 2 and err.count("\n") == 1
+    assert "Name a model of timm: --pretrained vit_small" in err
+
+
 # --- names, and what goes wrong ------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ Each is a small checkpoint that the test makes; each answer is held to that of t
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import huggingface_hub
@@ -258,6 +259,32 @@ def test_what_is_wrong_with_a_folder_is_said_in_one_line(tmp_path):
     save_file({"x": torch.ones(1)}, folder / "model.safetensors")
     with pytest.raises(UserError, match="model_type 'bert' is none of clip, siglip"):
         load_encoder(f"local-dir:{folder}")
+
+
+@pytest.mark.parametrize(
+    ("tower", "size", "reason"),
+    [("test_vit3", 96, "doesn't match model"), ("test_vit", 100, "divisible by patch size")],
+)
+def test_images_of_a_size_that_the_tower_cannot_see_are_told(tmp_path, tower, size, reason):
+    vision = {**SIGLIP["vision_cfg"], "timm_model_name": tower}
+    config, folder = {**SIGLIP, "vision_cfg": vision}, tmp_path / "model"
+    if tower == "test_vit3":
+        config["embed_dim"] = 96
+    open_clip_folder(folder, config, PREPARED["siglip"])
+    load_encoder(f"local-dir:{folder}")
+    usual, file = vision["image_size"], folder / "open_clip_config.json"
+    vision["image_size"] = size
+    file.write_text(json.dumps({"model_cfg": config, "preprocess_cfg": PREPARED["siglip"]}))
+    line = f"{file}: 'image_size' is {size}, but the images of its tower have {usual} pixels"
+    with pytest.raises(UserError, match=f"{re.escape(line)}.*{reason}"):
+        load_encoder(f"local-dir:{folder}")
+
+
+def test_a_tower_that_takes_images_of_other_sizes_is_used_with_them(tmp_path):
+    config = {**SIGLIP, "vision_cfg": {**SIGLIP["vision_cfg"], "image_size": 96}}
+    open_clip_folder(tmp_path / "model", config, PREPARED["siglip"])
+    found = load_encoder(f"local-dir:{tmp_path / 'model'}")
+    assert found.encode_images(found.preprocess(picture())[None]).shape == (1, 64)
 
 
 @pytest.mark.parametrize(

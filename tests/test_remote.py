@@ -19,7 +19,7 @@ from pzsl.datasets import load_dataset
 from pzsl.errors import UserError
 from pzsl.exchange import merge
 from pzsl.extraction import extract
-from pzsl.remote import Range, ReadAhead, RemoteError, RemotePath, as_path, attempts
+from pzsl.remote import Range, ReadAhead, RemoteError, RemotePath, as_path, attempts, clients
 from pzsl.remote.read_ahead import group_neighbours
 from pzsl.store import load_cache
 
@@ -87,6 +87,25 @@ def memory(request):
         files.rm(address, recursive=True)
 
 
+@pytest.fixture
+def registered(monkeypatch):
+    """Registers a client for a protocol, which keeps files in memory: protocol -> the client."""
+
+    def register(protocol: str) -> object:
+        class Client(fsspec.get_filesystem_class("memory")):
+            store, pseudo_dirs, retries = {}, [""], 6
+
+            @classmethod
+            def _strip_protocol(cls, path):
+                return "/" + path.removeprefix(f"{protocol}://").strip("/")
+
+        Client.protocol = protocol
+        monkeypatch.setitem(sys.modules["fsspec.registry"]._registry, protocol, Client)
+        return fsspec.filesystem(protocol, **clients.OPTIONS.get(protocol, {}))
+
+    return register
+
+
 @pytest.fixture(scope="module")
 def server():
     """The port of an S3 server, which has a bucket `bucket`."""
@@ -131,6 +150,30 @@ def test_a_table_and_its_images_at_an_address_give_the_cache_of_local_ones(
     extract(table=table, out=tmp_path / "far.h5", **options)
     assert same(tmp_path / "local.h5", tmp_path / "far.h5")
     assert load_cache(tmp_path / "far.h5").provenance["origin"]["root"] == memory
+
+
+@pytest.mark.parametrize(
+    ("protocol", "root"), [("gs", "gs://bucket/data"), ("hf", "hf://datasets/USER/NAME/data")]
+)
+def test_other_protocols_take_the_same_way(protocol, root, registered, tiny_weights, tmp_path):
+    files = registered(protocol)
+    options = {"model": "tiny", "pretrained": str(tiny_weights), "batch_size": 16}
+    folder, tars = write_table(tmp_path / "data", 24), write_tars(tmp_path / "tars", 24, 1)
+    put(folder, root)
+    put(tars, f"{root}/tars")
+    assert all(name.startswith("/" + root.partition("://")[2]) for name in files.store)
+    for name, local, far in (
+        ("table", folder / "images.csv", f"{root}/images.csv"),
+        ("tar", tars, f"{root}/tars"),
+    ):
+        for place, source in (("local", local), ("far", far)):
+            what = {"table": source} if name == "table" else {"dataset": "tar", "root": source}
+            extract(out=tmp_path / f"{name}-{place}.h5", **what, **options)
+        assert same(tmp_path / f"{name}-local.h5", tmp_path / f"{name}-far.h5")
+    assert files.retries == {"gs": 1, "hf": 6}[protocol]  # `attempt` tries again in its place
+    files.store.clear()
+    with pytest.raises(UserError, match=rf"{root}/tars/\*\.tar is not there"):
+        load_dataset("tar", root=f"{root}/tars")
 
 
 def test_class_folders_at_an_address_give_the_data_set_of_local_ones(server, tmp_path):
@@ -280,19 +323,36 @@ def test_a_server_that_is_gone_and_a_login_that_is_missing_end_in_one_line(serve
             load_dataset("tar", root="s3://bucket/a.tar")
 
 
-def test_without_the_extra_one_line_names_it(pzsl, monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "s3fs", None)
+@pytest.mark.parametrize(("protocol", "client"), [("s3", "s3fs"), ("gs", "gcsfs")])
+def test_without_the_extra_one_line_names_it(protocol, client, pzsl, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, client, None)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, protocol, raising=False)
     for words in (
-        ("extract", "--dataset", "tar", "--root", "s3://bucket/tars"),
-        ("extract", "--table", "s3://bucket/images.csv"),
-        ("extract", "--out", "s3://bucket/x.h5"),
-        ("merge", "s3://bucket/x.part-1-of-2.h5", "--out", "x.h5"),
+        ("extract", "--dataset", "tar", "--root", f"{protocol}://bucket/tars"),
+        ("extract", "--table", f"{protocol}://bucket/images.csv"),
+        ("extract", "--out", f"{protocol}://bucket/x.h5"),
+        ("merge", f"{protocol}://bucket/x.part-1-of-2.h5", "--out", "x.h5"),
     ):
         code, out, err = pzsl(*words)
         assert (code, out, err.count("\n")) == (1, "", 1)
-        assert "s3://bucket" in err and "pip install 'pzsl[remote]'" in err
+        assert f"{protocol}://bucket" in err and "pip install 'pzsl[remote]'" in err
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("hf://datasets/a/b/x.tar", "huggingface_hub"),
+        ("abfs://store/x.tar", "adlfs"),
+        ("sftp://host/x.tar", "paramiko"),
+    ],
+)
+def test_a_client_beyond_the_extra_is_named_with_how_to_get_it(address, client, monkeypatch):
+    protocol = address.partition(":")[0]
+    monkeypatch.setitem(sys.modules, client, None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, protocol, raising=False)
+    with pytest.raises(UserError, match=rf"{protocol}:// needs a client: .*pip install {client}"):
+        as_path(address)
 
 
 def test_an_unknown_protocol_is_named():

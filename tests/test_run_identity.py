@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 import json
 import sys
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from problems import write_cache
 from safetensors.torch import load_file, save_file
 
 import pzsl
+from pzsl.cli import main
+from pzsl.cli.common import emit
 from pzsl.datasets import SOURCES
 from pzsl.errors import UserError
 from pzsl.progress import say
@@ -23,6 +27,9 @@ from pzsl.store.resume import _brief
 from pzsl.training import checkpoint as checkpoints
 from pzsl.training.config import RunConfig, expand
 from pzsl.training.engines.job import Job, open_cache, work
+
+MARK = "\N{REPLACEMENT CHARACTER}"
+"""What a control character becomes."""
 
 
 def config_for(cache, seed: int = 0) -> RunConfig:
@@ -201,11 +208,46 @@ def test_a_training_that_diverges_names_the_cause(method, tmp_path):
 
 
 def test_no_name_steers_the_terminal(capsys):
-    say("'\x1b[31mred\x07' is\nno class")
-    assert (
-        capsys.readouterr().err
-        == "'\N{REPLACEMENT CHARACTER}[31mred\N{REPLACEMENT CHARACTER}' is\nno class\n"
-    )
+    say("'\x1b[31mred\x07\n' is\tno class")
+    assert capsys.readouterr().err == f"'{MARK}[31mred{MARK}{MARK}' is\tno class\n"
+
+
+def test_a_line_break_in_a_name_breaks_no_line_of_a_result(capsys):
+    result = {"out": "a\nb.h5", "failed": [{"path": "c\x1b\n.jpg"}], "a\nkey": 3, "n": (1, "\r")}
+
+    def text(found: dict) -> str:
+        lines = [found["out"], *(row["path"] for row in found["failed"]), *found, str(found["n"])]
+        return "\n".join(lines)
+
+    emit(result, False, text)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [f"a{MARK}b.h5", f"c{MARK}{MARK}.jpg"] and lines[4] == f"a{MARK}key"
+    assert len(lines) == 7
+    emit({"text": "one\ntwo"}, False, lambda found: found["text"])  # a ready text, as of `report`
+    assert capsys.readouterr().out == "one\ntwo\n"
+    emit(result, True, text)
+    assert json.loads(capsys.readouterr().out)["out"] == "a\nb.h5"
+
+
+def test_a_line_break_in_a_file_name_breaks_no_line_of_a_command(tmp_path, monkeypatch, capsys):
+    root = tmp_path / "photos"
+    for label in ("cat", "dog", "fox"):
+        (root / label).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (70, 70), (number * 60, 0, 0)).save(root / label / f"{number}.png")
+    try:
+        (root / "cat" / "bro\nken.png").write_bytes(b"no image")
+    except OSError:
+        pytest.skip("no such names on this system")
+    words = ["extract", "--dataset", "folder", "--root", str(root), "--model", "tiny"]
+    words += ["--out", str(tmp_path / "x.h5"), "--on-error", "skip"]
+    monkeypatch.setattr(sys, "argv", ["pzsl", *words])
+    with suppress(SystemExit):
+        main()
+    said = capsys.readouterr()
+    lines = (said.out + said.err).splitlines()
+    assert [line for line in lines if f"bro{MARK}ken.png" in line]
+    assert not [line for line in lines if "ken.png" in line and f"bro{MARK}ken" not in line]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])

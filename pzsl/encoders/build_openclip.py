@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
 from torch import Tensor
 
+from pzsl.encoders.preprocessing_files import OPEN_CLIP
 from pzsl.encoders.published import Source
 from pzsl.encoders.weights import OPENAI_KEYS
 from pzsl.errors import UserError
@@ -43,11 +45,12 @@ def build(model: str, quick_gelu: bool, precision: str, device: torch.device) ->
     """Build open_clip's `model` with random weights, which `load_into` then replaces.
 
     Raises:
-        UserError: a package is missing, or a hub can't be reached.
+        UserError: a package is missing, a hub can't be reached, or a folder's configuration asks
+            for images of a size that its tower can't see.
     """
     try:
         with _no_alarm(), torch.random.fork_rng(devices=[]):  # drawn on the CPU
-            return open_clip.create_model(
+            network = open_clip.create_model(
                 model,
                 precision="fp32" if precision == "int8" else precision,
                 device=device,
@@ -57,6 +60,32 @@ def build(model: str, quick_gelu: bool, precision: str, device: torch.device) ->
             )
     except Exception as error:  # towers of other libraries: missing package, unreachable hub
         raise _unusable(model, error) from error
+    _check_image_size(network, model)
+    return network
+
+
+def _check_image_size(network: Any, model: str) -> None:
+    """Try an empty image where the size of a model's images isn't the usual one of its timm tower.
+
+    Raises:
+        UserError: the tower refuses images of this size.
+    """
+    usual_config = getattr(getattr(network.visual, "trunk", None), "default_cfg", None)
+    if not usual_config:
+        return  # open_clip makes its own towers of any size
+    size, usual = tuple(network.visual.image_size), tuple(usual_config["input_size"][1:])
+    if size == usual:
+        return
+    weight = next(network.visual.parameters())
+    try:
+        with torch.inference_mode():
+            network.visual.eval()(weight.new_zeros(1, 3, *size))
+    except Exception as error:  # towers refuse in many ways
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:160]
+        raise UserError(
+            f"{Path(model.removeprefix('local-dir:')) / OPEN_CLIP}: 'image_size' is {size[0]}, but "
+            f"the images of its tower have {usual[0]} pixels ({reason.rstrip('.')}): correct it."
+        ) from error
 
 
 def tokenizer_of(model: str) -> Any:

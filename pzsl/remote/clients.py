@@ -30,7 +30,7 @@ def filesystem(address: str) -> tuple[Any, str]:
 
         files, path = url_to_fs(address, **OPTIONS.get(protocol, {}))
     except ImportError as error:
-        remedy = "pip install 'pzsl[remote]'" if protocol in EXTRA else _advice(error)
+        remedy = "pip install 'pzsl[remote]'" if protocol in EXTRA else _remedy(protocol, error)
         raise UserError(f"{address}: {protocol}:// needs a client: {remedy}.") from None
     except ValueError as error:
         raise UserError(f"{address} can't be read: {error}.") from None
@@ -39,5 +39,16 @@ def filesystem(address: str) -> tuple[Any, str]:
     return files, path
 
 
-def _advice(error: ImportError) -> str:
-    return str(error).rstrip(".") or "install it"
+def _remedy(protocol: str, error: BaseException) -> str:
+    """How to install the client of a protocol: its package, or the one that it lacks."""
+    from fsspec.registry import known_implementations
+
+    package = known_implementations.get(protocol, {}).get("class", "fsspec").partition(".")[0]
+    cause: BaseException | None = error
+    while package == "fsspec" and cause is not None:  # one of fsspec's own, for another library
+        if isinstance(cause, ModuleNotFoundError) and cause.name:
+            package = cause.name.partition(".")[0]
+        cause = cause.__cause__ or cause.__context__
+    if package == "fsspec":
+        return str(error).rstrip(".") or "install it"
+    return f"pip install {package}"
