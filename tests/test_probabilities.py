@@ -81,6 +81,29 @@ def test_thresholds_are_those_of_split_conformal():
     assert found.threshold(0.0) == 0.0 and found.threshold(0.01) == 0.0  # too few to say
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_coverage_of_one_half_by_the_other_half_equals_loops(seed):
+    """Each image has weights on several classes; equal scores make equal probabilities."""
+    rng, images, classes = np.random.default_rng(seed), 41, 5
+    scores = rng.integers(0, 4, (images, classes)).astype(np.float32)
+    weights = rng.dirichlet(np.ones(classes), images)
+    rows, columns = (axis.ravel() for axis in np.indices((images, classes)))
+    found = calibration_of([HeldOut(scores, rows, columns, weights.ravel())])
+    shares = np.exp(log_softmax(scores, found.temperature))
+    covered = np.zeros(201)
+    for half in (0, 1):
+        other = [i for i in range(images) if i % 2 != half]
+        pairs = sorted((shares[i, c], weights[i, c]) for i in other for c in range(classes))
+        for level in range(201):
+            limit, below = 0.0, 0.0
+            for probability, weight in pairs:
+                if below <= level / 200 * (len(other) + 1) - 1:
+                    limit = np.floor(probability * 1e6) / 1e6
+                below += weight
+            covered[level] += weights[half::2][shares[half::2] >= limit].sum()
+    np.testing.assert_allclose(found.coverage, covered / images, atol=6e-5)
+
+
 def test_the_calibration_error_is_that_of_its_definition():
     confidence, right = np.array([0.95, 0.97, 0.55, 0.1]), np.array([True, False, True, False])
     by_hand = (abs(0.95 + 0.97 - 1) + abs(0.55 - 1) + abs(0.1 - 0)) / 4

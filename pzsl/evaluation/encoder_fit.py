@@ -117,12 +117,11 @@ def encoder_fit(cache: Embedded) -> EncoderFit:
     text, size = cache.label_embeddings()[classes].T, max(1, CELLS // len(classes))
     blocks = [vectors[start : start + size] for start in range(0, len(vectors), size)]
     predictions = classes[np.concatenate([(block @ text).argmax(axis=1) for block in blocks])]
-    hits = [
-        predicted in allowed_classes
-        for predicted, (_, allowed_classes) in zip(predictions, allowed, strict=True)
-    ]
-    shares = [cache.seen[allowed_classes].sum() / len(classes) for _, allowed_classes in allowed]
-    return EncoderFit(float(np.mean(hits)), float(np.mean(shares)), len(allowed))
+    image = np.repeat(np.arange(len(allowed)), [len(labels) for _, labels in allowed])
+    labels = np.concatenate([labels for _, labels in allowed])
+    hits = np.bincount(image, predictions[image] == labels) > 0
+    shares = np.bincount(image, cache.seen[labels]) / len(classes)
+    return EncoderFit(float(hits.mean()), float(shares.mean()), len(allowed))
 
 
 def _allowed_classes(row: int, cache: Embedded) -> NDArray[np.integer]:

@@ -217,8 +217,12 @@ def calibration_of(parts: Sequence[HeldOut], coldest: float = COLDEST) -> Calibr
         weight.append(part.weights)
         image.append(part.rows + count)
         count += len(part.scores)
-    values = np.concatenate(probability), np.concatenate(weight), np.concatenate(image)
-    thresholds, coverage = _thresholds(*values[:2], count), _coverage(*values)
+    order = np.argsort(np.concatenate(probability), kind="stable")
+    ascending, weights, images = (
+        np.concatenate(column)[order] for column in (probability, weight, image)
+    )
+    thresholds = _thresholds(ascending, weights, count)
+    coverage = _coverage(ascending, weights, images)
     return Calibration(temperature, tuple(thresholds.tolist()), tuple(coverage.tolist()), count)
 
 
@@ -228,29 +232,39 @@ def _thresholds(
     """For each error rate, the probability below which at most that share of the images lies.
 
     Split conformal counts the new image as well: of n images, rank i/200 * (n + 1) - 1 is taken.
+
+    Args:
+        probability: (m,) ascending. weight: (m,) of each. images: n.
     """
-    order = np.argsort(probability, kind="stable")
-    if not len(order):
+    if not len(probability):
         return np.zeros(LEVELS + 1)
-    below = np.concatenate([[0.0], np.cumsum(weight[order])])[:-1]
+    below = np.concatenate([[0.0], np.cumsum(weight)])[:-1]
     allowed = np.arange(LEVELS + 1) / LEVELS * (images + 1) - 1
     place = np.searchsorted(below, allowed, side="right") - 1
-    limits = probability[order][np.maximum(place, 0)]
+    limits = probability[np.maximum(place, 0)]
     return np.where(place < 0, 0.0, np.floor(limits * 1e6) / 1e6)
 
 
 def _coverage(
     probability: NDArray[np.floating], weight: NDArray[np.floating], image: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Coverage at each error rate, by two-fold cross-validation over even and odd images."""
+    """Coverage at each error rate, by two-fold cross-validation over even and odd images.
+
+    Args:
+        probability: (m,) ascending. weight, image: (m,) of each.
+    """
     covered = np.zeros(LEVELS + 1)
     for half in (0, 1):
         tested, calibrating = image % 2 == half, image % 2 != half
         limits = _thresholds(
-            probability[calibrating], weight[calibrating], len(np.unique(image[calibrating]))
+            probability[calibrating], weight[calibrating], _distinct(image[calibrating])
         )
-        order = np.argsort(probability[tested], kind="stable")
-        below = np.concatenate([[0.0], np.cumsum(weight[tested][order])])
-        missed = below[np.searchsorted(probability[tested][order], limits, side="left")]
+        below = np.concatenate([[0.0], np.cumsum(weight[tested])])
+        missed = below[np.searchsorted(probability[tested], limits, side="left")]
         covered += below[-1] - missed
-    return np.round(covered / len(np.unique(image)), 4)
+    return np.round(covered / _distinct(image), 4)
+
+
+def _distinct(image: NDArray[np.integer]) -> int:
+    """How many different images there are; counting takes a fraction of the time of sorting."""
+    return int(np.count_nonzero(np.bincount(image)))
