@@ -321,8 +321,8 @@ class _Function(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if func in PLAIN:
             return PLAIN[func](device.place(args[0]))
-        if func in (Tensor.to, Tensor.cpu, Tensor.cuda):
-            return self._to(*args, **{"device": func.__name__} if func is not Tensor.to else kwargs)
+        if func in (Tensor.to, Tensor.cpu, Tensor.cuda, Tensor.pin_memory):
+            return self._transfer(func, *args, **kwargs)
         if name in ("numpy", "__array__", "__dlpack__") and device.place(args[0]).type != "cpu":
             device.refuse(f"{name} of a tensor on the device")
         if func is Tensor.tolist and device.place(args[0]).type != "cpu":
@@ -358,6 +358,14 @@ class _Function(TorchFunctionMode):
             device.put(found, place)
         return found
 
+    def _transfer(self, func: Any, tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """A tensor somewhere else, or in memory that the GPU reads by itself."""
+        if func is Tensor.pin_memory:
+            return self._pinned(tensor)
+        if func is not Tensor.to:
+            return self._to(tensor, device=func.__name__)
+        return self._to(tensor, *args, **kwargs)
+
     def _to(self, tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """`Tensor.to` in all its forms."""
         place, others = kwargs.pop("device", None), []
@@ -371,14 +379,28 @@ class _Function(TorchFunctionMode):
                 others.append(each)
         kind = kwargs.pop("dtype", None) or next(iter(others), None)
         where = self.device.place(tensor) if place is None else self.device.resolve(place)
-        return self._move(tensor, where, kind)
+        with torch._C.DisableTorchFunction():
+            pinned = getattr(tensor.untyped_storage(), "pinned", False)
+        return self._move(tensor, where, kind, kwargs.get("non_blocking", False) and pinned)
 
-    def _move(self, tensor: Tensor, place: torch.device, kind: Any = None) -> Tensor:
+    def _pinned(self, tensor: Tensor) -> Tensor:
+        """A copy in memory that the GPU reads by itself."""
+        if self.device.kind != "cuda" or self.device.place(tensor).type != "cpu":
+            self.device.refuse("only CUDA pins memory, that of the CPU")
+        with torch._C.DisableTorchFunction():
+            copy = tensor.clone()
+            copy.untyped_storage().pinned = True
+        return copy
+
+    def _move(
+        self, tensor: Tensor, place: torch.device, kind: Any = None, unnoticed: bool = False
+    ) -> Tensor:
         device = self.device
         here, kind = device.place(tensor), tensor.dtype if kind is None else kind
         if here == place:
             return tensor if kind == tensor.dtype else tensor.type(kind)
-        device.wait("a copy between devices")
+        if not unnoticed:
+            device.wait("a copy between devices")
         device.moving = True
         try:
             return device.making(place, lambda: aten._to_copy(tensor, dtype=kind))

@@ -20,7 +20,7 @@ from problems import write_cache
 from torch import Tensor
 
 from pzsl import PartialLabelClassifier, refine, train
-from pzsl.device import resolve_device, resolve_precision
+from pzsl.device import default_batch, resolve_device, resolve_precision
 from pzsl.encoders import load_encoder
 from pzsl.errors import UsageError
 from pzsl.losses.ragged import add_groups
@@ -135,6 +135,12 @@ def on_the_cpu(system: System) -> Trained:
     return train_on("cpu", system)
 
 
+def in_no_order(device: PretendDevice) -> set[str]:
+    """Files in which CUDA would add numbers in no fixed order."""
+    files = {line.split(":")[0] for line in device.unordered} - ONCE_EACH
+    return files if device.kind == "cuda" else set()
+
+
 def waits_in_a_step(waits: list[Counter[Wait]]) -> Counter[Wait]:
     """What the second step of the last epoch, in which every part has set in, waited for."""
     last_epoch = waits[-IMAGES // BATCH :]
@@ -166,7 +172,7 @@ def test_a_method_keeps_to_its_device_and_its_steps_hardly_wait(kind, system):
         limit = STACKABLE_WAITS if trained.method.stackable else OTHER_WAITS
     waits = waits_in_a_step(trained.waits)
     assert waits.total() <= limit, dict(waits)
-    assert kind != "cuda" or not {line.split(":")[0] for line in device.unordered} - ONCE_EACH
+    assert not in_no_order(device)
     assert torch.allclose(trained.scores, on_the_cpu(system).scores, atol=1e-2)
 
 
@@ -180,10 +186,11 @@ def test_a_method_keeps_to_its_device_and_its_steps_hardly_wait(kind, system):
 def test_gamma_is_chosen_on_a_device_as_on_the_cpu(kind, system):
     chosen = []
     for place in (kind, "cpu"):
-        with nullcontext() if place == "cpu" else PretendDevice(kind):
+        with nullcontext() if place == "cpu" else PretendDevice(kind) as device:
             problem = make_problem(place, system)
             method = fit(prepared_method(config_of(system), problem, 0), 0)
             chosen.append(fit_all(calibrate(method, problem, config_of(system))))
+        assert device is None or not in_no_order(device)
     there, here = chosen
     assert there.gamma == pytest.approx(here.gamma, abs=1e-2)
     temperatures = [each.probabilities.temperature for each in chosen]
@@ -204,6 +211,7 @@ def test_many_runs_in_one_program_wait_as_rarely_as_one(kind):
 
         with mock.patch("pzsl.training.engines.batched.learning_rate", note):
             fit_groups(fits)
+    assert not in_no_order(device)
     assert waits_in_a_step(waits).total() <= STACKABLE_WAITS
     alone = on_the_cpu(system)
     assert torch.allclose(fits[0].method.weights, alone.method.weights, atol=1e-3)
@@ -215,9 +223,10 @@ def test_runs_from_a_file_and_from_memory_are_recorded_alike_on_a_device(tmp_pat
     found = []
     for memory, whole in ((1.0, False), (1e-9, True)):
         settings = {"epochs": 2, "min_steps": 2, "calibrate": whole}
-        with PretendDevice(kind):
+        with PretendDevice(kind) as device:
             what = {"rate": [0.3], "seeds": 1, "settings": settings, "memory": memory}
             done = train(cache, runs=tmp_path / str(memory), device=kind, **what)
+        assert not in_no_order(device)
         found.append(done["runs"][0]["disambiguation"])
     assert found[0] == pytest.approx(found[1], abs=2.0)
     run = done["runs"][0]["path"]
@@ -233,10 +242,11 @@ def test_the_estimator_keeps_to_its_device(kind):
     images, options = problem.images.numpy(), {"epochs": 1, "min_steps": 1}
     shares = []
     for place in (kind, "cpu"):
-        with PretendDevice(kind):
+        with PretendDevice(kind) as device:
             model = PartialLabelClassifier("proden", options=options, scale=20.0, device=place)
             shares.append(model.fit(images, rows, text).predict_proba(images))
             assert model.method_.weights.device.type == place
+        assert not in_no_order(device)
     assert np.allclose(*shares, atol=1e-3)
 
 
@@ -257,10 +267,46 @@ def test_the_encoder_keeps_to_its_device_in_every_precision(kind, precision, emb
         device.waits.clear()
         found = encoder.encode_images(pixels), encoder.encode_texts(["a red star"])
         assert device.waits.total() == 4  # each goes there and back
+        assert not in_no_order(device)
         assert {each.device.type for each in found} == {"cpu"}
     far = {"fp32": 1e-5, "fp16": 0.02, "bf16": 0.1}[precision]
     for one, other in zip(found, exact, strict=True):
         assert one.dtype == torch.float32 and (one - other).norm(dim=1).max() <= far
+
+
+def test_a_batch_goes_to_the_gpu_without_a_wait_before_it_is_encoded(embedded):
+    pixels, plain, _ = embedded
+    with PretendDevice("cuda") as device:
+        encoder = load_encoder("tiny", None, "cuda", "fp32")
+        device.waits.clear()
+        there = encoder.upload(pixels)
+        assert there.device.type == "cuda" and not device.waits
+        found = encoder.encode_images(there)
+        assert device.waits.total() == 1  # on the way back
+    assert torch.allclose(found, plain, atol=1e-6)
+    for kind in (None, "mps"):
+        with PretendDevice(kind) if kind else nullcontext():
+            encoder = load_encoder("tiny", None, kind or "cpu", "fp32")
+            assert encoder.upload(pixels) is pixels
+
+
+def test_a_batch_that_a_gpu_has_no_room_for_stays_on_the_cpu(embedded):
+    large = embedded[0].repeat(100, 1, 1, 1)
+    with PretendDevice("cuda", 64 << 20) as device:
+        encoder = load_encoder("tiny", None, "cuda", "fp32")
+        device.memory = device.held + large.nbytes - 1
+        assert encoder.upload(large) is large
+
+
+@pytest.mark.parametrize(
+    ("gibibytes", "images"), [(80, 256), (64, 256), (24, 64), (12, 32), (1, 4), (0.1, 1)]
+)
+def test_the_batch_of_a_gpu_takes_a_quarter_of_its_memory_at_most(gibibytes, images):
+    memory = int(gibibytes * 2**30)
+    with PretendDevice("cuda", memory) as device:
+        assert default_batch(device.device) == images
+        device.held = memory // 2  # what others hold changes no embeddings
+        assert default_batch(device.device) == images
 
 
 @pytest.mark.parametrize(("kind", "name"), [("cuda", "cuda:99"), ("mps", "mps:1")])

@@ -15,10 +15,13 @@ from PIL import Image
 from quick_processes import run_python
 
 from pzsl.encoders import load_encoder
+from pzsl.encoders.openclip import OpenClipEncoder
 from pzsl.errors import UserError
-from pzsl.extraction import pipeline
+from pzsl.extraction import batches, extract
 from pzsl.extraction.memory import Halving
 from pzsl.extraction.pipeline import Failure, Views, encode_blocks, run, spans
+from pzsl.inference.embedding_blocks import embedding_blocks
+from pzsl.inference.sources import find_images
 
 
 def constant(path):
@@ -150,7 +153,7 @@ def test_lanes_bound_how_many_encode_at_a_time():
 
 
 def test_other_threads_collate_batches_while_one_is_encoded(monkeypatch):
-    collate, collated, encoding = pipeline._collate, threading.Semaphore(0), []
+    collate, collated, encoding = batches._collate, threading.Semaphore(0), []
 
     def noted(*parts):
         batch = collate(*parts)
@@ -162,9 +165,53 @@ def test_other_threads_collate_batches_while_one_is_encoded(monkeypatch):
             encoding.append(collated.acquire(timeout=30) and collated.acquire(timeout=30))
         return mean(batch)
 
-    monkeypatch.setattr(pipeline, "_collate", noted)
+    monkeypatch.setattr(batches, "_collate", noted)
     collect(constant, range(16), workers=2, encode=encode, lanes=1)
     assert encoding == [True]
+
+
+def test_the_next_batch_is_copied_while_one_is_encoded_and_no_third():
+    """One is encoded, one waits on the device; more would fill its memory."""
+    lock, second, there, most, waited = threading.Lock(), threading.Event(), [0], [0], []
+
+    def upload(batch):
+        with lock:
+            there[0] += 1
+            most[0] = max(most[0], there[0])
+            if there[0] == 2:
+                second.set()
+        return batch + 100
+
+    def encode(batch):
+        if not waited:  # the first encoding ends only once a second batch has arrived
+            waited.append(second.wait(timeout=30))
+        found = mean(batch) - 100
+        with lock:
+            there[0] -= 1
+        return found
+
+    paths, rows = tuple(map(str, range(80))), np.arange(80)
+    blocks = [*encode_blocks(constant, encode, paths, rows, 8, 4, 1, upload=upload)]
+    assert waited == [True] and most[0] == 2 and there[0] == 0
+    np.testing.assert_array_equal(np.concatenate([b.features[:, 0] for b in blocks]), rows)
+
+
+@pytest.mark.parametrize("command", ["extract", "predict"])
+def test_both_commands_copy_batches_ahead(command, monkeypatch, tmp_path):
+    sizes = []
+    upload = OpenClipEncoder.upload
+    monkeypatch.setattr(
+        OpenClipEncoder,
+        "upload",
+        lambda self, batch: sizes.append(len(batch)) or upload(self, batch),
+    )
+    if command == "extract":
+        extract("shapes", model="tiny", limit=40, batch_size=16, out=tmp_path / "x.h5")
+    else:
+        Image.new("RGB", (70, 70)).save(tmp_path / "x.png")
+        source, encoder = find_images([tmp_path / "x.png"]), load_encoder("tiny")
+        [*embedding_blocks(source, 512, encoder, 16, 1)(np.array([0]))]
+    assert sorted(sizes) == {"extract": [8, 16, 16], "predict": [1]}[command]
 
 
 def test_stopping_early_and_errors_leave_no_thread_behind():

@@ -85,6 +85,19 @@ class OpenClipEncoder:
         )
         self._dtype = open_clip.get_input_dtype(identity.precision)
 
+    def upload(self, batch: Tensor) -> Tensor:
+        """A batch on the encoder's GPU, where it arrives while the GPU computes; from any thread.
+
+        On other devices, and if a GPU has no room for it, it stays what it is: `encode_images`
+        copies it then.
+        """
+        if self.device.type != "cuda":
+            return batch
+        try:  # the GPU itself copies from pinned memory, so that nothing waits
+            return batch.pin_memory().to(self.device, non_blocking=True)
+        except RuntimeError:  # no room on the GPU, or no more pinned memory
+            return batch
+
     @torch.inference_mode()
     def encode_images(self, batch: Tensor) -> Tensor:
         """Unit embeddings (n, D) float32 of prepared images (n, 3, h, w).

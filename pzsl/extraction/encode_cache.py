@@ -165,6 +165,7 @@ def _encode(
         lanes=None if encoder.device.type == "cpu" else 1,
         views=views,
         fetch_ahead=getattr(data.reader, "fetch_ahead", None),
+        upload=getattr(encoder, "upload", None),  # plugins have none
     )
     with closing(blocks), progress(total, "images", total - len(pending)) as bar:
         report_images: Callable[[int], object] = after or bar.update

@@ -6,7 +6,8 @@ resumed or skipped.
 
 Each thread takes a block, reads its images, encodes them, and takes the next block. On the CPU each
 thread computes on one core, so threads never wait for each other, and their number doesn't change
-results. On a GPU one thread encodes at a time; the others read images and put them into batches.
+results. On a GPU one thread encodes at a time; the others read images, put them into batches, and
+copy the next batch to the GPU.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pzsl.extraction.batches import embedded, with_views
 from pzsl.remote import RemoteError
 
 PREFIX = "pzsl-read"
@@ -120,6 +122,7 @@ def encode_blocks(
     lanes: int | None = None,
     views: Views | None = None,
     fetch_ahead: Callable[[Sequence[str]], None] | None = None,
+    upload: Callable[[Tensor], Tensor] | None = None,
 ) -> Generator[Block]:
     """Read and encode the pending rows in threads, block by block, in bounded memory.
 
@@ -135,11 +138,16 @@ def encode_blocks(
         views: which images have views, if any.
         fetch_ahead: called with the paths of the next few blocks when the first of them enters the
             queue, and so while earlier ones are encoded; None if reading needs no warning.
+        upload: copies a batch to the encoder's device, while others are encoded; for one batch more
+            than there are lanes.
 
     Yields:
         Each block that has a pending row, in order.
     """
-    encoder = _BlockEncoder(load, encode, paths, views, Semaphore(lanes or workers))
+    lane, ahead = Semaphore(lanes or workers), Semaphore((lanes or workers) + 1)
+    encoder = _BlockEncoder(
+        load, encode, paths, views, lane, ahead, upload or (lambda batch: batch)
+    )
     queue: deque[Future[Block]] = deque()
     thread_count = torch.get_num_threads()
     pool = ThreadPoolExecutor(workers, PREFIX, initializer=torch.set_num_threads, initargs=(1,))
@@ -167,6 +175,8 @@ class _BlockEncoder(NamedTuple):
     paths: tuple[str, ...]
     views: Views | None
     lane: Semaphore
+    ahead: Semaphore
+    upload: Callable[[Tensor], Tensor]
 
     def encode_block(self, span: Span) -> Block:
         start = time.perf_counter()
@@ -175,10 +185,12 @@ class _BlockEncoder(NamedTuple):
 
         def encode_in_lane(batch: Tensor) -> Tensor:
             nonlocal encoding
-            with self.lane:
-                started = time.perf_counter()
-                embeddings = self.encode(batch)
-                encoding += time.perf_counter() - started
+            with self.ahead:
+                batch = self.upload(batch)
+                with self.lane:
+                    started = time.perf_counter()
+                    embeddings = self.encode(batch)
+                    encoding += time.perf_counter() - started
             return embeddings
 
         block = _encoded(span, results, encode_in_lane, self.views)
@@ -207,58 +219,12 @@ def _encoded(
         return Block(rows, np.empty((0, 0), np.float32), failures, 0.0, 0.0)
     positions, size = torch.from_numpy(rows - span.start), span.end - span.start
     if views is None:
-        features = _embedded(images, positions, size, encode)
+        features = embedded(images, positions, size, encode)
     else:
-        clean = _embedded([image[0] for image in images], positions, size, encode)
+        clean = embedded([image[0] for image in images], positions, size, encode)
         has_views = torch.from_numpy(views.rows[span.start : span.end])
-        features = _with_views(clean, images, positions, has_views, views.per_image, encode)
+        features = with_views(clean, images, positions, has_views, views.per_image, encode)
     return Block(rows, features.numpy(), failures, 0.0, 0.0)
-
-
-def _embedded(
-    images: list[Tensor], positions: Tensor, size: int, encode: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """Embeddings (k, D) of k images at their positions in a batch that is zero elsewhere."""
-    return encode(_collate(images, positions, size))[positions]
-
-
-def _collate(images: list[Tensor], positions: Tensor, size: int) -> Tensor:
-    batch = torch.zeros(size, *images[0].shape, dtype=images[0].dtype)
-    batch[positions] = torch.stack(images)
-    return batch
-
-
-def _with_views(
-    clean: Tensor,
-    images: list[Tensor],
-    positions: Tensor,
-    has_views: Tensor,
-    count: int,
-    encode: Callable[[Tensor], Tensor],
-) -> Tensor:
-    """Embeddings of images and their views; an image without views has its own in their place.
-
-    The n-th views of a block form one batch, with a position for every image that has views.
-
-    Args:
-        clean: (k, D) of the images.
-        images: k images with their views, or alone.
-        positions: (k,) of the images in the block.
-        has_views: (size,) which images of the block have views.
-        count: K views.
-        encode: batch (n, 3, h, w) -> unit embeddings (n, D).
-
-    Returns:
-        (k, 1 + K, D).
-    """
-    features = clean[:, None].repeat(1, 1 + count, 1)
-    with_views = torch.nonzero(has_views[positions]).flatten()
-    if len(with_views):
-        slots = (has_views.cumsum(0) - 1)[positions[with_views]]
-        for view in range(1, 1 + count):
-            view_images = [images[index][view] for index in with_views.tolist()]
-            features[with_views, view] = _embedded(view_images, slots, int(has_views.sum()), encode)
-    return features
 
 
 def _reason(error: Exception) -> str:

@@ -52,6 +52,7 @@ def embedding_blocks(
         size,
         threads,
         lanes=None if encoder.device.type == "cpu" else 1,
+        upload=getattr(encoder, "upload", None),  # plugins have none
     )
 
 
