@@ -16,11 +16,12 @@ from pzsl.candidates import (
     CandidateSets,
     choose_long_tail,
     generate,
+    randomness,
     statistics,
     validate,
 )
 from pzsl.candidates.instance import join_probabilities
-from pzsl.candidates.randomness import Stream, hashes, image_keys, stream, uniforms
+from pzsl.candidates.randomness import Stream, below, hashes, image_keys, stream, uniforms
 from pzsl.candidates.sizes import check_size, expected_candidates
 from pzsl.errors import UsageError, UserError
 
@@ -97,6 +98,16 @@ def test_uniforms_are_uniform():
     assert stats.kstest(values, "uniform").pvalue > 1e-3
     counts = np.histogram(values, bins=64, range=(0, 1))[0]
     assert stats.chisquare(counts).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("rate", [0.0, 2.0**-53, 0.1, 1 / 3, 0.5, 1 - 2.0**-53, 1.0])
+def test_below_compares_uniforms_with_a_rate(rate, monkeypatch):
+    monkeypatch.setattr(randomness, "_CACHED", 100)  # three images at a time
+    keys, labels = stream(image_keys(names(70), 3), Stream.MEMBERSHIP), np.arange(33)
+    np.testing.assert_array_equal(below(keys, labels, rate), uniforms(keys, labels) < rate)
+    number = float(uniforms(keys[:1], labels[:1])[0, 0])
+    assert not below(keys[:1], labels[:1], number)[0, 0], "a number is not below itself"
+    assert below(keys[:1], labels[:1], np.nextafter(number, 1))[0, 0]
 
 
 def test_every_bit_of_the_hashes_is_fair():

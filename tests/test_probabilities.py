@@ -43,6 +43,13 @@ def test_the_temperature_that_made_the_labels_is_found(temperature):
     assert told["coverage"] >= 94
 
 
+def test_the_temperature_does_not_depend_on_how_many_images_are_read_together(monkeypatch):
+    part = drawn(0, 203, 2.0)
+    together = calibration_of([part]).temperature
+    monkeypatch.setattr("pzsl.evaluation.probabilities.CACHED", 40)  # four images
+    assert calibration_of([part]).temperature == pytest.approx(together, rel=1e-12)
+
+
 def test_no_temperature_is_below_the_coldest_that_is_allowed():
     part = drawn(0, 2000, temperature=0.4)
     assert calibration_of([part]).temperature == pytest.approx(0.4, rel=0.1)

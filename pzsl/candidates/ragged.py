@@ -83,7 +83,7 @@ class CandidateSets:
         ids = classes.astype(np.int32)
         for mask in masks:
             sizes.append(mask.sum(axis=1, dtype=np.int64))
-            labels.append(ids[np.nonzero(mask)[1]])
+            labels.append(ids[np.flatnonzero(mask) % len(ids)])
         return CandidateSets(_offsets(np.concatenate(sizes)), np.concatenate(labels))
 
 

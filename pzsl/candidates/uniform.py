@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pzsl.candidates.images import Images, Mask
-from pzsl.candidates.randomness import Stream, hashes, stream, uniforms
+from pzsl.candidates.randomness import Stream, below, hashes, stream
 
 
 def uniform(images: Images, rate: float, eta: float) -> Mask:
@@ -22,7 +22,7 @@ def uniform(images: Images, rate: float, eta: float) -> Mask:
     Returns:
         (n, K) mask. Source: Lv et al. 2020 (PRODEN), 'uniform flipping'.
     """
-    mask = uniforms(stream(images.keys, Stream.MEMBERSHIP), images.labels) < rate
+    mask = below(stream(images.keys, Stream.MEMBERSHIP), images.labels, rate)
     return images.mark_truth(mask)
 
 
