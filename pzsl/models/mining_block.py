@@ -9,6 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pzsl.models.adapter import LowRankAdapter
+from pzsl.models.factored import adapted_logits
+from pzsl.models.unit import unit
+
 
 class Parts(NamedTuple):
     """Which parts of a layer are there, and how its k-means cross-attention updates a centre."""
@@ -19,24 +23,17 @@ class Parts(NamedTuple):
     update: str = "mean"
 
 
-Blocks = Callable[[], Iterable[tuple[Tensor, Tensor | None]]]
-"""Begins a pass over points in blocks (n, D), and which of the first `reach` labels each may go to,
-(n, reach) bool; None for all of them."""
+Choose = Callable[[Tensor], Tensor]
+"""Assignment of points to labels: logits (n, reach), without gradient, to labels (n,)."""
+Blocks = Callable[[], Iterable[tuple[Tensor, Choose]]]
+"""Begins a pass over points in blocks (n, D), each with how its points choose their labels."""
 
 
-def assign(logits: Tensor, allowed: Tensor | None = None) -> Tensor:
-    """Assignment of points to clusters: the argmax over *clusters* (kMaX-DeepLab, Eq. 6).
+def nearest(logits: Tensor) -> Tensor:
+    """Assignment of points to the label with the largest logit (n, C): (n,).
 
-    Args:
-        logits: (n, C) similarity of each point to each cluster centre.
-        allowed: (n, C) bool, which clusters a point may go to; None for all.
-
-    Returns:
-        (n,) clusters, without gradient.
+    That is the argmax over *clusters* (kMaX-DeepLab, Eq. 6).
     """
-    logits = logits.detach()
-    if allowed is not None:
-        logits = logits.masked_fill(~allowed, -torch.inf)
     return logits.argmax(dim=1)
 
 
@@ -45,20 +42,24 @@ class KMeansCrossAttention(nn.Module):
 
     The update of a centre is the mean value of its points, or their sum after layer normalisation;
     0 for an empty cluster. (The published code normalises the sums over the batch; a label's update
-    would then depend on the other labels.) No gradient passes the argmax, so the query and key
-    weights learn from the returned logits, which the caller supervises. Both start as the identity:
-    the first assignment is frozen CLIP's.
+    would then depend on the other labels.) No gradient passes the argmax, so queries and keys learn
+    from the returned logits, which the caller supervises, and from nothing else; nor do labels and
+    points learn from these. Queries and keys are low-rank adapters and values add a low-rank
+    product, so that all three are the identity at the start: the first assignment is frozen CLIP's.
 
     Args:
-        dim: D. update: `mean`, or `sum`, which is then normalised.
+        dim: D. rank: of queries, keys and values. generator: draws the weights.
+        update: `mean`, or `sum`, which is then normalised.
     """
 
-    def __init__(self, dim: int, update: str = "mean") -> None:
+    def __init__(
+        self, dim: int, rank: int, generator: torch.Generator, update: str = "mean"
+    ) -> None:
         super().__init__()
         self.update = update
-        self.query = nn.Parameter(torch.eye(dim))
-        self.key = nn.Parameter(torch.eye(dim))
-        self.value = nn.Parameter(torch.eye(dim))
+        self.query, self.key = (LowRankAdapter(dim, rank, generator) for _ in range(2))
+        self.value_down = _drawn(rank, dim, generator)
+        self.value_up = nn.Parameter(torch.zeros(dim, rank))
         self.gate = nn.Parameter(torch.zeros(()))
 
     def forward(
@@ -70,54 +71,63 @@ class KMeansCrossAttention(nn.Module):
             The labels (C, D) and, if gradients are enabled, the assignment logits (n, reach) of
             each block.
         """
-        queries = F.normalize(labels[:reach] @ self.query.T, dim=-1)
-        sums, counts, logits_of_blocks = (
-            torch.zeros_like(labels),
-            labels.new_zeros(len(labels), 1),
-            [],
-        )
-        for points, allowed in blocks():
-            keys = F.normalize(points @ self.key.T, dim=-1)
-            logits = scale * keys @ queries.T
-            nearest = assign(logits, allowed)
-            sums = add_nearest(sums, nearest, points @ self.value.T)
-            counts = add_nearest(counts, nearest, torch.ones_like(points[:, :1]))
+        centres = F.normalize(labels[:reach].detach(), dim=-1)
+        sums, counts = torch.zeros_like(labels), labels.new_zeros(len(labels), 1)
+        logits_of_blocks = []
+        for points, choose in blocks():
+            logits = self._logits(points.detach(), centres, scale)
+            chosen = choose(logits.detach())
+            sums = add_nearest(sums, chosen, points)
+            counts = add_nearest(counts, chosen, torch.ones_like(points[:, :1]))
             if torch.is_grad_enabled():
                 logits_of_blocks.append(logits)
         if self.update == "sum":
-            return labels + self.gate * F.layer_norm(sums, sums.shape[1:]), logits_of_blocks
-        return labels + self.gate * (sums / counts.clamp_min(1.0)), logits_of_blocks
+            return labels + self.gate * F.layer_norm(self._values(sums), sums.shape[1:]), logits_of_blocks
+        return labels + self.gate * self._values(sums * counts.clamp_min(1.0).reciprocal()), logits_of_blocks
+
+    def _values(self, sums: Tensor) -> Tensor:
+        """Values of sums of points (C, D): the sums of their values, as these are linear."""
+        return torch.addmm(sums, sums @ self.value_down.T, self.value_up.T)
+
+    def _logits(self, points: Tensor, centres: Tensor, scale: float) -> Tensor:
+        """Scaled cosines of keys of the points (n, D) and queries of the centres (reach, D)."""
+        cosines = points @ centres.T
+        return adapted_logits(points, centres, cosines, self.key, self.query, scale)[0]
 
 
-def add_nearest(sums: Tensor, nearest: Tensor, points: Tensor) -> Tensor:
-    """Add to the sums (C, D) of labels the points (n, D) whose `nearest` label (n,) they are.
+def add_nearest(sums: Tensor, chosen: Tensor, points: Tensor) -> Tensor:
+    """Add to the sums (C, D) of labels the points (n, D) that chose them; `chosen` is (n,).
 
     On CUDA, `index_add` would add in no fixed order, unlike a product; on the CPU it is faster.
     """
     if points.device.type != "cuda":
-        return sums.index_add(0, nearest, points)
+        return sums.index_add(0, chosen, points)
     labels = torch.arange(len(sums), device=points.device)
-    return torch.addmm(sums, (labels[:, None] == nearest).to(points.dtype), points)
+    return torch.addmm(sums, (labels[:, None] == chosen).to(points.dtype), points)
 
 
 class Layer(nn.Module):
-    """One layer of the block; each part is residual, with a gate that starts at zero."""
+    """One layer of the block; each part is residual, with a gate that starts at zero.
 
-    def __init__(self, dim: int, heads: int, parts: Parts, generator: torch.Generator) -> None:
+    Attention among labels has one head of `rank` numbers, the feed-forward part twice as many.
+    """
+
+    def __init__(self, dim: int, rank: int, parts: Parts, generator: torch.Generator) -> None:
         super().__init__()
-        self.cross = KMeansCrossAttention(dim, parts.update) if parts.k_means else None
+        self.cross = None
+        if parts.k_means:
+            self.cross = KMeansCrossAttention(dim, rank, generator, parts.update)
         self.mix = parts.self_attention
-        self.heads = heads
         if parts.self_attention:
             self.norm = nn.LayerNorm(dim)
-            self.qkv = _drawn(3 * dim, dim, generator)
-            self.out = _drawn(dim, dim, generator)
+            self.qkv = _drawn(3 * rank, dim, generator)
+            self.out = _drawn(dim, rank, generator)
             self.mix_gate = nn.Parameter(torch.zeros(()))
         self.feed = parts.feed_forward
         if parts.feed_forward:
             self.feed_norm = nn.LayerNorm(dim)
-            self.up = _drawn(2 * dim, dim, generator)
-            self.down = _drawn(dim, 2 * dim, generator)
+            self.up = _drawn(2 * rank, dim, generator)
+            self.down = _drawn(dim, 2 * rank, generator)
             self.feed_gate = nn.Parameter(torch.zeros(()))
 
     def forward(
@@ -128,18 +138,17 @@ class Layer(nn.Module):
         if self.cross is not None and blocks is not None:
             labels, logits = self.cross(labels, blocks, scale, reach)
         if self.mix:
-            labels = labels + self.mix_gate * self._attend(self.norm(labels))
+            mixed = self._attend(self.norm(labels))
+            labels = torch.addmm(labels, mixed, (self.mix_gate * self.out).T)
         if self.feed:
             hidden = F.gelu(self.feed_norm(labels) @ self.up.T)
-            labels = labels + self.feed_gate * (hidden @ self.down.T)
+            labels = torch.addmm(labels, hidden, (self.feed_gate * self.down).T)
         return labels, logits
 
     def _attend(self, labels: Tensor) -> Tensor:
-        count, dim = labels.shape
-        parts = (labels @ self.qkv.T).view(count, 3, self.heads, dim // self.heads)
-        query, key, value = parts.permute(1, 2, 0, 3)
-        mixed = F.scaled_dot_product_attention(query[None], key[None], value[None])[0]
-        return mixed.permute(1, 0, 2).reshape(count, dim) @ self.out.T
+        query, key, value = (labels @ self.qkv.T).chunk(3, dim=1)
+        mixed: Tensor = F.scaled_dot_product_attention(query[None], key[None], value[None])[0]
+        return mixed
 
 
 class SemanticMiningBlock(nn.Module):
@@ -148,13 +157,15 @@ class SemanticMiningBlock(nn.Module):
     An untrained block returns its labels unchanged.
 
     Args:
-        dim: D. layers: how many. parts: which parts each layer has. generator: draws the weights.
+        dim: D. layers: how many. rank: of all projections.
+        parts: which parts each layer has. generator: draws the weights.
     """
 
-    def __init__(self, dim: int, layers: int, parts: Parts, generator: torch.Generator) -> None:
+    def __init__(
+        self, dim: int, layers: int, rank: int, parts: Parts, generator: torch.Generator
+    ) -> None:
         super().__init__()
-        heads = next(h for h in (8, 4, 2, 1) if dim % h == 0)
-        stacked = (Layer(dim, heads, parts, generator) for _ in range(layers))
+        stacked = (Layer(dim, rank, parts, generator) for _ in range(layers))
         self.layers = nn.ModuleList(stacked)
 
     def forward(
@@ -177,7 +188,7 @@ class SemanticMiningBlock(nn.Module):
         for layer in self.layers:
             labels, logits = layer(labels, blocks, scale, reach)
             logits_of_blocks += logits
-        return F.normalize(labels, dim=-1), logits_of_blocks
+        return unit(labels), logits_of_blocks
 
 
 def _drawn(rows: int, columns: int, generator: torch.Generator) -> nn.Parameter:

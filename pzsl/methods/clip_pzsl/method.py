@@ -155,16 +155,13 @@ class ClipPzsl(AdaptedMethod):
     def _mined(self, rows: Tensor, entries: BatchEntries) -> tuple[Tensor, Tensor]:
         """Logits over the labels refined by the block, and the other terms of the loss."""
         assert self.miner is not None
-        frozen, seen = self.problem.embeddings(rows), len(self.problem.seen)
-        images, index = self.image_adapter(frozen), entries.entry_index
-        weights = self.weights.index_select(0, index)
-        mask = self.candidates.dense_mask(index, entries.rows.batch_row, (len(rows), seen))
-        labels, assignments = self.miner.refine(self.label_embeddings(), images, mask)
+        frozen, weights = self.problem.embeddings(rows), entries.of(self.weights)
+        images = self.image_adapter(frozen)
+        labels, assignments = self.miner.refine(self.label_embeddings(), images, entries)
         loss = self.alignment_loss(images, frozen, labels)
-        for logits in assignments:  # the query and key weights learn from nothing else
-            losses = partial_zero_shot_losses(logits[:, :seen], weights, entries.rows)
-            loss = loss + losses.mean()
-        return self.logits(images, labels[:seen]), loss
+        for logits in assignments:  # queries and keys learn from nothing else
+            loss = loss + partial_zero_shot_losses(logits, weights, entries.rows).mean()
+        return self.logits(images, labels[: len(self.problem.seen)]), loss
 
     def after_step(self, rows: Tensor) -> None:
         """Move the batch's label weights towards the model's softmax (moving average)."""

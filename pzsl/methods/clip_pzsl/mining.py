@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pzsl.errors import UsageError
+from pzsl.losses.partial import best_candidate
 from pzsl.losses.ragged import add_groups
-from pzsl.methods.core import OUTSIDE, CandidateEntries, Options, Problem, counting, one_of
-from pzsl.models.mining_block import Blocks, Parts, SemanticMiningBlock
+from pzsl.methods.core import BatchEntries, CandidateEntries, Options, Problem, counting, one_of
+from pzsl.models.mining_block import Blocks, Choose, Parts, SemanticMiningBlock, nearest
 
 Adapt = Callable[[Tensor], Tensor]
 CENTROID_ROUNDS = 10
@@ -26,6 +27,7 @@ class MiningOptions(Options):
     Attributes:
         k_means, self_attention, feed_forward: the parts of a layer; without any, there is no block.
         layers: number of layers.
+        mining_rank: of all projections of a layer.
         k_means_update: what a label adds from its points: their `mean` value, or their `sum` with a
             layer normalisation, as in the code published for the k-means mask transformer.
         unseen_points: what unseen labels attend to at inference: `none` (inductive), `centroids`
@@ -37,6 +39,7 @@ class MiningOptions(Options):
     self_attention: bool = False
     feed_forward: bool = False
     layers: int = counting(2, 1, 64)
+    mining_rank: int = counting(32, 1, 1 << 16)
     k_means_update: str = one_of("mean", ["mean", "sum"])
     unseen_points: str = one_of("none", POINTS)
 
@@ -79,13 +82,17 @@ class Miner(nn.Module):
         switches = (options.k_means, options.self_attention, options.feed_forward)
         parts = Parts(*switches, options.k_means_update)
         dim, classes = problem.images.shape[1], len(problem.seen) + len(problem.unseen)
-        self.block = SemanticMiningBlock(dim, options.layers, parts, generator)
+        self.block = SemanticMiningBlock(
+            dim, options.layers, options.mining_rank, parts, generator
+        )
         self.register_buffer("refined", torch.zeros(classes, dim))
         self.register_buffer("centroids", torch.zeros(len(problem.unseen), dim))
 
-    def refine(self, labels: Tensor, images: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Refined labels (C, D), and assignment logits, for images (B, D) with log-mask (B, K)."""
-        block = images, mask > OUTSIDE / 2
+    def refine(
+        self, labels: Tensor, images: Tensor, entries: BatchEntries
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Refined labels (C, D), and assignment logits, for images (B, D) with these entries."""
+        block = images, choose_candidate(entries)
         refined: tuple[Tensor, list[Tensor]] = self.block(
             labels, lambda: [block], self.problem.scale, len(self.problem.seen)
         )
@@ -95,11 +102,9 @@ class Miner(nn.Module):
         """Refine the labels by all training images, each assigned to one of its candidates."""
         seen, embeddings = len(self.problem.seen), self.problem.embeddings
 
-        def blocks() -> Iterator[tuple[Tensor, Tensor]]:
+        def blocks() -> Iterator[tuple[Tensor, Choose]]:
             for rows in candidates.blocks():
-                entries, batch_row = candidates.entries(rows)
-                mask = candidates.dense_mask(entries, batch_row, (len(rows), seen))
-                yield adapt(embeddings(rows)), mask > OUTSIDE / 2
+                yield adapt(embeddings(rows)), choose_candidate(candidates.batch(rows, seen))
 
         if self.points == "centroids":
             centroids = k_means(torch.cat([points for points, _ in blocks()]), len(self.centroids))
@@ -112,8 +117,8 @@ class Miner(nn.Module):
         The means (K, D) of the seen classes stand in for their images: a label adds the mean of its
         images' values, which is linear in the images.
         """
-        own_mean = torch.eye(len(means), dtype=torch.bool, device=means.device)
-        refined = self._block(labels, lambda: [(means, own_mean)])
+        own = torch.arange(len(means), device=means.device)
+        refined = self._block(labels, lambda: [(means, lambda _: own)])
         self.refined[first_new:] = refined[first_new:]
         return self.refined
 
@@ -125,13 +130,11 @@ class Miner(nn.Module):
             refined, _ = self.block(labels, blocks, scale, seen)
             return refined
         centroids = self.centroids[self.centroids.any(dim=1)]  # fewer if images are few
-        unseen = torch.arange(len(labels), device=labels.device) >= seen
 
-        def with_centroids() -> Iterator[tuple[Tensor, Tensor | None]]:
-            for points, allowed in blocks():
-                assert allowed is not None
-                yield points, F.pad(allowed, (0, len(labels) - seen), value=False)
-            yield centroids, unseen.expand(len(centroids), -1)
+        def with_centroids() -> Iterator[tuple[Tensor, Choose]]:
+            for points, choose in blocks():
+                yield points, lambda logits, choose=choose: choose(logits[:, :seen])
+            yield centroids, lambda logits: seen + nearest(logits[:, seen:])
 
         refined, _ = self.block(labels, with_centroids, scale)
         return refined
@@ -141,8 +144,17 @@ class Miner(nn.Module):
         if self.points != "test":
             return self.refined
         seen = len(self.problem.seen)
-        refined, _ = self.block(labels, lambda: [(images, None)], self.problem.scale)
+        refined, _ = self.block(labels, lambda: [(images, nearest)], self.problem.scale)
         return torch.cat([self.refined[:seen], refined[seen:]])
+
+
+def choose_candidate(entries: BatchEntries) -> Choose:
+    """How images (B,) choose among their entries: each the one with the largest logit."""
+
+    def choose(logits: Tensor) -> Tensor:
+        return entries.labels[best_candidate(logits, entries.log_mask, entries.rows)]
+
+    return choose
 
 
 def k_means(points: Tensor, count: int) -> Tensor:

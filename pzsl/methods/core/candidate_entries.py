@@ -160,13 +160,6 @@ class CandidateEntries:
             labels.append(entries.labels[first_largest(entries.of(weights), entries.rows)])
         return torch.cat(labels)
 
-    def dense_mask(self, entries: Tensor, batch_row: Tensor, shape: tuple[int, int]) -> Tensor:
-        """The log-mask of a batch, (B, K), `OUTSIDE` where there is no entry."""
-        labels = self.labels.index_select(0, entries)
-        values = self.log_mask.index_select(0, entries)
-        mask = torch.full((shape[0] * shape[1],), OUTSIDE, device=labels.device)
-        return mask.scatter_(0, batch_row * shape[1] + labels, values).view(shape)
-
     def uniform(self) -> Tensor:
         """(M,) equal weights within each image."""
         return torch.repeat_interleave(1.0 / self.sizes.float(), self.sizes)
