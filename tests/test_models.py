@@ -13,11 +13,18 @@ from pzsl.losses.ragged import Rows
 from pzsl.methods import make_options
 from pzsl.methods.clip_pzsl import noise_model
 from pzsl.methods.clip_pzsl.method import ClipPzsl
-from pzsl.methods.clip_pzsl.mining import k_means
+from pzsl.methods.clip_pzsl.mining import choose_candidate, k_means
 from pzsl.methods.clip_pzsl.noise_model import NoiseModel, estimate_noise, widen
 from pzsl.methods.clip_pzsl.walk import InsideMass, walk
 from pzsl.models.adapter import LowRankAdapter
-from pzsl.models.mining_block import KMeansCrossAttention, Parts, SemanticMiningBlock, assign
+from pzsl.models.mining_block import (
+    Choose,
+    KMeansCrossAttention,
+    Layer,
+    Parts,
+    SemanticMiningBlock,
+    nearest,
+)
 from pzsl.models.projected import project_adapted
 from pzsl.models.prototypes import unseen_prototypes
 from pzsl.training.loop import fit
@@ -54,41 +61,59 @@ def test_projected_images_and_gradients_equal_those_of_adapted_images(centred):
 
 @pytest.mark.parametrize("parts", [Parts(), Parts(False), Parts(True, False, False)])
 def test_an_untrained_block_is_zero_shot_clip(parts):
-    block = SemanticMiningBlock(16, 2, parts, drawn())
+    block = SemanticMiningBlock(16, 2, 4, parts, drawn())
     labels = points(7, seed=1)
-    refined, logits = block(labels, lambda: [(points(20), None)], 20.0)
+    refined, logits = block(labels, lambda: [(points(20), nearest)], 20.0)
     assert torch.allclose(refined, labels, atol=1e-6)
     assert len(logits) == (2 if parts.k_means else 0)
+    for of_layer in logits:
+        assert torch.allclose(of_layer, 20 * points(20) @ labels.T, atol=1e-5)
 
 
-def test_points_go_to_the_nearest_of_their_allowed_clusters():
-    logits = torch.tensor([[1.0, 3.0, 2.0], [5.0, 1.0, 0.0]])
-    allowed = torch.tensor([[True, False, True], [False, True, True]])
-    assert assign(logits, allowed).tolist() == [2, 1]
+def test_points_go_to_the_nearest_of_their_candidates():
+    problem, _ = make_problem(images=30, seen=6, rate=0.4)
+    rows = torch.tensor([3, 17, 0])
+    logits = torch.randn(3, 6, generator=drawn(8))
+    chosen = choose_candidate(problem.candidates.batch(rows, 6))(logits)
+    for place, row in enumerate(rows.tolist()):
+        first, end = problem.candidates.offsets[row : row + 2].tolist()
+        labels = problem.candidates.labels[first:end].tolist()
+        assert int(chosen[place]) == max(labels, key=lambda label: float(logits[place, label]))
+
+
+def among(allowed: torch.Tensor) -> Choose:
+    """How points choose among the labels that a mask (n, C) allows them."""
+    return lambda logits: logits.masked_fill(~allowed, -torch.inf).argmax(1)
+
+
+def drawn_weights(module: torch.nn.Module) -> torch.nn.Module:
+    """The module with all its weights drawn anew, those that are zero at the start, too."""
+    generator = drawn(3)
+    for weight in module.parameters():
+        weight.data.copy_(torch.randn(weight.shape, generator=generator) / 2)
+    return module
 
 
 @pytest.mark.parametrize("update", ["mean", "sum"])
 @torch.no_grad()
 def test_k_means_update_equals_a_slow_loop(update):
-    layer = KMeansCrossAttention(4, update)
-    for weight in (layer.query, layer.key, layer.value):
-        weight.copy_(torch.randn(4, 4, generator=drawn(3)))
-    layer.gate.fill_(0.7)
-    labels, images = points(3, 4, 1), points(9, 4, 2)
+    layer = drawn_weights(KMeansCrossAttention(4, 2, drawn(), update))
+    labels, images = points(3, 4, 1) * 1.5, points(9, 4, 2)
     allowed = torch.rand(9, 3, generator=drawn(5)) < 0.6
     allowed[:, 0] = True
-    halves = [(images[:4], allowed[:4]), (images[4:], allowed[4:])]
+    halves = [(images[:4], among(allowed[:4])), (images[4:], among(allowed[4:]))]
     moved, _ = layer(labels, lambda: halves, 10.0)
+    value = torch.eye(4) + layer.value_up @ layer.value_down
     expected = labels.clone()
     members: dict[int, list[torch.Tensor]] = {0: [], 1: [], 2: []}
     for image, may in zip(images, allowed, strict=True):
         similar = [
-            float(F.normalize(layer.key @ image, dim=0) @ F.normalize(layer.query @ label, dim=0))
+            float(layer.key(image[None])[0] @ layer.query(F.normalize(label, dim=0)[None])[0])
             if ok
             else -np.inf
             for label, ok in zip(labels, may, strict=True)
         ]
-        members[int(np.argmax(similar))].append(layer.value @ image)
+        members[int(np.argmax(similar))].append(value @ image)
     for cluster, values in members.items():
         if not values:
             continue
@@ -96,28 +121,48 @@ def test_k_means_update_equals_a_slow_loop(update):
         if update == "sum":
             total = torch.stack(values).sum(0)
             added = (total - total.mean()) / (total.var(correction=0) + 1e-5).sqrt()
-        expected[cluster] += 0.7 * added
+        expected[cluster] += layer.gate * added
     assert torch.allclose(moved, expected, atol=1e-5)
 
 
+@torch.no_grad()
+def test_attention_and_feed_forward_equal_a_slow_loop():
+    layer = drawn_weights(Layer(8, 2, Parts(k_means=False), drawn()))
+    labels = points(5, 8, 1)
+    moved, _ = layer(labels, None, 10.0)
+    normed = [layer.norm(label) for label in labels]
+    queries, keys, values = (
+        [weight @ label for label in normed] for weight in layer.qkv.split(2, dim=0)
+    )
+    for query, label, found in zip(queries, labels, moved, strict=True):
+        powers = [float(torch.exp(query @ key / 2**0.5)) for key in keys]
+        mixed = sum(p / sum(powers) * value for p, value in zip(powers, values, strict=True))
+        attended = label + layer.mix_gate * (layer.out @ mixed)
+        hidden = F.gelu(layer.up @ layer.feed_norm(attended))
+        expected = attended + layer.feed_gate * (layer.down @ hidden)
+        assert torch.allclose(found, expected, atol=1e-4)
+
+
 def test_query_and_key_learn_only_through_the_supervised_assignment():
-    layer = KMeansCrossAttention(16)
+    layer = KMeansCrossAttention(16, 4, drawn())
     with torch.no_grad():
         layer.gate.fill_(0.5)
-    labels, images = points(4, seed=1), points(12, seed=2)
-    moved, (logits,) = layer(labels, lambda: [(images, None)], 20.0)
+    labels, images = points(4, seed=1), points(12, seed=2).requires_grad_()
+    moved, (logits,) = layer(labels, lambda: [(images, nearest)], 20.0)
     (moved**2).sum().backward(retain_graph=True)
-    assert layer.query.grad is None and layer.key.grad is None
-    assert layer.value.grad is not None and layer.value.grad.abs().sum() > 0
+    assert layer.query.up.grad is None and layer.key.up.grad is None
+    assert layer.value_up.grad is not None and layer.value_up.grad.abs().sum() > 0
+    pulled = images.grad.clone()
     F.cross_entropy(logits, torch.arange(12) % 4).backward()
-    assert layer.query.grad.abs().sum() > 0 and layer.key.grad.abs().sum() > 0
+    assert layer.query.up.grad.abs().sum() > 0 and layer.key.up.grad.abs().sum() > 0
+    assert torch.equal(images.grad, pulled), "assignments must not move the points"
 
 
 def test_training_the_paper_preset_moves_query_and_key():
     problem, _ = make_problem()
     method = prepared(ClipPzsl(problem, make_options("clip-pzsl", "paper"), drawn()))
-    before = {n: p.clone() for n, p in method.named_parameters() if n.endswith((".query", ".key"))}
-    assert len(before) == 4
+    before = {n: p.clone() for n, p in method.named_parameters() if ".query." in n or ".key." in n}
+    assert len(before) == 8  # two matrices each, in two layers
     fit(method, 0)
     after = dict(method.named_parameters())
     assert all((after[name] - value).abs().max() > 1e-4 for name, value in before.items())

@@ -82,8 +82,10 @@ class KMeansCrossAttention(nn.Module):
             if torch.is_grad_enabled():
                 logits_of_blocks.append(logits)
         if self.update == "sum":
-            return labels + self.gate * F.layer_norm(self._values(sums), sums.shape[1:]), logits_of_blocks
-        return labels + self.gate * self._values(sums * counts.clamp_min(1.0).reciprocal()), logits_of_blocks
+            update = F.layer_norm(self._values(sums), sums.shape[1:])
+        else:
+            update = self._values(sums / counts.clamp_min(1.0))
+        return labels + self.gate * update, logits_of_blocks
 
     def _values(self, sums: Tensor) -> Tensor:
         """Values of sums of points (C, D): the sums of their values, as these are linear."""

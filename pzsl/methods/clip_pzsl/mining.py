@@ -82,9 +82,7 @@ class Miner(nn.Module):
         switches = (options.k_means, options.self_attention, options.feed_forward)
         parts = Parts(*switches, options.k_means_update)
         dim, classes = problem.images.shape[1], len(problem.seen) + len(problem.unseen)
-        self.block = SemanticMiningBlock(
-            dim, options.layers, options.mining_rank, parts, generator
-        )
+        self.block = SemanticMiningBlock(dim, options.layers, options.mining_rank, parts, generator)
         self.register_buffer("refined", torch.zeros(classes, dim))
         self.register_buffer("centroids", torch.zeros(len(problem.unseen), dim))
 
@@ -133,7 +131,7 @@ class Miner(nn.Module):
 
         def with_centroids() -> Iterator[tuple[Tensor, Choose]]:
             for points, choose in blocks():
-                yield points, lambda logits, choose=choose: choose(logits[:, :seen])
+                yield points, among_first(seen, choose)
             yield centroids, lambda logits: seen + nearest(logits[:, seen:])
 
         refined, _ = self.block(labels, with_centroids, scale)
@@ -155,6 +153,11 @@ def choose_candidate(entries: BatchEntries) -> Choose:
         return entries.labels[best_candidate(logits, entries.log_mask, entries.rows)]
 
     return choose
+
+
+def among_first(count: int, choose: Choose) -> Choose:
+    """How to choose among the first labels alone."""
+    return lambda logits: choose(logits[:, :count])
 
 
 def k_means(points: Tensor, count: int) -> Tensor:
