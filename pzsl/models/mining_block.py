@@ -14,6 +14,10 @@ from pzsl.models.factored import adapted_logits
 from pzsl.models.unit import unit
 
 
+HIDDEN = 16
+"""Hidden units of the feed-forward part, in ranks: with 2 the block learns less."""
+
+
 class Parts(NamedTuple):
     """Which parts of a layer are there, and how its k-means cross-attention updates a centre."""
 
@@ -111,7 +115,7 @@ def add_nearest(sums: Tensor, chosen: Tensor, points: Tensor) -> Tensor:
 class Layer(nn.Module):
     """One layer of the block; each part is residual, with a gate that starts at zero.
 
-    Attention among labels has one head of `rank` numbers, the feed-forward part twice as many.
+    Attention among labels has one head of `rank` numbers, the feed-forward part `16 rank` units.
     """
 
     def __init__(self, dim: int, rank: int, parts: Parts, generator: torch.Generator) -> None:
@@ -128,8 +132,8 @@ class Layer(nn.Module):
         self.feed = parts.feed_forward
         if parts.feed_forward:
             self.feed_norm = nn.LayerNorm(dim)
-            self.up = _drawn(2 * rank, dim, generator)
-            self.down = _drawn(dim, 2 * rank, generator)
+            self.up = _drawn(HIDDEN * rank, dim, generator)
+            self.down = _drawn(dim, HIDDEN * rank, generator)
             self.feed_gate = nn.Parameter(torch.zeros(()))
 
     def forward(

@@ -27,7 +27,8 @@ class MiningOptions(Options):
     Attributes:
         k_means, self_attention, feed_forward: the parts of a layer; without any, there is no block.
         layers: number of layers.
-        mining_rank: of all projections of a layer.
+        mining_rank: of all projections of a layer; its feed-forward part has 16 times as many
+            hidden units.
         k_means_update: what a label adds from its points: their `mean` value, or their `sum` with a
             layer normalisation, as in the code published for the k-means mask transformer.
         unseen_points: what unseen labels attend to at inference: `none` (inductive), `centroids`
@@ -39,7 +40,7 @@ class MiningOptions(Options):
     self_attention: bool = False
     feed_forward: bool = False
     layers: int = counting(2, 1, 64)
-    mining_rank: int = counting(32, 1, 1 << 16)
+    mining_rank: int = counting(16, 1, 1 << 16)
     k_means_update: str = one_of("mean", ["mean", "sum"])
     unseen_points: str = one_of("none", POINTS)
 
