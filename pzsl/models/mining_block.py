@@ -13,7 +13,6 @@ from pzsl.models.adapter import LowRankAdapter
 from pzsl.models.factored import adapted_logits
 from pzsl.models.unit import unit
 
-
 HIDDEN = 16
 """Hidden units of the feed-forward part, in ranks: with 2 the block learns less."""
 
