@@ -7,6 +7,7 @@ import json
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from pzsl.progress import say
 from pzsl.requests import PUBLISHED
 from pzsl.store import load_cache
 from pzsl.store.resume import _brief
+from pzsl.training import calibration
 from pzsl.training import checkpoint as checkpoints
 from pzsl.training.config import RunConfig, expand
 from pzsl.training.engines.job import Job, open_cache, work
@@ -64,6 +66,20 @@ def test_features_read_in_blocks_are_a_run_of_another_name(tmp_path):
     (again,) = pzsl.train(cache, memory=1.0, **asked)["runs"]
     (blocks,) = pzsl.train(cache, memory=0, **asked)["runs"]
     assert again["path"] == whole["path"] != blocks["path"]
+
+
+def test_folds_that_share_a_sample_make_a_run_of_another_name(tmp_path, monkeypatch):
+    cache = write_cache(tmp_path / "c.h5")
+    asked = {"method": "clip", "rate": 0.3, "seeds": 1, "runs": tmp_path / "runs", "workers": 1}
+    (whole,) = pzsl.train(cache, **asked)["runs"]
+    monkeypatch.setattr(calibration, "VERY_MANY", 2)
+    (sampled,) = pzsl.train(cache, **asked)["runs"]
+    assert sampled["path"] != whole["path"]
+    configs = [
+        json.loads(Path(row["path"], "config.json").read_text(encoding="utf-8"))
+        for row in (whole, sampled)
+    ]
+    assert ["fold_sample" in config for config in configs] == [False, True]
 
 
 def test_another_kind_of_device_is_a_run_of_another_name(tmp_path):

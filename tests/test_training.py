@@ -21,9 +21,9 @@ from pzsl.errors import UsageError, UserError
 from pzsl.methods import make_options
 from pzsl.methods.clip_pzsl.method import ClipPzsl
 from pzsl.store import load_cache
+from pzsl.training import calibration, train
 from pzsl.training import loop as loop_module
 from pzsl.training import run as run_module
-from pzsl.training import train
 from pzsl.training.calibration import SHARES, fold_fits, hold_out, unseen_names
 from pzsl.training.config import RunConfig, expand
 from pzsl.training.labels import project_attributes
@@ -167,6 +167,35 @@ def test_held_out_images_never_take_part_in_their_fold():
         assert set(np.unique(summary.label[~summary.is_seen])).isdisjoint(
             summary.label[summary.is_seen]
         )
+
+
+def test_folds_of_very_many_images_share_a_random_sample_of_them(monkeypatch):
+    problem, truth = make_problem(images=160)
+    labels, told, sizes = torch.from_numpy(truth), [], []
+    monkeypatch.setattr(calibration, "VERY_MANY", 100)
+    monkeypatch.setattr(calibration, "SAMPLE", 60)
+    monkeypatch.setattr(calibration, "PER_CLASS", 1)
+
+    def make(part, seed):
+        sizes.append(len(part.images))
+        return clip_pzsl(part, seed)
+
+    def on_fold(method, seen_classes, held_out):
+        told.append(held_out)
+
+    summaries = fit_all(fold_fits(make, problem, labels, 0, on_fold))
+    for held_out, size, (summary, *_) in zip(told, sizes, summaries, strict=True):
+        assert size + len(held_out) == 60
+        assert summary.label.tolist() == labels[held_out].tolist()  # rows of the whole problem
+    rows = torch.cat(told).unique()
+    assert len(rows) > 40 and rows.max() > 140, "the sample is of all images, not of the first"
+    again = []
+    fit_all(fold_fits(make, problem, labels, 1, lambda method, seen, rows: again.append(rows)))
+    assert not torch.equal(rows, torch.cat(again).unique()), "the seed draws it"
+    monkeypatch.setattr(calibration, "PER_CLASS", per_class := 80 // len(problem.seen))
+    told.clear(), sizes.clear()
+    fit_all(fold_fits(make, problem, labels, 0, on_fold))
+    assert sizes[0] + len(told[0]) == per_class * len(problem.seen) > 60
 
 
 def test_refined_labels_take_the_first_of_equal_weights():

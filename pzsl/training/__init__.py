@@ -16,6 +16,7 @@ from pzsl.progress import counted, say
 from pzsl.requests import TrainRequest, as_list, as_lists, say_unused, unless
 from pzsl.store import Cache, load_cache
 from pzsl.training.ambiguity import check_grid, training_rows
+from pzsl.training.calibration import shares_sample
 from pzsl.training.config import RunConfig, Source, expand
 from pzsl.training.engines import run_sweep
 from pzsl.training.features import MEMORY, in_blocks
@@ -96,10 +97,7 @@ def _train(request: TrainRequest) -> dict[str, Any]:
     if warning:
         say(warning)
     _say_unused(request, grid)
-    grid = [
-        replace(config, blocks=_in_blocks(data, config, request.memory), device=device.type)
-        for config in grid
-    ]
+    grid = [_of_this_size(config, data, request.memory, device.type) for config in grid]
     cache = Path(request.cache)
     sweep = Path(request.runs) / (request.name or cache.stem)
     say(f"{_announcement(request, len(grid))}, device {device} -> {sweep}")
@@ -146,12 +144,13 @@ def _encoder_warning(folder: Path) -> str:
     return str(environment.get("encoder_warning", ""))
 
 
-def _in_blocks(data: Cache, config: RunConfig, memory: float) -> bool:
-    """Whether a run reads its features in blocks."""
-    all_in_blocks = in_blocks(data.images, len(training_rows(data)), memory)
-    if not all_in_blocks or config.imbalance == 1:
-        return all_in_blocks
-    return in_blocks(data.images, len(training_rows(data, config.imbalance, config.seed)), memory)
+def _of_this_size(config: RunConfig, data: Cache, memory: float, device: str) -> RunConfig:
+    """The run with what follows from its number of images: blocks, and a sample for the folds."""
+    images = len(training_rows(data))
+    if config.imbalance != 1 and (shares_sample(images) or in_blocks(data.images, images, memory)):
+        images = len(training_rows(data, config.imbalance, config.seed))
+    blocks = in_blocks(data.images, images, memory)
+    return replace(config, blocks=blocks, fold_sample=shares_sample(images), device=device)
 
 
 def _grid(request: TrainRequest, source: Source) -> list[RunConfig]:

@@ -18,6 +18,9 @@ from pzsl.training.loop import Fit
 FOLDS = 4
 FEWEST_FOLDS, ENOUGH_IMAGES = 2, 2000
 """Fewest folds, and held-out images after which no more folds are fitted."""
+VERY_MANY, SAMPLE, PER_CLASS = 50_000, 1 << 15, 8
+"""Of more training images than the first the folds share a sample: so many images, or so many a
+class if that is more."""
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the trained scores to try, from frozen CLIP (0) to trained (1), if a method fades."""
 
@@ -39,6 +42,9 @@ def fold_fits(
     classes, images alone are held out. The label of a held-out image is its refined one: true
     labels are not used.
 
+    Of more than 50,000 images the folds share a random sample of 32,768, or of eight a seen class
+    if that is more: what is chosen on them are means over held-out images.
+
     Args:
         make: makes an untrained method, given a problem and a seed.
         problem: the whole training problem.
@@ -56,6 +62,7 @@ def fold_fits(
         folds if there are too few classes or images.
     """
     generator = torch.Generator().manual_seed(seed)
+    problem, labels, rows = _sample(problem, labels, generator)
     classes, count, device = len(problem.seen), len(problem.images), labels.device
     class_fold = (torch.randperm(classes, generator=generator) % FOLDS).to(device)
     class_fold = class_fold[first_alike(problem.seen)]
@@ -75,9 +82,27 @@ def fold_fits(
             yield Fit(method, seed + fold + 1)
             summaries.append(_score(method, problem, seen_classes, held_out, labels[held_out]))
             if on_fold is not None:
-                on_fold(method, seen_classes, held_out)
+                on_fold(method, seen_classes, rows[held_out])
             del method  # before the next is made: half a gibibyte each on millions of images
     return summaries
+
+
+def shares_sample(images: int) -> bool:
+    """Whether the folds of so many training images share a sample of them."""
+    return images > VERY_MANY
+
+
+def _sample(
+    problem: Problem, labels: Tensor, generator: torch.Generator
+) -> tuple[Problem, Tensor, Tensor]:
+    """The images that the folds share: their problem, labels (n,) and rows (n,), ascending."""
+    count, size = len(problem.images), max(SAMPLE, PER_CLASS * len(problem.seen))
+    if not shares_sample(count) or count <= size:
+        return problem, labels, torch.arange(count, device=labels.device)
+    drawn = torch.randperm(count, generator=generator)[:size]
+    rows = drawn.sort().values.to(labels.device)
+    every_class = labels.new_ones(len(problem.seen), dtype=torch.bool)
+    return hold_out(problem, every_class, rows), labels[rows], rows
 
 
 def hold_out(problem: Problem, seen_classes: Tensor, train: Tensor) -> Problem:

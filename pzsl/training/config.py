@@ -43,10 +43,11 @@ class RunConfig:
         results: version of the numbers; runs of other versions are different runs.
         plugins: group and name of each plugin -> where it is, and the hash of its source.
         blocks: whether the features exceed `memory` and are read in blocks, hence in another order.
+        fold_sample: whether there are so many training images that folds share a sample of them.
         device: kind of device.
 
-    `few_shot`, `imbalance`, `plugins`, `blocks` and `device` are recorded only if they differ from
-    their defaults.
+    `few_shot`, `imbalance`, `plugins`, `blocks`, `fold_sample` and `device` are recorded only if
+    they differ from their defaults.
     """
 
     dataset: str
@@ -65,6 +66,7 @@ class RunConfig:
     results: int = RESULTS
     plugins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     blocks: bool = False
+    fold_sample: bool = False
     device: str = "cpu"
 
     @property
@@ -82,7 +84,8 @@ class RunConfig:
     def as_dict(self) -> dict[str, Any]:
         """The configuration as plain values."""
         values = asdict(self)
-        defaults = {"few_shot": 0, "imbalance": 1, "plugins": {}, "blocks": False, "device": "cpu"}
+        defaults = {"few_shot": 0, "imbalance": 1, "plugins": {}, "blocks": False}
+        defaults |= {"fold_sample": False, "device": "cpu"}
         return {
             name: value
             for name, value in values.items()
