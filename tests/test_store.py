@@ -82,6 +82,24 @@ def test_the_file_is_what_the_schema_says(tmp_path):
         assert file.attrs["schema"] == 1 and file.attrs["normalised"]
 
 
+def test_a_finished_cache_takes_no_more_rows_and_says_so(tmp_path):
+    path = caches.make(tmp_path / "pets.h5")
+    before = path.read_bytes()
+    with CacheWriter(path, caches.header()) as writer:
+        assert writer.whole
+        with pytest.raises(UserError, match="it is finished: overwrite=True"):
+            writer.write_text(caches.text())
+        with pytest.raises(UserError, match="finished"):
+            writer.write(np.arange(7), caches.images(7))
+    with CacheWriter(path, caches.header(), overwrite=True) as writer:
+        writer.write_text(caches.text())
+        writer.write(np.arange(7), caches.images(7))
+        writer.finish()
+        with pytest.raises(UserError, match="finished"):
+            writer.write(np.arange(7), caches.images(7))
+    assert path.read_bytes() == before
+
+
 def test_float32_features_are_mapped_and_nobody_can_change_the_file_through_them(tmp_path):
     cache = load_cache(caches.make(tmp_path / "pets.h5"))
     assert isinstance(cache.images, np.memmap)

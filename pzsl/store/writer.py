@@ -86,7 +86,7 @@ class CacheWriter:
             raise
 
     def _open(self, overwrite: bool) -> None:
-        settings = (self._header, self._dtype, self._views)
+        settings = self._header, self._dtype, self._views
         if overwrite:
             self.partial.unlink(missing_ok=True)
         self.whole = self.path.exists() and not self.partial.exists() and not overwrite
@@ -138,8 +138,9 @@ class CacheWriter:
         """Write all text embeddings, (C, T, D) float32 unit vectors.
 
         Raises:
-            UserError: wrong shape, not finite or not of length one; or the disk is full.
+            UserError: wrong shape, not finite, not of length one; a finished cache or a full disk.
         """
+        self._check_unfinished()
         features = np.asarray(features, dtype=np.float32)
         self._expect("text features", features, self._arrays["/text/features"].shape)
         for problem in feature_problems("text features", features, self._header.classes):
@@ -165,8 +166,9 @@ class CacheWriter:
             views: (n, K, D) float32 unit vectors, if the cache has views.
 
         Raises:
-            UserError: wrong shapes or rows, not finite or not of length one; or the disk is full.
+            UserError: wrong shapes or rows, not finite, not of length one; finished; a full disk.
         """
+        self._check_unfinished()
         rows = np.asarray(rows, dtype=np.int64)
         arrays = [features] if views is None else [features, views]
         if len(arrays) != len(self._embedding_names):
@@ -187,6 +189,10 @@ class CacheWriter:
             self._put(name, rows, block)
         self._put("/image/done", rows, np.ones(len(rows), np.uint8))
         self._done[rows] = True
+
+    def _check_unfinished(self) -> None:
+        if self.whole or self._file.closed:
+            raise UserError(f"{self.path}: it is finished: overwrite=True starts it again.")
 
     def _expect(self, label: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
         if array.shape != shape:
@@ -238,8 +244,7 @@ class CacheWriter:
                 "command again."
             )
         for name in self._embedding_names:
-            wrong = np.setdiff1d(not_unit(self._arrays[name]), skipped)
-            if len(wrong):
+            if len(wrong := np.setdiff1d(not_unit(self._arrays[name]), skipped)):
                 fault = fault_of(self._arrays[name][wrong[0]])
                 raise UserError(
                     f"{self.path}: row {wrong[0]} of {name} {fault}, but was valid "
