@@ -28,7 +28,6 @@ from pzsl.losses.co_reg import (
     align_distribution,
     candidate_loss,
     cross_entropy,
-    noisy_positives,
     prototype_loss,
     restrict,
     scale_to_unit,
@@ -196,13 +195,6 @@ def test_scaled_values_run_from_zero_to_one(values):
         np.testing.assert_allclose(found, (values - values.min()) / np.ptp(values), atol=CLOSE)
     elif not np.ptp(values):
         assert not found.any()
-
-
-def test_positives_share_a_label_and_are_both_sure():
-    labels, sure = torch.tensor([0, 1, 1]), torch.tensor([True, True, False])
-    others, others_sure = torch.tensor([0, 1, 1, 0]), torch.tensor([True, True, False, False])
-    found = noisy_positives(labels, others, sure, others_sure)
-    assert found.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
 
 
 def test_doubtful_pairs_of_one_label_can_leave_the_contrast():

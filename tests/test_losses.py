@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from torch import Tensor
 
 from pzsl.losses.cavl import class_activation_values
 from pzsl.losses.cc import classifier_consistent_losses
-from pzsl.losses.contrastive import ambiguity_pairs, contrastive_loss, share_equally
+from pzsl.losses.contrastive import Positives, ambiguity_positives, contrastive_loss, same_class
 from pzsl.losses.lws import (
     leveraged_weighted_loss,
     leveraged_weights,
@@ -342,15 +344,22 @@ def slow_contrast(
     return total / len(anchors)
 
 
+def by_pairs(anchors: Tensor, others: Tensor, pairs: Array, *arguments: Any) -> Tensor:
+    """The contrastive loss of positives that are given by an array of all pairs."""
+    weights = torch.from_numpy(pairs.copy())
+    positives = Positives((anchors * (weights @ others)).sum(), weights.sum(1))
+    return contrastive_loss(anchors, others, positives, *arguments)
+
+
 @settings(max_examples=40)
 @given(vectors())
 def test_contrastive_loss_and_its_gradient_for_the_anchors(case):
     anchors, others, pairs = case
     for left_out in (None, (pairs == 0) & (np.arange(len(others)) % 2 == 0)):
         told = None if left_out is None else torch.from_numpy(left_out)
-        fixed = torch.from_numpy(others), torch.from_numpy(pairs), 0.2, told
+        fixed = torch.from_numpy(others), pairs, 0.2, told
         agree(
-            lambda z, fixed=fixed: contrastive_loss(z, *fixed),
+            lambda z, fixed=fixed: by_pairs(z, *fixed),
             lambda z, left_out=left_out: slow_contrast(z, others, pairs, 0.2, left_out),
             anchors,
         )
@@ -361,7 +370,7 @@ def test_contrastive_loss_and_its_gradient_for_the_anchors(case):
 def test_contrastive_loss_and_its_gradient_for_the_others(case):
     anchors, others, pairs = case
     agree(
-        lambda z: contrastive_loss(torch.from_numpy(anchors), z, torch.from_numpy(pairs), 0.2),
+        lambda z: by_pairs(torch.from_numpy(anchors), z, pairs, 0.2),
         lambda z: slow_contrast(anchors, z, pairs, 0.2),
         others,
     )
@@ -373,7 +382,7 @@ def test_contrastive_loss_and_its_gradient_among_the_anchors_themselves(case):
     anchors, _, pairs = case
     among = pairs[:, : len(anchors)]
     agree(
-        lambda z: contrastive_loss(z, z, torch.from_numpy(among.copy()), 0.2),
+        lambda z: by_pairs(z, z, among, 0.2),
         lambda z: slow_contrast(z, z, among, 0.2),
         anchors,
     )
@@ -394,11 +403,39 @@ def test_products_at_entries_equal_those_of_all_cells(classes):
     torch.testing.assert_close(entry_products(left, right, labels, rows), expected)
 
 
-@given(arrays(np.bool_, st.tuples(st.integers(1, 4), st.integers(1, 5))))
-def test_positives_share_equally_and_a_row_without_any_has_none(positives):
-    found = share_equally(torch.from_numpy(positives.astype(np.float64))).numpy()
-    for row, share in zip(positives, found, strict=True):
-        np.testing.assert_allclose(share, row / row.sum() if row.any() else 0 * row)
+@given(vectors(), st.data())
+def test_all_others_of_an_anchors_class_share_equally_and_an_anchor_without_any_has_none(
+    case, data
+):
+    anchors, others, _ = case
+    size = st.lists(st.integers(-1, 2), min_size=len(others), max_size=len(others))
+    labels = data.draw(size)
+    expected = np.zeros((len(anchors), len(others)))
+    for i, a in np.ndindex(expected.shape):
+        expected[i, a] = a != i and labels[i] == labels[a] != -1
+    expected /= np.maximum(1, expected.sum(1, keepdims=True))
+    given_ = torch.from_numpy(anchors), torch.from_numpy(others), torch.tensor(labels)
+    found = same_class(*given_, 3)
+    attraction = (anchors * (expected @ others)).sum()
+    assert found.attraction.item() == pytest.approx(attraction, abs=CLOSE)
+    np.testing.assert_allclose(found.mass.numpy(), expected.sum(1), rtol=0, atol=CLOSE)
+
+
+@settings(max_examples=20)
+@given(vectors(), st.lists(st.integers(-1, 1), min_size=6, max_size=6))
+def test_anchors_are_learnt_as_the_positives_of_others_too(case, drawn):
+    anchors, others, _ = case
+    labels = np.array(drawn[: len(others)])
+    pairs = (labels[: len(anchors), None] == labels) & (labels >= 0)
+    pairs &= ~np.eye(*pairs.shape, dtype=bool)
+    weights, later = pairs / np.maximum(1, pairs.sum(1, keepdims=True)), others[len(anchors) :]
+
+    def found(z: Tensor) -> Tensor:
+        among = torch.cat([z, torch.from_numpy(later)])
+        positives = same_class(z, among, torch.from_numpy(labels), 2)
+        return contrastive_loss(z, among, positives, 0.2)
+
+    agree(found, lambda z: slow_contrast(z, np.concatenate([z, later]), weights, 0.2), anchors)
 
 
 @edges
@@ -415,15 +452,17 @@ def test_positives_of_able_share_the_weight_of_each_candidate(case):
             members = [a for a in range(views * size) if a != i and labels[a] == j]
             for a in members:
                 expected[i, a] += weights[i % size, j] / len(members)
-    given_ = torch.from_numpy(weights), torch.tensor(predicted), views
-    np.testing.assert_allclose(ambiguity_pairs(*given_).numpy(), expected, rtol=0, atol=CLOSE)
     released = np.zeros_like(expected)  # shares within each view, then repeated for the other
     for i, a in np.ndindex(released.shape):
         j = labels[a]
         if a != i:
             released[i, a] = weights[i % size, j] / predicted.count(j)
-    found = ambiguity_pairs(*given_, "images")
-    np.testing.assert_allclose(found.numpy(), released, rtol=0, atol=CLOSE)
+    z = np.random.default_rng(0).standard_normal((views * size, 3))
+    given_ = torch.from_numpy(z), torch.from_numpy(weights), torch.tensor(predicted), views
+    for shared, pairs in (("vectors", expected), ("images", released)):
+        found = ambiguity_positives(*given_, shared)
+        assert found.attraction.item() == pytest.approx((z * (pairs @ z)).sum(), abs=CLOSE)
+        np.testing.assert_allclose(found.mass.numpy(), pairs.sum(1), rtol=0, atol=CLOSE)
 
 
 # --- PiCO's prototypes ---------------------------------------------------------------------------

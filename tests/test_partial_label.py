@@ -87,7 +87,7 @@ def test_the_loss_of_mixed_images_and_prototypes_and_its_gradient(seed, batch, c
 
     fixed = t(prototypes), t(targets), t(order), share, 0.3
     features = unit_rows(rng.standard_normal((batch, 3)))
-    agree(lambda z: mixed_prototype_losses(z, *fixed).mean(), reference, features)
+    agree(lambda z: mixed_prototype_losses([z], *fixed).mean(), reference, features)
 
 
 # --- the methods, step by step -------------------------------------------------------------------

@@ -31,7 +31,7 @@ from test_losses import rows_of
 
 from pzsl.losses.cc import classifier_consistent_losses
 from pzsl.losses.consistency import divergences, outside_losses
-from pzsl.losses.contrastive import contrastive_loss, share_equally
+from pzsl.losses.contrastive import Positives, contrastive_loss
 from pzsl.losses.lws import leveraged_weighted_loss, log_odds, logistic_loss, sigmoid_loss
 from pzsl.losses.papi import mixed_prototype_losses
 from pzsl.losses.partial import partial_zero_shot_losses
@@ -99,8 +99,14 @@ def test_the_leveraged_weighted_losses(beta):
 
 
 def test_the_contrast_of_pico():
-    pairs = share_equally(tensor(SHARED["positives"]).fill_diagonal_(0))
-    agrees(lambda z: contrastive_loss(z[:4], z, pairs, 0.07), "pico", SHARED["vectors"])
+    pairs = tensor(SHARED["positives"]).fill_diagonal_(0)
+    pairs /= pairs.sum(1, keepdim=True)
+
+    def loss(z: torch.Tensor) -> torch.Tensor:
+        positives = Positives((z[:4] * (pairs @ z)).sum(), pairs.sum(1))
+        return contrastive_loss(z[:4], z, positives, 0.07)
+
+    agrees(loss, "pico", SHARED["vectors"])
 
 
 def test_label_weights_of_pico():
@@ -136,11 +142,7 @@ def test_the_alignment_of_papi():
 
     def loss(*views: torch.Tensor) -> torch.Tensor:
         share, temperature = released["share"], released["temperature"]
-        parts = [
-            mixed_prototype_losses(view, prototypes, WEIGHTS, order, share, temperature)
-            for view in views
-        ]
-        return torch.stack(parts).sum(0).mean()
+        return mixed_prototype_losses(views, prototypes, WEIGHTS, order, share, temperature).mean()
 
     agrees(loss, "papi", SHARED["mixed"], SHARED["other_mixed"])
 

@@ -118,20 +118,3 @@ def prototype_loss(
     count = partial.sum().clamp_min(1) if by_set else len(log_s)
     divergence = cross_entropy(log_s, targets, partial, by_set) + (entropy * partial).sum() / count
     return divergence + squared_error(log_s, targets, 1 - partial, by_set)
-
-
-def noisy_positives(labels: Tensor, others: Tensor, sure: Tensor, others_sure: Tensor) -> Tensor:
-    """Positive pairs: two vectors with the same pseudo-label, both in P.
-
-    Args:
-        labels: (n,) pseudo-labels of the anchors.
-        others: (m,) pseudo-labels of the vectors they are compared with.
-        sure: (n,) bool, whether an anchor is in P.
-        others_sure: (m,) bool, the same of the others.
-
-    Returns:
-        (n, m), 1 for a positive, 0 for any other.
-    """
-    anchor_labels = labels.masked_fill(~sure, -2)  # -2 and -1 equal no label
-    other_labels = others.masked_fill(~others_sure, -1)
-    return (anchor_labels[:, None] == other_labels).to(torch.get_default_dtype())

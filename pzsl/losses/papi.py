@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 
 def mixed_prototype_losses(
-    features: Tensor,
+    features: Sequence[Tensor],
     prototypes: Tensor,
     targets: Tensor,
     order: Tensor,
@@ -17,7 +19,8 @@ def mixed_prototype_losses(
     """`share KL(w_i, s_i) + (1 - share) KL(w_o(i), s_i)` of mixed images (Xia et al. 2023, eq. 5).
 
     Args:
-        features: (B, d) unit vectors z of mixed images: each is mixed with another image.
+        features: of each view the unit vectors z of mixed images, (B, d): each is mixed with
+            another image.
         prototypes: (K, d) unit vectors mu; s is the softmax of `z . mu / temperature`.
         targets: (B, K) label weights w.
         order: (B,) index of the image that is mixed in.
@@ -25,11 +28,14 @@ def mixed_prototype_losses(
         temperature: of the softmax.
 
     Returns:
-        (B,).
+        (B,), the sum over the views.
     """
-    log_s = (features @ prototypes.T / temperature).log_softmax(dim=1)
-    certainty = torch.xlogy(targets, targets).sum(dim=1)
-    own_divergence, other_divergence = (
-        certainty[at] - (targets[at] * log_s).sum(dim=1) for at in (..., order)
+    certainty, mixed = (
+        torch.xlogy(targets, targets).sum(dim=1),
+        targets.lerp(targets[order], 1 - share),
     )
-    return share * own_divergence + (1 - share) * other_divergence
+    losses = len(features) * certainty.lerp(certainty[order], 1 - share)
+    for z in features:
+        log_s = (z @ prototypes.T / temperature).log_softmax(dim=1)
+        losses = losses - (mixed * log_s).sum(dim=1)
+    return losses

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+Array = NDArray[np.float64]
 ROUNDS = 100
 CLOSE = 1e-6
 """EM stops when the mean log-likelihood grows by less."""
@@ -57,26 +60,38 @@ def fit_mixture(values: Tensor) -> Mixture | None:
     width = float(values.max() - values.min())
     if width < 1e-9 * max(1.0, float(values.abs().max())):
         return None
-    floor = NARROWEST * width**2
-    high = _two_means(values)
-    posterior = torch.stack([1.0 - high, high])
-    previous = -math.inf
+    array = values.numpy()  # a third of the time of tensors, where values are few
+    return _expectation_maximisation(array, _two_means(array), NARROWEST * width**2)
+
+
+def _expectation_maximisation(
+    values: Array, upper: NDArray[np.bool_], floor: float
+) -> Mixture | None:
+    """EM from a division of values (N,) into two groups; variances stay above `floor`."""
+    high, previous = upper.astype(values.dtype), -math.inf
     for _ in range(ROUNDS):
-        counts = posterior.sum(1)
+        counts = np.array([len(values) - high.sum(), high.sum()])
         if counts.min() < 1e-6:
             return None
-        means = posterior @ values / counts
-        squares = (values - means[:, None]).square_()
-        variances = (posterior * squares).sum(1) / counts
-        mixture = Mixture(means, variances.clamp_min(floor), counts / len(values))
-        joint = mixture.log_joint(values)
-        evidence = torch.logaddexp(*joint)
-        posterior, likelihood = joint.sub_(evidence).exp_(), float(evidence.mean())
+        weighted = high @ values
+        means = np.array([values.sum() - weighted, weighted]) / counts
+        squares = np.square(values - means[0]), np.square(values - means[1])
+        spread = high @ squares[1], squares[0].sum() - high @ squares[0]
+        variances = np.maximum(np.array([spread[1], spread[0]]) / counts, floor)
+        shares = counts / len(values)
+        constants = np.log(shares) - 0.5 * np.log(2 * math.pi * variances)
+        low_joint, high_joint = (
+            constants[which] - (0.5 / variances[which]) * squares[which] for which in range(2)
+        )
+        difference = high_joint - low_joint
+        power = np.exp(-np.abs(difference))  # of the less likely component by the other
+        evidence = np.maximum(low_joint, high_joint) + np.log(1 + power)
+        high, likelihood = np.where(difference > 0, 1, power) / (1 + power), float(evidence.mean())
         if likelihood - previous < CLOSE:
             break
         previous = likelihood
-    order = torch.argsort(mixture.means)
-    return Mixture(mixture.means[order], mixture.variances[order], mixture.shares[order])
+    order = np.argsort(means, kind="stable")
+    return Mixture(*(torch.from_numpy(array[order]) for array in (means, variances, shares)))
 
 
 def low_posterior(values: Tensor, mixture: Mixture | None) -> Tensor:
@@ -92,14 +107,14 @@ def low_posterior(values: Tensor, mixture: Mixture | None) -> Tensor:
     return joint.softmax(dim=0)[0].to(values)
 
 
-def _two_means(values: Tensor) -> Tensor:
-    """1 for values (N,) of the higher of two groups (Lloyd's algorithm from the extremes)."""
+def _two_means(values: Array) -> NDArray[np.bool_]:
+    """Which values (N,) are of the higher of two groups (Lloyd's algorithm from the extremes)."""
     low, high = values.min(), values.max()
-    upper = values > (low + high) / 2
+    upper: NDArray[np.bool_] = values > (low + high) / 2
     for _ in range(ROUNDS):
         low, high = values[~upper].mean(), values[upper].mean()
         new_upper = values > (low + high) / 2
-        if torch.equal(new_upper, upper):
+        if np.array_equal(new_upper, upper):
             break
         upper = new_upper
-    return upper.to(values.dtype)
+    return upper

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pzsl.losses.co_reg import noisy_positives
-from pzsl.losses.contrastive import contrastive_loss, share_equally
+from pzsl.losses.contrastive import Positives, contrastive_loss, same_class
 from pzsl.losses.pico import move_prototypes
 from pzsl.methods.co_reg.pseudo_labels import PseudoLabels
 
@@ -85,14 +84,17 @@ class Contrast(nn.Module):
         other_sure = torch.cat([sure, sure, self.queue_sure[:filled]])
         if not self.noisy:
             sure, other_sure = torch.ones_like(sure), torch.ones_like(other_sure)
-        positives = noisy_positives(labels, other_labels, sure, other_sure).to(query.dtype)
-        positives.fill_diagonal_(0)  # an anchor itself
-        positives[:, len(labels) :].fill_diagonal_(1)  # its own key
+        vectors = torch.cat([query, key, self.queue[:filled]])
+        trusted = other_labels.masked_fill(~other_sure, EMPTY)
+        positives = same_class(query, vectors, trusted, pseudo.targets.shape[1])
+        own_key_alone = (query * key).sum(dim=1) @ (1 - positives.mass)
+        attraction = positives.attraction + own_key_alone
+        positives = Positives(attraction, torch.ones_like(positives.mass))
         doubtful = None
         if self.ignore_doubtful:
-            doubtful = (labels[:, None] == other_labels) & (positives == 0)
-        vectors, pairs = torch.cat([query, key, self.queue[:filled]]), share_equally(positives)
-        return contrastive_loss(query, vectors, pairs, self.temperature, doubtful, len(query))
+            doubtful = (labels[:, None] == other_labels) & ~(sure[:, None] & other_sure)
+            doubtful[:, len(labels) :].fill_diagonal_(False)
+        return contrastive_loss(query, vectors, positives, self.temperature, doubtful, len(query))
 
     def push(self, key: Tensor, pseudo: PseudoLabels) -> None:
         """Put the keys of a batch (B, d) at the front of the queue; the oldest drop out."""

@@ -97,6 +97,12 @@ class AdaptedMethod(Method):
         )
         return logits, self.options.alignment * problem.scale * distance
 
+    def view_logits(self, views: Tensor) -> Tensor:
+        """Logits of other images (n, D) than the training rows over the seen classes, (n, K)."""
+        seen = self.problem.seen
+        adapters = self.image_adapter, self.label_adapter
+        return adapted_logits(views, seen, views @ seen.T, *adapters, self.problem.scale)[0]
+
     def total(self, losses: Tensor, alignment_loss: Tensor) -> Tensor:
         """The loss to minimise: the mean of the images' losses (B,) plus the alignment loss."""
         if self.joint is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pzsl.losses.contrastive import ambiguity_pairs, contrastive_loss
+from pzsl.losses.contrastive import ambiguity_positives, contrastive_loss
 from pzsl.methods.core import one_of, within
 from pzsl.methods.partial_label.contrastive import ContrastiveMethod, ContrastiveOptions
 from pzsl.methods.partial_label.partial_method import Batch
@@ -38,6 +38,7 @@ class Able(ContrastiveMethod):
         views = [self.problem.embeddings(batch.rows), self.augmented(batch.rows)]
         vectors = self.project(torch.cat(views))
         weights = batch.dense(self.weights.index_select(0, batch.entries.entry_index))
-        pairs = ambiguity_pairs(weights, self.predicted(batch), 2, self.options.shared)
-        contrast = contrastive_loss(vectors, vectors, pairs, self.options.temperature)
+        predicted, shared = self.predicted(batch), self.options.shared
+        positives = ambiguity_positives(vectors, weights, predicted, 2, shared)
+        contrast = contrastive_loss(vectors, vectors, positives, self.options.temperature)
         return super().partial_loss(batch) + self.options.contrast * contrast

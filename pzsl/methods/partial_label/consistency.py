@@ -41,11 +41,9 @@ class ConsistencyMethod(PartialMethod):
         self.views = Views(problem, 0.0, options.noise, options.mask)
 
     def strong_views(self, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
-        """Two strong views of a batch, adapted, (B, D) each, and their logits (B, K)."""
-        labels = self.label_adapter(self.frozen_labels[: batch.logits.shape[1]])
+        """Two strong views of a batch, (B, D) each, and their logits (B, K)."""
         pair = self.views.pair("strong", batch.rows, self.generator)
-        adapted: list[Tensor] = [self.image_adapter(view) for view in pair]
-        return adapted, [self.logits(view, labels) for view in adapted]
+        return pair, list(self.view_logits(torch.cat(pair)).chunk(2))
 
     def agree_on(self, batch: Batch, logits: list[Tensor]) -> None:
         """Remember the views' mean logits: the label weights follow them after the step."""

@@ -67,16 +67,16 @@ class Papi(ContrastiveMethod):
         weights = batch.dense(self.weights.index_select(0, batch.entries.entry_index))
         share = float(mixing_shares(1, self.options.mixup_alpha, self.generator))
         order = torch.randperm(len(batch.rows), generator=self.generator).to(weights.device)
-        prototypes, alignment_losses = (
-            self.prototypes.clone(),
-            [],
-        )  # they move before the backward pass
-        for view in views:
-            mixed = F.normalize(share * view + (1 - share) * view[order], dim=-1)
-            features = self.project(mixed)
-            mixing = (prototypes, weights, order, share, self.options.temperature)
-            alignment_losses.append(mixed_prototype_losses(features, *mixing))
-        losses = super().partial_loss(batch) + self.ramp * torch.stack(alignment_losses).sum(dim=0)
+        mixed = [F.normalize(share * view + (1 - share) * view[order], dim=-1) for view in views]
+        alignment_losses = mixed_prototype_losses(
+            [self.project(view) for view in mixed],
+            self.prototypes.clone(),  # they move before the backward pass
+            weights,
+            order,
+            share,
+            self.options.temperature,
+        )
+        losses = super().partial_loss(batch) + self.ramp * alignment_losses
         self._move(batch, views)
         return losses
 
@@ -94,8 +94,7 @@ class Papi(ContrastiveMethod):
         options = self.options
         momentum = options.first_momentum
         momentum += self.progress * (options.last_momentum - momentum)
-        labels = self.label_adapter(self.frozen_labels[: batch.logits.shape[1]])
-        second_view = batch._replace(logits=self.logits(self.image_adapter(views[1]), labels))
+        second_view = batch._replace(logits=self.view_logits(views[1]))
         predictions = torch.cat([self.predicted(batch), self.predicted(second_view)])
         features = self.project(torch.cat(views))
         self.prototypes.copy_(move_prototypes(self.prototypes, features, predictions, momentum))

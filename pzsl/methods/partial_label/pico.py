@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pzsl.losses.contrastive import contrastive_loss, share_equally
+from pzsl.losses.contrastive import Positives, contrastive_loss, same_class
 from pzsl.losses.pico import move_prototypes
 from pzsl.methods.core import Problem, counting, one_of, within
 from pzsl.methods.partial_label.contrastive import ContrastiveMethod, ContrastiveOptions
@@ -104,20 +104,21 @@ class Pico(ContrastiveMethod):
 
     def _contrast(self, query: Tensor, key: Tensor, labels: Tensor) -> Tensor:
         """Supervised contrast; in the warm-up an image's only positive is its own key."""
-        filled, left_out = self._filled(), None
-        earlier = self.queue_labels[:filled]
-        if not self.warmed_up:
-            labels = torch.arange(len(labels), device=labels.device)
-            earlier = torch.full_like(earlier, -1)
-        positives = labels[:, None] == torch.cat([labels, labels, earlier])
-        if not self.warmed_up and self.options.warm_up_negatives == "queue":
-            left_out = ~positives
-            left_out[:, 2 * len(labels) :] = False
-        pairs = share_equally(positives.to(query.dtype).fill_diagonal_(0))
+        filled, count, left_out = self._filled(), len(labels), None
         vectors = torch.cat([query, key, self.queue[:filled]])
+        if self.warmed_up:
+            other_labels = torch.cat([labels, labels, self.queue_labels[:filled]])
+            positives = same_class(query, vectors, other_labels, len(self.prototypes))
+        else:
+            positives = Positives((query * key).sum(), torch.ones_like(key[:, 0]))
+            if self.options.warm_up_negatives == "queue":
+                left_out = torch.ones(count, len(vectors), dtype=torch.bool, device=labels.device)
+                left_out[:, count : 2 * count].fill_diagonal_(False)
+                left_out[:, 2 * count :] = False
         # Keys come from the momentum copies: they take part in the loss, and get no gradient.
-        temperature = self.options.temperature
-        return contrastive_loss(query, vectors, pairs, temperature, left_out, len(query))
+        return contrastive_loss(
+            query, vectors, positives, self.options.temperature, left_out, count
+        )
 
     def after_step(self, rows: Tensor) -> None:
         """Move the momentum copy; put the keys of this step into the queue."""

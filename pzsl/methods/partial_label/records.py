@@ -60,11 +60,11 @@ class Records(ConsistencyMethod):
         """Labels outside pushed down, and KL of the label weights, on both views."""
         weights, rows = self.weights.index_select(0, batch.entries.entry_index), batch.entries.rows
         candidates = batch.dense(torch.ones_like(weights))
-        adapted, strong = self.strong_views(batch)
+        views, strong = self.strong_views(batch)
         logits = [batch.logits, strong[0]]
         with torch.no_grad():
-            image = self.image_adapter(self.problem.images[batch.rows])
-            self.mean_image.lerp_((image + adapted[0]).mean(dim=0) / 2, 1 - self.options.momentum)
+            images = self.image_adapter(torch.cat([self.problem.embeddings(batch.rows), views[0]]))
+            self.mean_image.lerp_(images.mean(dim=0), 1 - self.options.momentum)
             bias = self.bias()
         self.agree_on(batch, [view_logits - bias for view_logits in logits])
         losses = [outside_losses(view_logits, candidates) for view_logits in logits]
