@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from pzsl.files import write_atomic
+from pzsl.folders import files_called
 from pzsl.progress import printable, write_text
 from pzsl.requests import is_plain_name
 
@@ -85,10 +86,10 @@ class SweepWatcher:
         if self.plan is not None:
             return [self._status(self.root / name, *about) for name, about in self.plan.items()]
         runs: dict[Path, tuple[str, str]] = {}
-        for path in sorted(self.root.rglob(PLAN)):
+        for path in files_called(PLAN, self.root):
             self.since = max(self.since, path.stat().st_mtime)
             runs |= {path.parent / name: about for name, about in read_plan(path).items()}
-        for path in sorted(self.root.rglob("config.json")):
+        for path in files_called("config.json", self.root):
             runs.setdefault(path.parent, ("", ""))
         return [self._status(folder, *about) for folder, about in runs.items()]
 

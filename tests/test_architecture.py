@@ -23,6 +23,7 @@ FILES = sorted((ROOT / "pzsl").rglob("*.py"))
 GROUND = {
     "errors",
     "files",
+    "folders",
     "locks",
     "device",
     "network",

@@ -94,6 +94,17 @@ def test_predict_refuses_another_encoder(pzsl, trained_on_shapes, drawings, tiny
     assert (code, out) == (1, "") and "other weights" in err.strip().splitlines()[-1]
 
 
+def test_images_in_linked_folders_are_found_once_each(drawings, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / ".hidden").mkdir(parents=True)
+    for name in ("a.png", ".hidden/b.png", "notes.txt"):
+        (elsewhere / name).write_bytes(b"")
+    (drawings / "linked").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(drawings)
+    names = find_images([drawings]).names
+    assert len(names) == 11 and str(drawings / "linked" / "a.png") in names
+
+
 # --- one damaged image costs its own answer only -------------------------------------------------
 
 

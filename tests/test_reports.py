@@ -27,7 +27,7 @@ from pzsl.reports.groups import rows_of
 from pzsl.reports.pictures import pictures_of
 from pzsl.reports.provenance import command_of
 from pzsl.reports.records import Run, read_runs
-from pzsl.sweeps import write_plan
+from pzsl.sweeps import FINISHED, SweepWatcher, write_plan
 from pzsl.training.config import Source, expand
 from pzsl.training.settings import read_settings
 
@@ -186,6 +186,17 @@ def test_the_same_configuration_found_twice_counts_once(runs, make):
     result = make()
     assert result["rows"][0]["n"] == 1 and result["rows"][0]["H_mean"] == 54.5
     assert "two/a has the same configuration as one/a" in result["warnings"][0]
+
+
+def test_linked_folders_are_read_too_and_each_folder_once(runs, make, tmp_path):
+    write_run(tmp_path / "elsewhere", "a")
+    write_run(runs, "b", config={"seed": 1})
+    (runs / "linked").symlink_to(tmp_path / "elsewhere")
+    (runs / "b" / "again").symlink_to(runs)
+    result = make()
+    assert result["rows"][0]["n"] == 2 and not result["warnings"]
+    assert [run.path for run in read_runs(runs).runs] == ["b", "linked/a"]
+    assert [status.state for status in SweepWatcher(runs).run_statuses()] == [FINISHED, FINISHED]
 
 
 def test_unfinished_runs_are_counted_not_reported(runs, make):

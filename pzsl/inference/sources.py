@@ -13,6 +13,7 @@ from pzsl.datasets.own import SUFFIXES, is_hidden, read_paths
 from pzsl.errors import UsageError, UserError
 from pzsl.exchange.vectors import check_vectors, read_vectors
 from pzsl.files import digest
+from pzsl.folders import walk
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".json", ".jsonl", ".ndjson")
 FEATURES = ".npy"
@@ -76,12 +77,9 @@ def find_images(arguments: Sequence[str | Path], root: str | Path | None = None)
 def _images(place: Path, root: Path | None) -> Iterator[tuple[str, str]]:
     """Name and file of each image of an argument."""
     if place.is_dir():
-        files = (file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES)
-        inside = sorted(
-            file
-            for file in files
-            if file.is_file() and not any(map(is_hidden, file.relative_to(place).parts))
-        )
+        visible = [parts for parts in walk(place) if not any(map(is_hidden, parts))]
+        files = sorted(place.joinpath(*parts) for parts in visible)
+        inside = [file for file in files if file.suffix.lower() in SUFFIXES and file.is_file()]
         if not inside:
             raise UserError(f"{place} holds no image ({', '.join(sorted(SUFFIXES))}).")
         yield from ((str(file), str(file)) for file in inside)

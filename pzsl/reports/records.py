@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pzsl.errors import UserError
+from pzsl.folders import files_called
 from pzsl.progress import printable
 from pzsl.record_parts import SMALL, check_parts
 from pzsl.sweeps import PLAN, read_plan
@@ -101,7 +102,7 @@ def read_runs(folder: Path) -> Records:
         raise UserError(f"No folder '{folder}': {way}.")
     records = Records()
     name_of_config: dict[str, str] = {}
-    for path in sorted(folder.rglob("config.json")):
+    for path in files_called("config.json", folder):
         name = printable(path.parent.relative_to(folder).as_posix())
         try:
             config = read_object(path)
@@ -128,10 +129,8 @@ def read_runs(folder: Path) -> Records:
     records.warnings += _without_configuration(folder)
     records.waiting += _not_begun(folder)
     if not records.runs:
-        counts = (
-            f"{len(records.waiting)} unfinished, {len(records.failed)} failed, "
-            f"{len(records.warnings)} broken"
-        )
+        waiting, failed, broken = records.waiting, records.failed, records.warnings
+        counts = f"{len(waiting)} unfinished, {len(failed)} failed, {len(broken)} broken"
         reasons = [f" {name}: {reason}" for name, reason in records.failed]
         first = next(iter([*(f" {warning}" for warning in records.warnings), *reasons]), "")
         raise UserError(
@@ -142,15 +141,15 @@ def read_runs(folder: Path) -> Records:
 
 def _without_configuration(folder: Path) -> list[str]:
     """Warnings of metrics without a configuration: damaged records, or files of another tool."""
-    paths = sorted(folder.rglob("metrics.json"))
-    alone = [path for path in paths if not path.with_name("config.json").exists()]
+    metrics = files_called("metrics.json", folder)
+    alone = [path for path in metrics if not path.with_name("config.json").exists()]
     names = [printable(path.relative_to(folder).as_posix()) for path in alone]
     return [f"Left out: {name} has no config.json beside it." for name in names]
 
 
 def _not_begun(folder: Path) -> Iterator[str]:
     """The planned runs of sweeps that have not been started."""
-    for path in sorted(folder.rglob(PLAN)):
+    for path in files_called(PLAN, folder):
         for name in read_plan(path):
             if not (path.parent / name / "config.json").exists():
                 yield printable((path.parent / name).relative_to(folder).as_posix())

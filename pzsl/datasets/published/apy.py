@@ -18,10 +18,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from pzsl.datasets.published.matching import walk
 from pzsl.datasets.reading import FileReader
 from pzsl.errors import UserError
 from pzsl.files import read_text
+from pzsl.folders import walk
 
 BOX_FILES = ("apascal_train.txt", "apascal_test.txt", "ayahoo_test.txt")
 

@@ -6,11 +6,12 @@ slash). A path is matched by its longest suffix that occurs in the tree.
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from pzsl.folders import walk
 
 
 @dataclass(frozen=True)
@@ -68,23 +69,6 @@ def ids_of(published: Sequence[str]) -> tuple[str, ...]:
     folders = [path[:-1] for path in parts]
     shared = _alike(min(folders), max(folders)) if folders else 0
     return tuple("/".join(path[shared:]) for path in parts)
-
-
-def walk(root: Path) -> list[tuple[str, ...]]:
-    """Every file below a folder as the parts of its path; each folder once, even if linked."""
-    files: list[tuple[str, ...]] = []
-    visited: set[tuple[int, int]] = set()
-    for folder, folders, names in os.walk(root, followlinks=True):
-        status = os.stat(folder)  # noqa: PTH116  # quicker than a Path for each folder
-        key = (status.st_dev, status.st_ino)
-        if key in visited and status.st_ino:
-            folders.clear()
-            continue
-        visited.add(key)
-        folders.sort()
-        above = PurePosixPath(Path(folder).relative_to(root).as_posix()).parts
-        files.extend((*above, name) for name in names)
-    return files
 
 
 def _parts(path: str) -> tuple[str, ...]:

@@ -1,0 +1,28 @@
+"""The files below a folder, also in folders that are linked into it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+
+def walk(root: Path) -> list[tuple[str, ...]]:
+    """Every file below a folder as the parts of its path; each folder once, even if linked."""
+    files: list[tuple[str, ...]] = []
+    visited: set[tuple[int, int]] = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        status = os.stat(folder)  # noqa: PTH116  # quicker than a Path for each folder
+        key = (status.st_dev, status.st_ino)
+        if key in visited and status.st_ino:
+            folders.clear()
+            continue
+        visited.add(key)
+        folders.sort()
+        above = PurePosixPath(Path(folder).relative_to(root).as_posix()).parts
+        files.extend((*above, name) for name in names)
+    return files
+
+
+def files_called(name: str, root: Path) -> list[Path]:
+    """Every file of this name below a folder, sorted."""
+    return sorted(root.joinpath(*parts) for parts in walk(root) if parts[-1] == name)
