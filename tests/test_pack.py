@@ -78,6 +78,9 @@ def told_of_images(folder: Path, method: str, images: int) -> None:
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert (f"the embeddings of all {images} training images" in card) == bool(held)
     assert ("no single image's" in card) != bool(held)
+    queues = [values for name, values in state.items() if name.rpartition(".")[2] == "queue"]
+    assert len(queues) == {"pico": 1, "co-reg": 2}.get(method, 0)
+    assert not any(values.any() for values in queues)  # they hold single images' keys in training
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

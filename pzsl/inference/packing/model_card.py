@@ -98,8 +98,8 @@ def _held(trained: Trained) -> str:
             "images: the method answers by them. Share it only where these may be shared."
         )
     return (
-        "`model.safetensors` holds the mean embedding of each class, and no single image's; "
-        "where a class has one image, these are the same."
+        "`model.safetensors` holds means of the images of a class at most, and no single image's "
+        "embedding; where a class has one image, these are the same."
     )
 
 

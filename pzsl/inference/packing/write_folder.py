@@ -138,8 +138,11 @@ def _write(folder: Path, record: Record, trained: Trained) -> None:
     }
     write_json(folder / ABOUT, about)
     write_json(folder / CALIBRATION, asdict(record.calibration))
-    state = restore_scorer(record).method  # without the weights of training images
-    write_atomic(folder / WEIGHTS, model_bytes(state, {}))
+    method = restore_scorer(record).method  # without the weights of training images
+    for name, buffer in method.named_buffers():
+        if name.rpartition(".")[2] in method.training_state:
+            buffer.zero_()
+    write_atomic(folder / WEIGHTS, model_bytes(method, {}))
     metrics = json.loads((record.folder / "metrics.json").read_text(encoding="utf-8"))
     write_atomic(folder / CARD, model_card(trained, record.config, metrics))
 

@@ -51,6 +51,7 @@ class CoReg(Method):
     likeliest to its candidates.
     """
 
+    training_state = ("queue",)
     options: CoRegOptions
 
     def __init__(self, problem: Problem, options: CoRegOptions, generator: torch.Generator) -> None:

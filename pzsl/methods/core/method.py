@@ -136,6 +136,8 @@ class Method(nn.Module):
         run_state: names of buffers that are equal in all runs of equal length and options.
         kept_state: names of buffers with a row per training image that `scores` needs: a restored
             run gets as many rows as were saved.
+        training_state: names of buffers with embeddings of single training images that only
+            training needs; a packed run has zeros in their place.
         cautious: whether a method that `fades` does so the more, the less sure its gain is.
     """
 
@@ -144,6 +146,7 @@ class Method(nn.Module):
     image_state: ClassVar[tuple[str, ...]] = ()
     run_state: ClassVar[tuple[str, ...]] = ()
     kept_state: ClassVar[tuple[str, ...]] = ()
+    training_state: ClassVar[tuple[str, ...]] = ()
     cautious: ClassVar[bool] = False
     options: Options
     weights: Tensor

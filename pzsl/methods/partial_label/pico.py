@@ -46,6 +46,7 @@ class PicoOptions(ContrastiveOptions):
 class Pico(ContrastiveMethod):
     """PRODEN-like weights that move towards the nearest prototype, and supervised contrast."""
 
+    training_state = ("queue",)
     options: PicoOptions
     prototypes: Tensor
     queue: Tensor
