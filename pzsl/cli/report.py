@@ -18,7 +18,7 @@ def report(
     formats: Annotated[
         list[str] | None,
         typer.Option(
-            "--format", help="html, md, latex, csv, svg, png; repeated or comma-separated."
+            "--format", help="html, md, latex, csv, svg, png; several by commas. [html,md,csv]"
         ),
     ] = None,
     baseline: Annotated[
