@@ -155,6 +155,34 @@ def test_labels_that_were_asked_about_do_not_become_the_truth(tmp_path):
     assert not any(row.candidates for row in rows.values())
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_drawn_sets_do_not_become_data_and_a_correction_changes_the_label(tmp_path, capsys, stored):
+    cache = write_cache(tmp_path / "toy.h5", mislabelled=0.3 if stored else None)
+    given = {"noise": ("uniform",), "rate": 0.5, "seeds": 1, "workers": 1, "settings": SHORT}
+    train(cache, runs=tmp_path / "runs", imbalance=4.0, **given)
+    told = "sets that the cache holds are not used"
+    assert (told in capsys.readouterr().err) == stored
+    data, only = load_cache(cache), tmp_path / "runs" / "toy"
+    labels(only, tmp_path / "labels.csv")
+    assert "sets that were drawn for this run (noise uniform)" in capsys.readouterr().err
+    path = label_rows(restore(read_record(only)))[0].path
+    other = next(name for name in data.classes if name not in true_labels(cache)[path])
+    file = write_corrections(tmp_path / "corrections.csv", {path: other})
+    rows = {row.path: row for row in read_rows(apply_to(file, only, tmp_path / "table.csv"))}
+    assert {row.path: row.label for row in rows.values()} == {**true_labels(cache), path: other}
+    for row, (image, split) in enumerate(zip(data.paths, data.splits, strict=True)):
+        own: tuple[str, ...] = ()
+        if stored and split == "trainval":
+            start, end = data.candidate_offsets[row : row + 2]
+            own = tuple(data.classes[label] for label in data.candidate_labels[start:end])
+            own = (other,) if image == path else own
+        assert rows[image].candidates == own
+
+
+def apply_to(corrections: Path, run: Path, table: Path) -> Path:
+    return Path(apply_corrections(corrections, run, table)["table"])
+
+
 def test_wrong_corrections_are_refused_before_anything_is_written(pzsl, reviewed, tmp_path):
     cache, run, _ = reviewed
     path = label_rows(restore(read_record(run)))[0].path

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from pzsl.candidates import FROM_DATA
 from pzsl.device import resolve_device
 from pzsl.evaluation import encoder_fit
 from pzsl.progress import counted, say
@@ -97,6 +98,7 @@ def _train(request: TrainRequest) -> dict[str, Any]:
     if warning:
         say(warning)
     _say_unused(request, grid)
+    _say_stored_sets(data, grid)
     grid = [_of_this_size(config, data, request.memory, device.type) for config in grid]
     cache = Path(request.cache)
     sweep = Path(request.runs) / (request.name or cache.stem)
@@ -125,6 +127,16 @@ def _say_unused(request: TrainRequest, grid: Sequence[RunConfig]) -> None:
     elif not {config.rate for config in grid} & {*map(float, as_list(request.rate))}:
         rate = unless(TrainRequest.rate, request.rate)
         say_unused("each kind of --noise has a rate of its own", rate=rate)
+
+
+def _say_stored_sets(data: Cache, grid: Sequence[RunConfig]) -> None:
+    """Tell of candidate sets that the cache holds and no run of the grid learns from."""
+    if data.candidate_offsets is not None and not any(run.noise in FROM_DATA for run in grid):
+        kind = "annotated" if data.annotation else "file"
+        say(
+            "The candidate sets that the cache holds are not used, others are drawn from its "
+            f"labels: --noise {kind} learns from those of the cache."
+        )
 
 
 def _announcement(request: TrainRequest, runs: int) -> str:

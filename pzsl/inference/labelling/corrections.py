@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pzsl.candidates import FROM_DATA
 from pzsl.datasets.names import normal_form
 from pzsl.datasets.own import plain_path, read_rows
 from pzsl.errors import UserError, nearest
@@ -16,7 +17,7 @@ from pzsl.inference.record import read_record
 from pzsl.inference.restore import Trained, restore
 from pzsl.progress import counted, say
 from pzsl.requests import with_paths
-from pzsl.training.ambiguity import labels_are_candidates
+from pzsl.store import Cache
 
 
 @with_paths
@@ -36,8 +37,9 @@ def apply_corrections(
             shows none of the classes and is left out.
         run: folder of the run that was reviewed. cache: its cache, if it has moved.
         out: the table, `path, label, candidates, split, unseen`, which `pzsl extract --dataset
-            table` reads. The label of a corrected image is its only candidate or, if the data had
-            single labels, its label; the other images are unchanged.
+            table` reads. The label of a corrected image is its only candidate or, if the data have
+            single labels, its label; the other images are unchanged, with the candidates that the
+            data have: sets that were drawn for the run are not in the table.
         runs: folder of run records, if a run is trained here.
         overwrite: replace an existing table.
 
@@ -56,8 +58,7 @@ def apply_corrections(
     trained = restore(record)
     check_names(out, trained.names)
     chosen = _checked(Path(corrections), trained)
-    single_labels = labels_are_candidates(trained.cache, record.config.noise)
-    table = _table(trained, chosen, single_labels)
+    table = _table(trained, chosen, record.config.noise in FROM_DATA)
     write_table(out, table)
     return {
         "table": str(out),
@@ -98,32 +99,37 @@ def _checked(file: Path, trained: Trained) -> dict[str, str]:
     return chosen
 
 
-def _table(trained: Trained, chosen: dict[str, str], single_labels: bool) -> dict[str, list[Any]]:
+def _table(trained: Trained, chosen: dict[str, str], from_data: bool) -> dict[str, list[Any]]:
     """The columns of the new table; test images and uncorrected ones are unchanged.
 
     Single labels stay in the label column: if they moved to the candidates, that column would be
-    taken for the true labels.
+    taken for the true labels. Where sets were drawn (`from_data` is false), labels count as true,
+    and a correction changes them.
     """
-    cache, candidates = trained.cache, trained.task.problem.candidates
-    offsets, labels = candidates.offsets.tolist(), candidates.labels.tolist()
-    place = {int(row): index for index, row in enumerate(trained.task.rows)}
-    lines: list[tuple[Any, ...]] = []
+    cache, lines = trained.cache, []
+    single_labels = cache.candidate_offsets is None
     for row, path in enumerate(cache.paths):
         label_name = cache.classes[cache.labels[row]] if cache.labels[row] >= 0 else ""
-        candidate_names: list[str] = []
-        if row in place:
-            start, end = offsets[place[row]], offsets[place[row] + 1]
-            candidate_names = [trained.names[label] for label in labels[start:end]]
-            candidate_names = [chosen[path]] if path in chosen else candidate_names
-            label_name, candidate_names = (
-                (candidate_names[0], []) if single_labels else (label_name, candidate_names)
-            )
+        candidate_names = _stored_candidates(cache, row)
+        if chosen.get(path):
+            candidate_names = [] if single_labels else [chosen[path]]
+            label_name = chosen[path] if single_labels or not from_data else label_name
         if (label_name or candidate_names) and chosen.get(path) != "":
             unseen = bool(label_name) and label_name not in trained.names[: trained.seen]
             lines.append((path, label_name, candidate_names, str(cache.splits[row]), unseen))
     _tell_what_is_lost(cache.classes, lines, len(cache.paths) - len(lines))
     columns = ("path", "label", "candidates", "split", "unseen")
     return {name: [line[index] for line in lines] for index, name in enumerate(columns)}
+
+
+def _stored_candidates(cache: Cache, row: int) -> list[str]:
+    """The candidates of a training image that the cache holds; none without sets."""
+    if cache.candidate_offsets is None or cache.candidate_labels is None:
+        return []
+    if cache.splits[row] != "trainval":
+        return []
+    start, end = cache.candidate_offsets[row : row + 2]
+    return [cache.classes[label] for label in cache.candidate_labels[start:end]]
 
 
 def _tell_what_is_lost(classes: Sequence[str], lines: Sequence[Any], left_out: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pzsl.candidates import FROM_DATA
 from pzsl.device import usual_torch
 from pzsl.errors import UsageError
 from pzsl.evaluation import encoder_fit, noise_doubt
@@ -74,6 +75,7 @@ def labels(
     record = read_record(folder, cache)
     trained = restore(record)
     check_names(out, trained.names)
+    say_drawn(record.config)
     if run is not None:  # else the training has told it
         _say_doubt(trained, record.config)
     rows = label_rows(trained)
@@ -82,6 +84,15 @@ def labels(
     unchecked = len(trained.cache.splits) - len(rows)
     place = {"out": str(out), "run": str(record.folder)}
     return {**place, **_summary(rows, chosen), "unchecked": unchecked}
+
+
+def say_drawn(config: RunConfig) -> None:
+    """Tell if what counts as given was drawn for the run, and how to ask about the data's own."""
+    if config.noise not in FROM_DATA:
+        say(
+            f"The given labels are sets that were drawn for this run (noise {config.noise}), not "
+            "the data's own: give --cache in place of --run to ask about those."
+        )
 
 
 def _say_doubt(trained: Trained, config: RunConfig) -> None:

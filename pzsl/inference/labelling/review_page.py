@@ -15,7 +15,7 @@ from pzsl.device import usual_torch
 from pzsl.errors import UsageError, UserError
 from pzsl.files import write_atomic
 from pzsl.inference.label_table import SUFFIXES
-from pzsl.inference.labelling.find_labels import given_or_trained
+from pzsl.inference.labelling.find_labels import given_or_trained, say_drawn
 from pzsl.inference.labelling.label_rows import SURE, LabelRow, by_gain, label_rows
 from pzsl.inference.labelling.picture_files import OpenImage, find_pictures, thumbnail
 from pzsl.inference.record import read_record
@@ -72,6 +72,7 @@ def review(
     folder = given_or_trained(run, cache, runs)
     record = read_record(folder, cache)
     trained = restore(record)
+    say_drawn(record.config)
     pictures = find_pictures(trained.cache, Path(images) if images is not None else None)
     rows = by_gain(label_rows(trained))
     shown = rows[:count]
