@@ -160,3 +160,15 @@ def test_standings_over_data_sets(make):
     assert [lines["a"][name] for name in ("wins", "ties", "losses")] == [2, 1, 2]
     against_b = {line["label"]: line for line in make(baseline="b")["standings"]}
     assert [against_b["a"][name] for name in ("wins", "ties", "losses")] == [1, 0, 1]
+
+
+def test_a_label_that_stands_for_other_options_on_another_data_set_is_told(make):
+    make.write({"a": [70, 71], "b": [60, 62]}, dataset="one", options={"rank": 8}, results=6)
+    make.write({"b": [60, 62]}, dataset="two", options={"rank": 8}, results=6)
+    assert not any("stands for" in warning for warning in make()["warnings"])
+    make.write({"a": [50, 51]}, dataset="two", options={"rank": 64}, results=6)
+    make.write({"a": [50, 51]}, dataset="three", options={"rank": 64}, results=5)
+    (warning,) = (warning for warning in make()["warnings"] if "stands for" in warning)
+    assert "'a' stands for other options on other data sets" in warning
+    assert "rank: 8 on one, 64 on three, 64 on two" in warning
+    assert "results: 6 on one, 5 on three, 6 on two" in warning

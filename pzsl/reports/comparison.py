@@ -182,6 +182,37 @@ def standings(pairs: Pairs, metric: str = "H") -> list[dict[str, Any]]:
     return sorted(lines, key=lambda line: (line["rank"] is None, line["rank"], line["label"]))
 
 
+def mixed_options(pairs: Pairs) -> list[str]:
+    """A warning for each label that stands for other options on another data set."""
+    runs_of: dict[str, dict[tuple[str, str], Run]] = defaultdict(dict)
+    for row, runs in pairs:
+        runs_of[row["label"]].setdefault((row["dataset"], row["cache_hash"]), runs[0])
+    warnings = []
+    for label, places in runs_of.items():
+        told = [run.settings | _others(run) for run in places.values()]
+        names = sorted(set().union(*told))
+        differing = [name for name in names if len({each.get(name) for each in told}) > 1]
+        values = "; ".join(
+            f"{name}: "
+            + ", ".join(
+                f"{each.get(name, '-')} on {dataset}"
+                for (dataset, _), each in zip(places, told, strict=True)
+            )
+            for name in differing
+        )
+        if values:
+            warnings.append(
+                f"'{label}' stands for other options on other data sets ({values}): ranks and "
+                "counts over all settings mix them."
+            )
+    return warnings
+
+
+def _others(run: Run) -> dict[str, str]:
+    """What numbers depend on beside the method's options and the data set."""
+    return {name: run.options[name] for name in ("labels", "results") if name in run.options}
+
+
 _VERDICTS = {"wins": "win", "ties": "tie", "losses": "loss"}
 
 
