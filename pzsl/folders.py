@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 
-def walk(root: Path) -> list[tuple[str, ...]]:
-    """Every file below a folder as the parts of its path; each folder once, even if linked."""
+def walk(root: Path, on_error: Callable[[OSError], None] | None = None) -> list[tuple[str, ...]]:
+    """Every file below a folder as the parts of its path; each folder once, even if linked.
+
+    Args:
+        root: the folder.
+        on_error: is called for each folder that can't be listed; by default these are skipped.
+    """
     files: list[tuple[str, ...]] = []
     visited: set[tuple[int, int]] = set()
-    for folder, folders, names in os.walk(root, followlinks=True):
+    for folder, folders, names in os.walk(root, onerror=on_error, followlinks=True):
         status = os.stat(folder)  # noqa: PTH116  # quicker than a Path for each folder
         key = (status.st_dev, status.st_ino)
         if key in visited and status.st_ino:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,32 @@ def test_images_in_linked_folders_are_found_once_each(drawings, tmp_path):
     (elsewhere / "back").symlink_to(drawings)
     names = find_images([drawings]).names
     assert len(names) == 11 and str(drawings / "linked" / "a.png") in names
+
+
+def test_files_of_other_kinds_are_counted_and_links_to_nothing_fail_by_themselves(
+    trained_on_shapes, drawings, capsys
+):
+    for name in ("a.HEIC", "b.heic", "c.avif", "noending", ".hidden"):
+        (drawings / name).write_bytes(b"")
+    (drawings / "gone.jpg").symlink_to(drawings / "nowhere.jpg")
+    found = pzsl.predict(trained_on_shapes, [drawings], top=1)
+    assert "4 files of other kinds (2 .heic, 1 .avif, 1 without" in capsys.readouterr().err
+    assert [Path(each["path"]).name for each in found["failed"]] == ["gone.jpg"]
+    assert found["answered"] == 10
+
+
+def test_a_folder_that_cannot_be_listed_is_told(drawings, capsys, monkeypatch):
+    scan, closed = os.scandir, drawings / "closed"
+    closed.mkdir()
+
+    def refuse(folder):
+        if Path(folder) == closed:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert len(find_images([drawings]).names) == 10
+    assert "closed' is left out: it can't be read (Permission" in capsys.readouterr().err
 
 
 # --- one damaged image costs its own answer only -------------------------------------------------
@@ -216,6 +243,31 @@ def test_a_table_says_which_images(trained_on_shapes, drawings, tmp_path):
     table.write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="no column 'path': its columns are a, b"):
         pzsl.predict(trained_on_shapes, [table])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("t.csv", "path,note\na.jpg,ok\nb.jpg,blurred, dark\nc.jpg,ok\n", "line 3: 3 fields"),
+        ("t.csv", 'path,note\na.jpg,"open\nb.jpg,ok\n', "line 2: a quote is opened"),
+        ("t.csv", 'path,note\n"a.jpg,ok\nb.jpg",ok\n', "line 3: .* closed too late"),
+        ("t.csv", "path,path\na.jpg,b.jpg\n", "two columns are called 'path'"),
+        ("t.jsonl", '{"path": "a.jpg"}\n{"path": "b.jpg",}\n', "line 2: not JSON"),
+        ("t.jsonl", '{"path": "a.jpg"}\n"b.jpg"\n', "line 2: expected an object"),
+        ("t.json", '[{"path": "a.jpg"}, {"path": ["b.jpg"]}]', "entry 2: .* a list in place"),
+    ],
+)
+def test_a_malformed_row_of_a_table_of_images_is_refused(tmp_path, name, content, fault):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=fault):
+        find_images([tmp_path / name])
+
+
+def test_rows_without_an_answer_of_their_own_are_counted(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("path;note\na.jpg;1\n;2\na.jpg;3\n./a.jpg;4\nb.jpg;5\n")
+    assert find_images([tmp_path / "t.csv"]).names == ("a.jpg", "b.jpg")
+    told = capsys.readouterr().err
+    assert "t.csv: separated by semicolons; 1 row without a path left out; 2 rows left" in told
 
 
 # --- features, and caches that were imported -----------------------------------------------------

@@ -9,11 +9,12 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl.datasets.own import SUFFIXES, is_hidden, read_paths
+from pzsl.datasets.own import SUFFIXES, is_hidden, is_named_image, read_paths, say_other_kinds
 from pzsl.errors import UsageError, UserError
 from pzsl.exchange.vectors import check_vectors, read_vectors
 from pzsl.files import digest
 from pzsl.folders import walk
+from pzsl.progress import say
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".json", ".jsonl", ".ndjson")
 FEATURES = ".npy"
@@ -77,12 +78,7 @@ def find_images(arguments: Sequence[str | Path], root: str | Path | None = None)
 def _images(place: Path, root: Path | None) -> Iterator[tuple[str, str]]:
     """Name and file of each image of an argument."""
     if place.is_dir():
-        visible = [parts for parts in walk(place) if not any(map(is_hidden, parts))]
-        files = sorted(place.joinpath(*parts) for parts in visible)
-        inside = [file for file in files if file.suffix.lower() in SUFFIXES and file.is_file()]
-        if not inside:
-            raise UserError(f"{place} holds no image ({', '.join(sorted(SUFFIXES))}).")
-        yield from ((str(file), str(file)) for file in inside)
+        yield from ((str(file), str(file)) for file in _image_files(place))
     elif not place.is_file():
         raise UserError(f"No image '{place}'.")
     elif _is_table(place):
@@ -93,6 +89,24 @@ def _images(place: Path, root: Path | None) -> Iterator[tuple[str, str]]:
         yield from ((path, str(base / path)) for path in paths)
     else:
         yield str(place), str(place)
+
+
+def _image_files(folder: Path) -> list[Path]:
+    """The files below a folder with the ending of an image, sorted; all others are counted.
+
+    Those that can't be read, such as links to nothing, are among them: each fails by itself.
+    """
+    visible = [parts for parts in walk(folder, _say_unreadable) if not any(map(is_hidden, parts))]
+    files = sorted(folder.joinpath(*parts) for parts in visible)
+    images = [file for file in files if is_named_image(file)]
+    say_other_kinds(folder, [file for file in files if not is_named_image(file)])
+    if not images:
+        raise UserError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))}).")
+    return images
+
+
+def _say_unreadable(error: OSError) -> None:
+    say(f"Folder '{error.filename}' is left out: it can't be read ({error.strerror}).")
 
 
 def _state(file: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pzsl.datasets.own.folder import load_folder
-from pzsl.datasets.own.folder_files import SUFFIXES, is_hidden
+from pzsl.datasets.own.folder_files import SUFFIXES, is_hidden, is_named_image, say_other_kinds
 from pzsl.datasets.own.rows import CANDIDATES, plain_path, read_paths, read_rows
 from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.own.table import load_rows, load_table
@@ -15,6 +15,7 @@ __all__ = [
     "SUFFIXES",
     "check_once",
     "is_hidden",
+    "is_named_image",
     "load_folder",
     "load_rows",
     "load_table",
@@ -23,4 +24,5 @@ __all__ = [
     "read_parquet",
     "read_paths",
     "read_rows",
+    "say_other_kinds",
 ]

@@ -57,9 +57,8 @@ def find_columns(headers: Sequence[str], people: Sequence[str], faults: Faults) 
         if normal_form(name) in forms:
             column_of[name] = forms.index(normal_form(name))
     for kind, column in column_of.items():
-        if forms.count(forms[column]) > 1:
-            faults.note("", f"two columns are called '{headers[column]}': rename one.")
-        elif kind in SYNONYMS and kind in people and kind != "candidates":
+        note_repeated(headers, column, faults)
+        if kind in SYNONYMS and kind in people and kind != "candidates":
             faults.note("", f"the column '{kind}' can't hold a person's answers.")
     missing = [name for name in people if name not in column_of]
     if "path" not in column_of:
@@ -73,6 +72,12 @@ def find_columns(headers: Sequence[str], people: Sequence[str], faults: Faults) 
             no_column(name, headers) + (way or "; they should be path, label, candidates, split."),
         )
     return column_of
+
+
+def note_repeated(headers: Sequence[str], column: int, faults: Faults) -> None:
+    """Note that another column has the header of this one: either could be meant."""
+    if [normal_form(header) for header in headers].count(normal_form(headers[column])) > 1:
+        faults.note("", f"two columns are called '{headers[column]}': rename one.")
 
 
 def no_column(name: str, headers: Sequence[str]) -> str:

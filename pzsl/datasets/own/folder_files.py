@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pzsl.datasets.own.faults import Faults
@@ -43,12 +43,12 @@ def find_images(root: Path, faults: Faults) -> dict[str, list[str]]:
         )
     loose = [entry for entry in entries if not entry.is_dir() and entry.is_file()]
     images: dict[str, list[str]] = {}
-    others = [entry for entry in loose if not _is_named_image(entry)]
+    others = [entry for entry in loose if not is_named_image(entry)]
     for folder in folders:
         image_files, other_files = _images_of(folder, root.resolve(), faults)
         others += other_files
         images[folder.name] = [entry.relative_to(root).as_posix() for entry in image_files]
-    _say_left_out(root, [entry.name for entry in loose if _is_named_image(entry)], others)
+    _say_left_out(root, [entry.name for entry in loose if is_named_image(entry)], others)
     return images
 
 
@@ -56,10 +56,10 @@ def _images_of(folder: Path, root: Path, faults: Faults) -> tuple[list[Path], li
     """The images of a class folder, in subfolders too, and its other files."""
     before = len(faults.noted)
     direct, within = _files_of(folder, root, faults)
-    found = [entry for entry in direct + within if _is_named_image(entry)]
-    others = [entry for entry in direct + within if not _is_named_image(entry)]
-    if not any(map(_is_named_image, direct)) and len(faults.noted) == before:
-        faults.note("", _no_image(folder, [e for e in within if _is_named_image(e)], others))
+    found = [entry for entry in direct + within if is_named_image(entry)]
+    others = [entry for entry in direct + within if not is_named_image(entry)]
+    if not any(map(is_named_image, direct)) and len(faults.noted) == before:
+        faults.note("", _no_image(folder, [e for e in within if is_named_image(e)], others))
     nested = len([entry for entry in found if entry.parent != folder])
     if nested:
         say(f"Folder '{folder}': {counted(nested, 'image')} of its class in folders within it.")
@@ -72,6 +72,11 @@ def _say_left_out(root: Path, loose_images: list[str], others: list[Path]) -> No
             f"Folder '{root}': left out: {counted(len(loose_images), 'image')} in no class folder, "
             f"such as '{loose_images[0]}'."
         )
+    say_other_kinds(root, others)
+
+
+def say_other_kinds(root: Path, others: Sequence[Path]) -> None:
+    """Tell how many files are left out because their ending is not that of an image."""
     if others:
         count = counted(len(others), "file")
         say(f"Folder '{root}': left out: {count} of other kinds ({_kinds(others)}).")
@@ -83,7 +88,8 @@ def _kinds(files: Iterable[Path]) -> str:
     return ", ".join(f"{n} {kind or 'without an ending'}" for kind, n in counts.most_common())
 
 
-def _is_named_image(file: Path) -> bool:
+def is_named_image(file: Path) -> bool:
+    """Whether a file has the ending of an image."""
     return file.suffix.lower() in SUFFIXES
 
 
@@ -93,7 +99,7 @@ def _files_of(folder: Path, root: Path, faults: Faults) -> tuple[list[Path], lis
     for entry in _entries(folder, faults) if _is_inside(folder, root, faults) else []:
         if not _is_inside(entry, root, faults):
             continue
-        if not entry.is_dir() or _is_named_image(entry):  # reading it says what it is
+        if not entry.is_dir() or is_named_image(entry):  # reading it says what it is
             direct.append(entry)
         elif entry.is_symlink():
             within.append(entry)  # not followed: links can be circular

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pzsl.datasets.annotators import Annotators
 from pzsl.datasets.own.cells import cell_fault, list_separator, names_of, printed_list, text_of
-from pzsl.datasets.own.columns import find_columns, left_out, no_column
+from pzsl.datasets.own.columns import find_columns, left_out, no_column, note_repeated
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.table_files import Table, read_table
-from pzsl.progress import say
+from pzsl.progress import counted, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,8 +64,10 @@ def read_rows(table: Path | pd.DataFrame, annotators: Annotators = CANDIDATES) -
 def read_paths(table: Path | pd.DataFrame) -> tuple[str, ...]:
     """The unique image paths of a table, with forward slashes; other columns are ignored.
 
+    Rows without a path, and further rows of an image, are counted and left out.
+
     Raises:
-        UserError: the file can't be read, or has no column of images.
+        UserError: the file can't be read, has no column of images, or rows are malformed.
     """
     content = read_table(table)
     headers = list(content.frame.columns)
@@ -73,10 +75,23 @@ def read_paths(table: Path | pd.DataFrame) -> tuple[str, ...]:
     if column < 0:
         content.faults.note("", f"{no_column('path', headers)}.")
         content.faults.check()
-    if notes := left_out(headers, {"path": column}):
+    note_repeated(headers, column, content.faults)
+    cells = content.frame.iloc[:, column]
+    for place, value in zip(content.frame.index, cells, strict=True):
+        _note_cells(content, place, {"path": value})
+    content.faults.check()
+    paths = [plain_path(text_of(value)) for value in cells]
+    unique = tuple(dict.fromkeys(filter(None, paths)))
+    notes = [*content.notes, *left_out(headers, {"path": column})]
+    empty = paths.count("")
+    repeated = len(paths) - empty - len(unique)
+    if empty:
+        notes.append(f"{counted(empty, 'row')} without a path left out")
+    if repeated:
+        notes.append(f"{counted(repeated, 'row')} left out whose image is listed before")
+    if notes:
         say(f"{content.name}: {'; '.join(notes)}.")
-    values = content.frame.iloc[:, column].tolist()
-    return tuple(dict.fromkeys(filter(None, map(plain_path, map(text_of, values)))))
+    return unique
 
 
 def rows_of(table: Table, annotators: Annotators = CANDIDATES) -> list[Row]:
