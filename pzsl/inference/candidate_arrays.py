@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import combinations
+from collections.abc import Collection, Sequence
 from operator import index
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pzsl.candidates import CandidateSets, validate
+from pzsl.datasets.names import tidy
 from pzsl.errors import UserError
 from pzsl.progress import say
 
@@ -34,7 +34,9 @@ def as_plain(values: Any, name: str = "candidates") -> Any:
             f"is of type {type(values).__name__}."
         )
     if _are_single(values):
-        return np.asarray(values)
+        texts = sum(isinstance(value, str) for value in values)
+        # NumPy would make text of numbers among names, and a class 'nan' of a missing name.
+        return np.asarray(values, dtype=object if 0 < texts < len(values) else None)
     rows = [_plain_row(row) for row in values]
     return np.array(rows) if _are_masks(rows) else values
 
@@ -56,46 +58,6 @@ def _are_masks(rows: Sequence[Any]) -> bool:
     return len(masks) == len(rows) > 0 and len({row.shape for row in masks}) == 1
 
 
-def check_frames(
-    images: Any, candidates: Any, label_embeddings: Any, classes: ArrayLike | None
-) -> None:
-    """Compare the names that pandas' frames bring along; arrays have none, and pass.
-
-    Raises:
-        UserError: images and candidates have the same index in another order, or two of `classes`,
-            the columns of a mask and the index of label embeddings name classes differently.
-    """
-    rows, own_rows = (_axis(values, "index") or [] for values in (images, candidates))
-    if set(rows) == set(own_rows):
-        _same_order("the index of X", rows, "the index of y", own_rows)
-    given = {
-        "classes": None if classes is None else np.asarray(classes).tolist(),
-        "the columns of y": _axis(candidates, "columns"),
-        "the index of label_embeddings": _axis(label_embeddings, "index"),
-    }
-    for (one, first), (other, second) in combinations(given.items(), 2):
-        _same_order(one, first, other, second)
-
-
-def _axis(values: Any, name: str) -> list[Any] | None:
-    """The index or the columns of a frame of pandas, if it has such."""
-    return (
-        list(getattr(values, name)) if hasattr(values, "iloc") and hasattr(values, name) else None
-    )
-
-
-def _same_order(one: str, first: list[Any] | None, other: str, second: list[Any] | None) -> None:
-    if first is None or second is None or first == second or set(first).isdisjoint(second):
-        return
-    at = next(
-        (row for row, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]), 0
-    )
-    raise UserError(
-        f"{one} and {other} differ (at {at}: {first[at]!r} and {second[at]!r}): give both in the "
-        "same order, or as arrays."
-    )
-
-
 def class_list(
     candidates: Any, count: int | None, names: ArrayLike | None, mask_width: int | None
 ) -> NDArray[Any]:
@@ -108,15 +70,18 @@ def class_list(
         mask_width: columns of a mask; None if the candidates are no mask.
 
     Raises:
-        UserError: the number of names is wrong, a name occurs twice, or there is only one class.
+        UserError: the number of names is wrong, a name is missing or occurs twice, there is only
+            one class, or one of those that occur stands for an unknown class.
     """
     if names is not None:
-        classes = np.asarray(names)
+        classes = np.asarray(as_plain(names, "classes"))
         expected = classes.size if count is None else count
         if classes.shape != (expected,) or len(set(classes.tolist())) != expected:
             raise UserError(
                 f"classes should be {expected} different names, but is {classes.shape}."
             )
+        if any(map(_is_missing, classes.tolist())):
+            raise UserError("classes: a name is missing (None or NaN): name each class.")
     elif count is not None:
         classes = np.arange(count)
     elif mask_width is not None:
@@ -125,6 +90,7 @@ def class_list(
         classes = np.unique(candidates)
         if classes.dtype.kind == "f" and (classes != np.round(classes)).any():
             raise UserError("Unknown label type: continuous. Classes should be numbers or names.")
+        _refuse_unknown(classes.tolist())
     else:
         classes = _occurring(candidates)
     if len(classes) < 2:
@@ -137,8 +103,9 @@ def class_list(
 def _occurring(candidates: Any) -> NDArray[Any]:
     """All classes that occur, sorted."""
     names = {label for row in candidates for label in _items(row)}
-    if any(name is None or (isinstance(name, float) and np.isnan(name)) for name in names):
+    if any(map(_is_missing, names)):
         raise UserError("candidates: a class is missing (None or NaN): leave such images out.")
+    _refuse_unknown(names)
     try:
         return np.array(sorted(names))
     except TypeError:
@@ -146,6 +113,24 @@ def _occurring(candidates: Any) -> NDArray[Any]:
         raise UserError(
             f"candidates: classes are of several types ({', '.join(kinds)}): use names or numbers."
         ) from None
+
+
+def _is_missing(name: Any) -> bool:
+    return name is None or (isinstance(name, float) and bool(np.isnan(name)))
+
+
+def _refuse_unknown(names: Collection[Any]) -> None:
+    """Refuse to learn a class from what stands for an unknown one, in caches and in scikit-learn.
+
+    Raises:
+        UserError: a name is empty, or a number -1, except for the two classes -1 and 1.
+    """
+    empty = any(isinstance(name, str) and not tidy(name) for name in names)
+    if empty or (-1 in names and set(names) != {-1, 1}):
+        raise UserError(
+            f"candidates: {'an empty name' if empty else '-1'} stands for an unknown class: leave "
+            "such images out; if it is a class, list all classes in classes=."
+        )
 
 
 def _items(candidates: Any) -> Any:

@@ -14,17 +14,18 @@ from numpy.typing import ArrayLike, NDArray
 from pzsl.candidates import CandidateSets
 from pzsl.device import cores, cpu_threads, resolve_device, usual_torch
 from pzsl.errors import UsageError, UserError
-from pzsl.exchange.vectors import as_unit, check_vectors
 from pzsl.inference.candidate_arrays import (
     as_plain,
     candidate_arrays,
-    check_frames,
     class_list,
     class_means,
 )
+from pzsl.inference.frames import axis, check_columns, check_frames
+from pzsl.inference.image_arrays import image_weights, unit_vectors
 from pzsl.inference.scikit_learn import ScikitClassifier, UnfittedError
 from pzsl.methods import find_method, make_options
 from pzsl.methods.core import CandidateEntries, Method, Problem
+from pzsl.progress import say
 from pzsl.requests import LAST_SEED, is_number, is_whole
 from pzsl.training import RunConfig
 from pzsl.training.features import scored_together
@@ -100,15 +101,16 @@ class PartialLabelClassifier(ScikitClassifier):
                 or, without label embeddings, the classes that occur.
 
         Raises:
-            UserError: an array has the wrong shape, a vector is zero, or a candidate set is empty
-                or names an unknown class. UsageError: an unknown method, preset or option.
+            UserError: an array has the wrong shape, a vector is zero, a candidate set is empty or
+                names an unknown class, or frames name rows or columns in different orders.
+            UsageError: an unknown method, preset or option.
         """
-        check_frames(X, y, label_embeddings, classes)
-        images, candidates = _vectors("X", X), as_plain(y)
+        names = check_frames(X, y, label_embeddings, classes, seen)
+        images, candidates = unit_vectors("X", X), as_plain(y)
         if candidates is None:
             raise UserError("fit requires y to be passed, but the target y is None.")
         labels = (
-            None if label_embeddings is None else _vectors("label_embeddings", label_embeddings)
+            None if label_embeddings is None else unit_vectors("label_embeddings", label_embeddings)
         )
         if labels is not None and images.shape[1] != labels.shape[1]:
             raise UserError(
@@ -126,7 +128,8 @@ class PartialLabelClassifier(ScikitClassifier):
         sets, self.seen_ = candidate_arrays(candidates, len(images), self.classes_, seen)
         if labels is None:
             labels = class_means(images, sets, len(self.classes_))
-        self.n_features_in_ = images.shape[1]
+        self._names = self.classes_.tolist() if names is None else names
+        self.n_features_in_, self._columns = images.shape[1], axis(X, "columns")
         self._order = np.argsort(~self.seen_, kind="stable")
         device = resolve_device(self.device)
         problem = self._problem(images, labels, sets, device)
@@ -141,7 +144,8 @@ class PartialLabelClassifier(ScikitClassifier):
     def decision_function(self, X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
         """Scores of images (n, D), less gamma for seen classes: (n, C)."""
         problem = self._fitted().problem
-        images = _vectors("X", X)
+        check_columns(X, self._columns, "X in fit")
+        images = unit_vectors("X", X)
         if images.shape[1] != self.n_features_in_:
             raise UserError(
                 f"X has {images.shape[1]} features, but {type(self).__name__} is expecting "
@@ -176,14 +180,21 @@ class PartialLabelClassifier(ScikitClassifier):
             y: one class per image (n,), or candidates as `fit` takes them.
             sample_weight: (n,) weight of each image; None: all equal.
         """
+        self._fitted()
+        check_frames(X, y, None, self._names, sample_weight=sample_weight)
         best = self.decision_function(X).argmax(axis=1)
         sets, _ = candidate_arrays(as_plain(y), len(best), self.classes_, None)
-        weights = None if sample_weight is None else _weights(sample_weight, len(best))
+        weights = None if sample_weight is None else image_weights(sample_weight, len(best))
         return float(np.average(sets.contains(best).astype(np.float64), weights=weights))
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
-        """Calibrated softmax of the scores of images (n, D), over all classes: (n, C)."""
+        """Calibrated softmax of the scores of images (n, D), over all classes: (n, C).
+
+        Where `fit` held no images out, as with method `clip`, it is uncalibrated, and that is told.
+        """
         scores = torch.from_numpy(self.decision_function(X) / self.calibration_.temperature)
+        if not self.calibration_.images:
+            say("fit held no images out: probabilities are an uncalibrated softmax.")
         return np.asarray(scores.softmax(dim=1).numpy())
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -250,17 +261,6 @@ class PartialLabelClassifier(ScikitClassifier):
         return self.method_
 
 
-def _fault(array: NDArray[Any]) -> str | None:
-    """Why an array can't be used as vectors, in scikit-learn's words where it has some."""
-    if array.dtype.kind == "c":
-        return ": Complex data not supported"
-    if array.ndim == 1:
-        return ": Reshape your data, X.reshape(1, -1) for one image"
-    if array.ndim == 2 and array.shape[1] == 0:
-        return f": 0 feature(s) (shape={array.shape}) while a minimum of 1 is required"
-    return "" if array.ndim != 2 or not array.size or array.dtype.kind not in "fiu" else None
-
-
 def _threads(n_jobs: int | None) -> int:
     """The number of CPU threads; negative numbers count back from all cores."""
     if n_jobs is None:
@@ -268,30 +268,3 @@ def _threads(n_jobs: int | None) -> int:
     if not is_whole(n_jobs) or n_jobs == 0:
         raise UsageError(f"n_jobs should be None or a whole number other than 0, not {n_jobs!r}.")
     return n_jobs if n_jobs > 0 else max(1, cores() + 1 + n_jobs)
-
-
-def _weights(sample_weight: ArrayLike, images: int) -> NDArray[np.float64]:
-    """How much each image counts, checked."""
-    weights = np.asarray(sample_weight, dtype=np.float64)
-    usable = weights.shape == (images,) and np.isfinite(weights).all() and (weights >= 0).all()
-    if not usable or not weights.sum() > 0:
-        raise UserError(
-            f"sample_weight should be ({images},) numbers from 0, not all of them 0, but is "
-            f"{weights.shape}."
-        )
-    return weights
-
-
-def _vectors(name: str, values: ArrayLike) -> NDArray[np.float32]:
-    """Unit vectors (n, D) of an argument, checked."""
-    if hasattr(values, "tocsr"):
-        raise UserError(f"{name} is a sparse matrix: dense vectors are needed, use X.toarray().")
-    array = np.asarray(as_plain(values, name))
-    fault = _fault(array)
-    if fault is not None:
-        raise UserError(
-            f"{name} should be an array (n, D) of numbers, but is {array.shape} {array.dtype}"
-            f"{fault}."
-        )
-    check_vectors(name, array, normalise=True)
-    return as_unit(array)

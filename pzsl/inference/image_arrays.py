@@ -1,0 +1,58 @@
+"""Embeddings and weights of images as arrays come: frames, tensors or lists, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pzsl.errors import UserError
+from pzsl.exchange.vectors import as_unit, check_vectors
+from pzsl.inference.candidate_arrays import as_plain
+
+
+def unit_vectors(name: str, values: ArrayLike) -> NDArray[np.float32]:
+    """Unit vectors (n, D) of the argument `name`.
+
+    Raises:
+        UserError: it is sparse, no matrix of numbers, or a vector is zero or not finite.
+    """
+    if hasattr(values, "tocsr"):
+        raise UserError(f"{name} is a sparse matrix: dense vectors are needed, use X.toarray().")
+    array = np.asarray(as_plain(values, name))
+    fault = _fault(array)
+    if fault is not None:
+        raise UserError(
+            f"{name} should be an array (n, D) of numbers, but is {array.shape} {array.dtype}"
+            f"{fault}."
+        )
+    check_vectors(name, array, normalise=True)
+    return as_unit(array)
+
+
+def image_weights(sample_weight: ArrayLike, images: int) -> NDArray[np.float64]:
+    """How much each of `images` counts (n,).
+
+    Raises:
+        UserError: another shape, a weight below zero or not finite, or all are zero.
+    """
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    usable = weights.shape == (images,) and np.isfinite(weights).all() and (weights >= 0).all()
+    if not usable or not weights.sum() > 0:
+        raise UserError(
+            f"sample_weight should be ({images},) numbers from 0, not all of them 0, but is "
+            f"{weights.shape}."
+        )
+    return weights
+
+
+def _fault(array: NDArray[Any]) -> str | None:
+    """Why an array can't be used as vectors, in scikit-learn's words where it has some."""
+    if array.dtype.kind == "c":
+        return ": Complex data not supported"
+    if array.ndim == 1:
+        return ": Reshape your data, X.reshape(1, -1) for one image"
+    if array.ndim == 2 and array.shape[1] == 0:
+        return f": 0 feature(s) (shape={array.shape}) while a minimum of 1 is required"
+    return "" if array.ndim != 2 or not array.size or array.dtype.kind not in "fiu" else None
