@@ -478,6 +478,25 @@ def test_the_columns_of_several_people_are_joined(tmp_path):
             Annotators(weights, agree)
 
 
+def test_spellings_of_a_class_share_its_votes_one_per_person(tmp_path):
+    from pzsl.datasets import Annotators
+
+    table, listed = tmp_path / "people.csv", tmp_path / "classes.txt"
+    table.write_text(
+        "path,anna,ben,carl,split\n"
+        "1.jpg,Red Fox,red fox,dingo,trainval\n"
+        "2.jpg,red fox,red_fox,dingo,trainval\n"
+        "3.jpg,owl|Owl,red fox,red fox,trainval\n"
+        "4.jpg,owl,Owl,owl,trainval\n"
+    )
+    listed.write_text("owl\nRED FOX\n")
+    people = Annotators((("anna", 1.0), ("ben", 1.0), ("carl", 1.0)), 2.0)
+    for classes, fox in ((None, "red fox"), (listed, "RED FOX")):
+        data = load_rows(table, classes=classes, annotators=people)
+        assert [data.classes[label] for label in data.candidates.labels] == [fox] * 3 + ["owl"]
+        assert data.candidates.offsets.tolist() == [0, 1, 2, 3, 4]
+
+
 # --- training on it ------------------------------------------------------------------------------
 
 QUICK = ["--seeds", 1, "--workers", 1, "--set", "min_steps=4,epochs=2"]

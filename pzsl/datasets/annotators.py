@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
+from pzsl.datasets.names import normal_form
 from pzsl.errors import UsageError
 
 ROUNDING = 1e-9
@@ -50,14 +52,18 @@ class Annotators:
     def joined(self, answers: Sequence[Sequence[str]]) -> tuple[str, ...]:
         """The labels with enough votes, in the order in which they are first named.
 
+        Spellings of one class share its votes, one per annotator. All of them are returned, so that
+        the spelling of the class can be chosen over the whole table.
+
         Args:
             answers: one per annotator, in order; empty if the annotator gave none.
         """
+        spellings = tuple(dict.fromkeys(chain.from_iterable(answers)))
+        if self.agree is None or not spellings:
+            return spellings
         total: dict[str, float] = {}
         for (_, weight), names in zip(self.weights, answers, strict=True):
-            for name in names:
-                total[name] = total.get(name, 0.0) + weight
-        if self.agree is None or not total:
-            return tuple(total)
+            for form in {normal_form(name) for name in names}:
+                total[form] = total.get(form, 0.0) + weight
         least = min(self.agree, max(total.values())) - ROUNDING
-        return tuple(name for name, weight in total.items() if weight >= least)
+        return tuple(name for name in spellings if total[normal_form(name)] >= least)

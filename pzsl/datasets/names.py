@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 QUOTES = str.maketrans(
     {
@@ -33,6 +34,7 @@ def tidy(name: str) -> str:
     return re.sub(r"^([+-]?\d+)[.,]0{1,2}$", r"\1", text)
 
 
+@lru_cache(maxsize=1 << 16)  # the names of a table recur in each of its rows
 def normal_form(name: str) -> str:
     """The form in which class names are compared: two names with the same form are one class.
 
