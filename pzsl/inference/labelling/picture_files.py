@@ -6,7 +6,7 @@ import base64
 import io
 import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from PIL import Image, ImageOps
@@ -32,8 +32,8 @@ def find_pictures(cache: Cache, folder: Path | None = None) -> OpenImage:
 
     Returns:
         A function of an image id. The id is a path below the folder. If there is no such file, the
-        file is used whose path shares the longest ending with the id; if several do, the picture
-        counts as missing.
+        file is used whose path shares the longest ending with the id. The picture counts as missing
+        if several files do, or if another image's id has this ending, too: it may be that one's.
 
     Raises:
         UserError: there is no such folder, or it is an address.
@@ -54,15 +54,17 @@ def find_pictures(cache: Cache, folder: Path | None = None) -> OpenImage:
             if folder
             else f"{cache.path} names no folder of pictures: give it as --images."
         )
-    return _Folder(root)
+    return _Folder(root, cache.paths)
 
 
 class _Folder:
     """Pictures below a folder; its files are listed once, when a picture isn't at its path."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, ids: Sequence[str]) -> None:
         self.root = root
-        self._by_name: dict[str, list[tuple[str, ...]]] | None = None
+        self.ids = ids
+        self._files: dict[str, list[tuple[str, ...]]] | None = None
+        self._ids: dict[str, list[str]] = defaultdict(list)
 
     def __call__(self, image: str) -> Image.Image:
         """Open the picture of an image id.
@@ -79,17 +81,23 @@ class _Folder:
         return open_image(file)
 
     def _moved(self, parts: tuple[str, ...]) -> tuple[str, ...]:
-        """The only file whose path shares the longest ending with the id."""
-        if self._by_name is None:
-            self._by_name = self._list()
-        same_name = self._by_name.get(parts[-1] if parts else "", [])
-        common = [_common_end(parts, path) for path in same_name]
+        """The only file whose path shares the longest ending with the id, and with no other id."""
+        if self._files is None:
+            self._files = self._list()
+            for image in self.ids:
+                self._ids[image.rpartition("/")[2]].append(image)
+        name, above = parts[-1] if parts else "", self.root.absolute().parts
+        same_name = self._files.get(name, [])
+        common = [_common_end(parts, (*above, *path)) for path in same_name]
         longest = [
             path for path, size in zip(same_name, common, strict=True) if size == max(common)
         ]
         if len(longest) != 1:
             reason = f"{len(longest)} files are called so" if longest else "no such file"
             raise OSError(f"{'/'.join(parts)}: {reason} below {self.root}")
+        ending = "/" + "/".join(parts[-max(common) :])
+        if sum(f"/{image}".endswith(ending) for image in self._ids[name]) > 1:
+            raise OSError(f"{'/'.join(parts)}: other images end in {ending}, too")
         return longest[0]
 
     def _list(self) -> dict[str, list[tuple[str, ...]]]:
