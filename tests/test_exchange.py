@@ -197,7 +197,7 @@ def given(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["npy", "safetensors"])
-def test_a_matrix_a_table_and_class_vectors_become_a_cache(tmp_path, given, ending):
+def test_a_matrix_a_table_and_class_vectors_become_a_cache(tmp_path, given, ending, capsys):
     vectors, source = caches.unit(3, 5, 6), tmp_path / f"birds.{ending}"
     if ending == "npy":
         np.save(source, vectors)
@@ -216,7 +216,11 @@ def test_a_matrix_a_table_and_class_vectors_become_a_cache(tmp_path, given, endi
     origin = cache.provenance["origin"]
     assert {"features_sha256", "table_sha256", "text_sha256"} <= set(origin)
     before = (tmp_path / "b.h5").stat().st_mtime_ns
-    assert import_any(source, tmp_path / "b.h5", labelling=given) == result
+    capsys.readouterr()
+    same = replace(given, templates=tmp_path / "none.txt", pretrained="openai")
+    assert import_any(source, tmp_path / "b.h5", labelling=same) == result
+    told = "--pretrained, --templates mean nothing here: --text brings the class vectors"
+    assert told in capsys.readouterr().err
     assert (tmp_path / "b.h5").stat().st_mtime_ns == before
 
 

@@ -13,7 +13,7 @@ from standin import plant
 
 from pzsl.datasets import UNKNOWN, Annotators, load_dataset
 from pzsl.datasets.own.cells import list_separator, names_of, printed_list
-from pzsl.datasets.own.table import load_table
+from pzsl.datasets.own.table import load_rows, load_table
 from pzsl.errors import UsageError, UserError
 
 PATHS = [f"a/{i}.jpg" for i in range(1, 7)]
@@ -552,3 +552,20 @@ def test_a_root_that_holds_other_images_of_the_table_is_kept(folder):
     (folder / "t.csv").write_text("path,label\n1.jpg,fox\na/2.jpg,fox\n", "utf-8")
     with pytest.raises(UserError, match=r"1 of 2 images are not below .* Give their folder"):
         load_table(folder / "t.csv")
+
+
+def test_candidates_beside_those_of_annotators_are_told_of(tmp_path, capsys):
+    lines = [
+        "path,candidates,tags,anna,split",
+        *(f"{n}.jpg,cat|fox,fox,fox|owl,train" for n in "12"),
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    data = load_rows(tmp_path / "t.csv", annotators=Annotators((("anna", 1.0),)))
+    assert data.classes == ("fox", "owl")
+    told = capsys.readouterr().err
+    for name in ("candidates", "tags"):
+        assert f"'{name}' is left out, as --annotators names the columns of candidates" in told
+    both = Annotators((("anna", 1.0), ("candidates", 1.0)))
+    assert load_rows(tmp_path / "t.csv", annotators=both).classes == ("cat", "fox", "owl")
+    told = capsys.readouterr().err
+    assert "'tags' is left out" in told and "'candidates' is left out" not in told

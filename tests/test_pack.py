@@ -106,7 +106,7 @@ def test_presets_are_packed_too(tmp_path):
         assert np.abs(scores(tmp_path / preset) - scores(run)).max() <= 1e-6
 
 
-def test_predict_answers_the_same_from_the_folder(tmp_path):
+def test_predict_answers_the_same_from_the_folder(tmp_path, capsys):
     run = one_run(tmp_path)
     told = pack(run, tmp_path / "model")
     assert told["largest_difference"] <= 1e-6 and told["classes"] == 12
@@ -115,7 +115,9 @@ def test_predict_answers_the_same_from_the_folder(tmp_path):
     before = predict(run, **given)
     (tmp_path / "toy.h5").unlink()
     shutil.rmtree(tmp_path / "runs")
-    after = predict(tmp_path / "model", **given)
+    capsys.readouterr()
+    after = predict(tmp_path / "model", cache=tmp_path / "toy.h5", **given)
+    assert "--cache means nothing here: a packed folder needs none" in capsys.readouterr().err
     del before["images_per_second"], after["images_per_second"]
     assert after == before
 

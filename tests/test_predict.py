@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,12 @@ from problems import write_cache
 import pzsl
 from pzsl import extract, load_cache, train
 from pzsl.datasets.shapes.drawing import Composition, draw
+from pzsl.encoders import Identity
 from pzsl.errors import UsageError, UserError
 from pzsl.exchange import import_npz
 from pzsl.inference import answer_file
-from pzsl.inference.predict import _tell_near
+from pzsl.inference.answers import AnswerOptions
+from pzsl.inference.predict import _question_digest, _tell_near
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import restore
 from pzsl.inference.sources import find_images
@@ -218,6 +221,22 @@ def test_answers_to_another_question_are_not_gone_on_with(
     words = ["predict", "--run", trained_on_shapes, drawings, "--out", out]
     code, text, err = pzsl(*words, "--class", "red star")
     assert code == 0 and "another question" in err and "10 images, 401 classes" in text
+
+
+def test_answers_of_another_encoder_are_not_gone_on_with():
+    """Of an imported cache, no hash is known that the encoder could be compared with."""
+    run, source = SimpleNamespace(identity="run"), SimpleNamespace(digest="images")
+    digests = {
+        _question_digest(run, (), source, AnswerOptions(5, None), encoder)
+        for encoder in (
+            None,
+            *(
+                SimpleNamespace(identity=Identity("ViT", tag, value, {"size": size}, "fp32", 4, 1))
+                for tag, value, size in [("a", "1", 8), ("b", "1", 8), ("b", "2", 8), ("b", "2", 9)]
+            ),
+        )
+    }
+    assert len(digests) == 4  # the same weights by another name are the same
 
 
 def test_a_changed_file_is_another_question_and_hidden_files_are_none(drawings):

@@ -113,6 +113,19 @@ def test_a_class_list_decides_the_order_and_may_hold_more(folder):
     assert data.labels.tolist() == [2, UNKNOWN, 3, 2, 2, 1]
 
 
+def test_a_listed_class_of_no_row_is_seen_which_is_told(folder, capsys):
+    (folder / "classes.txt").write_text("wolf\nlynx\nfox\ndog\nbear\n", "utf-8")
+    data = load_table(write(folder), classes=folder / "classes.txt")
+    assert data.seen.tolist() == [True, False, True, True, True]
+    assert "1 of 5 classes of --classes occur in no row, such as 'bear'" in capsys.readouterr().err
+    (folder / "unseen.txt").write_text("lynx\nbear\n", "utf-8")  # what the message advises
+    data = load_table(
+        write(folder), classes=folder / "classes.txt", unseen_file=folder / "unseen.txt"
+    )
+    assert data.seen.tolist() == [True, False, True, True, False]
+    assert "occur in no row" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("listed", "message"),
     [

@@ -40,7 +40,8 @@ class Dataset:
     Attributes:
         name: of the data set; also selects its default prompt templates.
         classes: (C,) unique class names, as used in prompts.
-        seen: (C,) bool, False for classes without a training image.
+        seen: (C,) bool, False for unseen classes: those without a training image, except for seen
+            classes of a table's class list that occur in no row.
         paths: (N,) image ids: paths relative to the root, or other names that `reader` understands.
         labels: (N,) int64 rows of `classes`, `UNKNOWN` (-1) if the true class is unknown.
         splits: (N,) one of `SPLITS`.

@@ -20,6 +20,7 @@ from pzsl.exchange.vectors import LOGIT_SCALE, check_vectors, read_vectors, writ
 from pzsl.extraction.header import header_of
 from pzsl.files import digest, sha256_of
 from pzsl.progress import say
+from pzsl.requests import say_unused
 
 IMPORTED = "(imported)"
 
@@ -135,6 +136,11 @@ def _texts(data: Dataset, images: NDArray[Any], labelling: Labelling, normalise:
         return _encoded(data, images, labelling)
     if labelling.classes is None:
         raise UsageError("--text needs --classes FILE: the class names in the order of its rows.")
+    say_unused(
+        "--text brings the class vectors",
+        pretrained=labelling.pretrained,
+        templates=labelling.templates,
+    )
     vectors = read_vectors(labelling.text)
     expected = (len(data.classes), images.shape[1])
     if vectors.shape != expected:

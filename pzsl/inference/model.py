@@ -15,6 +15,7 @@ from pzsl.files import digest, sha256_of
 from pzsl.inference.packing import fetched, is_packed, open_packed
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import Scorer, class_names, open_cache, restore_scorer
+from pzsl.requests import say_unused
 
 TOLD = ("model", "pretrained", "weights_hash", "precision", "preprocessing")
 """What a cache records of its encoder."""
@@ -59,13 +60,16 @@ def open_model(run: str | Path, cache: str | Path | None = None) -> Model:
     Args:
         run: folder of a finished run, or one that `pack` wrote; or `hf-hub:OWNER/NAME` for a packed
             folder on the Hugging Face hub.
-        cache: the run's cache, if it has moved.
+        cache: the run's cache, if it has moved; a packed folder has none, and that is told.
 
     Raises:
         UserError: there is neither, the cache is missing, or a file is damaged.
     """
     folder = fetched(run)
-    return _of_pack(folder) if is_packed(folder) else _of_run(folder, cache)
+    if not is_packed(folder):
+        return _of_run(folder, cache)
+    say_unused("a packed folder needs none", cache=cache)
+    return _of_pack(folder)
 
 
 def _of_run(folder: Path, place: str | Path | None) -> Model:

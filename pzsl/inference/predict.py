@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pzsl.datasets.class_warnings import one_edit_apart
 from pzsl.datasets.names import normal_form, tidy
 from pzsl.device import resolve_device, usual_torch
+from pzsl.encoders import Encoder
 from pzsl.errors import UsageError, UserError
 from pzsl.evaluation import level_of, noise_doubt
 from pzsl.extraction.pipeline import Block
@@ -111,7 +112,7 @@ def predict(
     if out is None:
         result = _answer_in_memory(scorer, source, options, blocks)
     else:
-        question = _question_digest(run_model, names, source, options)
+        question = _question_digest(run_model, names, source, options, encoder)
         result = _answer_in_file(Path(out), question, scorer, source, options, blocks)
     return {"classes": len(scorer.names), "calibration": calibration, **result}
 
@@ -194,10 +195,18 @@ def _rows(source: Source) -> NDArray[np.int64]:
 
 
 def _question_digest(
-    run: Model, names: tuple[str, ...], source: Source, options: AnswerOptions
+    run: Model,
+    names: tuple[str, ...],
+    source: Source,
+    options: AnswerOptions,
+    encoder: Encoder | None,
 ) -> str:
     """A hash of everything the answers depend on."""
-    return digest(run.identity, *names, repr(options), source.digest)
+    # The run of an imported cache may not tell its encoder: then any that fits is taken on trust.
+    identity = encoder and encoder.identity
+    weights = (identity.weights_hash or identity.pretrained) if identity else ""
+    encoded = (identity.model, weights, repr(identity.preprocessing)) if identity else ()
+    return digest(run.identity, *names, repr(options), source.digest, *encoded)
 
 
 def _answer(

@@ -36,7 +36,7 @@ def find_classes(
     """Collect all classes of a table and find the unseen ones.
 
     Unseen are the classes that are marked or listed as unseen; without any, those that occur only
-    as labels of test_unseen.
+    as labels of test_unseen. Listed classes that occur nowhere are seen, and that is told.
 
     Args:
         rows: of the table.
@@ -56,6 +56,13 @@ def find_classes(
     beyond = sorted(unseen - set(listed))
     if beyond:
         faults.note("", f"the unseen class '{beyond[0]}' is not listed in --classes: add it.")
+    absent = [name for name in listed if name not in occurring]
+    if absent:
+        say(
+            f"{len(absent)} of {len(listed)} classes of --classes occur in no row, such as "
+            f"'{absent[0]}': they are seen classes, which may be drawn as candidates. If they "
+            "should be unseen, list all unseen classes in --unseen-file."
+        )
     return Classes(tuple(listed), frozenset(unseen))
 
 

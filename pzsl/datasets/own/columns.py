@@ -37,7 +37,7 @@ def kind_of(header: str) -> str | None:
 
 
 def find_columns(headers: Sequence[str], people: Sequence[str], faults: Faults) -> dict[str, int]:
-    """Find the column of each kind, and of each annotator.
+    """Find the column of each kind, and of each annotator, whose answers replace `candidates`.
 
     Args:
         headers: as written.
@@ -50,6 +50,8 @@ def find_columns(headers: Sequence[str], people: Sequence[str], faults: Faults) 
     forms = [normal_form(header) for header in headers]
     column_of: dict[str, int] = {}
     for kind, names in SYNONYMS.items():
+        if people and kind == "candidates":
+            continue
         first = next((name for name in names if name in forms), None)
         if first is not None:
             column_of[kind] = forms.index(first)
@@ -101,16 +103,22 @@ def _numbered(headers: Sequence[str]) -> str:
     return f"; to join several columns of labels, add --annotators '{','.join(labels)}'."
 
 
-def left_out(headers: Sequence[str], column_of: Mapping[str, int]) -> list[str]:
+def left_out(
+    headers: Sequence[str], column_of: Mapping[str, int], people: Sequence[str] = ()
+) -> list[str]:
     """Notes on columns that could be read as well: of the same kind as one that is read.
 
     Args:
         headers: as written.
         column_of: kind, or annotator's header -> number of the column that is read.
+        people: headers of the annotators' columns.
     """
     read_columns = set(column_of.values())
-    return [
-        f"'{header}' is left out, as '{headers[column_of[kind]]}' is the {kind}"
-        for column, header in enumerate(headers)
-        if (kind := kind_of(header)) and kind in column_of and column not in read_columns
-    ]
+    notes = []
+    for column, header in enumerate(headers):
+        kind = "" if column in read_columns else kind_of(header) or ""
+        if kind in column_of:
+            notes.append(f"'{header}' is left out, as '{headers[column_of[kind]]}' is the {kind}")
+        elif kind == "candidates" and people:
+            notes.append(f"'{header}' is left out, as --annotators names the columns of candidates")
+    return notes

@@ -111,7 +111,7 @@ def rows_of(table: Table, annotators: Annotators = CANDIDATES) -> list[Row]:
         for kind, column in column_of.items()
         if kind in KINDS and headers[column].strip().lower() != kind
     ]
-    table.notes += left_out(headers, column_of)
+    table.notes += left_out(headers, column_of, people)
     if "label" not in column_of and not people:
         _labels_of_candidates(table, column_of)
     cells = {kind: table.frame.iloc[:, column].tolist() for kind, column in column_of.items()}
