@@ -549,3 +549,15 @@ def test_a_gz_tar_without_its_end_is_noticed(place):
     with pytest.raises(UserError, match="not a complete archive"):
         unpack(archive_of(place, content[:3000]), place)
     assert not left(place)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_a_plain_tar_that_ends_in_its_midst_is_noticed(place, damage):
+    content = bytearray(gzip.decompress(tar([(f"images/{i}.jpg", b"x" * 512) for i in range(9)])))
+    if damage == "cut":
+        del content[5 * 1024 :]  # between two members of a header and a block each
+    else:
+        content[5 * 1024 + 148] ^= 1
+    with pytest.raises(UserError, match="not a complete archive"):
+        unpack(archive_of(place, bytes(content)), place)
+    assert not left(place)

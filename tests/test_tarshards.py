@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pzsl.datasets import load_dataset
-from pzsl.errors import UserError
+from pzsl.errors import UsageError, UserError
 from pzsl.extraction import extract
 from pzsl.store import load_cache
 
@@ -184,3 +184,91 @@ def test_a_missing_or_damaged_tar_file_is_named(tars, tmp_path, damage):
         root.mkdir()
     with pytest.raises(UserError, match=r"data-003.tar is not there|data-001.tar|\*.tar is not"):
         load_dataset("tar", root=root)
+
+
+# --- what `tarfile` passes over in silence -------------------------------------------------------
+
+
+def header_of(file, name):
+    with tarfile.open(file) as archive:
+        return archive.getmember(name).offset
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ("flip", "bad checksum"),
+        ("cut in a header", "truncated header"),
+        ("cut between files", "the mark of its end is missing"),
+        ("zeros", "goes on after the mark"),
+        ("joined", "goes on after the mark"),
+        ("allocated", "goes on after the mark"),
+    ],
+)
+def test_a_tar_file_that_ends_in_its_midst_is_refused(tars, damage, reason):
+    file = tars / "data-001.tar"
+    content, start = bytearray(file.read_bytes()), header_of(file, "0032.png")
+    if damage == "flip":
+        content[start + 148] ^= 1
+    elif damage.startswith("cut"):
+        del content[start + (200 if damage == "cut in a header" else 0) :]
+    elif damage == "zeros":
+        content[start : start + 512] = bytes(512)
+    else:
+        content += (tars / "data-002.tar").read_bytes() if damage == "joined" else bytes(5 << 20)
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=rf"data-001\.tar is no whole, .*{reason}.*fetch it again"):
+        load_dataset("tar", root=tars)
+
+
+@pytest.mark.parametrize("zeros", [512, 1024, 1 << 20])
+def test_any_usual_end_of_a_tar_file_will_do(tars, zeros):
+    file = tars / "data-002.tar"
+    with tarfile.open(file) as archive:
+        end = archive.getmembers()[-1].offset_data + 512
+    file.write_bytes(file.read_bytes()[:end] + bytes(zeros))
+    assert len(load_dataset("tar", root=tars).paths) == 60
+
+
+def test_what_is_left_out_of_tar_files_is_counted(tars, capsys):
+    load_dataset("tar", root=tars)
+    assert capsys.readouterr().err == ""
+    (tars / "data-000.tar").rename(tars / "DATA-000.TAR")
+    (tars / "data-003.tar.gz").write_bytes(b"")
+    (tars / "._data-000.tar").write_bytes(b"left behind by a program")
+    (tars / "classnames.txt").write_text("\n".join(COLOURS))
+    files = [
+        *samples(60, 3),
+        ("60.HEIC", b""),
+        ("60.cls", b"dingo"),
+        ("READ", b""),
+        ("._a.png", b""),
+    ]
+    write_tar(tars / "more.tar", files)
+    with tarfile.open(tars / "more.tar", "a") as archive:
+        entry = tarfile.TarInfo("link.png")
+        entry.type, entry.linkname = tarfile.LNKTYPE, "0060.png"
+        archive.addfile(entry)
+    assert len(load_dataset("tar", root=tars).paths) == 63
+    told = capsys.readouterr().err.splitlines()
+    assert f"Folder '{tars}': left out: 1 file of other kinds (1 .gz)." in told
+    assert any("In the tar files" in line and "(1 .heic, 1 without" in line for line in told)
+    assert any("1 link or sparse file, such as 'more.tar/link.png'" in line for line in told)
+    assert any(
+        "1 annotation without an image, such as that of 'more.tar/60'" in line for line in told
+    )
+
+
+def test_shares_of_a_split_that_the_images_give_mean_nothing(tmp_path, capsys):
+    def told(number):
+        split = "test_unseen" if number % 3 == 2 else "trainval"
+        return json.dumps({"label": list(COLOURS)[number % 3], "split": split})
+
+    write_tar(tmp_path / "a.tar", samples(0, 12, label=told, suffix="json"))
+    load_dataset("tar", root=tmp_path / "a.tar")
+    assert "nothing here" not in capsys.readouterr().err
+    load_dataset("tar", root=tmp_path / "a.tar", unseen=0.5, test=0.4, seed=7)
+    told_text = capsys.readouterr().err
+    assert "--split-seed, --unseen, --test-share mean nothing here: the images" in told_text
+    with pytest.raises(UsageError, match="--unseen is a share"):
+        load_dataset("tar", root=tmp_path / "a.tar", unseen=1.5)

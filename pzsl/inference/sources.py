@@ -9,7 +9,14 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl.datasets.own import SUFFIXES, is_hidden, is_named_image, read_paths, say_other_kinds
+from pzsl.datasets.own import (
+    SUFFIXES,
+    is_hidden,
+    is_named_image,
+    kinds_of,
+    read_paths,
+    say_other_kinds,
+)
 from pzsl.errors import UsageError, UserError
 from pzsl.exchange.vectors import check_vectors, read_vectors
 from pzsl.files import digest
@@ -99,7 +106,8 @@ def _image_files(folder: Path) -> list[Path]:
     visible = [parts for parts in walk(folder, _say_unreadable) if not any(map(is_hidden, parts))]
     files = sorted(folder.joinpath(*parts) for parts in visible)
     images = [file for file in files if is_named_image(file)]
-    say_other_kinds(folder, [file for file in files if not is_named_image(file)])
+    others = kinds_of(file for file in files if not is_named_image(file))
+    say_other_kinds(f"Folder '{folder}'", others)
     if not images:
         raise UserError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))}).")
     return images

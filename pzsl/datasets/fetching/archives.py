@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple, Self
 
+from pzsl.datasets.tar_headers import CheckedHeader
 from pzsl.errors import UserError
 from pzsl.files import check_unpacked
 
@@ -29,7 +30,7 @@ LONGEST = 2**20
 """Bytes that the names and notes of a member may have."""
 
 
-class _Header(tarfile.TarInfo):
+class _Header(CheckedHeader):
     """One whose long name, which is read as a whole, is as long as names are."""
 
     @classmethod

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from pzsl.datasets.own.folder import load_folder
-from pzsl.datasets.own.folder_files import SUFFIXES, is_hidden, is_named_image, say_other_kinds
+from pzsl.datasets.own.folder_files import (
+    SUFFIXES,
+    is_hidden,
+    is_named_image,
+    kinds_of,
+    say_other_kinds,
+)
 from pzsl.datasets.own.rows import CANDIDATES, plain_path, read_paths, read_rows
 from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.own.table import load_rows, load_table
@@ -16,6 +22,7 @@ __all__ = [
     "check_once",
     "is_hidden",
     "is_named_image",
+    "kinds_of",
     "load_folder",
     "load_rows",
     "load_table",

@@ -56,9 +56,7 @@ def load_folder(
             the same name, an image outside the root, or a split that doesn't fit.
     """
     root, split_path = as_path(root), as_path(splits) if splits else None
-    for option, share in (("--unseen", unseen), ("--test-share", test)):
-        if not 0 <= share < 1:
-            raise UsageError(f"{option} is a share from 0 to below 1, not {share}.")
+    check_shares(unseen, test)
     images, names = _find_classes(root)
     split_file = _read_splits(split_path, names) if split_path else {}
     if "unseen" in split_file:
@@ -89,6 +87,17 @@ def load_folder(
         reader=reader_below(root, paths),
         origin=tuple((name, str(value)) for name, value in origin.items()),
     )
+
+
+def check_shares(unseen: float, test: float) -> None:
+    """Refuse shares of a drawn split that are out of range.
+
+    Raises:
+        UsageError: one is below 0, or not below 1.
+    """
+    for option, share in (("--unseen", unseen), ("--test-share", test)):
+        if not 0 <= share < 1:
+            raise UsageError(f"{option} is a share from 0 to below 1, not {share}.")
 
 
 def _split(path: str, hidden: set[str], tested: set[str]) -> str:

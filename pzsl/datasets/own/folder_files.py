@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePath
 
 from pzsl.datasets.own.faults import Faults
 from pzsl.errors import UserError
@@ -72,20 +72,24 @@ def _say_left_out(root: Path, loose_images: list[str], others: list[Path]) -> No
             f"Folder '{root}': left out: {counted(len(loose_images), 'image')} in no class folder, "
             f"such as '{loose_images[0]}'."
         )
-    say_other_kinds(root, others)
+    say_other_kinds(f"Folder '{root}'", kinds_of(others))
 
 
-def say_other_kinds(root: Path, others: Sequence[Path]) -> None:
-    """Tell how many files are left out because their ending is not that of an image."""
-    if others:
-        count = counted(len(others), "file")
-        say(f"Folder '{root}': left out: {count} of other kinds ({_kinds(others)}).")
+def kinds_of(files: Iterable[PurePath]) -> Counter[str]:
+    """How many files have each ending, in lower case."""
+    return Counter(file.suffix.lower() for file in files)
 
 
-def _kinds(files: Iterable[Path]) -> str:
+def say_other_kinds(place: str, kinds: Counter[str]) -> None:
+    """Tell how many files of a folder, or of tar files, are left out because of their endings."""
+    if kinds:
+        count = counted(kinds.total(), "file")
+        say(f"{place}: left out: {count} of other kinds ({_listed(kinds)}).")
+
+
+def _listed(kinds: Counter[str]) -> str:
     """How many files have each ending, the most frequent first."""
-    counts = Counter(file.suffix.lower() for file in files)
-    return ", ".join(f"{n} {kind or 'without an ending'}" for kind, n in counts.most_common())
+    return ", ".join(f"{n} {kind or 'without an ending'}" for kind, n in kinds.most_common())
 
 
 def is_named_image(file: Path) -> bool:
@@ -123,7 +127,7 @@ def _no_image(folder: Path, deep: list[Path], others: list[Path]) -> str:
             f"'{folder}' holds images only in folders within it, such as '{deep[0]}': if "
             f"these are the class folders, give --root {folder}; else move the images up."
         )
-    held = f", but {_kinds(others)}" if others else ""
+    held = f", but {_listed(kinds_of(others))}" if others else ""
     return (
         f"'{folder}' holds no image ({', '.join(sorted(SUFFIXES))}){held}: add some, or "
         "take the folder out of the root."

@@ -28,7 +28,7 @@ from pzsl.datasets.names import normal_form
 from pzsl.datasets.own.class_list import find_classes, join_rows, read_class_list
 from pzsl.datasets.own.drawn_split import draw_splits, translate_splits
 from pzsl.datasets.own.faults import Faults
-from pzsl.datasets.own.folder import TEST, UNSEEN
+from pzsl.datasets.own.folder import TEST, UNSEEN, check_shares
 from pzsl.datasets.own.row_checks import Classes, check_rows, note_missing
 from pzsl.datasets.own.rows import CANDIDATES, Row, rows_of
 from pzsl.datasets.own.same_image import check_once
@@ -59,9 +59,7 @@ class Reading:
     def __post_init__(self) -> None:
         if self.empty not in ("fail", "skip", "unlabelled"):
             raise UsageError(f"--empty is skip, unlabelled or fail, not '{self.empty}'.")
-        for option, share in (("--unseen", self.unseen), ("--test-share", self.test)):
-            if not 0 <= share < 1:
-                raise UsageError(f"{option} is a share from 0 to below 1, not {share}.")
+        check_shares(self.unseen, self.test)
 
 
 class Rows(NamedTuple):

@@ -11,40 +11,24 @@ none does, and the split is drawn as for folders of class folders. Tar files at 
 from __future__ import annotations
 
 import io
-import re
-import tarfile
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from pzsl.datasets.base import Dataset
 from pzsl.datasets.names import join_spellings, joined_spellings_message, normal_form, tidy
-from pzsl.datasets.own.folder import draw_share
+from pzsl.datasets.own.folder import TEST, UNSEEN, check_shares, draw_share
 from pzsl.datasets.own.folder_files import SUFFIXES
+from pzsl.datasets.own.tar_files import CLASSES, Place, Sample, find_tars, read_samples
 from pzsl.datasets.reading import Reader, RemoteReader, check_length, open_image
 from pzsl.errors import UserError
-from pzsl.files import digest, parse_json, read_text
-from pzsl.progress import progress, say
+from pzsl.files import digest, read_text
+from pzsl.progress import say
 from pzsl.remote import Range, as_path, as_remote
-
-NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")
-SMALL = 1 << 20
-"""Largest label file that is read, in bytes."""
-AT_ONCE = 8
-"""Tar files at addresses whose headers are read at a time."""
-
-
-class Place(NamedTuple):
-    """Position of an image: number of its tar file, offset and length of its bytes."""
-
-    tar: int
-    offset: int
-    length: int
+from pzsl.requests import say_unused, unless
 
 
 @dataclass(frozen=True)
@@ -70,23 +54,14 @@ class TarReader:
         return open_image(io.BytesIO(content))
 
 
-@dataclass
-class Sample:
-    """One image and its annotation: the text of a `.cls` file, the object of a `.json` file."""
-
-    path: str = ""
-    place: Place = field(default_factory=lambda: Place(0, 0, 0))
-    annotation: dict[str, Any] = field(default_factory=dict)
-
-
 def load_tar(
     root: str | Path,
     classes: str | Path | None = None,
     seed: int = 0,
-    unseen: float = 0.25,
-    test: float = 0.2,
+    unseen: float = UNSEEN,
+    test: float = TEST,
 ) -> Dataset:
-    """Images in tar files.
+    """Images in tar files; files that are neither images nor annotations are counted.
 
     Args:
         root: a tar file, a folder of them, or several as `data-{000..009}.tar`; or an address.
@@ -95,14 +70,16 @@ def load_tar(
         seed, unseen, test: of a drawn split, if the images give none; see `load_folder`.
 
     Raises:
+        UsageError: a share is below 0, or not below 1.
         UserError: a tar file is missing or damaged, an image has no label, or a label no name.
     """
+    check_shares(unseen, test)
     root = as_path(root)
-    tars = _tars(root)
-    samples = _all_samples(tars)
+    tars = find_tars(root)
+    samples = read_samples(root, tars)
     if not samples:
         raise UserError(f"{root}: the tar files hold no image ({', '.join(sorted(SUFFIXES))}).")
-    beside = tars[0].parent / "classnames.txt"
+    beside = tars[0].parent / CLASSES
     file = as_path(classes) if classes else (beside if beside.is_file() else None)
     labels = [_label(sample) for sample in samples]
     names, rows = _number(labels, samples, _lines(file) if file else None)
@@ -111,6 +88,9 @@ def load_tar(
     if splits is None:
         splits = _drawn_splits(samples, rows, names, seed, unseen, test)
         origin |= {"seed": str(seed), "unseen": str(unseen), "test": str(test)}
+    else:
+        shares = {"unseen": unless(UNSEEN, unseen), "test_share": unless(TEST, test)}
+        say_unused("the images give their splits", split_seed=unless(0, seed), **shares)
     trained = {row for row, split in zip(rows, splits, strict=True) if split != "test_unseen"}
     hashed = digest(*(f"{s.path}\t{s.place.length}" for s in samples))
     return Dataset(
@@ -125,29 +105,6 @@ def load_tar(
     )
 
 
-def _tars(root: Path) -> tuple[Path, ...]:
-    """The absolute paths of the tar files that a root stands for."""
-    numbers = NUMBERS.search(root.name)
-    if numbers:
-        first, last = numbers.groups()
-        texts = (f"{n:0{len(first)}d}" for n in range(int(first), int(last) + 1))
-        start, end = numbers.span()
-        names = [root.name[:start] + text + root.name[end:] for text in texts]
-        folder = as_remote(root.parent)
-        existing = folder.below(names) if folder else {}
-        tars = [as_path(existing.get(name, root.with_name(name))) for name in names]
-    else:
-        tars = sorted(root.glob("*.tar")) if root.is_dir() else [root]
-    missing = [tar for tar in tars if not tar.is_file()]
-    if missing or not tars:
-        absent = missing[0] if missing else f"{root}/*.tar"
-        raise UserError(
-            f"--root {root}: {absent} is not there: give a tar file, a folder of them, or several "
-            "as 'data-{000..009}.tar'."
-        )
-    return tuple(tar.resolve() for tar in tars)
-
-
 def _reader(tars: tuple[Path, ...], samples: Sequence[Sample]) -> Reader:
     places = {sample.path: sample.place for sample in samples}
     files = [file for file in map(as_remote, tars) if file]
@@ -156,69 +113,6 @@ def _reader(tars: tuple[Path, ...], samples: Sequence[Sample]) -> Reader:
     return RemoteReader(
         {id: Range(files[at.tar], at.offset, at.offset + at.length) for id, at in places.items()}
     )
-
-
-def _all_samples(tars: tuple[Path, ...]) -> list[Sample]:
-    """The images of all tar files; the headers of several are read at a time if they are remote."""
-    if not as_remote(tars[0]):
-        return [sample for number, tar in enumerate(tars) for sample in _samples(tar, number)]
-    samples: list[Sample] = []
-    with ThreadPoolExecutor(AT_ONCE) as pool, progress(len(tars), "tar files") as bar:
-        for tar_samples in pool.map(_samples, tars, range(len(tars))):
-            samples += tar_samples
-            bar.update(1)
-    return samples
-
-
-def _samples(tar: Path, number: int) -> Iterator[Sample]:
-    """The images of a tar file in order, with their annotations; image data are skipped."""
-    samples: dict[str, Sample] = {}
-    try:
-        with (
-            tar.open("rb") as file,
-            tarfile.open(fileobj=file, mode="r:", encoding="utf-8") as archive,
-        ):
-            for member in archive:
-                if member.isreg() and not member.issparse():
-                    _note(archive, member, samples, tar, number)
-    except tarfile.TarError as error:
-        raise UserError(
-            f"{tar} is damaged or compressed ({error}): fetch it again, or give plain tar files."
-        ) from None
-    return iter([sample for sample in samples.values() if sample.path])
-
-
-def _note(
-    archive: tarfile.TarFile,
-    member: tarfile.TarInfo,
-    samples: dict[str, Sample],
-    tar: Path,
-    number: int,
-) -> None:
-    """Record one file of a tar: the position of an image, or an annotation."""
-    folder, slash, name = member.name.rpartition("/")
-    stem, _, kind = name.partition(".")
-    ending = f".{kind.rpartition('.')[2].lower()}"
-    if not stem or (ending not in SUFFIXES and ending not in (".cls", ".json")):
-        return
-    if any("\ud800" <= letter <= "\udfff" for letter in member.name):
-        raise UserError(f"{tar}: the name {member.name!r} is not UTF-8: rename it.")
-    sample = samples.setdefault(folder + slash + stem, Sample())
-    if ending in SUFFIXES:
-        if sample.path:
-            raise UserError(f"{tar}: '{member.name}' is a second image of '{sample.path}'.")
-        sample.path = f"{tar.name}/{member.name}"
-        sample.place = Place(number, member.offset_data, member.size)
-        return
-    content = archive.extractfile(member) if member.size <= SMALL else None
-    try:
-        text = content.read().decode("utf-8") if content else ""
-        annotation = {"label": text.strip()} if ending == ".cls" else parse_json(text)
-        if not isinstance(annotation, dict):
-            raise ValueError("not a JSON object")
-    except ValueError as error:
-        raise UserError(f"{tar}: '{member.name}' can't be read: {error}.") from None
-    sample.annotation = {**sample.annotation, **annotation}
 
 
 def _label(sample: Sample) -> str:
