@@ -114,3 +114,26 @@ def test_images_that_are_all_alike_teach_nothing_wrong(spread):
     sets[:, 2] = True
     model = PartialLabelClassifier(options=BUDGET).fit(points, sets, text)
     assert (model.predict(points) == 2).all()
+
+
+def test_what_is_not_done_as_asked_is_told_and_the_table_shows_every_axis(tmp_path, capsys, pzsl):
+    cache = write_cache(tmp_path / "toy.h5", each=9)
+    given = {"method": "proden", "seeds": 1, "workers": 1, "runs": tmp_path / "runs"}
+    train(cache, rate=0.1, few_shot=7, settings={"epochs": 1, "min_steps": 2}, **given)
+    told = capsys.readouterr().err
+    assert "is raised" not in told
+    assert "8 classes with fewer than 7 labelled training images, such as 'class 0'" in told
+    row = train(cache, rate=0.1, few_shot=6, settings={"epochs": 2}, **given)["runs"][0]
+    told = capsys.readouterr().err
+    assert "epochs=2 is raised to 60, because training takes at least 60 steps" in told
+    assert "fewer" not in told
+    history = (Path(row["path"]) / "history.jsonl").read_text().splitlines()
+    assert len(history) == 60
+    words = ["--method", "clip", "--preset", "default,calibrated", "--noise", "noisy"]
+    words += ["--eta", "0.1,0.5", "--rate", "0.3", "--seeds", "1", "--runs", tmp_path / "more"]
+    code, out, err = pzsl("train", "--cache", cache, *words)
+    assert code == 0, err
+    header, *rows = (line.split() for line in out.split("\n\n")[0].splitlines())
+    assert header[:6] == ["method", "preset", "noise", "rate", "eta", "seed"]
+    keys = {tuple(row[:6]) for row in rows}
+    assert len(keys) == 4 and ("clip", "calibrated", "noisy", "0.3", "0.5", "0") in keys

@@ -59,10 +59,11 @@ def _list(value: Any) -> list[str]:
 
 
 def _text(result: dict[str, Any]) -> str:
-    usual = {"few_shot": 0, "imbalance": 1}
+    usual = {"preset": "default", "eta": 0, "few_shot": 0, "imbalance": 1}
     axes = [key for key in usual if any(row[key] != usual[key] for row in result["runs"])]
-    plain = ["rate", *axes, "seed"]
-    header = ["method", "noise", *plain, "S", "U", "H", "T1", "AUSUC", "disambiguation"]
+    preset, others = axes[: "preset" in axes], axes["preset" in axes :]
+    plain = ["rate", *others, "seed"]
+    header = ["method", *preset, "noise", *plain, "S", "U", "H", "T1", "AUSUC", "disambiguation"]
     rows = [
         [row[key] if key in plain else _shown(row[key]) for key in header] for row in result["runs"]
     ]

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from pzsl.candidates import FROM_DATA
 from pzsl.device import resolve_device
 from pzsl.evaluation import encoder_fit
 from pzsl.progress import counted, say
-from pzsl.requests import TrainRequest, as_list, as_lists, say_unused, unless
+from pzsl.requests import TrainRequest, as_list, as_lists
 from pzsl.store import Cache, load_cache
 from pzsl.training.ambiguity import check_grid, training_rows
+from pzsl.training.announcing import announcement, say_doubts
 from pzsl.training.calibration import shares_sample
 from pzsl.training.config import RunConfig, Source, expand
 from pzsl.training.engines import run_sweep
@@ -97,12 +97,11 @@ def _train(request: TrainRequest) -> dict[str, Any]:
     warning = encoder_fit(data).warning
     if warning:
         say(warning)
-    _say_unused(request, grid)
-    _say_stored_sets(data, grid)
+    say_doubts(request, data, grid)
     grid = [_of_this_size(config, data, request.memory, device.type) for config in grid]
     cache = Path(request.cache)
     sweep = Path(request.runs) / (request.name or cache.stem)
-    say(f"{_announcement(request, len(grid))}, device {device} -> {sweep}")
+    say(f"{announcement(request, len(grid))}, device {device} -> {sweep}")
     execution = request.checkpoint_seconds, request.memory, request.engine, request.threads
     trained_now = run_sweep(cache, grid, sweep, device, request.workers, *execution)
     if trained_now < len(grid):
@@ -114,40 +113,6 @@ def _train(request: TrainRequest) -> dict[str, Any]:
         say(run_warning)
     rows = [_row(config, folder) for config, folder in zip(grid, folders, strict=True)]
     return {"sweep": str(sweep), "runs": rows}
-
-
-def _say_unused(request: TrainRequest, grid: Sequence[RunConfig]) -> None:
-    """Tell of options that no run of the grid depends on."""
-    if not any(config.eta for config in grid):
-        eta = unless(TrainRequest.eta, request.eta)
-        say_unused("only --noise noisy swaps the truth out", eta=eta)
-    if all(config.rate is None for config in grid):
-        rate = unless(TrainRequest.rate, request.rate)
-        say_unused("candidate sets that the cache holds have no rate", rate=rate)
-    elif not {config.rate for config in grid} & {*map(float, as_list(request.rate))}:
-        rate = unless(TrainRequest.rate, request.rate)
-        say_unused("each kind of --noise has a rate of its own", rate=rate)
-
-
-def _say_stored_sets(data: Cache, grid: Sequence[RunConfig]) -> None:
-    """Tell of candidate sets that the cache holds and no run of the grid learns from."""
-    if data.candidate_offsets is not None and not any(run.noise in FROM_DATA for run in grid):
-        kind = "annotated" if data.annotation else "file"
-        say(
-            "The candidate sets that the cache holds are not used, others are drawn from its "
-            f"labels: --noise {kind} learns from those of the cache."
-        )
-
-
-def _announcement(request: TrainRequest, runs: int) -> str:
-    """What a sweep is about to train, in one line."""
-    methods, noises = (", ".join(as_list(names)) for names in (request.method, request.noise))
-    first, last = request.first_seed, request.first_seed + request.seeds - 1
-    seeds = f"seeds {first} to {last}" if last > first else f"seed {first}"
-    return (
-        f"train {methods} on {Path(request.cache)}: {counted(runs, 'run')}, noise {noises}, "
-        f"{seeds}, labels {request.labels}"
-    )
 
 
 def _encoder_warning(folder: Path) -> str:

@@ -1,0 +1,89 @@
+"""What `train` tells before a sweep: what it is about to do, and what it will not do as asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pzsl.candidates import FROM_DATA
+from pzsl.progress import counted, say
+from pzsl.requests import TrainRequest, as_list, say_unused, unless
+from pzsl.store import Cache
+from pzsl.training.ambiguity import training_rows
+from pzsl.training.config import RunConfig
+
+
+def say_doubts(request: TrainRequest, data: Cache, grid: Sequence[RunConfig]) -> None:
+    """Tell of what was asked for and changes nothing, or is done in another way."""
+    _say_unused(request, grid)
+    _say_stored_sets(data, grid)
+    _say_epochs(request, data, grid)
+    _say_few_shot(data, grid)
+
+
+def _say_unused(request: TrainRequest, grid: Sequence[RunConfig]) -> None:
+    """Tell of options that no run of the grid depends on."""
+    if not any(config.eta for config in grid):
+        eta = unless(TrainRequest.eta, request.eta)
+        say_unused("only --noise noisy swaps the truth out", eta=eta)
+    if all(config.rate is None for config in grid):
+        rate = unless(TrainRequest.rate, request.rate)
+        say_unused("candidate sets that the cache holds have no rate", rate=rate)
+    elif not {config.rate for config in grid} & {*map(float, as_list(request.rate))}:
+        rate = unless(TrainRequest.rate, request.rate)
+        say_unused("each kind of --noise has a rate of its own", rate=rate)
+
+
+def _say_stored_sets(data: Cache, grid: Sequence[RunConfig]) -> None:
+    """Tell of candidate sets that the cache holds and no run of the grid learns from."""
+    if data.candidate_offsets is not None and not any(run.noise in FROM_DATA for run in grid):
+        kind = "annotated" if data.annotation else "file"
+        say(
+            "The candidate sets that the cache holds are not used, others are drawn from its "
+            f"labels: --noise {kind} learns from those of the cache."
+        )
+
+
+def _say_epochs(request: TrainRequest, data: Cache, grid: Sequence[RunConfig]) -> None:
+    """Tell of epochs that are raised because there would be too few steps."""
+    settings = request.settings or {}
+    if "epochs" not in settings or "min_steps" in settings:
+        return
+    raised = set()
+    for run in grid:
+        images = len(training_rows(data, run.imbalance, run.seed))
+        steps = -(-images // run.options["batch_size"])
+        least = -(-run.options["min_steps"] // steps)
+        if run.options["epochs"] < least:
+            raised.add((run.options["epochs"], least, run.options["min_steps"]))
+    for epochs, least, min_steps in sorted(raised):
+        say(
+            f"epochs={epochs} is raised to {least}, because training takes at least {min_steps} "
+            "steps: --set min_steps=1 keeps it."
+        )
+
+
+def _say_few_shot(data: Cache, grid: Sequence[RunConfig]) -> None:
+    """Tell of classes that have fewer labelled images than are to be given by hand."""
+    most = max(run.few_shot for run in grid)
+    labels = data.labels[training_rows(data)]
+    counts = np.bincount(labels[labels >= 0], minlength=len(data.classes))
+    fewer = np.flatnonzero(data.seen & (counts < most))
+    if len(fewer):
+        say(
+            f"{counted(len(fewer), 'class', 'classes')} with fewer than {most} labelled training "
+            f"images, such as '{data.classes[fewer[0]]}': all of theirs are given."
+        )
+
+
+def announcement(request: TrainRequest, runs: int) -> str:
+    """What a sweep is about to train, in one line."""
+    methods, noises = (", ".join(as_list(names)) for names in (request.method, request.noise))
+    first, last = request.first_seed, request.first_seed + request.seeds - 1
+    seeds = f"seeds {first} to {last}" if last > first else f"seed {first}"
+    return (
+        f"train {methods} on {Path(request.cache)}: {counted(runs, 'run')}, noise {noises}, "
+        f"{seeds}, labels {request.labels}"
+    )
