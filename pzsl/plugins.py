@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from functools import cache
@@ -20,6 +21,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from pzsl.errors import UsageError, UserError
+from pzsl.progress import say
 
 GROUPS = ("methods", "candidates", "datasets", "encoders")
 NEEDED = {
@@ -62,6 +64,9 @@ _places: dict[tuple[str, str], tuple[str, str]] = {}
 """(group, name) -> (place, digest) of the plugins that records have named, see `enrol`."""
 _files: dict[str, str] = {}
 """Source file of each loaded plugin -> its name."""
+_imported: dict[str, str] = {}
+"""Module of each loaded plugin that is no file -> digest of its source then."""
+_STARTED = time.time()
 
 
 def names(group: str) -> list[str]:
@@ -98,6 +103,9 @@ def find(group: str, name: str) -> Plugin | None:
             f"Plugin '{name}' has changed since the run was made ({where}): put back the source "
             f"with SHA-256 {recorded_digest[:12]}, or train again."
         )
+    if entry or not reference["place"].endswith(".py"):  # type: ignore[index]
+        module = entry.module if entry else reference["place"]  # type: ignore[index]
+        _check_import(name, module, where, source)
     target = _load(name, where, source, entry, reference, NEEDED[group])
     if reference and reference["place"].endswith(".py"):
         return Plugin(
@@ -200,6 +208,25 @@ def _source_file(name: str, place: str) -> Path:
             "its file (path/to/file.py:Name)."
         )
     return file
+
+
+def _check_import(name: str, module: str, where: Path, source: str) -> None:
+    """Check that Python doesn't hold an older state of a module than its file has.
+
+    Raises:
+        PluginError: the file has changed since pzsl imported the module.
+    """
+    known = _imported.get(module, "") if module in sys.modules else source
+    if known and known != source:
+        raise PluginError(
+            f"Plugin '{name}': {where} has changed since Python imported it: restart Python."
+        )
+    if not known and where.stat().st_mtime > _STARTED:
+        say(
+            f"Plugin '{name}': {where} was changed after this process had started: if its module "
+            "was imported before that, restart Python."
+        )
+    _imported[module] = source
 
 
 def _load(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import sys
@@ -355,6 +356,27 @@ def test_a_data_set_and_an_encoder_that_are_none_are_blamed(tmp_path, home):
     (tmp_path / "mine.py").write_text("class Mine:\n    def __init__(self, **given): pass\n")
     with pytest.raises(UserError, match="is not an encoder: it has no 'identity'"):
         library.extract(model=f"{tmp_path}/mine.py:Mine", out=tmp_path / "x.h5", limit=4)
+
+
+def test_a_module_that_was_edited_after_its_import_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    mine, theirs = tmp_path / "edited_mine.py", tmp_path / "edited_theirs.py"
+    for file in (mine, theirs):
+        file.write_text("class Enc:\n    VERSION = 1\n")
+    importlib.import_module(theirs.stem)  # by a notebook, before pzsl
+    theirs.write_text("class Enc:\n    VERSION = 22\n")
+    try:
+        found = [plugins.find("encoders", f"{mine.stem}:Enc") for _ in range(2)]
+        assert {plugin.target.VERSION for plugin in found} == {1} and not capsys.readouterr().err
+        mine.write_text("class Enc:\n    VERSION = 22\n")
+        with pytest.raises(plugins.PluginError, match="changed since Python imported it"):
+            plugins.find("encoders", f"{mine.stem}:Enc")
+        plugins.find("encoders", f"{theirs.stem}:Enc")
+        assert "if its module was imported before that" in capsys.readouterr().err
+    finally:
+        for file in (mine, theirs):
+            sys.modules.pop(file.stem, None)
 
 
 def test_two_files_of_one_name_are_told_apart(cache, printed, tmp_path):
