@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import huggingface_hub
@@ -331,6 +332,65 @@ def test_weights_that_are_missing_are_never_random(tmp_path):
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match=r"lack 1 tensors, the first 'visual_projection\.weight'"):
         load_encoder(f"local-dir:{folder}")
+
+
+def tuned(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights of a model of transformers, after some training."""
+    from safetensors.torch import load_file
+
+    state = load_file(folder / "model.safetensors")
+    return {
+        n: value + torch.linspace(0, 1, value.numel()).view(value.shape)
+        for n, value in state.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["tuned.safetensors", "tuned.bin"])
+def test_the_named_weights_of_a_folder_of_transformers_are_loaded(tmp_path, name):
+    pytest.importorskip("transformers")
+    folder, other = transformers_clip(tmp_path / "model"), transformers_clip(tmp_path / "other")
+    state = tuned(folder)
+    if name.endswith(".bin"):
+        torch.save(
+            {**state, "vision_model.embeddings.position_ids": torch.arange(5)}, folder / name
+        )
+    else:
+        save_file(state, folder / name, metadata={"format": "pt"})
+    save_file(state, other / "model.safetensors", metadata={"format": "pt"})
+    found, wanted = load_encoder(f"local-dir:{folder}", name), load_encoder(f"local-dir:{other}")
+    assert found.identity.pretrained == name
+    assert found.identity.weights_hash == wanted.identity.weights_hash
+    assert torch.equal(found.encode_texts(TEXTS), wanted.encode_texts(TEXTS))
+    del state["visual_projection.weight"]
+    save_file(state, folder / "tuned.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"do not fit the model.*'visual_projection\.weight'"):
+        load_encoder(f"local-dir:{folder}", "tuned.safetensors")
+
+
+def test_a_split_model_of_transformers_is_loaded_by_any_of_its_parts(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    folder = transformers_clip(tmp_path / "model")
+    whole = load_encoder(f"local-dir:{folder}").identity.weights_hash
+    transformers.AutoModel.from_pretrained(folder).save_pretrained(folder, max_shard_size="20KB")
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    part = sorted(folder.glob("model-*.safetensors"))[1].name
+    assert load_encoder(f"local-dir:{folder}", part).identity.weights_hash == whole
+
+
+@pytest.mark.parametrize("make", [transformers_clip, lambda f: open_clip_folder(f, CLIP, {})])
+def test_weights_that_lie_elsewhere_than_the_preparation_are_refused(tmp_path, make):
+    pytest.importorskip("transformers")
+    folder = tmp_path / "model"
+    make(folder)
+    (weights,) = folder.glob("*.safetensors")
+    (folder / "step").mkdir()
+    shutil.copy(weights, folder / "step")
+    for name in (f"step/{weights.name}", str(folder / "step" / weights.name)):
+        with pytest.raises(
+            UsageError, match=rf"is not directly in .*local-dir:{re.escape(str(folder / 'step'))}"
+        ):
+            load_encoder(f"local-dir:{folder}", name)
+    assert load_encoder(f"local-dir:{folder}", str(weights)).identity.pretrained == weights.name
 
 
 def test_a_crop_that_is_switched_off_is_none(tmp_path):

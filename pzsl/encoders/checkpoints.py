@@ -25,13 +25,14 @@ ANCHOR = "logit_scale"
 """A weight that every CLIP model has at its top level."""
 
 
-def unwrapped(content: Mapping[str, Any], path: Path) -> State:
+def unwrapped(content: Mapping[str, Any], path: Path, rename: bool = True) -> State:
     """Extract the tensors of a CLIP model from the content of a checkpoint file.
 
     Args:
         content: tensors, or nested dictionaries of tensors, as DDP, FSDP, torch.compile, Lightning
             and others write them.
         path: of the file, for messages.
+        rename: give tensors with transformers' names those of open_clip.
 
     Raises:
         UserError: there are no tensors, or those of several models.
@@ -51,7 +52,7 @@ def unwrapped(content: Mapping[str, Any], path: Path) -> State:
     if not state:
         raise UserError(f"Weights '{path}' hold no tensors: is it the checkpoint of a CLIP model?")
     state = _without_prefix(state, path)
-    if is_transformers(state):
+    if rename and is_transformers(state):
         say(f"Weights '{path.name}' are in the layout of transformers: read as open_clip's.")
         state = from_transformers(state)
     return state

@@ -68,7 +68,8 @@ def _weights(folder: Path, usual: tuple[str, ...], pretrained: str | None) -> Pa
     """Find the weight file of a folder.
 
     Raises:
-        UserError: there is none, or there are several and none has the usual name.
+        UserError: there is none, it lies elsewhere, or there are several and none has the usual
+            name.
     """
     if pretrained is not None:
         file = folder / pretrained
@@ -76,6 +77,11 @@ def _weights(folder: Path, usual: tuple[str, ...], pretrained: str | None) -> Pa
             raise UsageError(
                 f"{folder} brings its own weights, but has no '{pretrained}': leave --pretrained "
                 "away, or name one of its files."
+            )
+        if file.parent.resolve() != folder.resolve():  # its preparation may be another
+            raise UsageError(
+                f"{file} is not directly in {folder}: give --model {LOCAL}{file.parent} if that "
+                "folder holds the whole model, or copy the file and give its name alone."
             )
         return file
     weight_files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)

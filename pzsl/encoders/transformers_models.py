@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,15 @@ from pzsl.encoders.preprocessing_files import (
     preprocessing_beside,
     read_configuration,
 )
-from pzsl.encoders.weights import weights_hash
+from pzsl.encoders.weights import load_into, read_weights, weights_hash
 from pzsl.errors import UsageError, UserError
 
 KINDS = ("clip", "siglip")
 """Supported model types of transformers; SigLIP 2 with a fixed size is a `siglip`."""
+USUAL = "model.safetensors"
+"""The weight file that transformers reads."""
+SHARD = re.compile(r"model-\d+-of-\d+\.safetensors", re.ASCII)
+"""A part of it, if the model is split; transformers finds the others by itself."""
 
 
 class TwoTowers(nn.Module):
@@ -59,7 +64,7 @@ def load_transformers(
     Args:
         name: of the model, as stored in caches.
         folder: with `config.json`, the processor's configuration and the tokenizer's files.
-        weights: its `model.safetensors`.
+        weights: the weight file, in that folder.
         device: see `load_encoder`. precision: see there; not int8.
 
     Raises:
@@ -103,10 +108,10 @@ def _opened(folder: Path, weights: Path) -> tuple[Any, Any]:
     """Load model and tokenizer: no downloads, no code from the folder, no random weights.
 
     Raises:
-        UserError: transformers isn't installed, or can't read the folder.
+        UserError: transformers isn't installed, can't read the folder, or the weights don't fit.
     """
     try:
-        from transformers import AutoModel
+        from transformers import AutoConfig, AutoModel
         from transformers.utils import logging
     except ImportError:
         raise UserError(
@@ -114,11 +119,16 @@ def _opened(folder: Path, weights: Path) -> tuple[Any, Any]:
         ) from None
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    state = None if _is_usual(weights) else read_weights(weights, rename=False)
     try:
         with torch.random.fork_rng(devices=[]):
-            model, about = AutoModel.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-            )
+            if state is None:
+                model, about = AutoModel.from_pretrained(
+                    folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+                )
+            else:
+                config = AutoConfig.from_pretrained(folder, local_files_only=True)
+                model, about = AutoModel.from_config(config).float(), {"missing_keys": ()}
         tokenizer = HFTokenizer(str(folder), local_files_only=True)
     except Exception as error:  # its library can raise anything on a broken file
         reason = " ".join(str(error).split())[:160]
@@ -129,4 +139,13 @@ def _opened(folder: Path, weights: Path) -> tuple[Any, Any]:
             f"Weights '{weights}' lack {len(missing)} tensors, the first '{missing[0]}': fetch "
             "the model again."
         )
+    if state is not None:  # numbers of positions, in files of old versions, are no weights
+        state = {name: value for name, value in state.items() if not name.endswith("position_ids")}
+        load_into(model, state, f"of {folder / MODEL}", weights)
     return model, tokenizer
+
+
+def _is_usual(weights: Path) -> bool:
+    """Whether transformers reads this file by itself; any other has to be given to the model."""
+    is_split = not weights.with_name(USUAL).is_file() and SHARD.fullmatch(weights.name)
+    return weights.name == USUAL or bool(is_split)

@@ -25,12 +25,13 @@ TOKEN_ROWS = "token_rows"
 """Row numbers of a token table that is stored without its unused rows."""
 
 
-def read_weights(path: Path) -> State:
+def read_weights(path: Path, rename: bool = True) -> State:
     """Read the tensors of a checkpoint file; floats become float32.
 
     Args:
         path: .safetensors, or a .pt, .pth, .bin or .ckpt file that holds tensors only, bare or
             in a training checkpoint (see `unwrapped`), with open_clip's or transformers' names.
+        rename: give tensors with transformers' names those of open_clip.
 
     Raises:
         UserError: the file is missing, broken, or could run code when loaded.
@@ -39,7 +40,7 @@ def read_weights(path: Path) -> State:
         reason = "is a folder" if path.is_dir() else "is not there"
         reason = f"should end in {', '.join(SUFFIXES)}" if path.is_file() else reason
         raise UserError(f"Weights '{path}': the file {reason}. Give a checkpoint to --pretrained.")
-    state = unwrapped(_open(path), path)
+    state = unwrapped(_open(path), path, rename)
     try:  # a tensor may also repeat what little is stored of it
         check_unpacked(4 * sum(value.numel() for value in state.values()), path)
     except ValueError as error:
