@@ -141,6 +141,18 @@ def test_a_run_is_named_after_what_is_in_the_file_not_where_it_lies(cache, print
     assert sweep(cache, method=f"{moved}:Sharpen")[0]["path"] != row["path"]
 
 
+def test_so_is_a_run_of_conse_with_a_classifier_from_a_file(cache, printed, tmp_path):
+    def path(file: Path) -> str:
+        settings = QUICK | {"classifier": f"{file}:Sharpen"}
+        return sweep(cache, method="conse", settings=settings)[0]["path"]
+
+    first, copy = path(printed / "sharpen.py"), tmp_path / "sharpen.py"
+    copy.write_text((printed / "sharpen.py").read_text())
+    assert path(copy) == first
+    copy.write_text(copy.read_text() + "\n# another state\n")
+    assert path(copy) != first
+
+
 def test_a_record_says_what_is_missing_of_its_plugin(cache, printed, monkeypatch):
     (row,) = sweep(cache, method=f"{printed}/sharpen.py:Sharpen")
     file = printed / "sharpen.py"

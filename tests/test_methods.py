@@ -184,6 +184,15 @@ def test_conse_with_one_class_always_answers_the_likeliest_seen_class(classifier
     assert torch.equal(answer, likeliest)
 
 
+def test_conse_shows_the_images_to_a_transductive_classifier():
+    problem, _ = make_problem(spread=0.5)
+    method = make("conse", problem, classifier="zlap")
+    frozen = scores(method, problem.images)
+    method.observe_queries(lambda: [problem.images])
+    assert method.transductive and not torch.equal(scores(method, problem.images), frozen)
+    assert not make("conse", problem).transductive
+
+
 def test_conse_equals_a_slow_combination():
     problem, _ = make_problem(spread=0.5)
     method = make("conse", problem, top=3, classifier="clip", centre=True)

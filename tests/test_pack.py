@@ -98,6 +98,20 @@ def test_a_packed_run_scores_the_same_with_cache_and_run_gone(tmp_path, method):
     assert np.abs(scores(moved, names) - with_names).max() <= 1e-6
 
 
+@pytest.mark.parametrize("classifier", ["zlap", "tip-adapter", "pico"])
+def test_the_state_of_conse_is_that_of_its_classifier(tmp_path, classifier):
+    run = one_run(tmp_path, "conse", settings=calibrated("conse") | {"classifier": classifier})
+    pack(run, tmp_path / "model")
+    state = load_file(tmp_path / "model" / "model.safetensors")
+    assert np.abs(scores(tmp_path / "model") - scores(run)).max() <= 1e-6
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert ("no single image's" in card) == (classifier == "pico")
+    if classifier == "pico":
+        assert not state["classifier.queue"].any()
+    else:
+        assert state["classifier.keys"].any()
+
+
 def test_presets_are_packed_too(tmp_path):
     for preset in ("paper", "transductive"):
         (tmp_path / f"of {preset}").mkdir()

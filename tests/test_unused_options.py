@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from problems import write_cache
 
 import pzsl as api
 from pzsl.datasets.own.rows import Row
 from pzsl.datasets.own.table import Reading, _with_splits
+from pzsl.errors import UsageError
 from pzsl.extraction.stage_one import _say_unused
 from pzsl.inference.labelling.find_labels import given_or_trained
+from pzsl.methods import METHODS, make_options
 from pzsl.requests import ExtractRequest, say_unused, unless
+from pzsl.training.config import Source, expand
 
 
 def rows(split: str = "", unseen: bool = False) -> list[Row]:
@@ -70,3 +74,45 @@ def test_rates_beside_those_of_the_noise_itself(tmp_path, capsys, noise):
     api.train(cache, noise=noise, **given)
     api.train(cache, noise=["uniform", "uniform:0.2"], **given, rate=0.1)
     assert "means nothing" not in capsys.readouterr().err
+
+
+def grid(methods, presets, **settings) -> list:
+    source = Source("made", "hash", "m")
+    return expand(source, methods, presets, ["uniform"], [0.1], [0], [0], settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("method", "preset", "settings", "told"),
+    [
+        ("gda", "default", {"alpha": 3}, "'alpha' changes nothing for gda: its value is searched"),
+        ("gda", "default", {"alpha": 0.3}, "add --set search=off"),
+        ("tip-adapter", "fine-tuned", {"beta": 3}, "'beta' changes nothing for tip-adapter"),
+        ("clip-pzsl", "default", {"layers": 3}, "no mining block: add --set k_means=on"),
+        ("clip-pzsl", "mined", {"k_means": "off", "k_means_update": "sum"}, "no mining block"),
+        ("clip-pzsl", "default", {"unseen_points": "test", "prototypes": "off"}, "'unseen_points'"),
+        ("clip-pzsl", "transductive", {"prototypes": "off"}, "'unseen_points' changes nothing"),
+        ("clip-pzsl", "default", {"progressive": "off", "momentum": 0.1}, "progressive is off"),
+        ("proden", "default", {"calibrate": "off", "fold_share": 1}, "calibrate is off"),
+        ("co-reg", "default", {"mixup_alpha": 2}, "add --set mixup=on"),
+    ],
+)
+def test_a_value_that_no_method_reads_is_refused(method, preset, settings, told):
+    with pytest.raises(UsageError, match=told):
+        grid([method], [preset], **settings)
+    assert make_options(method, preset, settings)  # an earlier run's record is still read
+
+
+def test_a_value_that_is_read_is_taken_and_where_some_do_not_read_it_told(capsys):
+    grid(["gda", "tip-adapter"], ["default", "fine-tuned"], alpha=3, search="off")
+    grid(["clip-pzsl"], ["paper"], layers=3, unseen_points="test")
+    for method, entry in METHODS.items():
+        grid([method], list(entry.presets))
+    assert capsys.readouterr().err == ""
+    assert [run.options["layers"] for run in grid(["clip-pzsl"], ["default", "paper"], layers=3)]
+    assert "'layers' changes nothing for clip-pzsl" in capsys.readouterr().err
+
+
+def test_the_classifier_refuses_them_too():
+    model = api.PartialLabelClassifier(method="gda", options={"alpha": 3})
+    with pytest.raises(UsageError, match="'alpha' changes nothing for gda"):
+        model.fit(np.eye(4, dtype=np.float32), [[0], [1], [0], [1]], np.eye(2, 4))

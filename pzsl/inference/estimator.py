@@ -23,7 +23,7 @@ from pzsl.inference.candidate_arrays import (
 from pzsl.inference.frames import axis, check_columns, check_frames
 from pzsl.inference.image_arrays import image_weights, unit_vectors
 from pzsl.inference.scikit_learn import ScikitClassifier, UnfittedError
-from pzsl.methods import find_method, make_options
+from pzsl.methods import find_method, make_options, unread_options
 from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.progress import say
 from pzsl.requests import LAST_SEED, is_number, is_whole
@@ -226,6 +226,8 @@ class PartialLabelClassifier(ScikitClassifier):
         if not isinstance(self.options, Mapping | None):
             raise UsageError(f"options should be a mapping, not {self.options!r}.")
         options = asdict(make_options(self.method, self.preset, self.options or {}))
+        for line in unread_options(self.method, options, self.options or {}).values():
+            raise UsageError(line)
         if find_method(self.method).needs == TRUE_LABELS:
             raise UsageError(f"Method '{self.method}' needs true labels: it is for `pzsl train`.")
         identity = ("arrays", "", "", self.method, self.preset, "file", None, 0.0, "text")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -193,7 +194,7 @@ def load_state(method: Method, saved: dict[str, Tensor], file: Path, added: int 
             and saved_value is not None
             and saved_value.shape[1:] == value.shape[1:]
         ):
-            getattr(method, name).data = saved_value.clone()
+            attrgetter(name)(method).data = saved_value.clone()
             continue
         if saved_value is None or (
             saved_value.shape != value.shape and not added and value.numel()

@@ -109,6 +109,26 @@ def make_options(name: str, preset: str = "default", changes: Settings = NONE) -
     return replace(options, **read)
 
 
+def unread_options(name: str, values: Settings, settings: Settings = NONE) -> dict[str, str]:
+    """Options that were changed, by a preset or by the user, but that the method doesn't read.
+
+    Args:
+        name: of the method.
+        values: all its options.
+        settings: what the user set; it counts as changed even if it is the default.
+
+    Returns:
+        Option -> one line that says why, and what to do.
+    """
+    _, kind = load_method(name)
+    default = kind()
+    return {
+        key: f"Option '{key}' changes nothing for {name}: {why}"
+        for key, why in kind(**values).unread().items()
+        if key in settings or values[key] != getattr(default, key)
+    }
+
+
 def read_value(key: str, value: Any, like: Any) -> Any:
     """A value given as text (or from TOML) in the type of the default it replaces."""
     if isinstance(like, bool):

@@ -13,7 +13,8 @@ from pzsl.candidates import FROM_DATA, NOISES, find_kind
 from pzsl.candidates.uss import RATE as USS_RATE
 from pzsl.errors import UsageError, nearest
 from pzsl.files import digest
-from pzsl.methods import METHODS, find_method, make_options
+from pzsl.methods import METHODS, find_method, make_options, unread_options
+from pzsl.progress import say
 
 RESULTS = 6
 """Version of the numbers: raised when a change of the code changes the results of any run."""
@@ -137,17 +138,20 @@ def expand(
     ignored for sets that come with the data and for `uss` (always 0.5), eta for all noises but
     `noisy`. Each configuration occurs once.
     """
-    methods, noises, plugin_records = _without_paths(methods, noises)
+    settings = dict(settings or {})
+    methods, noises, plugin_records = _without_paths(methods, noises, settings)
     systems = [
         (method, *preset_and_options)
         for preset in presets
-        for method, preset_and_options in options_of(methods, preset, settings or {}).items()
+        for method, preset_and_options in options_of(methods, preset, settings).items()
     ]
+    _check_read(systems, settings)
     ambiguities = _ambiguities(noises, rates, etas)
     runs: dict[str, RunConfig] = {}
     axes = itertools.product(seeds, imbalances, few_shots, ambiguities, systems)
     for seed, imbalance, few_shot, (noise, rate, eta), (method, preset, options) in axes:
-        plugin_keys = f"methods {method}", f"candidates {noise}"
+        classifier = options.get("classifier")
+        plugin_keys = f"methods {method}", f"candidates {noise}", f"methods {classifier}"
         run = RunConfig(
             *source,
             method=method,
@@ -166,6 +170,26 @@ def expand(
     return list(runs.values())
 
 
+def _check_read(
+    systems: Sequence[tuple[str, str, Mapping[str, Any]]], settings: Mapping[str, Any]
+) -> None:
+    """Refuse options that no system (method, preset, options) reads; tell of those that some don't.
+
+    Raises:
+        UsageError: an option changes nothing.
+    """
+    read: set[str] = set()
+    told: dict[str, str] = {}
+    for method, _, options in systems:
+        unread = unread_options(method, options, settings)
+        told = unread | told
+        read |= {key for key in settings if key in options and key not in unread}
+    for key, line in told.items():
+        if key not in read:
+            raise UsageError(line)
+        say(line)
+
+
 def _ambiguities(
     noises: Sequence[str], rates: Sequence[float], etas: Sequence[float]
 ) -> list[tuple[str, float | None, float]]:
@@ -180,9 +204,11 @@ def _ambiguities(
 
 
 def _without_paths(
-    methods: Sequence[str], noises: Sequence[str]
+    methods: Sequence[str], noises: Sequence[str], settings: dict[str, Any]
 ) -> tuple[list[str], list[str], dict[str, dict[str, str]]]:
     """Replace paths of plugins by the names used in records; returns these records, too.
+
+    The classifier of `conse`, which is a method as well, is replaced in `settings` itself.
 
     Raises:
         UsageError: two files of the same name have a class of the same name.
@@ -203,6 +229,9 @@ def _without_paths(
         return plugin.name
 
     method_names = [recorded_name("methods", method, METHODS) for method in methods]
+    if "conse" in methods and "classifier" in settings:
+        classifier = str(settings["classifier"])
+        settings["classifier"] = recorded_name("methods", classifier, METHODS)
     noise_names = [
         f"{recorded_name('candidates', noise, NOISES)}{rate}"
         for noise, rate in map(_split_rate, noises)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pzsl.errors import UsageError
-from pzsl.methods.core import AdaptedOptions, Method, Problem, counting
+from pzsl.methods.core import AdaptedOptions, Blocks, Method, Problem, counting
 from pzsl.methods.registry import load_method, make_options
 
 
@@ -63,6 +63,8 @@ class Conse(Method):
         classifier_options = make_options(options.classifier, changes=shared)
         self.classifier: Method = classifier_class(problem, classifier_options, generator)
         self.candidates = self.classifier.candidates
+        self.kept_state = tuple(f"classifier.{name}" for name in self.classifier.kept_state)  # type: ignore[misc]
+        self.training_state = self.classifier.training_state  # type: ignore[misc]
 
     def prepare(self) -> None:
         """Prepare the classifier, and take over its candidates."""
@@ -73,6 +75,15 @@ class Conse(Method):
     def weights(self) -> Tensor:  # type: ignore[override]
         """The classifier's label weights."""
         return self.classifier.weights
+
+    @property
+    def transductive(self) -> bool:
+        """Whether the classifier is."""
+        return self.classifier.transductive
+
+    def observe_queries(self, blocks: Blocks) -> None:
+        """Show the images that are to be scored to the classifier."""
+        self.classifier.observe_queries(blocks)
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Begin the classifier's epoch."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pzsl.methods.baselines.training_cache import CachedImages
+from pzsl.methods.baselines.training_cache import SEARCHED, CachedImages
 from pzsl.methods.core import Options, Problem, counting, within
 
 GRID = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
@@ -39,6 +39,10 @@ class GdaOptions(Options):
     rounds: int = counting(1)
     neighbours: int = counting(64, 1)
     fade: bool = True
+
+    def unread(self) -> dict[str, str]:
+        """Alpha, if it is searched."""
+        return super().unread() | ({"alpha": SEARCHED} if self.search else {})
 
 
 class Moments(NamedTuple):

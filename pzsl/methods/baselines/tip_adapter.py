@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pzsl.losses.partial import partial_zero_shot_loss
-from pzsl.methods.baselines.training_cache import TrainingCache
+from pzsl.methods.baselines.training_cache import SEARCHED, TrainingCache
 from pzsl.methods.core import Options, Problem, counting, within
 
 ALPHAS, BETAS = (0.1, 0.3, 1.0, 3.0, 10.0), (3.0, 5.5, 10.0, 20.0, 30.0)
@@ -38,6 +38,11 @@ class TipAdapterOptions(Options):
     rounds: int = counting(3)
     fine_tune: bool = False
     fade: bool = True
+
+    def unread(self) -> dict[str, str]:
+        """Alpha and beta, if they are searched."""
+        searched = ("alpha", "beta") if self.search else ()
+        return super().unread() | dict.fromkeys(searched, SEARCHED)
 
 
 class TipAdapter(TrainingCache):

@@ -10,6 +10,9 @@ from torch import Tensor
 from pzsl.methods.baselines.clip import Clip
 from pzsl.methods.core import Options, Problem
 
+SEARCHED = "its value is searched: add --set search=off."
+"""Why an option that the method searches isn't read."""
+
 
 class CachedImages(Clip):
     """Caches the training images as `keys` in its state: N D numbers.

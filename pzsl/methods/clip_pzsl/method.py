@@ -141,7 +141,7 @@ class ClipPzsl(AdaptedMethod):
     @property
     def transductive(self) -> bool:
         """Whether unseen labels attend to the images that are to be classified."""
-        return self.options.unseen_points == "test"
+        return self.options.transductive
 
     def loss(self, rows: Tensor) -> Tensor:
         """Partial zero-shot loss plus alignment, for training rows (B,)."""

@@ -57,6 +57,14 @@ class MiningOptions(Options):
                 "--preset paper."
             )
 
+    def unread(self) -> dict[str, str]:
+        """Those of the block if there is none."""
+        if not self.mining:
+            why = "there is no mining block: add --set k_means=on, or --preset paper."
+            names = ("layers", "mining_rank", "k_means_update")
+            return super().unread() | dict.fromkeys(names, why)
+        return super().unread() | self.unread_without("k_means", "k_means_update")
+
     @property
     def mining(self) -> bool:
         """Whether there is a mining block."""

@@ -43,3 +43,20 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
     whiten: bool = True
     hubness: float = within(0.4, 0)
     fade: bool = True
+
+    @property
+    def transductive(self) -> bool:
+        """Whether unseen labels attend to the images that are to be classified."""
+        return self.unseen_points == "test" and (self.prototypes or self.mining)
+
+    def unread(self) -> dict[str, str]:
+        """Constants of parts that are off, and points without labels that attend to them."""
+        unread = (
+            super().unread()
+            | self.unread_without("progressive", "momentum")
+            | self.unread_without("left_out", "left_out_share")
+            | self.unread_without("prototypes", "prototype_share", "unseen_strength")
+        )
+        if self.unseen_points == "test" and not self.transductive:
+            unread["unseen_points"] = "it needs prototypes or the mining block: switch one on."
+        return unread

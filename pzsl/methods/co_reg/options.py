@@ -92,6 +92,18 @@ class CoRegOptions(AdaptedOptions):
     strong_noise: float = within(0.25, 0)
     mask: float = within(0.02, 0, 1, below=True)
 
+    def unread(self) -> dict[str, str]:
+        """Constants of parts that are off."""
+        return (
+            super().unread()
+            | self.unread_without("unlabelled", "unlabelled_weight")
+            | self.unread_without("mixup", "mixup_alpha", "mixup_share")
+            | self.unread_without(
+                "prototype_alignment", "prototype_weight", "prototype_temperature"
+            )
+            | self.unread_without("contrast", "contrast_weight", "temperature")
+        )
+
 
 def check_options(problem: Problem, options: CoRegOptions) -> None:
     """Refuse a head that can't score all classes.

@@ -34,6 +34,12 @@ class AdaptedOptions(Options):
     rank: int = counting(32, 1, 1 << 16)
     alignment: float = within(0.2, 0)
 
+    def unread(self) -> dict[str, str]:
+        """The rank without adapters, and those of all methods."""
+        if self.image_adapter or self.label_adapter:
+            return super().unread()
+        return super().unread() | {"rank": "both adapters are off: leave it out."}
+
 
 class JointPass(NamedTuple):
     """Replaces a method's own forward pass if runs are trained together.

@@ -98,6 +98,15 @@ class Options:
         """
         check_ranges(self)
 
+    def unread(self) -> dict[str, str]:
+        """Options that the others leave without effect: name -> why, and what to do."""
+        return self.unread_without("calibrate", "fold_share")
+
+    def unread_without(self, switch: str, *names: str) -> dict[str, str]:
+        """Options that only a part reads which can be switched off, if it is."""
+        why = f"{switch} is off: leave it out, or add --set {switch}=on."
+        return {} if getattr(self, switch) else dict.fromkeys(names, why)
+
 
 class LabelEvidence(NamedTuple):
     """Evidence for each seen label of training images that ignores their own candidates.
