@@ -15,6 +15,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from open_clip.tokenizer import canonicalize_text
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -186,8 +187,9 @@ def test_a_folder_of_transformers_answers_as_transformers_does(tmp_path, make):
     transformers = pytest.importorskip("transformers")
     folder = make(tmp_path / "model")
     model = transformers.AutoModel.from_pretrained(folder).eval()
+    texts = [canonicalize_text(text) for text in TEXTS] if "siglip" in make.__name__ else TEXTS
     tokens = transformers.AutoTokenizer.from_pretrained(folder)(
-        TEXTS, padding="max_length", max_length=12, truncation=True, return_tensors="pt"
+        texts, padding="max_length", max_length=12, truncation=True, return_tensors="pt"
     )["input_ids"]
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
     pixels = processor(picture(), return_tensors="pt")["pixel_values"]
@@ -332,6 +334,18 @@ def test_weights_that_are_missing_are_never_random(tmp_path):
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match=r"lack 1 tensors, the first 'visual_projection\.weight'"):
         load_encoder(f"local-dir:{folder}")
+
+
+def test_texts_for_siglip_are_in_lower_case_without_punctuation_as_in_open_clip(tmp_path):
+    pytest.importorskip("transformers")
+    config = open_clip.get_model_config("ViT-B-16-SigLIP2")["text_cfg"]
+    assert config["tokenizer_kwargs"] == {"clean": "canonicalize"}
+    found = load_encoder(f"local-dir:{transformers_siglip(tmp_path / 'model')}")
+    texts = found.encode_texts(["A photo of a Red_Fox.", "a photo of a red fox"])
+    assert torch.equal(texts[0], texts[1])
+    assert found.identity.preprocessing["clean_texts"] == "canonicalize"  # no old cache is resumed
+    images = load_encoder(f"local-dir:{transformers_clip(tmp_path / 'clip')}").identity
+    assert "clean_texts" not in images.preprocessing
 
 
 def tuned(folder: Path) -> dict[str, torch.Tensor]:

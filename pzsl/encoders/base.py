@@ -20,7 +20,8 @@ class Identity:
         model: architecture.
         pretrained: tag or file name of the weights.
         weights_hash: SHA-256 over the weights, independent of the file format.
-        preprocessing: size, mean, std, interpolation and so on; can be written as JSON.
+        preprocessing: size, mean, std, interpolation and so on, and what is done to texts where
+            that is not the tokenizer's own doing; can be written as JSON.
         precision: of the arithmetic: `fp32`, `fp16`, `bf16` or `int8`.
         dim: length D of an embedding.
         logit_scale: the learnt factor of CLIP's cosines (100 for OpenAI's models).

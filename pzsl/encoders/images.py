@@ -33,6 +33,8 @@ MIDDLE = 16
 """Length of the middle of a thin image, in units of its width."""
 TILE = 1 << 20
 """Pixels of a grey image that are scaled at a time."""
+TEXTS = "clean_texts"
+"""An entry of `Identity.preprocessing` that is about texts, not images."""
 AFTER_RESIZING = 3
 """The last steps of open_clip's transform: to RGB, to floats, normalise."""
 
@@ -45,7 +47,7 @@ class Preparation:
     """
 
     def __init__(self, preprocessing: dict[str, Any]) -> None:
-        config = PreprocessCfg(**preprocessing)
+        config = PreprocessCfg(**{k: v for k, v in preprocessing.items() if k != TEXTS})
         size = config.size if isinstance(config.size, int) else tuple(config.size)
         height, width = (size, size) if isinstance(size, int) else size
         self._square = height if config.resize_mode == "shortest" and height == width else None

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pzsl.device import resolve_device, resolve_precision
 from pzsl.encoders.base import Identity
+from pzsl.encoders.images import TEXTS
 from pzsl.encoders.openclip import OpenClipEncoder, as_json
 from pzsl.encoders.preprocessing_files import (
     MODEL,
@@ -23,8 +24,10 @@ from pzsl.encoders.preprocessing_files import (
 from pzsl.encoders.weights import load_into, read_weights, weights_hash
 from pzsl.errors import UsageError, UserError
 
-KINDS = ("clip", "siglip")
-"""Supported model types of transformers; SigLIP 2 with a fixed size is a `siglip`."""
+CLEANING = {"clip": "whitespace", "siglip": "canonicalize"}
+"""Supported model types of transformers -> open_clip's name of what is done to texts before they
+become tokens. SigLIP 2 with a fixed size is a `siglip`; both were trained on lower-case texts
+without punctuation, but the tokenizer of SigLIP 2 doesn't see to that by itself."""
 USUAL = "model.safetensors"
 """The weight file that transformers reads."""
 SHARD = re.compile(r"model-\d+-of-\d+\.safetensors", re.ASCII)
@@ -71,10 +74,10 @@ def load_transformers(
         UserError: the model is of another type, or a file is missing or broken.
     """
     kind = str(read_configuration(folder / MODEL).get("model_type"))
-    if kind not in KINDS:
+    if kind not in CLEANING:
         raise UserError(
-            f"{folder / MODEL}: model_type '{kind}' is none of {', '.join(KINDS)}: an encoder of "
-            "your own takes any model (docs/extend.md)."
+            f"{folder / MODEL}: model_type '{kind}' is none of {', '.join(CLEANING)}: an encoder "
+            "of your own takes any model (docs/extend.md)."
         )
     place = resolve_device(device)
     precision, dtype = resolve_precision(precision, place)
@@ -86,7 +89,7 @@ def load_transformers(
             f"{folder} doesn't say how images are prepared ({TRANSFORMERS} or {PROCESSOR}): save "
             "the model's processor there, too, with processor.save_pretrained(FOLDER)."
         )
-    model, tokenizer = _opened(folder, weights)
+    model, tokenizer = _opened(folder, weights, CLEANING[kind])
     state = {key: value.float() for key, value in model.state_dict().items()}
     preprocessing.pop("quick_gelu", None)  # its own library builds the model
     vision, text = model.config.vision_config, model.config.text_config
@@ -95,7 +98,7 @@ def load_transformers(
         model=name,
         pretrained=weights.name,
         weights_hash=weights_hash(state),
-        preprocessing=as_json(preprocessing),
+        preprocessing=as_json(preprocessing) | ({TEXTS: CLEANING[kind]} if kind != "clip" else {}),
         precision=precision,
         dim=int(getattr(model.config, "projection_dim", None) or vision.hidden_size),
         logit_scale=float(state["logit_scale"].exp()),
@@ -104,7 +107,7 @@ def load_transformers(
     return OpenClipEncoder(TwoTowers(model.to(place, dtype)), tokenizer, identity, place)
 
 
-def _opened(folder: Path, weights: Path) -> tuple[Any, Any]:
+def _opened(folder: Path, weights: Path, cleaning: str) -> tuple[Any, Any]:
     """Load model and tokenizer: no downloads, no code from the folder, no random weights.
 
     Raises:
@@ -129,7 +132,7 @@ def _opened(folder: Path, weights: Path) -> tuple[Any, Any]:
             else:
                 config = AutoConfig.from_pretrained(folder, local_files_only=True)
                 model, about = AutoModel.from_config(config).float(), {"missing_keys": ()}
-        tokenizer = HFTokenizer(str(folder), local_files_only=True)
+        tokenizer = HFTokenizer(str(folder), clean=cleaning, local_files_only=True)
     except Exception as error:  # its library can raise anything on a broken file
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{folder} can't be read ({type(error).__name__}: {reason}).") from error
