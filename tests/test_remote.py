@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -19,7 +20,17 @@ from pzsl.datasets import load_dataset
 from pzsl.errors import UserError
 from pzsl.exchange import merge
 from pzsl.extraction import extract
-from pzsl.remote import Range, ReadAhead, RemoteError, RemotePath, as_path, attempts, clients
+from pzsl.remote import (
+    Range,
+    ReadAhead,
+    RemoteError,
+    RemotePath,
+    as_path,
+    attempts,
+    clients,
+    local_copies,
+    upload,
+)
 from pzsl.remote.read_ahead import group_neighbours
 from pzsl.store import load_cache
 
@@ -253,6 +264,30 @@ def test_parts_are_put_up_when_whole_and_merged_from_there(
 
 
 # --- what goes wrong -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("theirs", [b"of another size", b"mine!"])
+def test_a_file_of_ones_own_is_not_replaced_by_a_fetched_one(memory, tmp_path, monkeypatch, theirs):
+    monkeypatch.chdir(tmp_path)
+    mine = tmp_path / "cache" / "pets.h5"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine.")
+    os.utime(mine, (1e9, 1e9))
+    fsspec.filesystem("memory").pipe(f"{memory}/pets.h5", theirs)
+    told = rf"cache.pets\.h5 exists, and is not the file at {memory}/pets\.h5: move it away"
+    with pytest.raises(UserError, match=told):
+        extract("shapes", out=f"{memory}/pets.h5")
+    with pytest.raises(UserError, match=told):
+        merge([f"{memory}/*.h5"], tmp_path / "cache" / "all.h5")
+    assert mine.read_bytes() == b"mine." and [*mine.parent.iterdir()] == [mine]
+
+
+def test_what_was_put_up_from_here_is_taken_for_its_copy(memory, tmp_path):
+    file = tmp_path / "part.h5"
+    file.write_bytes(b"mine.")
+    os.utime(file, (1e9, 1e9))
+    upload(file, RemotePath(f"{memory}/part.h5"))
+    assert local_copies([f"{memory}/part.h5"], tmp_path) == [file]
 
 
 def test_a_tar_file_that_is_replaced_after_it_was_listed_ends_in_one_line(memory, tmp_path):

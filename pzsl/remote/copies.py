@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from filecmp import cmp
 from pathlib import Path, PurePath
 
 from pzsl.errors import UserError
@@ -24,7 +25,8 @@ def local_copies(files: Iterable[str | PurePath], folder: Path) -> list[Path]:
             already is not fetched again.
 
     Raises:
-        UserError: there is no file at an address, or it can't be fetched.
+        UserError: there is no file at an address, it can't be fetched, or another file is in its
+            copy's place.
     """
     local: list[Path] = []
     for file in map(as_path, files):
@@ -40,17 +42,32 @@ def local_copies(files: Iterable[str | PurePath], folder: Path) -> list[Path]:
 
 
 def fetch(address: RemotePath, file: Path) -> Path:
-    """Copy a file from an address, unless a copy of the same size and time exists already."""
+    """Copy a file from an address, unless a copy of the same size and time exists already.
+
+    Raises:
+        UserError: another file is in the copy's place.
+    """
     size, time = address.info.size, address.modified()
-    if file.is_file():
-        copy = file.stat()
-        if (copy.st_size, int(copy.st_mtime)) == (size, time):
+    there = file.stat() if file.is_file() else None
+    if there is not None:
+        if (there.st_size, int(there.st_mtime)) == (size, time):
             return file
+        if there.st_size != size:
+            raise _in_the_way(file, address)
     say(f"{address}: {size / 1e6:,.1f} MB are downloaded to {file}.")
     with replacing(file) as temporary:
         address.fetch(temporary)
+        if there is not None and not cmp(file, temporary, shallow=False):
+            raise _in_the_way(file, address)
         os.utime(temporary, (time, time))
     return file
+
+
+def _in_the_way(file: Path, address: RemotePath) -> UserError:
+    return UserError(
+        f"{file} exists, and is not the file at {address}: move it away, or delete it if it is an "
+        "older copy of that."
+    )
 
 
 def upload(file: Path, address: RemotePath) -> None:
