@@ -189,7 +189,16 @@ def test_what_is_wrong_with_the_request_is_said(path):
         bench_accuracy([])
     with pytest.raises(UsageError, match="small or main or parts"):
         bench_accuracy([path], ["large"])
+    with pytest.raises(UsageError, match="--development is for --tables small"):
+        bench_accuracy([path], ["small", "main"], development=True)
     assert CliRunner().invoke(app, ["bench", "load,accuracy"]).exit_code != 0
+
+
+def test_development_makes_the_small_problems_alone(path, monkeypatch, tmp_path):
+    for name in ("small_problems", "main_problems", "_cells", "summary"):
+        monkeypatch.setattr(accuracy, name, lambda *_: [])
+    assert [*bench_accuracy([path], runs=tmp_path, development=True)] == ["small"]
+    assert [*bench_accuracy([path], runs=tmp_path)] == ["small", "main"]
 
 
 def test_a_cache_of_the_same_name_has_problems_of_its_own(tmp_path):

@@ -53,7 +53,7 @@ class Problem(NamedTuple):
 
 def bench_accuracy(
     caches: Sequence[str | Path],
-    tables: Sequence[str] = TABLES[:2],
+    tables: Sequence[str] = (),
     runs: str | Path = "runs/bench-accuracy",
     seeds: int | None = None,
     noises: Sequence[str] = (),
@@ -66,7 +66,8 @@ def bench_accuracy(
         caches: with labels of all their images.
         tables: `small`: problems of few images or classes, each seed another draw; `main`: the
             cache as it is and two other class splits; `parts`: the default with a part changed;
-            `methods` and `transductive`: every method beside the default.
+            `methods` and `transductive`: every method beside the default. When none is named,
+            `small` and `main`, and `small` alone for `development`.
         runs: folder of the problems' caches and all run records; finished runs are not done again.
         seeds: of each cell; 3 for `small` and `parts` and 5 for the others when None.
         noises: kinds of noise, each with its rate; those of the table when none is named.
@@ -77,12 +78,16 @@ def bench_accuracy(
         Of each table its `rows`, one a cell, and a `summary`.
 
     Raises:
-        UsageError: no cache, or an unknown table. UserError: a cache is not as it should be.
+        UsageError: no cache, an unknown table, or `development` with another one than `small`.
+        UserError: a cache is not as it should be.
     """
     check_bench("accuracy", caches, seeds, workers)
+    tables = tables or TABLES[: 1 if development else 2]
     for table in tables:
         if table not in TABLES:
             raise UsageError(f"--tables takes {' or '.join(TABLES)}, not '{table}'.")
+        if development and table != "small":
+            raise UsageError(f"--development is for --tables small: '{table}' uses test images.")
     results = {}
     for table in tables:
         if table == "parts":
@@ -96,7 +101,7 @@ def bench_accuracy(
             continue
         small = table == "small"
         count = (SMALL_SEEDS if small else MAIN_SEEDS) if seeds is None else seeds
-        folder = Path(runs) / ("development" if small and development else table)
+        folder = Path(runs) / ("development" if development else table)
         problems: list[Problem] = []
         for path in caches:
             cache = load_cache(path)

@@ -10,6 +10,14 @@ import typer
 from pzsl.cli.common import emit, table, words
 from pzsl.errors import UsageError
 
+OWNERS = {
+    **dict.fromkeys(("cache", "seeds", "runs", "workers"), ("accuracy", "labels")),
+    **dict.fromkeys(("tables", "noise", "development"), ("accuracy",)),
+    **dict.fromkeys(("classes", "images"), ("memory",)),
+    "quick": ("encode", "load", "train", "memory", "cost", "annotate"),
+}
+"""Option -> the parts that take it."""
+
 
 def bench(
     parts: Annotated[
@@ -23,8 +31,12 @@ def bench(
         typer.Option("--cache", help="accuracy, labels: caches to draw problems from."),
     ] = None,
     tables: Annotated[
-        str, typer.Option("--tables", help="accuracy: small, main, parts, methods, transductive.")
-    ] = "small,main",
+        list[str] | None,
+        typer.Option(
+            "--tables",
+            help="accuracy: small, main, parts, methods, transductive. [small,main]",
+        ),
+    ] = None,
     noise: Annotated[
         list[str] | None,
         typer.Option("--noise", help="accuracy: kinds with their rates. [six or seven]"),
@@ -34,7 +46,9 @@ def bench(
     ] = None,
     development: Annotated[
         bool,
-        typer.Option("--development", help="accuracy: training images of seen classes only."),
+        typer.Option(
+            "--development", help="accuracy: small alone, of seen classes' training images."
+        ),
     ] = False,
     runs: Annotated[
         Path | None,
@@ -50,7 +64,7 @@ def bench(
         int | None, typer.Option("--images", help="memory: its training images. [10000]")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A short look; not figures to quote.")
+        bool, typer.Option("--quick", help="other parts: a short look; not figures to quote.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -72,25 +86,31 @@ def bench(
 
     selected = words(parts)
     alone = next((name for name in ("accuracy", "labels") if name in selected), None)
-    given = {"cache": cache, "noise": noise, "seeds": seeds, "runs": runs, "workers": workers}
+    if alone is not None and len(selected) > 1:
+        raise UsageError(f"It is measured by itself: pzsl bench {alone} --cache CACHE.")
+    given = {"cache": cache, "seeds": seeds, "runs": runs, "workers": workers}
+    given |= {"tables": tables, "noise": noise, "development": development or None}
+    given |= {"classes": classes, "images": images, "quick": quick or None}
+    _check_given(alone or "memory", given)  # where `measure` refuses sizes of other parts
     if alone is None:
-        for name, value in given.items():
-            if value is not None:
-                raise UsageError(f"--{name} belongs to 'pzsl bench accuracy' or 'labels'.")
         emit(measure(selected, quick, classes=classes, images=images), as_json, _text)
         return
-    if len(selected) > 1:
-        raise UsageError(f"It is measured by itself: pzsl bench {alone} --cache CACHE.")
-    if classes is not None or images is not None:
-        raise UsageError("--classes and --images belong to 'pzsl bench memory'.")
     runs = runs or Path(f"runs/bench-{alone}")
     if alone == "labels":
         emit(bench_labels(words(cache), runs, seeds, workers=workers), as_json, _rows_text)
         return
     results = bench_accuracy(
-        words(cache), words([tables]), runs, seeds, words(noise), development, workers
+        words(cache), words(tables), runs, seeds, words(noise), development, workers
     )
     emit(results, as_json, _accuracy_text)
+
+
+def _check_given(part: str, given: dict[str, Any]) -> None:
+    """Refuse options that the part doesn't take."""
+    for name, value in given.items():
+        if value is not None and part not in OWNERS[name]:
+            parts = "' or '".join(OWNERS[name])
+            raise UsageError(f"--{name} belongs to 'pzsl bench {parts}'.")
 
 
 def _accuracy_text(results: dict[str, Any]) -> str:
