@@ -7,6 +7,7 @@ import os
 import struct
 import warnings
 import zlib
+from collections import Counter
 
 import numpy as np
 import open_clip
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import Compose
 
+from pzsl import extract
 from pzsl.datasets.reading import FileReader, open_image
 from pzsl.encoders import load_encoder
 from pzsl.encoders.images import (
@@ -27,7 +29,10 @@ from pzsl.encoders.images import (
     eight_bits,
     resize_and_crop,
 )
+from pzsl.encoders.whites import mixed_whites
 from pzsl.extraction.pipeline import encode_blocks
+from pzsl.inference.embedding_blocks import embedding_blocks
+from pzsl.inference.sources import find_images
 
 KINDS = {
     "jpg": ("RGB", "L", "CMYK"),
@@ -344,6 +349,24 @@ def test_grey_of_any_depth_keeps_its_shades(tmp_path, grey):
     Image.fromarray(grey).save(tmp_path / "x.tif")
     apart = PREPARED(open_image(tmp_path / "x.tif")).int() - PREPARED(Image.fromarray(RAMP)).int()
     assert apart.abs().max() <= 1
+
+
+def test_grey_images_that_were_scaled_from_several_whites_are_told(tmp_path, capsys):
+    for number, brightest in enumerate([4000, 4200, 60000, 4090, 60001, 60002]):
+        file = tmp_path / f"{'dark' if number % 2 else 'light'} images" / f"{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray((RAMP / RAMP.max() * brightest).astype(np.uint16)).save(file)
+    line = "6 grey images of integers were scaled to 8 bits from several whites, guessed from the "
+    line += "largest value of each (2 from 4095, 4 from 65535)"
+    extract("folder", tmp_path, model="tiny", out=tmp_path / "x.h5", workers=2, batch_size=1)
+    assert capsys.readouterr().err.count(line) == 1
+    blocks = embedding_blocks(find_images([tmp_path]), 64, load_encoder("tiny"), 2, 2)
+    assert sum(len(block.rows) for block in blocks(np.arange(6))) == 6
+    assert capsys.readouterr().err.count(line) == 1
+
+
+def test_grey_images_with_one_white_raise_no_doubt():
+    assert not mixed_whites(Counter({("integers", 65535): 9, ("floats", 1): 3}))
 
 
 @pytest.mark.parametrize("value", [-1.0, 70000.0, np.nan, np.inf])

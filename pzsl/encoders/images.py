@@ -21,6 +21,8 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor
 
+from pzsl.encoders.whites import Whites
+
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 UNFILTERED = ("1", "P")
 """Modes that Pillow resizes by nearest neighbour, whatever the filter."""
@@ -104,11 +106,15 @@ def _middle(image: Image.Image) -> Image.Image:
     return image.crop((left, top, image.width - left, image.height - top))
 
 
-def eight_bits(image: Image.Image) -> Image.Image:
+def eight_bits(image: Image.Image, counted: Whites | None = None) -> Image.Image:
     """Scale grey images of integers or floats to 8 bits; return other images unchanged.
 
     The range is inferred from the largest value: integers of 8, 12, 16, 24 or 31 bits; floats from
     0 to 1, 255 or 65535.
+
+    Args:
+        image: in any mode.
+        counted: gets what was taken for white, if the image was scaled.
 
     Raises:
         OSError: a value is negative, not finite, or above these ranges, so that white is unknown.
@@ -124,6 +130,8 @@ def eight_bits(image: Image.Image) -> Image.Image:
             f"grey values from {low:g} to {high:g}: write them from 0 to 1, 255 or 65535, as it "
             "can't be told what is white"
         )
+    if counted is not None:
+        counted.add("floats" if image.mode == "F" else "integers", white)
     grey = np.empty((image.height, image.width), dtype=np.uint8)
     for place, tile in _tiles(image):
         if image.mode == "F":

@@ -180,7 +180,7 @@ def _encode(
             report_images(len(block.rows) + len(block.failures))
 
         try:
-            return run(blocks, write, report_written)
+            return replace(run(blocks, write, report_written), whites=reader.whites.counts)
         except KeyboardInterrupt:
             encoded = total - len(writer.pending)
             say(f"Stopped; {encoded} of {total} images are kept: run the same command to resume.")

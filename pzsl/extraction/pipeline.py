@@ -13,7 +13,7 @@ copy the next batch to the GPU.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -25,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pzsl.encoders.whites import Counts
 from pzsl.extraction.batches import embedded, with_views
 from pzsl.remote import RemoteError
 
@@ -67,6 +68,7 @@ class Report:
         encoded: number of images.
         failures: images that couldn't be read.
         seconds: `read` and `encode`, summed over the threads, `write`, and `all` by the clock.
+        whites: what was taken for white in grey images of more than 8 bits.
     """
 
     encoded: int = 0
@@ -74,6 +76,7 @@ class Report:
     seconds: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(("read", "encode", "write", "all"), 0.0)
     )
+    whites: Counts = field(default_factory=Counter)
 
 
 class Span(NamedTuple):

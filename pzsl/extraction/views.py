@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
 from pzsl.datasets import Dataset
+from pzsl.encoders.whites import Whites
 from pzsl.errors import UsageError, nearest
 from pzsl.files import digest
 
@@ -105,6 +106,7 @@ class ImageReader:
 
     Attributes:
         viewed: (N,) which images have views.
+        whites: what was taken for white in grey images of more than 8 bits.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class ImageReader:
         augmentation: Augmentation | None,
     ) -> None:
         self.viewed: NDArray[np.bool_] = data.splits == "trainval"
+        self.whites = Whites()
         self._reader, self._preprocess, self._augmentation = data.reader, preprocess, augmentation
         self._names = {data.paths[row] for row in np.flatnonzero(self.viewed)}
 
@@ -123,7 +126,7 @@ class ImageReader:
 
         from pzsl.encoders.images import eight_bits
 
-        image = eight_bits(self._reader(path))
+        image = eight_bits(self._reader(path), self.whites)
         prepared = self._preprocess(image)
         if self._augmentation is None:
             return prepared

@@ -12,6 +12,8 @@ from torch import Tensor
 from pzsl.datasets.reading import open_image
 from pzsl.device import cores, default_batch
 from pzsl.encoders import Encoder
+from pzsl.encoders.images import eight_bits
+from pzsl.encoders.whites import Whites, mixed_whites
 from pzsl.errors import UserError
 from pzsl.exchange.vectors import as_unit
 from pzsl.extraction.memory import Halving
@@ -41,19 +43,26 @@ def embedding_blocks(
         f"{identity.precision} on {encoder.device}, batches of {size}, {threads} threads."
     )
 
-    def load(file: str) -> Tensor:
-        return encoder.preprocess(open_image(Path(file)))
+    whites = Whites()
 
-    return lambda rows: encode_blocks(
-        load,
-        Halving(encoder.encode_images, size),
-        source.files,
-        rows,
-        size,
-        threads,
-        lanes=None if encoder.device.type == "cpu" else 1,
-        upload=getattr(encoder, "upload", None),  # plugins have none
-    )
+    def load(file: str) -> Tensor:
+        return encoder.preprocess(eight_bits(open_image(Path(file)), whites))
+
+    def blocks(rows: NDArray[np.int64]) -> Generator[Block]:
+        yield from encode_blocks(
+            load,
+            Halving(encoder.encode_images, size),
+            source.files,
+            rows,
+            size,
+            threads,
+            lanes=None if encoder.device.type == "cpu" else 1,
+            upload=getattr(encoder, "upload", None),  # plugins have none
+        )
+        for warning in mixed_whites(whites.counts):
+            say(warning)
+
+    return blocks
 
 
 def _given(source: Source, dim: int, rows: NDArray[np.int64]) -> Generator[Block]:
