@@ -407,12 +407,56 @@ def test_weights_that_lie_elsewhere_than_the_preparation_are_refused(tmp_path, m
     assert load_encoder(f"local-dir:{folder}", str(weights)).identity.pretrained == weights.name
 
 
-def test_a_crop_that_is_switched_off_is_none(tmp_path):
-    settings = {"crop_size": {"height": 9, "width": 9}, "size": {"height": 16, "width": 16}}
-    file = tmp_path / "preprocessor_config.json"
-    found = {}
-    for crop in (True, False):
-        file.write_text(json.dumps({**settings, "do_center_crop": crop}))
-        found[crop] = preprocessing_beside(tmp_path / "model.safetensors")[0]
-    assert (found[True]["size"], found[True]["resize_mode"]) == (9, "shortest")
-    assert (found[False]["size"], found[False]["resize_mode"]) == (16, "squash")
+def beside(folder: Path, told: dict) -> dict:
+    """The preparation that a configuration of transformers asks for."""
+    (folder / "preprocessor_config.json").write_text(json.dumps(told))
+    return preprocessing_beside(folder / "model.safetensors")[0]
+
+
+@pytest.mark.parametrize(
+    ("told", "size", "mode"),
+    [
+        ({"size": 9, "crop_size": 9}, 9, "shortest"),
+        ({"size": {"shortest_edge": 9}, "crop_size": {"height": 9, "width": 9}}, 9, "shortest"),
+        ({"size": {"shortest_edge": 9}}, 9, "shortest"),
+        ({"size": {"height": 9, "width": 9}, "crop_size": None}, 9, "squash"),
+        ({"size": {"height": 9, "width": 9}, "crop_size": 9}, 9, "squash"),
+        ({"size": {"height": 9, "width": 5}}, [9, 5], "squash"),
+        (
+            {"size": {"height": 16, "width": 16}, "crop_size": 9, "do_center_crop": False},
+            16,
+            "squash",
+        ),
+    ],
+    ids=str,
+)
+def test_a_size_of_transformers_is_used_as_it_is_meant(tmp_path, told, size, mode):
+    found = beside(tmp_path, told)
+    assert (found["size"], found["resize_mode"]) == (size, mode)
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        ({"size": {"shortest_edge": 256}, "crop_size": 224}, "'size' is .*256.*'crop_size' 224"),
+        ({"size": {"height": 16, "width": 16}, "crop_size": 9}, "'size' is .*16.*'crop_size' 9"),
+        ({"size": {"shortest_edge": 9}, "crop_size": {"height": 9, "width": 5}}, "'crop_size'"),
+        ({"size": {"shortest_edge": 9}, "do_center_crop": False}, "left uncropped"),
+        ({"size": {"longest_edge": 9}}, "'size' should be a number of pixels"),
+        ({"do_resize": False}, "'do_resize' is false"),
+        ({"do_rescale": False}, "'do_rescale' is false"),
+        ({"rescale_factor": 1 / 127.5}, "'rescale_factor' is .*, not 1/255"),
+        ({"do_pad": True}, "'do_pad' is true"),
+    ],
+    ids=str,
+)
+def test_what_can_not_be_done_as_transformers_does_is_refused(tmp_path, told, line):
+    with pytest.raises(UserError, match=line):
+        beside(tmp_path, told)
+
+
+def test_images_that_are_not_normalised_get_no_mean(tmp_path):
+    told = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "rescale_factor": 1 / 255}
+    assert beside(tmp_path, told)["mean"] == [0.5] * 3
+    found = beside(tmp_path, {**told, "do_normalize": False})
+    assert (found["mean"], found["std"]) == ([0.0] * 3, [1.0] * 3)

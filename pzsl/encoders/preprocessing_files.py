@@ -34,7 +34,7 @@ def preprocessing_beside(weights: Path) -> tuple[dict[str, Any], str]:
         The settings and the names of the files; ({}, '') if there are none.
 
     Raises:
-        UserError: such a file isn't JSON.
+        UserError: such a file isn't JSON, or asks for what can't be done.
     """
     folder = weights.parent
     if (folder / OPEN_CLIP).is_file():
@@ -49,7 +49,7 @@ def preprocessing_beside(weights: Path) -> tuple[dict[str, Any], str]:
         return settings | ({"quick_gelu": quick} if quick is not None else {}), OPEN_CLIP
     names, configuration = _image_processor(folder)
     if names:
-        settings = _of_transformers(configuration)
+        settings = _of_transformers(configuration, folder / names)
         _check_preparation(settings, folder / names)
         if (folder / MODEL).is_file():
             model = read_configuration(folder / MODEL)
@@ -98,21 +98,69 @@ def _wrong(file: Path, name: str, value: Any, needed: str) -> UserError:
     return UserError(f"{file}: '{name}' should be {needed}, not {shown}: correct it there.")
 
 
-def _of_transformers(configuration: dict[str, Any]) -> dict[str, Any]:
-    crop = configuration.get("crop_size") if configuration.get("do_center_crop", True) else None
-    size = configuration.get("size") if crop is None else crop
-    squashed = crop is None and isinstance(size, dict) and "height" in size
-    if isinstance(size, dict):
-        size = size.get("height", size.get("shortest_edge"))
+def _of_transformers(configuration: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The settings in open_clip's words.
+
+    Raises:
+        UserError: images are prepared in a way that open_clip has no words for.
+    """
+    _refuse_other_steps(configuration, file)
+    size, resize_mode = _resizing(configuration, file)
     resample = configuration.get("resample", 3)
+    plain = configuration.get("do_normalize") is False
     settings = {
-        "mean": configuration.get("image_mean"),
-        "std": configuration.get("image_std"),
+        "mean": [0.0] * 3 if plain else configuration.get("image_mean"),
+        "std": [1.0] * 3 if plain else configuration.get("image_std"),
         "interpolation": INTERPOLATION.get(resample, resample) if is_whole(resample) else resample,
         "size": size,
-        "resize_mode": "squash" if squashed else "shortest",
+        "resize_mode": resize_mode,
     }
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def _refuse_other_steps(configuration: dict[str, Any], file: Path) -> None:
+    """Refuse steps that are left out, added, or done by other numbers."""
+    for name, usual in (("do_resize", True), ("do_rescale", True), ("do_pad", False)):
+        if configuration.get(name) is (not usual):
+            raise _unlike(file, f"'{name}' is {str(not usual).lower()}")
+    factor = configuration.get("rescale_factor", 1 / 255)
+    if is_number(factor) and abs(255 * factor - 1) > 1e-3:
+        raise _unlike(file, f"'rescale_factor' is {factor}, not 1/255")
+
+
+def _resizing(configuration: dict[str, Any], file: Path) -> tuple[Any, str]:
+    """Size and resize mode; a crop has to be of the size that images are resized to.
+
+    The size is None if the file doesn't tell it.
+    """
+    resized, crop = configuration.get("size"), configuration.get("crop_size")
+    cropped = bool(configuration.get("do_center_crop", True))
+    size, squashed = _sides(resized), isinstance(resized, dict) and "height" in resized
+    if not cropped:
+        if size is not None and not squashed:
+            raise _unlike(file, f"images of any shape are left uncropped, 'size' is {resized}")
+        return size, "squash" if squashed else "shortest"
+    target = size if crop is None else _sides(crop)
+    if size not in (None, target) or (isinstance(target, list) and not squashed):
+        raise _unlike(file, f"'size' is {resized}, then 'crop_size' {crop}")
+    return target, "squash" if squashed else "shortest"
+
+
+def _sides(size: Any) -> Any:
+    """A size of transformers: a number, or [height, width] if they differ."""
+    if not isinstance(size, dict):
+        return size
+    height, width = size.get("height"), size.get("width", size.get("height"))
+    if height is None:
+        return size.get("shortest_edge", size)
+    return height if height == width else [height, width]
+
+
+def _unlike(file: Path, what: str) -> UserError:
+    return UserError(
+        f"{file}: {what}, and images can't be prepared so here: an encoder of your own prepares "
+        "them in any way (docs/extend.md)."
+    )
 
 
 def _part(configuration: dict[str, Any], name: str) -> dict[str, Any]:
