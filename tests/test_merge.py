@@ -24,6 +24,7 @@ from pzsl.store import (
     CacheHeader,
     CacheWriter,
     Part,
+    candidates_digest,
     find_parts,
     inspect_cache,
     load_cache,
@@ -45,7 +46,8 @@ def share(head: CacheHeader, shard: int, of: int, batch: int) -> tuple[CacheHead
     """The header and the rows of a part."""
     rows = shard_rows(shard, of, len(head.paths), batch)
     prompts, images = digest(*head.templates), len(head.paths)
-    part = Part(shard, of, rows.start, rows.stop, images, batch, head.split_hash, prompts)
+    hashes = head.split_hash, prompts, candidates_digest(head)
+    part = Part(shard, of, rows.start, rows.stop, images, batch, *hashes)
     some = slice(rows.start, rows.stop)
     changes: dict[str, Any] = {"part": part.to_dict(), "paths": head.paths[some]}
     changes |= {"labels": head.labels[some], "splits": head.splits[some]}
@@ -324,6 +326,7 @@ OTHERS = {
     "prompts": {"templates": ("a drawing of a {}.", "{}")},
     "/class/name": {"classes": ("black cat", "white dog", "鳥", "fish")},
     "/class/seen": {"seen": np.array([True, True, False, False])},
+    "regions": {"origin": {"regions": "3 boxes, 19 whole images"}},
 }
 
 
@@ -337,6 +340,19 @@ def test_parts_of_another_origin_are_refused_and_named(
     odd = write_part(tmp_path / "odd.h5", head, 2)
     line = complaint([parts[0], odd, *parts[2:]], tmp_path / "x.h5")
     assert f"{odd} differs from {parts[0]}" in line and name in line
+
+
+def test_parts_with_other_candidate_sets_are_refused(tmp_path: Path) -> None:
+    head = caches.candidates(caches.header(COUNT))
+    parts = write_parts(tmp_path / "x.h5", head)
+    assert head.candidate_labels is not None
+    edited = replace(
+        head, candidate_labels=np.where(head.candidate_labels == 2, 1, head.candidate_labels)
+    )
+    odd = write_part(tmp_path / "odd.h5", edited, 2)
+    assert "(candidates " in complaint([parts[0], odd, *parts[2:]], tmp_path / "y.h5")
+    merge_parts(parts, tmp_path / "x.h5")
+    assert "candidates" not in Part(1, 4, 0, 6, 22, 3, "", "").to_dict()
 
 
 def test_parts_of_another_type_are_refused(tmp_path: Path, parts: list[Path]) -> None:

@@ -124,6 +124,19 @@ def test_unreadable_images_in_shards_are_those_of_a_single_run(asked, photos, tm
     assert (again["encoded"], len(again["failed"])) == (0, 11)
 
 
+def test_shards_made_before_and_after_the_candidates_were_edited_are_not_merged(
+    asked, photos, tmp_path
+):
+    table = tmp_path / "t.csv"
+    asked |= {"dataset": "table", "table": str(table)}
+    rest = [f"{name}/{i}.png,ash|{name}" for name in ("beech", "elm") for i in range(4)]
+    for number, edited in ((1, "ash|elm"), (2, "ash|beech")):
+        table.write_text("\n".join(["path,candidates", f"ash/0.png,{edited}", *rest]))
+        extract(**asked, out=tmp_path / "x.h5", shard=f"{number}/2")
+    with pytest.raises(UserError, match=r"differs from .*\(candidates "):
+        merge([], tmp_path / "x.h5")
+
+
 def test_a_shard_of_another_batch_size_is_not_gone_on_with(asked, tmp_path):
     extract(**asked, out=tmp_path / "x.h5", shard="1/2")
     with pytest.raises(UserError, match=r"part.*--overwrite"):

@@ -19,7 +19,7 @@ from pzsl.extraction.request import Job
 from pzsl.extraction.views import ImageReader
 from pzsl.files import digest
 from pzsl.progress import progress, say
-from pzsl.store import CacheHeader, CacheWriter, Part, part_path, shard_rows
+from pzsl.store import CacheHeader, CacheWriter, Part, candidates_digest, part_path, shard_rows
 
 if TYPE_CHECKING:
     from pzsl.extraction.pipeline import Block, Report
@@ -112,6 +112,7 @@ def _restrict_to_shard(job: Job, header: CacheHeader, shard: Shard) -> tuple[Dat
         batch_size=batch_size,
         split_hash=header.split_hash,
         prompts=digest(*job.prompts.columns),
+        candidates=candidates_digest(header),
     )
     part_header = header_of(data, job.encoder.identity, columns, job.augmentation)
     return data, replace(part_header, split_hash=header.split_hash, part=part.to_dict())

@@ -9,6 +9,7 @@ from pzsl.store.inspection import inspect_cache
 from pzsl.store.reader import load_cache, partial_path
 from pzsl.store.shards import (
     Part,
+    candidates_digest,
     find_parts,
     merge_parts,
     parse_shard,
@@ -24,6 +25,7 @@ __all__ = [
     "CacheHeader",
     "CacheWriter",
     "Part",
+    "candidates_digest",
     "find_parts",
     "inspect_cache",
     "load_cache",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pzsl.store.shards.merge import merge_parts
 from pzsl.store.shards.parts import (
     Part,
+    candidates_digest,
     find_parts,
     parse_shard,
     part_path,
@@ -14,6 +15,7 @@ from pzsl.store.shards.parts import (
 
 __all__ = [
     "Part",
+    "candidates_digest",
     "find_parts",
     "merge_parts",
     "parse_shard",

@@ -23,6 +23,8 @@ EQUAL_ATTRIBUTES = (
 """Attributes that have to be equal in all parts."""
 EQUAL_ARRAYS = ("/class/name", "/class/seen", "/class/attributes")
 """Data sets that have to be equal in all parts."""
+REGIONS = "regions"
+"""Key of `origin` that says how many images are boxes within the files."""
 RERUN_SHARD = "run the same 'pzsl extract' with"
 
 
@@ -133,8 +135,10 @@ def check_alike(part_file: PartFile, first: PartFile) -> None:
     compared = [(name, first_attributes[name], attributes[name]) for name in EQUAL_ATTRIBUTES]
     compared += [
         (name, getattr(first.part, name), getattr(part_file.part, name))
-        for name in ("split_hash", "prompts")
+        for name in ("split_hash", "prompts", "candidates")
     ]
+    regions = (stored["origin"].get(REGIONS) for stored in (first_attributes, attributes))
+    compared.append((REGIONS, *regions))
     first_arrays, arrays = first.stored.arrays, part_file.stored.arrays
     for name in (*VIRTUAL, "/image/candidates/labels"):
         compared.append(

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from pzsl.errors import UsageError, UserError
+from pzsl.files import digest
+from pzsl.store.hdf5 import CacheHeader
 from pzsl.store.reader import PARTIAL, partial_path
 
 
@@ -24,6 +26,8 @@ class Part:
         batch_size: of the encoder; parts hold whole batches.
         split_hash: of the complete cache, with all its images.
         prompts: hash of the templates; only the first part holds the text embeddings.
+        candidates: hash of the candidate sets of the complete cache; empty, and not stored, if
+            there are none.
     """
 
     shard: int
@@ -34,13 +38,14 @@ class Part:
     batch_size: int
     split_hash: str
     prompts: str
+    candidates: str = ""
 
     def __str__(self) -> str:
         return f"{self.shard}/{self.of}"
 
     def to_dict(self) -> dict[str, Any]:
         """As stored in a file."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value or name != CANDIDATES}
 
     @classmethod
     def from_dict(cls, entries: dict[str, Any], path: Path) -> Self:
@@ -51,15 +56,24 @@ class Part:
         """
         if not entries:
             raise UserError(f"{path}: this is not a part, but a cache by itself: leave it out.")
-        kinds = {name: str if name in ("split_hash", "prompts") else int for name in FIELDS}
-        if set(entries) != set(FIELDS) or any(
-            type(entries[name]) is not kinds[name] for name in FIELDS
+        hashes = ("split_hash", "prompts", CANDIDATES)
+        if {CANDIDATES, *entries} != set(FIELDS) or any(
+            type(value) is not (str if name in hashes else int) for name, value in entries.items()
         ):
             raise UserError(f"{path}: its attribute 'part' is damaged: extract it again.")
         return cls(**entries)
 
 
 FIELDS = tuple(Part.__dataclass_fields__)
+CANDIDATES = "candidates"
+"""The field that only parts with candidate sets have."""
+
+
+def candidates_digest(header: CacheHeader) -> str:
+    """Hash of a cache's candidate sets; '' if it has none."""
+    if header.candidate_offsets is None or header.candidate_labels is None:
+        return ""
+    return digest(header.candidate_offsets.tobytes(), header.candidate_labels.tobytes())
 
 
 def parse_shard(text: str) -> tuple[int, int]:
