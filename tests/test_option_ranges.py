@@ -22,8 +22,9 @@ READ_WITH = {
     **{name: {"search": False} for name in ("alpha", "beta")},
     **{name: {"k_means": True} for name in ("layers", "mining_rank")},
     "mixup_alpha": {"mixup": True},
+    "fold_share": {"calibrate": True},
 }
-"""Option -> what has to be set for it to be read."""
+"""Option -> what has to be set for it to be read, if the method has that."""
 CHEAP = ["--method", "clip", "--rate", "0.1", "--seeds", "1", "--workers", "1"]
 
 
@@ -68,7 +69,9 @@ def test_the_ends_of_a_range_train_or_say_why_not(method, option, tmp_path):
     if allowed.high == 1:
         ends.append(math.nextafter(1, 0) if allowed.below else 1)
     for end in ends:
-        budget = {"epochs": 2, "min_steps": 4} | READ_WITH.get(option.name, {}) | {option.name: end}
+        needed = READ_WITH.get(option.name, {})
+        budget = {"epochs": 2, "min_steps": 4, option.name: end}
+        budget |= {name: on for name, on in needed.items() if hasattr(load_method(method)[1], name)}
         try:
             rows = train(cache, method=method, rate=0.3, seeds=1, settings=budget, workers=1,
                          runs=tmp_path / str(end))["runs"]  # fmt: skip
