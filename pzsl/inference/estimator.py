@@ -226,8 +226,8 @@ class PartialLabelClassifier(ScikitClassifier):
         if not isinstance(self.options, Mapping | None):
             raise UsageError(f"options should be a mapping, not {self.options!r}.")
         options = asdict(make_options(self.method, self.preset, self.options or {}))
-        for line in unread_options(self.method, options, self.options or {}).values():
-            raise UsageError(line)
+        for line in unread_options(self.method, options, self.options or {}):
+            say(line)
         if find_method(self.method).needs == TRUE_LABELS:
             raise UsageError(f"Method '{self.method}' needs true labels: it is for `pzsl train`.")
         identity = ("arrays", "", "", self.method, self.preset, "file", None, 0.0, "text")

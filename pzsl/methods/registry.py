@@ -109,7 +109,7 @@ def make_options(name: str, preset: str = "default", changes: Settings = NONE) -
     return replace(options, **read)
 
 
-def unread_options(name: str, values: Settings, settings: Settings = NONE) -> dict[str, str]:
+def unread_options(name: str, values: Settings, settings: Settings = NONE) -> list[str]:
     """Options that were changed, by a preset or by the user, but that the method doesn't read.
 
     Args:
@@ -118,15 +118,18 @@ def unread_options(name: str, values: Settings, settings: Settings = NONE) -> di
         settings: what the user set; it counts as changed even if it is the default.
 
     Returns:
-        Option -> one line that says why, and what to do.
+        One line for each reason, which says what to do.
     """
     _, kind = load_method(name)
-    default = kind()
-    return {
-        key: f"Option '{key}' changes nothing for {name}: {why}"
-        for key, why in kind(**values).unread().items()
-        if key in settings or values[key] != getattr(default, key)
-    }
+    default, by_reason = kind(), dict[str, list[str]]()
+    for key, why in kind(**values).unread().items():
+        if key in settings or values[key] != getattr(default, key):
+            by_reason.setdefault(why, []).append(f"'{key}'")
+    return [
+        f"{'Options' if len(keys) > 1 else 'Option'} {', '.join(keys)} "
+        f"{'change' if len(keys) > 1 else 'changes'} nothing for {name}: {why}"
+        for why, keys in by_reason.items()
+    ]
 
 
 def read_value(key: str, value: Any, like: Any) -> Any:

@@ -145,7 +145,9 @@ def expand(
         for preset in presets
         for method, preset_and_options in options_of(methods, preset, settings).items()
     ]
-    _check_read(systems, settings)
+    told = [line for method, _, own in systems for line in unread_options(method, own, settings)]
+    for line in dict.fromkeys(told):
+        say(line)
     ambiguities = _ambiguities(noises, rates, etas)
     runs: dict[str, RunConfig] = {}
     axes = itertools.product(seeds, imbalances, few_shots, ambiguities, systems)
@@ -168,26 +170,6 @@ def expand(
         )
         runs.setdefault(run.name, run)
     return list(runs.values())
-
-
-def _check_read(
-    systems: Sequence[tuple[str, str, Mapping[str, Any]]], settings: Mapping[str, Any]
-) -> None:
-    """Refuse options that no system (method, preset, options) reads; tell of those that some don't.
-
-    Raises:
-        UsageError: an option changes nothing.
-    """
-    read: set[str] = set()
-    told: dict[str, str] = {}
-    for method, _, options in systems:
-        unread = unread_options(method, options, settings)
-        told = unread | told
-        read |= {key for key in settings if key in options and key not in unread}
-    for key, line in told.items():
-        if key not in read:
-            raise UsageError(line)
-        say(line)
 
 
 def _ambiguities(
