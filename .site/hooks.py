@@ -42,7 +42,8 @@ def _formula(match: re.Match[str]) -> str:
     tag, bracket, latex = match.groups()
     display = "block" if bracket == "[" else "inline"
     plain = latex.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    return f'<{tag} class="arithmatex">{convert(plain, display=display)}</{tag}>'
+    style = ' style="overflow-y: hidden"' if tag == "div" else ""  # the theme lets it scroll
+    return f'<{tag} class="arithmatex"{style}>{convert(plain, display=display)}</{tag}>'
 
 
 def _from_root(name: str) -> str:
