@@ -241,6 +241,9 @@ def test_a_line_break_in_a_name_breaks_no_line_of_a_result(capsys):
     assert len(lines) == 7
     emit({"text": "one\ntwo"}, False, lambda found: found["text"])  # a ready text, as of `report`
     assert capsys.readouterr().out == "one\ntwo\n"
+    nested = {"report": {"text": "one\ntwo"}}  # as of `demo`
+    emit(nested, False, lambda found: found["report"]["text"])
+    assert capsys.readouterr().out == "one\ntwo\n"
     emit(result, True, text)
     assert json.loads(capsys.readouterr().out)["out"] == "a\nb.h5"
 

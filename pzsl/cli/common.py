@@ -73,22 +73,24 @@ def emit(result: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]],
     """Print a command's result on stdout: one JSON document, or `text(result)`.
 
     In the text, control characters of names are replaced. Of line breaks only those remain that
-    `text` adds, and those of a ready text, `result["text"]`.
+    `text` adds, and those of a ready text: an entry `text` at any depth of the result.
     """
     if as_json:  # default: NumPy's numbers, which JSON does not know
         shown = json.dumps(result, indent=2, default=lambda value: value.tolist())
     else:
-        ready = {"text": result["text"]} if "text" in result else {}
-        shown = printable(text({**_in_one_line(result), **ready}), keep="\n\t")
+        shown = printable(text(_in_one_line(result)), keep="\n\t")
     write_text(shown, sys.stdout)
 
 
 def _in_one_line(value: Any) -> Any:
-    """A value with all its texts, such as names of files, as single lines."""
+    """A value with all its texts, such as names of files, as single lines, but for ready ones."""
     if isinstance(value, str):
         return printable(value, keep="\t")
     if isinstance(value, dict):
-        return {_in_one_line(name): _in_one_line(entry) for name, entry in value.items()}
+        return {
+            _in_one_line(name): entry if name == "text" else _in_one_line(entry)
+            for name, entry in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_in_one_line(entry) for entry in value]
     return value
