@@ -27,7 +27,7 @@ from pzsl.store import load_cache
 from pzsl.store.resume import _brief
 from pzsl.training import calibration
 from pzsl.training import checkpoint as checkpoints
-from pzsl.training.config import RunConfig, expand
+from pzsl.training.config import RESULTS, RunConfig, Source, expand
 from pzsl.training.engines.job import Job, open_cache, work
 
 MARK = "\N{REPLACEMENT CHARACTER}"
@@ -221,6 +221,16 @@ def test_a_training_that_diverges_names_the_cause(method, tmp_path):
 
 
 # --- what a terminal gets ------------------------------------------------------------------------
+
+
+def test_runs_of_conse_that_gave_other_numbers_have_names_of_their_own():
+    def run(method: str, **settings: str) -> RunConfig:
+        axes = [method], ["default"], ["uniform"], [0.1], [0.0], [0]
+        return expand(Source("made", "hash", "m"), *axes, settings=settings)[0]
+
+    assert run("conse").results == run("zlap").results == RESULTS
+    changed = run("conse", classifier="zlap")
+    assert changed.results == RESULTS + 1 and changed.name != replace(changed, results=RESULTS).name
 
 
 def test_no_name_steers_the_terminal(capsys):

@@ -17,7 +17,7 @@ from pzsl.progress import say
 from pzsl.record_parts import check_parts
 from pzsl.requests import is_number, is_whole
 from pzsl.training import RunConfig
-from pzsl.training.config import RESULTS
+from pzsl.training.config import results_of
 from pzsl.training.run import is_finished
 
 
@@ -65,10 +65,11 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}: its record is damaged ({error}): train again.") from None
     check_parts(folder, metrics)
-    if run.results != RESULTS:
+    now = results_of(run.method, run.options)
+    if run.results != now:
         say(
             f"{folder}: trained by another version of pzsl, which gave other numbers "
-            f"(results {run.results}, here {RESULTS}): what it answers now may differ from its "
+            f"(results {run.results}, here {now}): what it answers now may differ from its "
             "record; train again to be sure."
         )
     plugins.enrol(run.plugins, trusted_only=True)

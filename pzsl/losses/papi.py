@@ -30,10 +30,8 @@ def mixed_prototype_losses(
     Returns:
         (B,), the sum over the views.
     """
-    certainty, mixed = (
-        torch.xlogy(targets, targets).sum(dim=1),
-        targets.lerp(targets[order], 1 - share),
-    )
+    certainty = torch.xlogy(targets, targets).sum(dim=1)
+    mixed = targets.lerp(targets[order], 1 - share)
     losses = len(features) * certainty.lerp(certainty[order], 1 - share)
     for z in features:
         log_s = (z @ prototypes.T / temperature).log_softmax(dim=1)

@@ -52,8 +52,10 @@ def _say_epochs(request: TrainRequest, data: Cache, grid: Sequence[RunConfig]) -
     if "epochs" not in settings or "min_steps" in settings:
         return
     raised = set()
+    whole = len(training_rows(data))
     for run in grid:
-        images = len(training_rows(data, run.imbalance, run.seed))
+        tail = run.imbalance != 1
+        images = len(training_rows(data, run.imbalance, run.seed)) if tail else whole
         steps = -(-images // run.options["batch_size"])
         least = -(-run.options["min_steps"] // steps)
         if run.options["epochs"] < least:
@@ -68,6 +70,8 @@ def _say_epochs(request: TrainRequest, data: Cache, grid: Sequence[RunConfig]) -
 def _say_few_shot(data: Cache, grid: Sequence[RunConfig]) -> None:
     """Tell of classes that have fewer labelled images than are to be given by hand."""
     most = max(run.few_shot for run in grid)
+    if not most:
+        return
     labels = data.labels[training_rows(data)]
     counts = np.bincount(labels[labels >= 0], minlength=len(data.classes))
     fewer = np.flatnonzero(data.seen & (counts < most))

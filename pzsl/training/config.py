@@ -18,6 +18,8 @@ from pzsl.progress import say
 
 RESULTS = 6
 """Version of the numbers: raised when a change of the code changes the results of any run."""
+OBSERVING = ("zlap", "transclip", "em-dirichlet")
+"""Classifiers of `conse` that were not shown the images to classify; their runs are one newer."""
 
 
 class Source(NamedTuple):
@@ -94,6 +96,11 @@ class RunConfig:
         }
 
 
+def results_of(method: str, options: Mapping[str, Any]) -> int:
+    """Version of the numbers of a run of this method with these options."""
+    return RESULTS + (method == "conse" and options.get("classifier") in OBSERVING)
+
+
 def options_of(methods: Sequence[str], preset: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The full options of each method; a setting applies to every method that has this option.
 
@@ -166,6 +173,7 @@ def expand(
             options=options,
             few_shot=few_shot,
             imbalance=float(imbalance),
+            results=results_of(method, options),
             plugins={key: plugin_records[key] for key in plugin_keys if key in plugin_records},
         )
         runs.setdefault(run.name, run)
