@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +24,8 @@ from pzsl.errors import UsageError, UserError
 from pzsl.exchange import import_npz
 from pzsl.inference import answer_file
 from pzsl.inference.answers import AnswerOptions
+from pzsl.inference.encoder import check_texts, encoder_of
+from pzsl.inference.model import open_model
 from pzsl.inference.predict import _question_digest, _tell_near
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import restore
@@ -96,6 +99,21 @@ def test_predict_refuses_another_encoder(pzsl, trained_on_shapes, drawings, tiny
     words = ["--pretrained", tiny_weights]
     code, out, err = pzsl("predict", "--run", trained_on_shapes, drawings, *words)
     assert (code, out) == (1, "") and "other weights" in err.strip().splitlines()[-1]
+
+
+def test_predict_refuses_the_run_s_weights_with_other_settings(trained_on_shapes):
+    run = open_model(trained_on_shapes)
+    recorded = run.encoder["preprocessing"]
+    for changed in ({"mean": [0.48, 0.46, 0.41]}, {"clean_texts": "canonicalize"}):
+        encoder = {**run.encoder, "preprocessing": {**recorded, **changed}}
+        with pytest.raises(UserError, match=f"{next(iter(changed))} .*, now"):
+            encoder_of(replace(run, encoder=encoder))
+    old = {name: value for name, value in recorded.items() if name != "fill_color"}
+    encoder = encoder_of(replace(run, encoder={**run.encoder, "preprocessing": old}))
+    labels = run.scorer((), None).method.problem.seen
+    check_texts(run, encoder, labels)  # as with another activation, which the weights don't show
+    with pytest.raises(UserError, match="-quickgelu"):
+        check_texts(run, encoder, labels.roll(1, dims=1))
 
 
 def test_images_in_linked_folders_are_found_once_each(drawings, tmp_path):

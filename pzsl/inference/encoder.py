@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from pzsl import plugins
 from pzsl.device import resolve_device
 from pzsl.encoders import Encoder, encode_classes, load_encoder, load_templates
+from pzsl.encoders.images import TEXTS
 from pzsl.errors import UserError
 from pzsl.inference.model import Model
 from pzsl.progress import say
 
 UNNAMED = ("", "(imported)")
 """What a cache records if its encoder is unknown."""
+CLOSE = 0.995
+"""Smallest cosine of one text's embeddings by one encoder, in any two precisions."""
 
 
 def encoder_of(
@@ -58,13 +65,19 @@ def _compare(run: Model, encoder: Encoder) -> None:
     """Compare an encoder with what the run records of its own.
 
     Raises:
-        UserError: weights or dimensions differ.
+        UserError: weights, preparation of images or dimensions differ.
     """
     identity, recorded_hash = encoder.identity, str(run.encoder["weights_hash"])
     if recorded_hash and recorded_hash != identity.weights_hash:
         raise UserError(
             f"{run.where} was made with other weights ({recorded_hash[:12]}) than these of "
             f"{identity.model} ({identity.weights_hash[:12]}): name theirs with --pretrained."
+        )
+    if differing := _differing(run.encoder["preprocessing"], identity.preprocessing):
+        raise UserError(
+            f"{run.where} was made with other settings beside the weights ({differing}): put the "
+            "configuration there that lay beside them (open_clip_config.json or "
+            "preprocessor_config.json), or extract and train again."
         )
     if identity.dim != run.dim:
         raise UserError(
@@ -75,6 +88,42 @@ def _compare(run: Model, encoder: Encoder) -> None:
         say(
             f"{run.where} doesn't tell its encoder's weights: {identity.model}, "
             f"{identity.pretrained}, is taken on trust."
+        )
+
+
+def _differing(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first setting that differs, in words; '' if none does.
+
+    Settings that only one version of a library has are left out, but not those of texts. A
+    plugin's source is compared where it is loaded.
+    """
+    names = [name for name in (*recorded, TEXTS) if name in now or name == TEXTS]
+    for name in names:
+        before, after = recorded.get(name), now.get(name)
+        if name != "plugin" and json.dumps(before) != json.dumps(after):
+            return f"{name} {before}, now {after}"
+    return ""
+
+
+def check_texts(run: Model, encoder: Encoder, labels: Tensor) -> None:
+    """Compare an encoder's embedding of a class with the run's: neither weights nor settings tell
+    their activation, and with another one all embeddings are wrong.
+
+    Args:
+        run: of which the encoder is said to be. labels: (K, D) its seen label embeddings.
+
+    Raises:
+        UserError: they differ by more than rounding.
+    """
+    if run.labels != "text" or not all(text.count("{}") == 1 for text in run.templates):
+        return
+    cosine = float(embed_names(run, encoder, run.classes[:1])[0] @ labels[0].cpu())
+    if cosine < CLOSE:
+        raise UserError(
+            f"{encoder.identity.model} with weights '{encoder.identity.pretrained}' embeds "
+            f"'{run.classes[0]}' otherwise than the encoder of {run.where} (cosine "
+            f"{cosine:.3f}): name the weights as then ({run.encoder['pretrained']}), or give "
+            "--model NAME-quickgelu if they are OpenAI's."
         )
 
 

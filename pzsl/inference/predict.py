@@ -23,7 +23,7 @@ from pzsl.files import check_output, digest, unfit_text
 from pzsl.inference.answer_file import AnswerFile
 from pzsl.inference.answers import Answer, AnswerOptions, answers
 from pzsl.inference.embedding_blocks import Blocks, embedding_blocks
-from pzsl.inference.encoder import embed_names, encoder_of
+from pzsl.inference.encoder import check_texts, embed_names, encoder_of
 from pzsl.inference.label_table import check_names, check_out
 from pzsl.inference.model import Model, open_model
 from pzsl.inference.restore import Scorer
@@ -106,6 +106,8 @@ def predict(
         say_unused("features (.npy) need no encoder", model=model, pretrained=pretrained)
     text = embed_names(run_model, encoder, names) if encoder and names else None
     scorer = run_model.scorer(names, text)
+    if encoder is not None and (model or pretrained):
+        check_texts(run_model, encoder, scorer.method.problem.seen)
     calibration = _calibration_of(run_model, error_rate)
     options = AnswerOptions(top, calibration["threshold"])
     blocks = embedding_blocks(source, run_model.dim, encoder, batch_size, workers)
