@@ -257,6 +257,14 @@ def test_a_cache_that_exists_is_only_replaced_when_told(tmp_path: Path, parts: l
         caches.make(out, overwrite=True)
 
 
+def test_a_merge_that_was_done_before_is_told(
+    tmp_path: Path, parts: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for told in (0, 1):
+        merge_parts(parts, tmp_path / "x.h5")
+        assert capsys.readouterr().err.count("nothing is merged; --overwrite") == told
+
+
 def test_a_part_is_no_cache_to_train_on_but_can_be_inspected(parts: list[Path]) -> None:
     with pytest.raises(UserError, match=r"part of a cache.*pzsl merge"):
         load_cache(parts[1])

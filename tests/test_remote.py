@@ -259,6 +259,13 @@ def test_parts_are_put_up_when_whole_and_merged_from_there(
     assert "fetched" not in capsys.readouterr().err  # copies of that size and time are there
     assert merge([], f"{memory}/far.h5")["cache"] == f"{memory}/far.h5"
     assert RemotePath(f"{memory}/far.h5").is_file()
+    fsspec.filesystem("memory").pipe(f"{memory}/far.h5", b"somebody else's")
+    with pytest.raises(UserError, match=r"far\.h5 exists already: replace it with --overwrite"):
+        merge([], f"{memory}/far.h5")
+    assert RemotePath(f"{memory}/far.h5").read_bytes() == b"somebody else's"
+    capsys.readouterr()
+    merge([], f"{memory}/far.h5", overwrite=True)
+    assert same(tmp_path / "local.h5", tmp_path / "cache" / "far.h5")
     with pytest.raises(UserError, match="no such file"):
         merge([f"{memory}/other.part-*.h5"], tmp_path / "none.h5")
 

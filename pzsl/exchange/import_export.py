@@ -134,6 +134,8 @@ def _merge_to(
     """Merge into a file of this machine, and upload it; by default the parts at the address."""
     if virtual:
         raise UsageError("--virtual refers to parts on a disk: give a file there as --out.")
+    if address.exists() and not overwrite:
+        raise UserError(f"{address} exists already: replace it with --overwrite.")
     all_parts = str(address.with_name(f"{address.stem}.part-*-of-*{address.suffix}"))
     local_cache = FOLDER / address.name
     result = merge(parts or [all_parts], local_cache, overwrite=overwrite)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pzsl.errors import UserError
 from pzsl.files import replacing
 from pzsl.locks import unlock
-from pzsl.progress import progress
+from pzsl.progress import progress, say
 from pzsl.store.hdf5 import (
     VIRTUAL,
     CacheHeader,
@@ -151,6 +151,8 @@ def _copy(part_files: list[PartFile], header: CacheHeader, out: Path, overwrite:
     """Write one contiguous cache, block by block, as stage one does."""
     dtype, views = _dtype_and_views(part_files)
     with CacheWriter(out, header, dtype=dtype, overwrite=overwrite, views=views) as writer:
+        if writer.whole:
+            say(f"{out} is already complete, nothing is merged; --overwrite starts again.")
         if writer.text_pending:
             writer.write_text(np.asarray(part_files[0].stored.arrays["/text/features"]))
         pending, start = writer.pending, 0
