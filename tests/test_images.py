@@ -29,7 +29,7 @@ from pzsl.encoders.images import (
     eight_bits,
     resize_and_crop,
 )
-from pzsl.encoders.whites import mixed_whites
+from pzsl.encoders.oddities import Oddities, image_doubts
 from pzsl.extraction.pipeline import encode_blocks
 from pzsl.inference.embedding_blocks import embedding_blocks
 from pzsl.inference.sources import find_images
@@ -365,8 +365,31 @@ def test_grey_images_that_were_scaled_from_several_whites_are_told(tmp_path, cap
     assert capsys.readouterr().err.count(line) == 1
 
 
+def test_images_that_are_encoded_lying_on_their_side_are_told(tmp_path, capsys):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for number in range(4):
+        file = tmp_path / "ab"[number % 2] / f"{number}.{'png' if number == 3 else 'jpg'}"
+        file.parent.mkdir(exist_ok=True)
+        drawing().save(file, exif=exif if number else Image.Exif())
+    line = "3 images encoded as stored, turned or mirrored, although viewers show them upright"
+    extract("folder", tmp_path, model="tiny", out=tmp_path / "x.h5", workers=2, batch_size=1)
+    assert capsys.readouterr().err.count(line) == 1
+    blocks = embedding_blocks(find_images([tmp_path]), 64, load_encoder("tiny"), 2, 2)
+    assert sum(len(block.rows) for block in blocks(np.arange(4))) == 4
+    assert capsys.readouterr().err.count(line) == 1
+
+
+@pytest.mark.parametrize("note", [b"Exif\0\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"\xff" * 40])
+def test_a_broken_note_about_the_orientation_is_no_fault_of_the_image(tmp_path, note):
+    drawing().save(tmp_path / "x.jpg", exif=note)
+    oddities = Oddities()
+    assert eight_bits(open_image(tmp_path / "x.jpg"), oddities).size == drawing().size
+    assert not oddities.counts
+
+
 def test_grey_images_with_one_white_raise_no_doubt():
-    assert not mixed_whites(Counter({("integers", 65535): 9, ("floats", 1): 3}))
+    assert not image_doubts(Counter({("integers", 65535): 9, ("floats", 1): 3}))
 
 
 @pytest.mark.parametrize("value", [-1.0, 70000.0, np.nan, np.inf])

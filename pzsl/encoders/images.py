@@ -21,7 +21,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor
 
-from pzsl.encoders.whites import Whites
+from pzsl.encoders.oddities import TURNED, Oddities
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 UNFILTERED = ("1", "P")
@@ -35,6 +35,8 @@ MIDDLE = 16
 """Length of the middle of a thin image, in units of its width."""
 TILE = 1 << 20
 """Pixels of a grey image that are scaled at a time."""
+ORIENTATION = 0x0112
+"""EXIF's tag: 1 is upright, 2 to 8 are turned or mirrored."""
 TEXTS = "clean_texts"
 """An entry of `Identity.preprocessing` that is about texts, not images."""
 AFTER_RESIZING = 3
@@ -106,7 +108,7 @@ def _middle(image: Image.Image) -> Image.Image:
     return image.crop((left, top, image.width - left, image.height - top))
 
 
-def eight_bits(image: Image.Image, counted: Whites | None = None) -> Image.Image:
+def eight_bits(image: Image.Image, oddities: Oddities | None = None) -> Image.Image:
     """Scale grey images of integers or floats to 8 bits; return other images unchanged.
 
     The range is inferred from the largest value: integers of 8, 12, 16, 24 or 31 bits; floats from
@@ -114,11 +116,14 @@ def eight_bits(image: Image.Image, counted: Whites | None = None) -> Image.Image
 
     Args:
         image: in any mode.
-        counted: gets what was taken for white, if the image was scaled.
+        oddities: counts what was taken for white, if the image was scaled, and whether its EXIF
+            orientation asks to turn it.
 
     Raises:
         OSError: a value is negative, not finite, or above these ranges, so that white is unknown.
     """
+    if oddities is not None and _is_turned(image):
+        oddities.add(TURNED)
     if not image.mode.startswith(("I", "F")):
         return image
     ends = [(tile.min(), tile.max()) for _, tile in _tiles(image)]
@@ -130,8 +135,8 @@ def eight_bits(image: Image.Image, counted: Whites | None = None) -> Image.Image
             f"grey values from {low:g} to {high:g}: write them from 0 to 1, 255 or 65535, as it "
             "can't be told what is white"
         )
-    if counted is not None:
-        counted.add("floats" if image.mode == "F" else "integers", white)
+    if oddities is not None:
+        oddities.add("floats" if image.mode == "F" else "integers", white)
     grey = np.empty((image.height, image.width), dtype=np.uint8)
     for place, tile in _tiles(image):
         if image.mode == "F":
@@ -139,6 +144,14 @@ def eight_bits(image: Image.Image, counted: Whites | None = None) -> Image.Image
         else:
             grey[place] = tile >> (int(white).bit_length() - 8)
     return Image.fromarray(grey)
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether viewers show the image turned or mirrored, as its EXIF orientation asks."""
+    try:
+        return image.getexif().get(ORIENTATION, 1) in range(2, 9)
+    except Exception:  # a broken note about the image can raise anything, and is none of its pixels
+        return False
 
 
 def _tiles(image: Image.Image) -> Iterator[tuple[tuple[slice, slice], NDArray[Any]]]:

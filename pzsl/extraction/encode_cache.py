@@ -181,7 +181,7 @@ def _encode(
             report_images(len(block.rows) + len(block.failures))
 
         try:
-            return replace(run(blocks, write, report_written), whites=reader.whites.counts)
+            return replace(run(blocks, write, report_written), oddities=reader.oddities.counts)
         except KeyboardInterrupt:
             encoded = total - len(writer.pending)
             say(f"Stopped; {encoded} of {total} images are kept: run the same command to resume.")

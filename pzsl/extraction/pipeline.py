@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pzsl.encoders.whites import Counts
+from pzsl.encoders.oddities import Counts
 from pzsl.extraction.batches import embedded, with_views
 from pzsl.remote import RemoteError
 
@@ -68,7 +68,7 @@ class Report:
         encoded: number of images.
         failures: images that couldn't be read.
         seconds: `read` and `encode`, summed over the threads, `write`, and `all` by the clock.
-        whites: what was taken for white in grey images of more than 8 bits.
+        oddities: images whose shades or orientation may surprise.
     """
 
     encoded: int = 0
@@ -76,7 +76,7 @@ class Report:
     seconds: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(("read", "encode", "write", "all"), 0.0)
     )
-    whites: Counts = field(default_factory=Counter)
+    oddities: Counts = field(default_factory=Counter)
 
 
 class Span(NamedTuple):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pzsl.device import usual_torch
-from pzsl.encoders.whites import mixed_whites
+from pzsl.encoders.oddities import image_doubts
 from pzsl.errors import UsageError
 from pzsl.extraction.encode_cache import Outcome, Shard, fill, unreadable
 from pzsl.extraction.request import prepare, with_root
@@ -204,8 +204,8 @@ def _result(target: Path, outcomes: Sequence[Outcome], seconds: float) -> dict[s
     reports = [outcome.report for outcome in outcomes]
     encoded = sum(report.encoded for report in reports)
     reasons = {failure.path: failure.reason for report in reports for failure in report.failures}
-    whites = sum((report.whites for report in reports), Counter())
-    for warning in (*mixed_whites(whites), *(() if cache.part else doubts(cache))):
+    oddities = sum((report.oddities for report in reports), Counter())
+    for warning in (*image_doubts(oddities), *(() if cache.part else doubts(cache))):
         say(warning)
     left_out = json.loads(cache.provenance["origin"].get("skipped", "[]"))
     return {

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
 from pzsl.datasets import Dataset
-from pzsl.encoders.whites import Whites
+from pzsl.encoders.oddities import Oddities
 from pzsl.errors import UsageError, nearest
 from pzsl.files import digest
 
@@ -106,7 +106,7 @@ class ImageReader:
 
     Attributes:
         viewed: (N,) which images have views.
-        whites: what was taken for white in grey images of more than 8 bits.
+        oddities: images whose shades or orientation may surprise.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class ImageReader:
         augmentation: Augmentation | None,
     ) -> None:
         self.viewed: NDArray[np.bool_] = data.splits == "trainval"
-        self.whites = Whites()
+        self.oddities = Oddities()
         self._reader, self._preprocess, self._augmentation = data.reader, preprocess, augmentation
         self._names = {data.paths[row] for row in np.flatnonzero(self.viewed)}
 
@@ -126,7 +126,7 @@ class ImageReader:
 
         from pzsl.encoders.images import eight_bits
 
-        image = eight_bits(self._reader(path), self.whites)
+        image = eight_bits(self._reader(path), self.oddities)
         prepared = self._preprocess(image)
         if self._augmentation is None:
             return prepared

@@ -13,7 +13,7 @@ from pzsl.datasets.reading import open_image
 from pzsl.device import cores, default_batch
 from pzsl.encoders import Encoder
 from pzsl.encoders.images import eight_bits
-from pzsl.encoders.whites import Whites, mixed_whites
+from pzsl.encoders.oddities import Oddities, image_doubts
 from pzsl.errors import UserError
 from pzsl.exchange.vectors import as_unit
 from pzsl.extraction.memory import Halving
@@ -43,10 +43,10 @@ def embedding_blocks(
         f"{identity.precision} on {encoder.device}, batches of {size}, {threads} threads."
     )
 
-    whites = Whites()
+    oddities = Oddities()
 
     def load(file: str) -> Tensor:
-        return encoder.preprocess(eight_bits(open_image(Path(file)), whites))
+        return encoder.preprocess(eight_bits(open_image(Path(file)), oddities))
 
     def blocks(rows: NDArray[np.int64]) -> Generator[Block]:
         yield from encode_blocks(
@@ -59,7 +59,7 @@ def embedding_blocks(
             lanes=None if encoder.device.type == "cpu" else 1,
             upload=getattr(encoder, "upload", None),  # plugins have none
         )
-        for warning in mixed_whites(whites.counts):
+        for warning in image_doubts(oddities.counts):
             say(warning)
 
     return blocks

@@ -1,0 +1,61 @@
+"""Count images whose shades or orientation may not be what the user expects, and tell of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from threading import Lock
+
+from pzsl.progress import counted
+
+Counts = Counter[tuple[str, int]]
+"""(`integers` or `floats`, value of white) or (`TURNED`, 0) -> images."""
+TURNED = "turned"
+
+
+class Oddities:
+    """Counts the images for each value of white, and those that EXIF asks to turn; thread-safe.
+
+    Attributes:
+        counts: so far.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counts = Counter()
+        self._lock = Lock()
+
+    def add(self, kind: str, value: int = 0) -> None:
+        """Count an image: `integers` or `floats` with its white, or `TURNED`."""
+        with self._lock:
+            self.counts[kind, value] += 1
+
+
+def image_doubts(counts: Counts) -> list[str]:
+    """Warnings about the images that were encoded; one line each."""
+    turned = counts[TURNED, 0]
+    lines = _mixed_whites(counts)
+    if turned:
+        lines.append(
+            f"{counted(turned, 'image')} encoded as stored, turned or mirrored, although viewers "
+            "show them upright: as in open_clip, the EXIF orientation is not applied. To encode "
+            "them upright, save them so, for instance with Pillow's ImageOps.exif_transpose."
+        )
+    return lines
+
+
+def _mixed_whites(counts: Counts) -> list[str]:
+    """Warnings where images of one kind were scaled from several whites.
+
+    White is told from the largest value of each image, so that a dark image of 16 bits may be
+    taken for a light one of 12.
+    """
+    lines = []
+    for kind in sorted({kind for kind, _ in counts} - {TURNED}):
+        found = sorted((white, count) for (other, white), count in counts.items() if other == kind)
+        if len(found) > 1:
+            shares = ", ".join(f"{count:,} from {white}" for white, count in found)
+            lines.append(
+                f"{sum(count for _, count in found):,} grey images of {kind} were scaled to 8 bits "
+                f"from several whites, guessed from the largest value of each ({shares}): equal "
+                "shades differ if the images have one range: then save them all with 8 bits."
+            )
+    return lines
