@@ -162,6 +162,24 @@ def test_standings_over_data_sets(make):
     assert [against_b["a"][name] for name in ("wins", "ties", "losses")] == [1, 0, 1]
 
 
+def test_settings_without_the_baseline_count_for_nobody(make):
+    make.write({"a": [70, 71, 72], "b": [60, 62, 60], "c": [50, 51, 50]}, rate=0.1)
+    make.write({"b": [60, 62, 60], "c": [50, 51, 50], "oracle": [99, 98, 99]}, rate=0.3)
+    result = make(baseline="a")
+    lines = {line["label"]: line for line in result["standings"]}
+    assert [lines["b"][name] for name in ("wins", "ties", "losses")] == [0, 0, 1]
+    against_oracle = {line["label"]: line for line in make(baseline="oracle")["standings"]}
+    assert [against_oracle["b"][name] for name in ("wins", "ties", "losses")] == [0, 0, 1]
+    assert "oracle" not in against_oracle
+
+
+def test_where_nothing_was_tested_no_counts_are_shown(make):
+    make.write({"a": [70], "b": [60]}, rate=0.1)
+    make.write({"a": [70], "b": [60]}, rate=0.3)
+    lines = make()["text"].splitlines()
+    assert any(line.split() == ["a", "1.00", "2", "of", "2", "-", "-", "-"] for line in lines)
+
+
 def test_a_label_that_stands_for_other_options_on_another_data_set_is_told(make):
     make.write({"a": [70, 71], "b": [60, 62]}, dataset="one", options={"rank": 8}, results=6)
     make.write({"b": [60, 62]}, dataset="two", options={"rank": 8}, results=6)

@@ -168,7 +168,7 @@ def standings(pairs: Pairs, metric: str = "H") -> list[dict[str, Any]]:
         for b in blocks
     ]
     ranks = mean_ranks(scores) if len(ranked) > 1 else {}
-    counts = _verdicts(blocks, metric)
+    counts = _verdicts(settings_of(pairs), metric)
     lines = [
         {
             "label": label,
@@ -217,14 +217,21 @@ _VERDICTS = {"wins": "win", "ties": "tie", "losses": "loss"}
 
 
 def _verdicts(blocks: Sequence[Pairs], metric: str) -> Counter[tuple[str, str | None]]:
+    """How often each label wins, ties and loses; the oracle counts only as the baseline."""
     counts: Counter[tuple[str, str | None]] = Counter()
     for block in blocks:
         values = [(row, seed_values(runs, metric)) for row, runs in block]
         for row, row_values in values:
-            for rival, theirs in values:
-                against = row.get("baseline") in (None, rival["label"])
-                if rival is row or not against:
+            for opponent, theirs in values:
+                if opponent is row or not (_rival(row) and _against(row, opponent)):
                     continue
                 difference = paired_difference(row_values, theirs)
                 counts[row["label"], difference.verdict if difference else None] += 1
     return counts
+
+
+def _against(row: Row, opponent: Row) -> bool:
+    """Whether a row is compared with another one: the baseline if there is to be one, else any."""
+    if "baseline" in row:  # None in a setting without the baseline
+        return bool(row["baseline"] == opponent["label"])
+    return _rival(opponent)

@@ -153,6 +153,7 @@ def standing_table(lines: Sequence[dict[str, Any]], against: str) -> Table:
         lines: from `standings`.
         against: the opponents of the wins and losses, in words.
     """
+    verdicts = ("wins", "ties", "losses")
     body = tuple(
         Line(
             (line["label"],),
@@ -160,8 +161,8 @@ def standing_table(lines: Sequence[dict[str, Any]], against: str) -> Table:
                 Cell("-" if line["rank"] is None else f"{line['rank']:.2f}"),
                 Cell(f"{line['settings']} of {line['of']}"),
                 *(
-                    Cell("-" if line["label"] == against else str(line[name]))
-                    for name in ("wins", "ties", "losses")
+                    Cell(str(line[name]) if any(line[verdict] for verdict in verdicts) else "-")
+                    for name in verdicts
                 ),
             ),
         )
@@ -170,7 +171,7 @@ def standing_table(lines: Sequence[dict[str, Any]], against: str) -> Table:
     caption = (
         f"H over {lines[0]['of']} settings. Mean rank: 1 is the highest H, among the methods that "
         f"have every setting in full. Wins, ties and losses against {against}: paired t-tests over "
-        "the seeds in each setting (two-sided, 5 %)."
+        "the seeds in each setting (two-sided, 5 %), - where there were none."
     )
     columns = ("Mean rank", "Settings", "Wins", "Ties", "Losses")
     return Table("Over all settings", caption, ("Method",), (), columns, (Block("", (), body),))
