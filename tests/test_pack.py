@@ -155,6 +155,17 @@ def test_one_changed_byte_is_refused_in_one_line(pzsl, packed, tmp_path, name):
     assert (code, out) == (1, "") and len(err.strip().splitlines()) == 1
 
 
+def test_a_folder_of_a_version_with_other_numbers_is_told(packed, tmp_path, capsys):
+    copy = shutil.copytree(packed, tmp_path / "copy")
+    about = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    about["run"]["results"] -= 1
+    (copy / "config.json").write_text(json.dumps(about), encoding="utf-8")
+    (copy / SUMS).write_text(sums_of(copy), encoding="utf-8")
+    for folder, told in ((packed, 0), (copy, 1)):
+        open_model(folder)
+        assert capsys.readouterr().err.count("trained by another version of pzsl") == told
+
+
 def test_the_card_is_one_that_the_hub_takes(packed):
     text = (packed / "README.md").read_text(encoding="utf-8")
     head = yaml.safe_load(text.split("---\n")[1])
@@ -171,8 +182,9 @@ def test_the_hub_s_names_are_fetched(packed, monkeypatch):
 
     asked = []
 
-    def download(name, **words):
+    def download(name, allow_patterns):
         asked.append(name)
+        assert {*FILES, ONNX, SUMS} <= {*allow_patterns}  # all that the hashes are of
         return str(packed)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)

@@ -13,7 +13,7 @@ from torch import Tensor
 from pzsl.evaluation import Calibration
 from pzsl.files import digest, sha256_of
 from pzsl.inference.packing import fetched, is_packed, open_packed
-from pzsl.inference.record import read_record
+from pzsl.inference.record import read_record, say_version
 from pzsl.inference.restore import Scorer, class_names, open_cache, restore_scorer
 from pzsl.requests import say_unused
 
@@ -94,6 +94,7 @@ def _of_run(folder: Path, place: str | Path | None) -> Model:
 
 def _of_pack(folder: Path) -> Model:
     packed = open_packed(folder)
+    say_version(folder, packed.config)
     about = packed.about
     return Model(
         folder=folder,

@@ -65,6 +65,13 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}: its record is damaged ({error}): train again.") from None
     check_parts(folder, metrics)
+    say_version(folder, run)
+    plugins.enrol(run.plugins, trusted_only=True)
+    return Record(folder, run, float(metrics["gamma"]), calibration, place)
+
+
+def say_version(folder: Path, run: RunConfig) -> None:
+    """Tell if a run, or what was packed of it, is of a version that gave other numbers."""
     now = results_of(run.method, run.options)
     if run.results != now:
         say(
@@ -72,8 +79,6 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
             f"(results {run.results}, here {now}): what it answers now may differ from its "
             "record; train again to be sure."
         )
-    plugins.enrol(run.plugins, trusted_only=True)
-    return Record(folder, run, float(metrics["gamma"]), calibration, place)
 
 
 def _finished(folder: Path) -> Path:

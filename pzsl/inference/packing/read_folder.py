@@ -79,7 +79,7 @@ def fetched(run: str | Path) -> Path:
 
     name = str(run).removeprefix(HUB)
     try:
-        return Path(snapshot_download(name, allow_patterns=[*FILES, SUMS]))
+        return Path(snapshot_download(name, allow_patterns=[*FILES, ONNX, SUMS]))
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{run} can't be fetched: {reason}") from None
@@ -98,7 +98,7 @@ def open_packed(folder: Path) -> Packed:
             raise ValueError("'format' should be a whole number")
         newer = about["format"] > FORMAT
         if not newer:
-            config = RunConfig(**about["run"])
+            config = RunConfig(**{"results": 1, **about["run"]})
             check_values(config, about["gamma"])
             _check_about(about)
             calibration = read_calibration(folder / CALIBRATION)
