@@ -11,6 +11,7 @@ from problems import write_cache
 from pzsl import extract, predict, train
 from pzsl.errors import UsageError, UserError
 from pzsl.methods import METHODS, load_method, make_options
+from pzsl.methods.option_help import describe_options
 
 OPTIONS = [
     (method, option, getattr(load_method(method)[1](), option.name))
@@ -49,8 +50,25 @@ def test_a_number_outside_its_range_is_refused_by_name(method):
             assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_each_option_says_by_itself_what_it_does(method):
+    for option in describe_options(method):
+        assert option["about"] and not option["about"].startswith("of "), option["name"]
+
+
+def test_the_options_of_a_method_are_listed_as_they_are_set(pzsl):
+    code, out, _ = pzsl("methods", "lws")
+    assert code == 0
+    assert "\nbeta=1.0  (at least 0)\n    leverage of the labels outside the candidates" in out
+    assert "\npsi=sigmoid  (sigmoid or logistic)\n" in out
+    assert "\ncalibrate=on\n" in out and "\nepochs=10  (at least 0)\n" in out
+    assert out.index("psi=") < out.index("epochs=")
+    code, _, err = pzsl("methods", "proden2")
+    assert code == 2 and "Did you mean 'proden'?" in err
+
+
 def test_the_line_names_the_range():
-    with pytest.raises(UsageError, match=r"'batch_size' should be at least 1 and at most 1e\+09"):
+    with pytest.raises(UsageError, match="'batch_size' should be at least 1 and at most 1,000,"):
         make_options("proden", changes={"batch_size": 0})
     with pytest.raises(UsageError, match="'temperature' should be above 0, not 0"):
         make_options("pico", changes={"temperature": 0})

@@ -1,4 +1,4 @@
-"""Methods: one file per published method, all with the interface of `base.Method`.
+"""Methods: one file per published method, all with the interface of `core.Method`.
 
 The catalogue is plain text, so that listing the methods imports no torch.
 """

@@ -25,9 +25,12 @@ class MiningOptions(Options):
     """Parts of the semantic mining block.
 
     Attributes:
-        k_means, self_attention, feed_forward: the parts of a layer; without any, there is no block.
+        k_means: have k-means cross-attention in each layer of the mining block. If this and the
+            next two are off, there is no block.
+        self_attention: have self-attention among labels in each layer.
+        feed_forward: have a feed-forward part in each layer.
         layers: number of layers.
-        mining_rank: of all projections of a layer; its feed-forward part has 16 times as many
+        mining_rank: rank of all projections of a layer; its feed-forward part has 16 times as many
             hidden units.
         k_means_update: what a label adds from its points: their `mean` value, or their `sum` with a
             layer normalisation, as in the code published for the k-means mask transformer.

@@ -15,7 +15,7 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
     Attributes:
         noise_model: estimate how often the true label is outside the candidates, and allow for it.
         progressive: let the label weights follow the model; off: they keep their initial values.
-        momentum: of the moving average of the label weights.
+        momentum: momentum of the moving average of the label weights.
         left_out: before and after training, weigh each image's candidates also by leave-one-out
             prototypes, made of all other images.
         left_out_share: weight of those prototypes, in units of the logit scale.

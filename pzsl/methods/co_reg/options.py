@@ -21,7 +21,8 @@ class CoRegOptions(AdaptedOptions):
     Attributes:
         head: `cosine` over label embeddings, or `linear`, for seen classes only.
         optimizer: `adamw`, or `sgd` with momentum 0.9.
-        warm_up: epochs in which the networks learn from the candidate sets as they are.
+        warm_up: epochs in which the networks learn from the candidate sets as they are. After them
+            each image is in P, whose sets are trusted, or in U, whose sets are not.
         entropy_of_all: in the warm-up, images whose candidates are all classes count in the
             entropy, too.
         ramp_up: epochs after the warm-up in which the weight of U grows to `unlabelled_weight`.
@@ -36,24 +37,34 @@ class CoRegOptions(AdaptedOptions):
         restricted: in P, whose prediction is restricted to the candidates, the network's `own` or
             that of the `other`; the remaining one is used unrestricted.
         unlabelled: learn from U; off: images in U teach nothing about classes.
-        unlabelled_weight: of the squared error on U.
+        unlabelled_weight: weight of the squared error on U.
         means: losses are means over the whole `batch`, with squared errors summed over the classes;
             or over the `set`, P or U, with squared errors averaged over the classes, too.
         sharpening: temperature of the pseudo-labels.
         learn_from: the views in the losses: `strong`, `weak`, or `auto`: strong, unless frozen CLIP
             predicts a candidate for too few of the cached strong views, which then no longer show
             their class.
-        mixup, mixup_alpha: mix images and pseudo-labels by Beta(alpha, alpha).
+        mixup: mix pairs of images and their pseudo-labels.
+        mixup_alpha: both parameters of the Beta distribution of the share at which they are mixed.
         mixup_share: draw the share of the other image for each `image`, or once for a `batch`.
-        prototype_alignment, prototype_weight, prototype_temperature, prototype_momentum: of the
-            prototypes that both networks share.
+        prototype_alignment: align images with prototypes that both networks share.
+        prototype_weight: weight of that alignment in the loss.
+        prototype_temperature: temperature of the softmax over prototypes.
+        prototype_momentum: momentum of the prototypes.
         prototype_view: the views that move the prototypes, `strong` (those learnt from) or `weak`.
-        contrast, contrast_weight, temperature, dimension, queue, key_momentum: of the supervised
-            contrastive loss, its projection, its queue and the momentum copies.
+        contrast: have a supervised contrastive loss.
+        contrast_weight: weight of that loss.
+        temperature: temperature of its softmax.
+        dimension: dimension of the projected vectors.
+        queue: number of earlier keys that are contrasted with.
+        key_momentum: momentum of the copy that encodes keys.
         noisy_contrast: both images of a positive pair are in P; off: plain supervised contrast.
         ignore_doubtful: a pair with the same pseudo-label that is not positive is not negative,
             either.
-        weak_noise, strong_noise, mask: of augmented features, if no views are cached.
+        weak_noise: mean length of the noise that is added to a unit feature for a weak view, if
+            none is cached.
+        strong_noise: the same for a strong view.
+        mask: share of the strong view's coordinates that is set to zero.
     """
 
     head: str = one_of("cosine", HEADS)

@@ -12,11 +12,12 @@ from pzsl.methods.core.adapted import (
 from pzsl.methods.core.candidate_entries import OUTSIDE, BatchEntries, CandidateEntries
 from pzsl.methods.core.features import ChosenRows, Deferred, TrainingFeatures
 from pzsl.methods.core.method import KEPT, Blocks, LabelEvidence, Method, Options, Problem
-from pzsl.methods.core.ranges import counting, one_of, within
+from pzsl.methods.core.ranges import LARGEST, counting, one_of, within
 from pzsl.methods.core.views import Views, mixing_shares, perturb
 
 __all__ = [
     "KEPT",
+    "LARGEST",
     "OUTSIDE",
     "AdaptedMethod",
     "AdaptedOptions",

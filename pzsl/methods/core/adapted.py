@@ -23,8 +23,9 @@ class AdaptedOptions(Options):
     """Options of the shared adapters.
 
     Attributes:
-        image_adapter, label_adapter: whether to use these adapters.
-        rank: of each adapter.
+        image_adapter: adapt the image embeddings.
+        label_adapter: adapt the label embeddings.
+        rank: rank of each adapter.
         alignment: weight, in logit scales, of the term that keeps embeddings near frozen CLIP's;
             without it, learning the seen classes harms the unseen ones.
     """

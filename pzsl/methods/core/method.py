@@ -77,8 +77,10 @@ class Options:
         epochs: passes over the training images; more if `min_steps` requires it.
         min_steps: minimum number of optimiser steps.
         batch_size: images per step.
-        lr, weight_decay: of the optimiser; the learning rate follows a cosine to zero.
-        calibrate: choose gamma of calibrated stacking on folds of the training classes.
+        lr: learning rate at the start; it follows a cosine to zero.
+        weight_decay: weight decay of the optimiser.
+        calibrate: subtract a constant gamma from the scores of seen classes (calibrated stacking);
+            folds of the training classes choose it.
         fold_share: share of the epochs for which a fold is trained; `min_steps` still applies.
     """
 

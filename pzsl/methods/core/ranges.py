@@ -32,7 +32,7 @@ class Range:
         start = f"above {self.low:g}" if self.above else f"at least {self.low:g}"
         if self.high == math.inf:
             return start
-        return f"{start} and {'below' if self.below else 'at most'} {self.high:,g}"
+        return f"{start} and {'below' if self.below else 'at most'} {self.high:,.12g}"
 
 
 def within(

@@ -17,8 +17,9 @@ class ConsistencyOptions(AdaptedOptions):
     """Options of methods whose views should agree.
 
     Attributes:
-        noise, mask: of augmented features, where no strong views are cached: the mean length of
-            the noise on a unit feature, and the share of its coordinates that is set to zero.
+        noise: mean length of the noise that is added to a unit feature for a strong view, if none
+            is cached.
+        mask: share of that view's coordinates that is set to zero.
     """
 
     noise: float = within(0.25, 0)

@@ -19,10 +19,10 @@ class ContrastiveOptions(AdaptedOptions):
 
     Attributes:
         contrast: weight of the contrastive loss.
-        temperature: of its softmax.
-        dimension: of the projected vectors.
+        temperature: temperature of its softmax.
+        dimension: dimension of the projected vectors.
         noise: mean length of the noise that is added to a unit feature for a second view.
-        mask: share of its coordinates that is set to zero.
+        mask: share of that view's coordinates that is set to zero.
     """
 
     contrast: float = within(0.5, 0)

@@ -22,12 +22,15 @@ class PapiOptions(ContrastiveOptions):
     As with PiCO, ten epochs are too few for those, and the defaults are faster.
 
     Attributes:
-        contrast, temperature: weight and temperature of the alignment with prototypes.
-        ramp_up: share of the epochs in which that weight grows from 0.
-        first_phi, last_phi: how much of the label weights stays at a visit, from the first epoch
-            to the last.
-        first_momentum, last_momentum: of the prototypes, likewise.
-        mixup_alpha: of the Beta distribution that says how two images are mixed.
+        contrast: weight of the alignment with prototypes.
+        temperature: temperature of the alignment with prototypes.
+        ramp_up: share of the epochs in which the weight `contrast` grows from 0.
+        first_phi: momentum of the label weights in the first epoch.
+        last_phi: the same in the last epoch; it changes linearly in between.
+        first_momentum: momentum of the prototypes in the first epoch.
+        last_momentum: the same in the last epoch; it changes linearly in between.
+        mixup_alpha: both parameters of the Beta distribution of the share at which two images are
+            mixed.
     """
 
     contrast: float = within(1.0, 0)

@@ -25,12 +25,13 @@ class PicoOptions(ContrastiveOptions):
 
     Attributes:
         warm_up: share of the epochs with uniform weights and own keys as the only positives.
-        warm_up_negatives: `all` other vectors then, or the `queue` alone, as in the released code
-            (whose queue begins with random vectors; ours is empty, and the first step has none).
-        first_phi, last_phi: how much of the label weights stays at a visit, from the first epoch
-            to the last.
-        prototype_momentum: of the prototypes.
-        key_momentum: of the momentum copy that encodes keys.
+        warm_up_negatives: negatives in the warm-up, `all` other vectors or those of the `queue`
+            alone, as in the released code (whose queue begins with random vectors; ours is empty,
+            so the first step has no negatives).
+        first_phi: momentum of the label weights in the first epoch.
+        last_phi: the same in the last epoch; it changes linearly in between.
+        prototype_momentum: momentum of the prototypes.
+        key_momentum: momentum of the copy that encodes keys.
         queue: how many earlier keys are contrasted with.
     """
 
