@@ -105,6 +105,23 @@ def test_labels_in_tar_files_are_joined(tmp_path, capsys):
     assert "'fox', 'Fox' are 'fox'" in capsys.readouterr().err
 
 
+def test_prompts_of_tables_and_tar_files_have_blanks_for_underscores_as_those_of_folders(tmp_path):
+    names = ["red_fox", "snow_leopard", "red_fox", "grey_wolf"]
+    rows = [f"{i}.jpg,{name},trainval" for i, name in enumerate(names)]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label,split", *rows]))
+    (tmp_path / "classes.txt").write_text("grey_wolf\nred_fox\nsnow_leopard\n")
+    plant(tmp_path, [f"{i}.jpg" for i in range(4)])
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for i, name in enumerate(names):
+            (tmp_path / f"{i}.cls").write_text(name)
+            tar.add(tmp_path / f"{i}.jpg", f"{i}.jpg")
+            tar.add(tmp_path / f"{i}.cls", f"{i}.cls")
+    for listed in (None, tmp_path / "classes.txt"):
+        table = load_dataset("table", table=tmp_path / "t.csv", classes=listed)
+        packed = load_dataset("tar", root=tmp_path / "a.tar", classes=listed, unseen=0.0)
+        assert table.classes == packed.classes == ("grey wolf", "red fox", "snow leopard")
+
+
 def dataset(classes, labels, candidates=None):
     count = len(labels)
     return Dataset(

@@ -25,12 +25,13 @@ WHOLE_NUMBER = re.compile(r"([+-]?)0*(\d+)(?:[.,]0{1,2})?")
 def tidy(name: str) -> str:
     """Clean a class name for prompts and caches.
 
-    HTML entities are resolved, letters composed (NFC) and runs of white space replaced by one
-    blank. A whole number written as a decimal loses its zeros (`3.0` -> `3`), because pandas
-    writes such numbers in columns with missing values.
+    HTML entities are resolved, letters composed (NFC), and underscores, which a tokenizer takes for
+    tokens of their own, and runs of white space replaced by one blank. A whole number written as a
+    decimal loses its zeros (`3.0` -> `3`), because pandas writes such numbers in columns with
+    missing values.
     """
     text = html.unescape(html.unescape(name)).translate(INVISIBLE)
-    text = " ".join(unicodedata.normalize("NFC", text).split())
+    text = " ".join(unicodedata.normalize("NFC", text).replace("_", " ").split())
     return re.sub(r"^([+-]?\d+)[.,]0{1,2}$", r"\1", text)
 
 
@@ -39,7 +40,7 @@ def normal_form(name: str) -> str:
     """The form in which class names are compared: two names with the same form are one class.
 
     Ignores case, HTML entities, kinds of quotes and dashes, and the difference between blanks and
-    underscores (NFKC); numbers are compared as numbers. A tokenizer sees no difference either.
+    underscores (NFKC); numbers are compared as numbers.
     """
     text = tidy(name).translate(QUOTES)
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

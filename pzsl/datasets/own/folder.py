@@ -110,7 +110,7 @@ def _find_classes(root: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
     """The image paths of each class folder, and its class name; or all faults of the root."""
     faults = Faults(f"Folder '{root}'")
     images = find_images(root, faults)
-    names = {folder: _class_name(folder) for folder in images}
+    names = {folder: tidy(folder) for folder in images}
     _note_equal_names(names, faults)
     faults.check()
     if len(images) < 2:
@@ -126,10 +126,6 @@ def _linked(root: Path, images: dict[str, list[str]]) -> dict[str, Path]:
     links = any((root / folder).is_symlink() for folder in images)
     links = links or any((root / path).is_symlink() for path in paths)
     return {path: real_path(root / path) for path in paths} if links else {}
-
-
-def _class_name(folder: str) -> str:
-    return tidy(folder.replace("_", " "))
 
 
 def _note_equal_names(names: dict[str, str], faults: Faults) -> None:

@@ -20,12 +20,13 @@ from PIL import Image
 
 from pzsl.datasets.base import Dataset
 from pzsl.datasets.names import join_spellings, joined_spellings_message, normal_form, tidy
+from pzsl.datasets.own.class_list import read_class_list
 from pzsl.datasets.own.folder import TEST, UNSEEN, check_shares, draw_share
 from pzsl.datasets.own.folder_files import SUFFIXES
 from pzsl.datasets.own.tar_files import CLASSES, Place, Sample, find_tars, read_samples
 from pzsl.datasets.reading import Reader, RemoteReader, check_length, open_image
 from pzsl.errors import UserError
-from pzsl.files import digest, read_text
+from pzsl.files import digest
 from pzsl.progress import say
 from pzsl.remote import Range, as_path, as_remote
 from pzsl.requests import say_unused, unless
@@ -82,7 +83,7 @@ def load_tar(
     beside = tars[0].parent / CLASSES
     file = as_path(classes) if classes else (beside if beside.is_file() else None)
     labels = [_label(sample) for sample in samples]
-    names, rows = _number(labels, samples, _lines(file) if file else None)
+    names, rows = _number(labels, samples, read_class_list(file) if file else None)
     splits = _annotated_splits(samples)
     origin = {"root": str(root), "tar_files": str(len(tars))}
     if splits is None:
@@ -126,7 +127,7 @@ def _label(sample: Sample) -> str:
 
 
 def _number(
-    labels: list[str], samples: list[Sample], listed: list[str] | None
+    labels: list[str], samples: list[Sample], listed: Sequence[str] | None
 ) -> tuple[tuple[str, ...], list[int]]:
     """Class names, and the class id of each image, whose label is a name or a number."""
     spelling = join_spellings(labels, listed or ())
@@ -150,14 +151,6 @@ def _number(
             )
         rows.append(number)
     return tuple(names), rows
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        lines = read_text(file, "utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The list of classes {file} can't be read: {error}.") from None
-    return [line.strip() for line in lines if line.strip()]
 
 
 def _annotated_splits(samples: list[Sample]) -> list[str] | None:
