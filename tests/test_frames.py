@@ -44,6 +44,20 @@ def test_fit_refuses_frames_that_are_not_aligned(changed, told):
         clip().fit(**{"X": X, "y": MASK, "label_embeddings": EMBEDDINGS, **changed})
 
 
+def test_frames_that_number_the_classes_otherwise_are_refused():
+    """Answers would be rows of the embeddings, which these numbers are not."""
+    turned = EMBEDDINGS.iloc[::-1].set_axis([2, 1, 0])
+    with pytest.raises(UserError, match=r"label_embeddings numbers the classes 2, 1, 0"):
+        clip().fit(X, TRUTH, turned)
+    assert clip().fit(X, TRUTH, turned, classes=[2, 1, 0]).score(X, TRUTH) == 1
+    from_one = MASK.set_axis([1, 2, 3], axis=1)
+    with pytest.raises(UserError, match=r"columns of y numbers the classes 1, 2, 3"):
+        clip().fit(X, from_one, VECTORS)
+    answers = clip().fit(X, from_one, VECTORS, classes=[1, 2, 3]).predict(X)
+    assert (answers == TRUTH + 1).all()
+    assert clip().fit(X, MASK.set_axis(range(3), axis=1), VECTORS).score(X, TRUTH) == 1
+
+
 @pytest.mark.parametrize("classes", [None, NAMES])
 def test_score_refuses_frames_that_are_not_aligned(classes):
     fitted = clip().fit(X, MASK, EMBEDDINGS, classes=classes)

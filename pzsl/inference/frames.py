@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pzsl.errors import UserError
+from pzsl.requests import is_whole
 
 
 def check_frames(
@@ -29,7 +30,7 @@ def check_frames(
 
     Raises:
         UserError: two arguments name the same images, classes or dimensions in different orders,
-            or only some of the same.
+            or only some of the same; or one numbers the classes otherwise than by their rows.
     """
     _same_order(
         {
@@ -45,6 +46,8 @@ def check_frames(
         "the index of seen": axis(seen, "index"),
     }
     _same_order(names)
+    if classes is None:
+        _check_numbers(names)
     check_columns(images, axis(label_embeddings, "columns"), "label_embeddings")
     return next((given for given in names.values() if given is not None), None)
 
@@ -66,6 +69,21 @@ def axis(values: Any, name: str) -> list[Any] | None:
         None if isinstance(label, float) and np.isnan(label) else label
         for label in getattr(values, name)
     ]
+
+
+def _check_numbers(given: dict[str, list[Any] | None]) -> None:
+    """Without a list of classes their numbers are those of their rows, in answers as in candidates.
+
+    Raises:
+        UserError: a frame has other numbers.
+    """
+    for name, numbers in given.items():
+        if numbers and all(map(is_whole, numbers)) and numbers != list(range(len(numbers))):
+            raise UserError(
+                f"{name} numbers the classes {', '.join(map(str, numbers[:3]))}, ..., but without "
+                "classes= they are numbered from 0 in this order: give these numbers as classes=, "
+                "or the frame as an array."
+            )
 
 
 def _same_order(given: dict[str, list[Any] | None]) -> None:
