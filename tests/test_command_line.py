@@ -247,6 +247,7 @@ def test_single_values_and_iterators_are_lists_and_numbers_are_those_that_are_pr
     assert as_list("zebra") == ["zebra"] and as_list(Path("x.npy")) == [Path("x.npy")]
     (rate,) = as_list(np.float32(0.1))
     assert rate == 0.1 and type(rate) is float and as_list(np.array([1, 2])) == [1, 2]
+    assert as_list(np.arange(3) * 0.1 + 0.1) == [0.1, 0.2, 0.3]
     assert as_lists({"rate": iter([0.1, 0.3]), "name": "x"}) == {"rate": [0.1, 0.3], "name": "x"}
     assert not is_number(True) and is_number(np.float32(1)) and not is_number("1")
 

@@ -188,6 +188,18 @@ def test_the_same_configuration_found_twice_counts_once(runs, make):
     assert "two/a has the same configuration as one/a" in result["warnings"][0]
 
 
+def test_equal_configurations_are_one_however_their_numbers_are_written(runs, make):
+    place = {"plugins": {"methods mine.py:Mine": {"at": "/here/mine.py:Mine", "source": "5e"}}}
+    write_run(runs, "a", {"rate": 0.3, **place})
+    place["plugins"]["methods mine.py:Mine"]["at"] = "/there/mine.py:Mine"
+    write_run(runs, "b", {"rate": 0.1 + 0.2, "few_shot": 0, "imbalance": 1, **place})
+    write_run(runs, "c", {"rate": 0.1 + 0.2, "seed": 1, **place})
+    result = make()
+    (row,) = result["rows"]
+    assert (row["n"], row["seeds"], row["rate"], row["label"]) == (2, [0, 1], 0.3, "clip-pzsl")
+    assert result["warnings"] == ["Left out: b has the same configuration as a."]
+
+
 def test_linked_folders_are_read_too_and_each_folder_once(runs, make, tmp_path):
     write_run(tmp_path / "elsewhere", "a")
     write_run(runs, "b", config={"seed": 1})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from pzsl.errors import UserError
 from pzsl.folders import files_called
 from pzsl.progress import printable
 from pzsl.record_parts import SMALL, check_parts
+from pzsl.reports.record_values import axis_value, flatten, metric_of, number_of, text_of
 from pzsl.sweeps import PLAN, read_plan
 
 METRICS = (
@@ -21,8 +21,6 @@ METRICS = (
 )
 """Entries of a run's `metrics.json`; accuracies and `truth_outside` in percent."""
 
-_PERCENT = ("S", "U", "H", "T1", "AUSUC", "disambiguation", "truth_outside")
-_ROUNDING = 1e-6
 _DIFFERENCE = 0.1
 """How far H may lie from the harmonic mean of S and U, where all are rounded to one digit."""
 _CONFIG = (
@@ -71,6 +69,13 @@ class Run:
     environment: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
 
+    @property
+    def configuration(self) -> tuple[Any, ...]:
+        """Everything that tells one run from another, however its numbers were written."""
+        names = (self.dataset, self.cache_hash, self.method, self.preset, self.noise)
+        numbers = (self.rate, self.eta, self.few_shot, self.imbalance, self.seed)
+        return *names, *numbers, tuple(sorted(self.options.items()))
+
 
 @dataclass
 class Records:
@@ -101,7 +106,7 @@ def read_runs(folder: Path) -> Records:
         way = "it is a file" if folder.is_file() else f"train first (pzsl train --runs {folder})"
         raise UserError(f"No folder '{folder}': {way}.")
     records = Records()
-    name_of_config: dict[str, str] = {}
+    first_name: dict[Any, str] = {}
     for path in files_called("config.json", folder):
         name = printable(path.parent.relative_to(folder).as_posix())
         try:
@@ -115,13 +120,10 @@ def read_runs(folder: Path) -> Records:
         except UserError as error:
             records.warnings.append(f"Left out: {error}")
             continue
-        config_text = json.dumps(config, sort_keys=True)
-        if config_text in name_of_config:
-            records.warnings.append(
-                f"Left out: {name} has the same configuration as {name_of_config[config_text]}."
-            )
+        earlier = first_name.setdefault(run.configuration, name)
+        if earlier != name:
+            records.warnings.append(f"Left out: {name} has the same configuration as {earlier}.")
             continue
-        name_of_config[config_text] = name
         records.warnings += _contradiction(run)
         about = _environment(path.parent / "env.json", records.warnings)
         run = replace(run, environment=about, folder=path.parent)
@@ -177,7 +179,7 @@ def _environment(path: Path, warnings: list[str]) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        return dict(_flatten(read_object(path)))
+        return dict(flatten(read_object(path)))
     except UserError as error:
         warnings.append(f"No versions and machine for a run: {error}")
         return {}
@@ -208,19 +210,23 @@ def _run(name: str, config: dict[str, Any], metrics: dict[str, Any]) -> Run:
         raise UserError(f"{name}/config.json: 'seed' should be a whole number from 0 on.")
     return Run(
         path=name,
-        dataset=_text(config, "dataset", name),
-        cache_hash=_text(config, "cache_hash", name, ""),
-        method=_text(config, "method", name),
-        preset=_text(config, "preset", name, ""),
-        noise=_text(config, "noise", name, ""),
-        rate=_number(config, "rate", f"{name}/config.json"),
-        eta=_number(config, "eta", f"{name}/config.json") or 0.0,
+        dataset=text_of(config, "dataset", name),
+        cache_hash=text_of(config, "cache_hash", name, ""),
+        method=text_of(config, "method", name),
+        preset=text_of(config, "preset", name, ""),
+        noise=text_of(config, "noise", name, ""),
+        rate=axis_value(config, "rate", f"{name}/config.json"),
+        eta=axis_value(config, "eta", f"{name}/config.json") or 0.0,
         seed=seed,
-        options=dict(_flatten({**extra, **options})),
-        settings=dict(_flatten(options)),
-        few_shot=int(_number(config, "few_shot", f"{name}/config.json") or 0),
-        imbalance=_number(config, "imbalance", f"{name}/config.json") or 1.0,
-        metrics={key: _metric(metrics, key, f"{name}/metrics.json") for key in METRICS},
+        options={
+            key: text
+            for key, text in flatten({**extra, **options})
+            if not (key.startswith("plugins.") and key.endswith(".at"))  # only what is in it counts
+        },
+        settings=dict(flatten(options)),
+        few_shot=int(number_of(config, "few_shot", f"{name}/config.json") or 0),
+        imbalance=axis_value(config, "imbalance", f"{name}/config.json") or 1.0,
+        metrics={key: metric_of(metrics, key, f"{name}/metrics.json") for key in METRICS},
     )
 
 
@@ -238,46 +244,6 @@ def _contradiction(run: Run) -> list[str]:
     ]
 
 
-def _metric(metrics: dict[str, Any], key: str, where: str) -> float | None:
-    """A metric of a run; percentages lie between 0 and 100."""
-    number = _number(metrics, key, where)
-    if number is not None and key in _PERCENT and not -_ROUNDING <= number <= 100 + _ROUNDING:
-        raise UserError(f"{where}: '{key}' is {number:g}, and should be 0 to 100: train it again.")
-    return number
-
-
-def _text(config: dict[str, Any], key: str, name: str, default: str | None = None) -> str:
-    value = config.get(key)
-    value = default if value is None else value
-    if not isinstance(value, str) or (key == "method" and not value):
-        raise UserError(f"{name}/config.json: '{key}' should be a text.")
-    return printable(value)
-
-
-def _number(values: dict[str, Any], key: str, where: str) -> float | None:
-    value = values.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"{where}: '{key}' should be a number or null.")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise UserError(f"{where}: '{key}' is not finite: the run went wrong, train it again.")
-    return number
-
-
-def _flatten(options: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in options.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            text = value if isinstance(value, str) else json.dumps(value)
-            yield printable(f"{prefix}{key}"), printable(text)
-
-
 def _with_history(run: Run, path: Path, warnings: list[str]) -> Run:
     """Add the history of epochs to a run; a missing or damaged history is left out."""
     if not path.exists():
@@ -291,7 +257,7 @@ def _with_history(run: Run, path: Path, warnings: list[str]) -> Run:
                 raise UserError("not an object")
             names = ("epoch", "loss", "entropy", "disambiguation")
             where = f"{run.path}/history.jsonl:{number}"
-            epochs.append({key: _number(values, key, where) for key in names})
+            epochs.append({key: number_of(values, key, where) for key in names})
     except (ValueError, RecursionError, OSError):
         at = f"line {len(epochs) + 1} of {run.path}/history.jsonl"
         warnings.append(f"No curve over epochs for {run.path}: {at} can't be read.")

@@ -24,7 +24,7 @@ PATHS = {"str | Path": False, "str | Path | None": True}
 def as_list(value: Value | Iterable[Value]) -> list[Value]:
     """A list of values; a single text, path or number is a list of one.
 
-    Numbers of NumPy become Python's, with the digits that they print.
+    Numbers of NumPy become Python's, with the digits that they print, and all are `rounded`.
     """
     if isinstance(value, str) or not isinstance(value, Iterable):
         return [_plain(value)]
@@ -32,11 +32,16 @@ def as_list(value: Value | Iterable[Value]) -> list[Value]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, bool | int | float) or not isinstance(value, Real):
+    if isinstance(value, bool | int) or not isinstance(value, Real):
         return value
     if isinstance(value, Integral):
         return int(value)
-    return float(str(value)) if type(value).__module__ == "numpy" else float(value)
+    return rounded(float(str(value)) if type(value).__module__ == "numpy" else float(value))
+
+
+def rounded(number: float) -> float:
+    """A number to twelve digits: what is computed, such as 0.1 + 0.2, equals what is written."""
+    return float(f"{number:.12g}")
 
 
 def as_lists(arguments: Mapping[str, Any]) -> dict[str, Any]:
