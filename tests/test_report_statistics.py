@@ -190,3 +190,33 @@ def test_a_label_that_stands_for_other_options_on_another_data_set_is_told(make)
     assert "'a' stands for other options on other data sets" in warning
     assert "rank: 8 on one, 64 on three, 64 on two" in warning
     assert "results: 6 on one, 5 on three, 6 on two" in warning
+
+
+def test_a_row_without_common_seeds_is_told_not_to_be_tested(make, tmp_path):
+    for method, seeds in (("a", (0, 1, 2)), ("b", (3, 4, 5)), ("c", (2, 3, 4))):
+        for seed in seeds:
+            config = {"method": method, "seed": seed}
+            write_run(tmp_path / "runs", f"{method}{seed}", config, {"H": 54.5 + (method == "b")})
+    result = make()
+    assert marks(result) == {"a": "", "b": "best", "c": ""}
+    assert [line for line in result["warnings"] if line.startswith("Not tested")] == [
+        "Not tested: birds, a, uniform, rate 0.1: it shares fewer than two seeds with the best "
+        "row: train both with the same seeds."
+    ]
+
+
+def test_numbers_of_several_versions_are_told(make):
+    make.write({"conse": [60, 62]}, results=7)
+    make.write({"b": [60, 62]}, results=6)
+    assert not any("versions" in warning for warning in make()["warnings"])
+    make.write({"a": [70, 71]}, results=5)
+    (warning,) = (warning for warning in make()["warnings"] if "versions" in warning)
+    assert warning.startswith("On birds there are numbers of several versions of pzsl (5: a; 6: b)")
+
+
+def test_a_plugin_with_another_source_on_another_data_set_is_told(make):
+    for dataset, source in (("one", "5e"), ("two", "77")):
+        record = {"methods m.py:M": {"at": f"/{dataset}/m.py:M", "source": source}}
+        make.write({"m.py:M": [70, 71], "b": [1, 2]}, dataset=dataset, plugins=record)
+    warnings = [warning for warning in make()["warnings"] if "'m.py:M' stands for" in warning]
+    assert len(warnings) == 1 and ".source: 5e on one, 77 on two" in warnings[0]

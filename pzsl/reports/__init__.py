@@ -12,7 +12,14 @@ from urllib.parse import quote
 
 from pzsl.errors import UsageError, nearest
 from pzsl.files import write_atomic
-from pzsl.reports.comparison import add_differences, add_marks, mixed_options, standings
+from pzsl.reports.comparison import (
+    add_differences,
+    add_marks,
+    mixed_options,
+    mixed_versions,
+    standings,
+    untested_rows,
+)
 from pzsl.reports.formats import compare_csv, latex, markdown, plain, runs_csv, table_csv
 from pzsl.reports.groups import Row, rows_of
 from pzsl.reports.provenance import add_commands, missing_runs
@@ -83,7 +90,8 @@ def report(
     add_marks(pairs)
     add_commands(pairs)
     records.warnings += _cache_warnings(records.runs) + _encoder_warnings(records.runs)
-    records.warnings += _partly_known(pairs) + mixed_options(pairs)
+    records.warnings += _partly_known(pairs) + mixed_options(pairs) + mixed_versions(pairs)
+    records.warnings += untested_rows(pairs)
     records.warnings += add_differences(pairs, baseline) if baseline else []
     rows, lines = [row for row, _ in pairs], standings(pairs)
     compared, sweep_warnings = compare_sweeps(pairs, Path(compare)) if compare else ([], [])

@@ -10,6 +10,7 @@ from pzsl.errors import UsageError, nearest
 from pzsl.reports.groups import Row, setting_of
 from pzsl.reports.records import Run
 from pzsl.reports.statistics import Difference, Values, mean_ranks, paired_difference
+from pzsl.reports.wording import setting_text
 
 Pairs = Sequence[tuple[Row, list[Run]]]
 
@@ -69,6 +70,40 @@ def _mark(block: Pairs, metric: str) -> None:
             if not mark and any(_tied(row_values, leader) for leader in leaders):
                 mark = "tie"
         row[f"{metric}_mark"] = mark
+
+
+def untested_rows(pairs: Pairs, metric: str = "H") -> list[str]:
+    """A warning for each row of several seeds that no test compares with the best of its setting.
+
+    They share fewer than two seeds, so that it is not marked as a tie, however near it is.
+    """
+    warnings = []
+    for block in settings_of(pairs):
+        best = [seed_values(runs, metric) for row, runs in block if row[f"{metric}_mark"] == BEST]
+        for row, runs in block:
+            values = seed_values(runs, metric)
+            shared = max((len(values.keys() & leader.keys()) for leader in best), default=2)
+            if row[f"{metric}_mark"] == "" and _rival(row) and shared < 2 <= len(values):
+                warnings.append(
+                    f"Not tested: {row['dataset']}, {row['label']}, {setting_text(row)}: it shares "
+                    "fewer than two seeds with the best row: train both with the same seeds."
+                )
+    return warnings
+
+
+def mixed_versions(pairs: Pairs) -> list[str]:
+    """A warning for each data set with rows whose numbers are of several versions of pzsl."""
+    labels_of: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
+    for row, runs in pairs:
+        if row["method"] != "conse" and (version := runs[0].options.get("results")):
+            labels_of[row["dataset"]][version][row["label"]] = None  # conse counts by itself
+    return [
+        f"On {dataset} there are numbers of several versions of pzsl ("
+        + "; ".join(f"{number}: {', '.join(labels)}" for number, labels in sorted(found.items()))
+        + "): train the older ones again before you compare them."
+        for dataset, found in labels_of.items()
+        if len(found) > 1
+    ]
 
 
 def _rival(row: Row) -> bool:
@@ -210,7 +245,11 @@ def mixed_options(pairs: Pairs) -> list[str]:
 
 def _others(run: Run) -> dict[str, str]:
     """What numbers depend on beside the method's options and the data set."""
-    return {name: run.options[name] for name in ("labels", "results") if name in run.options}
+    return {
+        name: text
+        for name, text in run.options.items()
+        if name in ("labels", "results") or name.startswith("plugins.")
+    }
 
 
 _VERDICTS = {"wins": "win", "ties": "tie", "losses": "loss"}
