@@ -130,7 +130,7 @@ def dataset(classes, labels, candidates=None):
         seen=np.ones(len(classes), dtype=bool),
         paths=tuple(f"{i}.jpg" for i in range(count)),
         labels=np.array(labels, dtype=np.int64),
-        splits=np.array(["trainval"] * count),
+        splits=np.array(["trainval"] * (count - 1) + ["test_seen"]),
         reader=lambda path: Image.new("RGB", (1, 1)),
         candidates=candidates,
     )
@@ -185,7 +185,7 @@ def test_a_misspelt_candidate_is_told():
 
 
 def test_a_class_that_occurs_once_is_told():
-    (line,) = class_warnings(dataset(["dog", "owl", "fox"], [0, 0, 0, 1, 1, 1, 2]))
+    (line,) = class_warnings(dataset(["dog", "owl", "fox"], [0, 0, 0, 1, 1, 1, 2, 0]))
     assert line == "1 class occurs once only ('fox'): misspelt, perhaps?"
 
 
@@ -198,7 +198,48 @@ def test_about_as_many_classes_as_images_are_told():
 
 def test_numbers_as_class_names_are_told():
     lines = class_warnings(dataset(["3", "5.0", "fox"], [0, 0, 1, 1, 2, 2]))
-    assert [line for line in lines if "2 of 3 class names are numbers ('3', '5.0')" in line]
+    told = "2 of 3 class names are numbers or codes ('3', '5.0')"
+    assert [line for line in lines if told in line]
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["n02119022", "n02119789", "fox"], "are numbers or codes"),
+        (["TRUE", "FALSE"], "are numbers or codes"),
+        (["2024-01-05", "2024-01-06"], "are numbers or codes"),
+        (["001.Black footed Albatross", "002.Laysan Albatross"], "begin with a number"),
+        (["12 grey wolf", "13 red fox"], "begin with a number"),
+        (["ArcticFox", "GreyWolf", "dingo"], "are written as one word"),
+        (["cat", "dog", "test"], "called 'test': is it a part of a split"),
+        (["cat", "dog", "n.a."], "called 'n.a.': is it a value that is missing"),
+        (["fox/dingo", "dingo/wolf", "wolf/fox"], "are they lists"),
+        (["fox, dingo", "dingo, wolf", "wolf, fox"], "are they lists"),
+    ],
+)
+def test_names_that_make_bad_prompts_or_are_no_names_are_told(names, told):
+    lines = class_warnings(dataset(names, [*range(len(names))] * 3))
+    assert [told in line for line in lines] == [True]
+
+
+def test_classes_that_only_look_so_are_left_alone():
+    names = ["Boeing 737", "3-toed sloth", "McLaren", "salt & pepper", "black and white cat", "7"]
+    names += ["black and white dog", "zebra", "okapi"]
+    assert class_warnings(dataset(names, [*range(len(names))] * 3)) == []
+
+
+def test_nothing_to_test_on_or_to_train_on_is_told(tmp_path):
+    places = [f"{number}.jpg" for number in range(12)]
+    plant(tmp_path, places)
+    table = pd.DataFrame({"path": places, "label": ["cat", "dog", "owl"] * 4, "split": "train"})
+    table.loc[::2, "split"] = "val"
+    (line,) = class_warnings(load_table(table, root=tmp_path))
+    assert line.startswith("All 12 images are for training (val is, too) and none for testing")
+    table["split"] = ["train", "train", "test_seen"] * 4
+    (line,) = class_warnings(load_table(table, root=tmp_path))
+    assert line.startswith("No training image of 1 seen class with test images ('owl')")
+    table["candidates"] = "cat|owl"
+    assert not class_warnings(load_table(table, root=tmp_path))
 
 
 def test_nothing_is_said_of_plain_classes():
@@ -226,9 +267,7 @@ def test_labels_that_are_never_candidates_and_lists_as_names_are_told_of(tmp_pat
     sets = ["heron;kestrel|plover", "heron or kestrel|plover"] * 4
     table = pd.DataFrame({"path": places, "label": names, "candidates": sets, "split": "trainval"})
     told = "\n".join(class_warnings(load_table(table, root=tmp_path)))
-    assert (
-        "2 class names are made of the names of other classes ('heron or kestrel', 'heron" in told
-    )
+    assert "2 class names are made of other classes' names, or of parts of them ('heron or" in told
     assert "Not one of 8 training images has its label among its candidates" in told
-    plain = table.assign(candidates="heron|kestrel|salt and pepper")
+    plain = table.assign(candidates="heron|kestrel|salt and pepper", split=["train", "test"] * 4)
     assert not class_warnings(load_table(plain, root=tmp_path))

@@ -99,11 +99,13 @@ def test_unseen_classes_from_a_column(folder):
     ]
 
 
-def test_unseen_classes_from_a_file_even_without_images(folder):
+def test_unseen_classes_from_a_file_even_without_images_which_is_told(folder, capsys):
     (folder / "unseen.txt").write_text("lynx\ncaracal\n", "utf-8")
     data = load_table(write(folder), unseen_file=folder / "unseen.txt")
     assert data.classes == ("caracal", "dog", "fox", "lynx", "wolf")
     assert data.seen.tolist() == [False, True, True, False, True]
+    told = "1 of 2 classes of --unseen-file label no image, such as 'caracal'"
+    assert told in capsys.readouterr().err
 
 
 def test_a_class_list_decides_the_order_and_may_hold_more(folder):

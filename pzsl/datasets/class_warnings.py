@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl.datasets.base import UNKNOWN, Dataset
+from pzsl.datasets.base import SPLITS, UNKNOWN, Dataset
 from pzsl.datasets.names import normal_form
+from pzsl.datasets.own.drawn_split import TEST, TRAIN
+from pzsl.progress import counted
 
 SHOWN = 3
 """Most classes that a warning lists."""
@@ -27,9 +29,36 @@ MISSING = (
     "unknown",
     "unlabelled",
     "unlabeled",
+    "undefined",
+    "n.a.",
+    "--",
+    "#value!",
+    "#ref!",
+    "#name?",
+    "unbekannt",
 )
 """Words, in normal form, that stand for a missing value."""
-SEPARATORS = re.compile(r"[|;,/&+]|\bor\b|\band\b|\boder\b|\bund\b")
+PARTS = (*map(normal_form, SPLITS), *TRAIN, *TEST)
+"""Words, in normal form, for a part of a split."""
+ODD = (
+    (
+        r"[+-]?\d+([.,]\d+)?$|\d{4}-\d\d-\d\d\b|(?i:n\d{8}|true|false)$",
+        "are numbers or codes",
+        "prompts of them tell the encoder nothing; write names in their place",
+    ),
+    (
+        r"\d+[\s.-]+[^\W\d]",
+        "begin with a number",
+        "their prompts have it, too; leave it out",
+    ),
+    (
+        r"\w*[^\W\d_A-Z][A-Z]",
+        "are written as one word",
+        "an encoder reads it as one; separate the words by blanks",
+    ),
+)
+"""Start of names that make bad prompts; what they are, what to do."""
+SEPARATORS = re.compile(r"[|;,/&+:]|\bor\b|\band\b|\boder\b|\bund\b")
 FEW = 5
 """Fewer images may well have other candidates only."""
 SHORT = 4
@@ -40,18 +69,20 @@ def class_warnings(data: Dataset) -> list[str]:
     """Warnings about classes that are probably not intended.
 
     Reported are: almost as many classes as images, or else classes that occur once; names one edit
-    apart; numbers, words for a missing value, or lists of names in place of names; labels that are
-    never among the candidates.
+    apart; numbers, codes, words for a missing value or a part of a split, or lists of names in
+    place of names; names that prompts can't use as they are; labels that are never among the
+    candidates; classes that are tested on without a training image, and no test image at all.
     """
     times = occurrences(data)
-    missing = [name for name in data.classes if normal_form(name) in MISSING]
-    lines = [_number_names(data.classes), _near_names(data.classes, times)]
-    lines.append(_names_that_are_lists(data.classes))
+    lines = [*_odd_names(data.classes), _near_names(data.classes, times)]
+    lines += [_names_that_are_lists(data.classes), _untested(data), _untrained(data)]
     if data.candidates is not None:
         sets = data.candidates
         lines.append(labels_outside(data.labels, sets.offsets, sets.labels))
-    if missing:
-        lines.append(f"A class is called {_listed(missing)}: is it a value that is missing?")
+    for words, doubt in ((MISSING, "a value that is missing"), (PARTS, "a part of a split")):
+        found = [name for name in data.classes if normal_form(name) in words]
+        if found:
+            lines.append(f"A class is called {_listed(found)}: is it {doubt}?")
     if len(data.classes) > len(data.paths) / 2:
         lines.append(
             f"{len(data.classes)} classes for {len(data.paths)} images, such as "
@@ -115,31 +146,63 @@ def _near_names(classes: Sequence[str], times: NDArray[np.int64]) -> str | None:
     return f"Class names one letter apart are classes of their own: {named}{remaining}. Misspelt?"
 
 
-def _number_names(classes: Sequence[str]) -> str | None:
-    numbers = [name for name in classes if normal_form(name).lstrip("-").isdecimal()]
-    if len(numbers) <= len(classes) / 2:
-        return None
-    return (
-        f"{len(numbers)} of {len(classes)} class names are numbers ({_listed(numbers)}): prompts "
-        "of them tell the encoder nothing; write names in their place."
-    )
+def _odd_names(classes: Sequence[str]) -> list[str]:
+    """Warnings where most names are of a kind that makes bad prompts."""
+    lines = []
+    for start, what, remedy in ODD:
+        odd = [name for name in classes if re.match(start, name)]
+        if len(odd) > len(classes) / 2:
+            lines.append(
+                f"{len(odd)} of {len(classes)} class names {what} ({_listed(odd)}): {remedy}."
+            )
+    return lines
 
 
 def _names_that_are_lists(classes: Sequence[str]) -> str | None:
-    """Names whose parts are names of other classes, such as `heron; magpie`."""
-    forms = {normal_form(name) for name in classes}
-    lists = [name for name in classes if _is_list(name, forms)]
+    """Names of several parts, each of which is another name or a part of one: `heron; magpie`."""
+    parts = {
+        name: [part for part in map(normal_form, SEPARATORS.split(name)) if part]
+        for name in classes
+    }
+    times = Counter(part for several in parts.values() for part in set(several))
+    lists = [
+        name
+        for name, several in parts.items()
+        if len(several) > 1 and all(times[part] > 1 for part in several)
+    ]
     if not lists:
         return None
     return (
-        f"{len(lists)} class names are made of the names of other classes ({_listed(lists)}): are "
-        "they lists? Separate the names of a list by |."
+        f"{len(lists)} class names are made of other classes' names, or of parts of them "
+        f"({_listed(lists)}): are they lists? Separate the names of a list by |."
     )
 
 
-def _is_list(name: str, forms: set[str]) -> bool:
-    parts = [normal_form(part) for part in SEPARATORS.split(name)]
-    return len(parts) > 1 and all(part in forms for part in parts)
+def _untested(data: Dataset) -> str | None:
+    """A warning if there are labels, but no image to test on."""
+    if (data.labels == UNKNOWN).all() or (data.splits != "trainval").any():
+        return None
+    return (
+        f"All {len(data.paths)} images are for training (val is, too) and none for testing, so "
+        "that no accuracy can be measured: put some into the split 'test'."
+    )
+
+
+def _untrained(data: Dataset) -> str | None:
+    """A warning about seen classes with test images, of which no training image can be."""
+    training = data.splits == "trainval"
+    trained = set(data.labels[training])
+    if data.candidates is not None:
+        sizes = np.diff(data.candidates.offsets)
+        trained |= set(data.candidates.labels[np.repeat(training, sizes)])
+    rows = sorted(set(data.labels[data.splits == "test_seen"]) - trained - {UNKNOWN})
+    if not rows:
+        return None
+    return (
+        f"No training image of {counted(len(rows), 'seen class', 'seen classes')} with test images "
+        f"({_listed([data.classes[row] for row in rows])}): put some into the split 'trainval', or "
+        "make unseen classes of them."
+    )
 
 
 def labels_outside(

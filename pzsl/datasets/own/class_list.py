@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from pzsl.datasets.names import join_spellings, joined_spellings_message, normal_form, tidy
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.row_checks import Classes
 from pzsl.datasets.own.rows import Row
-from pzsl.errors import UserError
+from pzsl.errors import UserError, nearest
 from pzsl.files import read_text
 from pzsl.progress import say
 
@@ -36,7 +36,8 @@ def find_classes(
     """Collect all classes of a table and find the unseen ones.
 
     Unseen are the classes that are marked or listed as unseen; without any, those that occur only
-    as labels of test_unseen. Listed classes that occur nowhere are seen, and that is told.
+    as labels of test_unseen. Listed classes that occur nowhere are seen, and that is told, as are
+    unseen ones that occur nowhere.
 
     Args:
         rows: of the table.
@@ -46,12 +47,14 @@ def find_classes(
     """
     trained = {name for row in rows for name in row.candidates if row.split != "test_unseen"}
     trained |= {row.label for row in rows if row.label and row.split != "test_unseen"}
+    labels = {row.label for row in rows if row.label}
     marked = {row.label for row in rows if row.unseen and row.label}
     listed_spelling = {normal_form(name): name for name in listed}
     marked |= {listed_spelling.get(normal_form(name), name) for name in unseen_listed}
-    unseen = marked or {row.label for row in rows if row.label} - trained
-    occurring = {row.label for row in rows if row.label} | trained | unseen
+    unseen = marked or labels - trained
+    occurring = labels | trained | unseen
     if not listed:
+        _say_without_images(unseen_listed, labels)
         return Classes(tuple(sorted(occurring)), frozenset(unseen))
     beyond = sorted(unseen - set(listed))
     if beyond:
@@ -64,6 +67,17 @@ def find_classes(
             "should be unseen, list all unseen classes in --unseen-file."
         )
     return Classes(tuple(listed), frozenset(unseen))
+
+
+def _say_without_images(unseen: Sequence[str], labels: Collection[str]) -> None:
+    """Tell of classes of --unseen-file that label no image: misspelt ones leave others seen."""
+    without = [name for name in unseen if name not in labels]
+    if without:
+        say(
+            f"{len(without)} of {len(unseen)} classes of --unseen-file label no image, such as "
+            f"'{without[0]}': they are unseen classes without a test image."
+            f"{nearest(without[0], sorted({*labels} - {*unseen}))}"
+        )
 
 
 def read_class_list(file: Path) -> tuple[str, ...]:
