@@ -1,10 +1,12 @@
-"""The files below a folder, also in folders that are linked into it."""
+"""The files below a folder, also in folders that are linked into it; paths that others may read."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from pzsl.progress import say
 
 
 def walk(root: Path, on_error: Callable[[OSError], None] | None = None) -> list[tuple[str, ...]]:
@@ -32,3 +34,15 @@ def walk(root: Path, on_error: Callable[[OSError], None] | None = None) -> list[
 def files_called(name: str, root: Path) -> list[Path]:
     """Every file of this name below a folder, sorted."""
     return sorted(root.joinpath(*parts) for parts in walk(root) if parts[-1] == name)
+
+
+def say_disclosed(where: Path, texts: Iterable[str]) -> None:
+    """Tell of full paths of this machine in what is made to be shared: they often hold names."""
+    words = (text.removeprefix("local-dir:") for text in texts)
+    kinds = PurePosixPath, PureWindowsPath
+    paths = [word for word in words if any(kind(word).is_absolute() for kind in kinds)]
+    if paths:
+        say(
+            f"{where} names places on this machine, which all who get it can read: "
+            f"{', '.join(dict.fromkeys(paths))}."
+        )

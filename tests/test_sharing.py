@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 
+import caches
+import h5py
 import pytest
 from hub_server import hub
 from huggingface_hub import constants, file_download
 from problems import write_cache
+from test_merge import COUNT, write_parts
 
 from pzsl.errors import UserError
 from pzsl.exchange import pull, push
+from pzsl.store import merge_parts
+from pzsl.store.hdf5 import put_attribute, write_checksums
 
 NAME = "anna/toy"
 
@@ -61,6 +66,23 @@ def test_the_card_says_what_is_shared(server, cache):
         assert word in card
     about = json.loads(server.files[NAME, "pzsl-cache.json"])
     assert about["file"] == "toy.h5" and about["images"] > 0
+
+
+def test_what_names_this_machine_is_told(server, cache, capsys):
+    with h5py.File(cache, "r+") as file:
+        put_attribute(file, "origin", {"root": "/home/anna/photos", "seed": "0"})
+        put_attribute(file, "model", "local-dir:C:\\Users\\anna\\clip")
+    write_checksums(cache)
+    push(cache, NAME)
+    told = capsys.readouterr().err
+    assert "all who get it can read: C:\\Users\\anna\\clip, /home/anna/photos.\n" in told
+
+
+def test_a_virtual_cache_is_not_sent_without_its_parts(pzsl, server, tmp_path):
+    write_parts(tmp_path / "x.h5", caches.header(COUNT), 2)
+    merge_parts([], tmp_path / "x.h5", virtual=True)
+    assert "without --virtual" in one_line(pzsl("push", tmp_path / "x.h5", "--to", NAME))
+    assert not server.files
 
 
 def test_a_fetched_cache_is_there_without_the_hub(server, cache, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from typing import Any
 from pzsl.datasets.fetching import PUBLICATIONS
 from pzsl.errors import UsageError, UserError
 from pzsl.files import parse_json, read_text, replacing, sha256_of
+from pzsl.folders import say_disclosed
 from pzsl.network import is_reachable
 from pzsl.progress import say
 from pzsl.requests import is_plain_name
@@ -36,7 +37,7 @@ def push(cache: str | Path, to: str) -> dict[str, Any]:
 
     Raises:
         UsageError: `to` is not a valid repository name.
-        UserError: the cache is damaged, or the hub refuses or can't be reached.
+        UserError: the cache is damaged or virtual, or the hub refuses or can't be reached.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
@@ -45,10 +46,18 @@ def push(cache: str | Path, to: str) -> dict[str, Any]:
         raise UserError(f"{_endpoint()} can't be reached: {cache} was not sent.")
     path = Path(cache)
     loaded = load_cache(path)
+    if loaded.provenance["sources"]:
+        raise UserError(
+            f"{path} refers to its parts, which are not sent with it: merge them into another file "
+            "without --virtual, and push that one."
+        )
     problems = inspect_cache(path)["problems"]
     if problems:
         raise UserError(f"{path} is incomplete or damaged, so it is not shared: {problems[0]}")
     about = {"file": path.name, "sha256": sha256_of(path), **_facts(loaded)}
+    say_disclosed(
+        path, map(str, (loaded.provenance["model"], *loaded.provenance["origin"].values()))
+    )
     say(f"push {path} ({path.stat().st_size:,} bytes) to {_endpoint()}/datasets/{to}")
     files: dict[str, str | bytes] = {
         path.name: str(path),

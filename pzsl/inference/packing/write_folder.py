@@ -13,6 +13,7 @@ import torch
 from pzsl import __version__
 from pzsl.errors import UserError
 from pzsl.files import write_atomic, write_json
+from pzsl.folders import say_disclosed
 from pzsl.inference.packing.model_card import model_card
 from pzsl.inference.packing.onnx import export_onnx
 from pzsl.inference.packing.read_folder import (
@@ -88,6 +89,8 @@ def pack(
         raise UserError(f"{out} can't be written: {error.strerror or error}.") from None
     if trained.method.kept_state:
         say(f"{out} holds the training images' embeddings, as {record.config.method} needs them.")
+    plugins = (str(plugin["at"]) for plugin in record.config.plugins.values())
+    say_disclosed(out, (str(trained.cache.provenance["model"]), *plugins))
     files = sorted(out.iterdir())
     return {
         "out": str(out),
