@@ -168,6 +168,13 @@ def test_methods_are_compared_on_the_same_sets_and_ranked(path, tmp_path, monkey
     assert sorted(found["summary"]) == ["clip", "clip (calibrated)", "prototype"]
 
 
+def test_a_noise_is_named_as_its_runs_are(path, tmp_path, monkeypatch):
+    monkeypatch.setitem(accuracy.CONTENDERS, "methods", {"default": ("clip",)})
+    how = {"runs": tmp_path, "seeds": 1, "noises": ["uss", "uniform:0.30"], "workers": 1}
+    (row,) = bench_accuracy([path], ["methods"], **how)["methods"]["rows"]
+    assert [*row][2:] == ["uss:0.5", "uniform:0.3"]
+
+
 def test_ranks_are_scipys_and_leave_the_oracle_out():
     scores = {"a": [3.0, 1.0], "b": [3.0, 2.0], "c": [1.0, 5.0], "oracle": [9.0, 9.0]}
     rows = [{"cache": "x", "method": m, "k1": one, "k2": two} for m, (one, two) in scores.items()]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pzsl.bench.arguments import check_bench
-from pzsl.bench.contenders import CONTENDERS, contender_rows, mean_ranks
+from pzsl.bench.contenders import CONTENDERS, contender_rows, mean_ranks, noise_of, score
 from pzsl.bench.parts import part_rows, parts_summary
 from pzsl.bench.problems import DrawnProblem, arrays, draw, only_training, recipes, resplit
 from pzsl.errors import UsageError
@@ -203,14 +203,13 @@ def _cells(
             workers=workers,
         )
         for run in result["runs"]:
-            noise = run["noise"] if run["rate"] is None else f"{run['noise']}:{run['rate']:g}"
-            runs_of.setdefault((problem.name, noise), []).append((problem, run))
+            runs_of.setdefault((problem.name, noise_of(run)), []).append((problem, run))
     return [_row(name, noise, runs) for (name, noise), runs in runs_of.items()]
 
 
 def _row(name: str, noise: str, runs: list[tuple[Problem, dict[str, Any]]]) -> dict[str, Any]:
-    h = [_score(run) for _, run in runs]
-    gains = [_score(run) - problem.frozen for problem, run in runs]
+    h = [score(run) for _, run in runs]
+    gains = [score(run) - problem.frozen for problem, run in runs]
     shortfalls = [
         min(0.0, gain + max(RUN, problem.image))
         for (problem, _), gain in zip(runs, gains, strict=True)
@@ -226,20 +225,15 @@ def _row(name: str, noise: str, runs: list[tuple[Problem, dict[str, Any]]]) -> d
         "worst": min(gains),
         "image": max(problem.image for problem, _ in runs),
         "harmed_runs": sum(shortfall < 0 for shortfall in shortfalls),
-        "gamma_loss": mean(_best(run) - _score(run) for _, run in runs),
+        "gamma_loss": mean(_best(run) - score(run) for _, run in runs),
         "labels": mean(run["disambiguation"] for _, run in runs),
     }
-
-
-def _score(run: dict[str, Any]) -> float:
-    """H of a run; S where no class is unseen."""
-    return float(run["S"] if run["H"] is None else run["H"])
 
 
 def _best(run: dict[str, Any]) -> float:
     """The highest H of a run's seen-unseen curve: that of the best gamma, known only afterwards."""
     if run["H"] is None:
-        return _score(run)
+        return score(run)
     details = Path(run["path"], "details.json").read_text(encoding="utf-8")
     curve = json.loads(details)["curve"]
     return max(float(2 * s * u / (s + u or 1)) for s, u in zip(curve["S"], curve["U"], strict=True))

@@ -49,7 +49,6 @@ def contender_rows(
     Returns:
         A row for each cache and contender, with the mean H over the seeds under each noise.
     """
-    kinds = list(noises or NOISES)
     rows = []
     for cache in caches:
         for preset, methods in contenders.items():
@@ -57,14 +56,14 @@ def contender_rows(
                 cache,
                 method=methods,
                 preset=preset,
-                noise=kinds,
+                noise=noises or NOISES,
                 seeds=seeds or SEEDS,
                 runs=folder,
                 workers=workers,
             )
             rows += [
                 {"cache": Path(cache).stem, "method": _named(method, preset)}
-                | _means([run for run in result["runs"] if run["method"] == method], kinds)
+                | _means([run for run in result["runs"] if run["method"] == method])
                 for method in methods
             ]
     return rows
@@ -74,13 +73,22 @@ def _named(method: str, preset: str) -> str:
     return method if preset == "default" else f"{method} ({preset})"
 
 
-def _means(runs: Sequence[dict[str, Any]], kinds: Sequence[str]) -> dict[str, float]:
-    """Mean score of a method's runs under each kind of noise: H, or S where no class is unseen."""
-    scores: dict[str, list[float]] = {kind: [] for kind in kinds}
+def _means(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Mean `score` of a method's runs under each kind of noise, with its rate."""
+    scores: dict[str, list[float]] = {}
     for run in runs:
-        kind = run["noise"] if run["rate"] is None else f"{run['noise']}:{run['rate']:g}"
-        scores[kind].append(float(run["S"] if run["H"] is None else run["H"]))
+        scores.setdefault(noise_of(run), []).append(score(run))
     return {kind: mean(values) for kind, values in scores.items()}
+
+
+def noise_of(run: dict[str, Any]) -> str:
+    """The noise of a run as `pzsl train` takes it: its kind and, if it has one, its rate."""
+    return run["noise"] if run["rate"] is None else f"{run['noise']}:{run['rate']:g}"
+
+
+def score(run: dict[str, Any]) -> float:
+    """H of a run; S where no class is unseen."""
+    return float(run["S"] if run["H"] is None else run["H"])
 
 
 def mean_ranks(rows: Sequence[dict[str, Any]]) -> dict[str, float]:

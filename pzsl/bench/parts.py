@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from pzsl.bench.contenders import score
 from pzsl.training import train
 
 PARTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -58,16 +59,16 @@ def part_rows(
         for noise in noises or NOISES:
             options: dict[str, Any] = {"noise": noise, "seeds": seeds or SEEDS, "workers": workers}
             options["runs"] = folder
-            default = _harmonic_means(train(cache, **options))
+            default = _scores(train(cache, **options))
             for part, (preset, settings) in PARTS.items():
-                changed = _harmonic_means(train(cache, preset=preset, settings=settings, **options))
+                changed = _scores(train(cache, preset=preset, settings=settings, **options))
                 rows.append({"cache": Path(cache).stem, "noise": noise, "change": part})
                 rows[-1] |= _compared(changed, default)
     return rows
 
 
-def _harmonic_means(result: dict[str, Any]) -> list[float]:
-    return [float(run["H"]) for run in result["runs"]]
+def _scores(result: dict[str, Any]) -> list[float]:
+    return [score(run) for run in result["runs"]]
 
 
 def _compared(changed: Sequence[float], default: Sequence[float]) -> dict[str, Any]:
