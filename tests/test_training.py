@@ -396,6 +396,13 @@ def test_a_noise_may_carry_its_own_rate():
         expand(SOURCE, ["clip"], ["default"], ["uniform:few"], [0.1], [0], [0])
 
 
+@pytest.mark.parametrize("noise", ["uss:0.3", "uss:x", "file:0.3", "annotated:0.1"])
+def test_a_rate_that_a_noise_cannot_have_is_refused(noise):
+    with pytest.raises(UsageError, match=f"write --noise {noise.partition(':')[0]}"):
+        expand(SOURCE, ["clip"], ["default"], [noise], [0.1], [0], [0])
+    assert expand(SOURCE, ["clip"], ["default"], ["uss:0.5"], [0.1], [0], [0])[0].rate == 0.5
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -420,6 +427,9 @@ def test_settings_come_from_the_line_and_from_toml(tmp_path):
     }
     with pytest.raises(UsageError, match="name=value"):
         read_settings(["rank"])
+    assert read_settings(["prototypes=off"], ["prototypes"]) == {"prototypes": False}
+    with pytest.raises(UsageError, match="prototypes is set to on and is off at once"):
+        read_settings(["prototypes=on"], ["prototypes"])
     file = tmp_path / "sweep.toml"
     file.write_text('method = ["clip"]\nrate = [0.1]\noff = ["calibrate"]\n[set]\nrank = 4\n')
     assert read_config(file)["set"] == {"rank": 4}

@@ -40,10 +40,10 @@ def train(
     pzsl train --cache cache/sun.h5 --method clip,clip-pzsl --rate 0.1,0.3
     pzsl train --cache cache/sun.h5 --noise annotated --seeds 3 --set rank=64
     """
-    from pzsl.training import read_config, read_settings, train
+    from pzsl.training import read_config, read_settings, train, with_parts_off
 
     file = read_config(config) if config else {}
-    settings = file.pop("set", {}) | dict.fromkeys(words(_list(file.pop("off", []))), False)
+    settings = with_parts_off(file.pop("set", {}), words(_list(file.pop("off", []))))
     request = file | values
     for name in LISTS:
         if name in request:

@@ -22,9 +22,9 @@ from pzsl.training.config import RunConfig, Source, expand
 from pzsl.training.engines import run_sweep
 from pzsl.training.features import MEMORY, in_blocks
 from pzsl.training.run import CHECKPOINT_SECONDS
-from pzsl.training.settings import read_config, read_settings
+from pzsl.training.settings import read_config, read_settings, with_parts_off
 
-__all__ = ["RunConfig", "read_config", "read_settings", "train"]
+__all__ = ["RunConfig", "read_config", "read_settings", "train", "with_parts_off"]
 
 _REPORTED = ("S", "U", "H", "T1", "AUSUC", "disambiguation", "gamma", "seconds")
 

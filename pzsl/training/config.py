@@ -241,11 +241,13 @@ def _split_rate(word: str) -> tuple[str, str]:
 def _noise_and_rates(word: str, rates: Sequence[float]) -> tuple[str, Sequence[float | None]]:
     """The kind of noise that a word names, and its rates."""
     noise, rate = _split_rate(word)
-    if noise in FROM_DATA:
-        return noise, [None]
+    if noise in (*FROM_DATA, "uss"):
+        fixed = USS_RATE if noise == "uss" else None
+        if rate not in ("", f":{fixed}"):
+            why = f"is always at rate {fixed}" if fixed else "sets come with the data, at no rate"
+            raise UsageError(f"--noise {word}: {noise} {why}: write --noise {noise}.")
+        return noise, [fixed]
     find_kind(noise)  # raises if it is unknown
-    if noise == "uss":
-        return noise, [USS_RATE]
     if not rate:
         return noise, [float(rate) for rate in rates]
     try:

@@ -54,7 +54,7 @@ def read_settings(texts: Sequence[str], off: Sequence[str] = ()) -> dict[str, An
     """Options from `name=value` texts, and names of parts to switch off.
 
     Raises:
-        UsageError: a text without `=`.
+        UsageError: a text without `=`, or a part that is set and switched off.
     """
     settings: dict[str, Any] = {}
     for text in texts:
@@ -64,7 +64,22 @@ def read_settings(texts: Sequence[str], off: Sequence[str] = ()) -> dict[str, An
         name, value = name.strip(), value.strip()
         if settings.setdefault(name, value) != value:
             raise UsageError(f"--set gives {name} twice, as {settings[name]} and as {value}.")
-    return settings | dict.fromkeys(off, False)
+    return with_parts_off(settings, off)
+
+
+def with_parts_off(settings: Mapping[str, Any], off: Sequence[str]) -> dict[str, Any]:
+    """Options with some parts switched off.
+
+    Raises:
+        UsageError: a part is set to something else.
+    """
+    for name in off:
+        if str(settings.get(name, "off")).lower() not in ("off", "false", "no", "0"):
+            raise UsageError(
+                f"{name} is set to {settings[name]} and is off at once (--set, --off): leave one "
+                "of them out."
+            )
+    return {**settings, **dict.fromkeys(off, False)}
 
 
 def read_config(path: Path) -> dict[str, Any]:
