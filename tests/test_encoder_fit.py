@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import caches
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from problems import write_cache
 
 from pzsl import annotate, labels, predict, refine, report, train
-from pzsl.evaluation import EncoderFit, encoder_fit, images_in_both, noise_doubt
+from pzsl.evaluation import EncoderFit, copied_images, encoder_fit, noise_doubt
 from pzsl.exchange.npz import npz_arrays
 from pzsl.store import CacheWriter, load_cache
 
@@ -119,16 +120,34 @@ def test_an_implausible_estimate_is_told_by_train_refine_and_report(tmp_path, ca
 
 def test_a_picture_that_is_trained_on_and_tested_on_is_told_of(tmp_path, pzsl):
     cache = load_cache(write(tmp_path / "good.h5", True, True))
-    assert images_in_both(cache) is None
+    assert not copied_images(cache)
     arrays = npz_arrays(cache)
     images = np.array(arrays["image_features"])
     images[5] = images[1] + 1e-7  # row 5 is tested on, row 1 is trained on
     np.savez(tmp_path / "copied.npz", **arrays | {"image_features": images})
     code, _, err = pzsl("import", tmp_path / "copied.npz", "--out", tmp_path / "copied.h5")
     assert code == 0 and "1 of 18 test images have the embedding of a training image" in err
-    assert "'5.jpg' that of '1.jpg'" in err
+    assert "'5.jpg' that of '1.jpg'" in err and "training image with" not in err
     _, _, err = pzsl("import", tmp_path / "copied.npz", "--out", tmp_path / "copied.npz")
     assert "this file is read: write to another one" in err
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_copies_of_a_picture_with_no_class_in_common_are_told_of(labelled):
+    cache = SimpleNamespace(
+        labels=np.array([0, 0, 1, 2, 2]) if labelled else np.full(5, -1),
+        candidate_offsets=np.arange(0, 12, 2),
+        candidate_labels=np.array([0, 1, 0, 2, 1, 2, 2, 3, 2, 3]),
+        annotation={},
+        splits=np.array(["trainval"] * 5),
+        images=caches.unit(1, 5, 8),
+        paths=tuple("abcde"),
+    )
+    assert not copied_images(cache)
+    cache.images[[1, 3]] = cache.images[0]  # b is like a, d is of no class of a's
+    (line,) = copied_images(cache)
+    assert line.startswith("1 training image with the embedding of another one")
+    assert "such as 'd' and 'a'" in line
 
 
 def test_labels_tells_of_it_once_whether_it_trains_or_not(tmp_path, capsys):

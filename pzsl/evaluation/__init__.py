@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pzsl.evaluation.accuracy import harmonic_mean, per_class_accuracy
 from pzsl.evaluation.classes import class_hits, thin_curve, top_confusions
+from pzsl.evaluation.copied_images import copied_images
 from pzsl.evaluation.curve import Curve, ausuc, best_gamma, seen_unseen_curve
 from pzsl.evaluation.encoder_fit import EncoderFit, encoder_fit, noise_doubt
-from pzsl.evaluation.images_in_both import images_in_both
 from pzsl.evaluation.labels import disambiguation_accuracy, mean_entropy
 from pzsl.evaluation.metrics import Metrics, evaluate, evaluate_summary, predict, stack
 from pzsl.evaluation.probabilities import (
@@ -39,13 +39,13 @@ __all__ = [
     "calibration_of",
     "check_probabilities",
     "class_hits",
+    "copied_images",
     "disambiguation_accuracy",
     "encoder_fit",
     "evaluate",
     "evaluate_summary",
     "expected_calibration_error",
     "harmonic_mean",
-    "images_in_both",
     "level_of",
     "log_softmax",
     "mean_entropy",

@@ -74,11 +74,22 @@ class EncoderFit(NamedTuple):
         )
 
 
-class Embedded(Protocol):
-    """The part of a cache that this file reads."""
+class Labelled(Protocol):
+    """The part of a cache that tells the classes of its images."""
 
     @property
     def labels(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def candidate_offsets(self) -> NDArray[np.int64] | None: ...  # noqa: D102
+    @property
+    def candidate_labels(self) -> NDArray[np.int32] | None: ...  # noqa: D102
+    @property
+    def annotation(self) -> dict[str, Any]: ...  # noqa: D102
+
+
+class Embedded(Labelled, Protocol):
+    """The part of a cache that this file reads."""
+
     @property
     def splits(self) -> NDArray[np.str_]: ...  # noqa: D102
     @property
@@ -87,12 +98,6 @@ class Embedded(Protocol):
     def seen(self) -> NDArray[np.bool_]: ...  # noqa: D102
     @property
     def templates(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def candidate_offsets(self) -> NDArray[np.int64] | None: ...  # noqa: D102
-    @property
-    def candidate_labels(self) -> NDArray[np.int32] | None: ...  # noqa: D102
-    @property
-    def annotation(self) -> dict[str, Any]: ...  # noqa: D102
     def label_embeddings(self) -> NDArray[np.float32]: ...  # noqa: D102
 
 
@@ -106,9 +111,7 @@ def encoder_fit(cache: Embedded) -> EncoderFit:
     rows = np.flatnonzero(cache.splits == "trainval")
     rows = rows[:: -(-len(rows) // SAMPLE) or 1]
     allowed = [
-        (row, allowed_classes)
-        for row in rows.tolist()
-        if len(allowed_classes := _allowed_classes(row, cache))
+        (row, classes) for row in rows.tolist() if len(classes := allowed_classes(row, cache))
     ]
     if not (allowed and cache.templates and cache.seen.any()):
         return EncoderFit(1.0, 0.0, 0)
@@ -124,7 +127,8 @@ def encoder_fit(cache: Embedded) -> EncoderFit:
     return EncoderFit(float(hits.mean()), float(shares.mean()), len(allowed))
 
 
-def _allowed_classes(row: int, cache: Embedded) -> NDArray[np.integer]:
+def allowed_classes(row: int, cache: Labelled) -> NDArray[np.integer]:
+    """The classes that an image may have: its label, or else the candidates that people gave it."""
     if cache.labels[row] >= 0:
         return cache.labels[row : row + 1]
     offsets, labels = cache.candidate_offsets, cache.candidate_labels

@@ -7,9 +7,9 @@ import numpy as np
 from pzsl.evaluation import (
     Metrics,
     Summary,
+    copied_images,
     encoder_fit,
     evaluate_summary,
-    images_in_both,
     summarise,
 )
 from pzsl.store import Cache
@@ -45,5 +45,6 @@ def zero_shot(cache: Cache) -> Metrics:
 
 
 def doubts(cache: Cache) -> list[str]:
-    """Warnings about a cache: an encoder that does not fit the images, or images in both splits."""
-    return [line for line in (encoder_fit(cache).warning, images_in_both(cache)) if line]
+    """Warnings about a cache: an encoder that does not fit the images, or copies of images."""
+    fit = encoder_fit(cache).warning
+    return [*([fit] if fit else []), *copied_images(cache)]
