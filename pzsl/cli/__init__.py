@@ -21,28 +21,36 @@ class Commands(LazyGroup):
     """All commands, in the order in which a user needs them."""
 
     entries: ClassVar = {
-        "demo": Entry("pzsl.cli.demo:demo", "The whole pipeline on built-in data, offline."),
-        "datasets": Entry("pzsl.cli.datasets:app", "Known data sets, and how to fetch them."),
+        "demo": Entry("pzsl.cli.demo:demo", "Run the whole pipeline on built-in data, offline."),
+        "datasets": Entry(
+            "pzsl.cli.datasets:app", "List the known data sets; download one of them."
+        ),
         "extract": Entry(
-            "pzsl.cli.extract:extract", "Stage one: images and prompts into a cache.", True
+            "pzsl.cli.extract:extract",
+            "Stage one: encode images and class names into a cache.",
+            True,
         ),
         **CACHE_COMMANDS,
-        "prompts": Entry("pzsl.cli.prompts:app", "Prompt templates of a data set."),
-        "annotate": Entry("pzsl.cli.annotate:annotate", "Candidate sets from CLIP's predictions."),
-        "train": Entry("pzsl.cli.train:train", "Stage two: methods, noise rates and seeds."),
-        "methods": Entry("pzsl.cli.methods:methods", "What can be trained, with its source."),
-        "report": Entry("pzsl.cli.report:report", "Tables and one page with figures."),
-        "labels": Entry(
-            "pzsl.cli.labels:labels", "Which labels are wrong, and what they should be."
+        "prompts": Entry("pzsl.cli.prompts:app", "Show the prompt templates of a data set."),
+        "annotate": Entry(
+            "pzsl.cli.annotate:annotate", "Make candidate sets from CLIP's predictions."
         ),
-        "review": Entry("pzsl.cli.review:review", "A page to correct doubtful labels by hand."),
-        "refine": Entry("pzsl.cli.refine:refine", "Clean labels: the old name of labels."),
-        "pack": Entry("pzsl.cli.pack:pack", "A folder that predicts without cache and run."),
+        "train": Entry(
+            "pzsl.cli.train:train", "Stage two: train methods over noise rates and seeds."
+        ),
+        "methods": Entry("pzsl.cli.methods:methods", "List the methods, or the options of one."),
+        "report": Entry("pzsl.cli.report:report", "Write tables and a page with figures."),
+        "labels": Entry("pzsl.cli.labels:labels", "Find wrong labels, and what they should be."),
+        "review": Entry(
+            "pzsl.cli.review:review", "Make a page to correct doubtful labels by hand."
+        ),
+        "refine": Entry("pzsl.cli.refine:refine", "Write clean labels: an older form of labels."),
+        "pack": Entry("pzsl.cli.pack:pack", "Pack a run into a folder that predicts on its own."),
         "predict": Entry(
-            "pzsl.cli.predict:predict", "Classes of new images, also ones never seen."
+            "pzsl.cli.predict:predict", "Predict the classes of new images, also new classes."
         ),
-        "env": Entry("pzsl.cli.env:env", "This machine, as a bug report needs it."),
-        "bench": Entry("pzsl.cli.bench:bench", "How fast this machine encodes, loads and trains."),
+        "env": Entry("pzsl.cli.env:env", "Show versions and devices, for a bug report."),
+        "bench": Entry("pzsl.cli.bench:bench", "Measure speed and accuracy on this machine."),
     }
 
 

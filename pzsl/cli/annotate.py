@@ -17,10 +17,13 @@ def annotate(
     ] = "union",
     templates: Annotated[
         str | None,
-        typer.Option(help="Which of the cache's templates: a file, or numbers: 0,3-5. [all]"),
+        typer.Option(
+            help="Which of the cache's templates to use: a file, or numbers such as 0,3-5. [all]"
+        ),
     ] = None,
     k: Annotated[
-        int | None, typer.Option("--k", help="Most labels per image. [topk: 3, ratio: 5]")
+        int | None,
+        typer.Option("--k", help="Most labels per image, for topk and ratio. [topk: 3, ratio: 5]"),
     ] = None,
     others: Annotated[
         list[str] | None,
@@ -31,7 +34,9 @@ def annotate(
     weight: Annotated[float, typer.Option(help="Weight of --cache beside those of --with.")] = 1.0,
     agree: Annotated[
         float | None,
-        typer.Option(help="Keep a label if the encoders that name it weigh this much. [any]"),
+        typer.Option(
+            help="Keep a label if the weights of the caches that name it sum to this or more. [any]"
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="An annotated copy (.h5) or a table (.csv). [the cache]")

@@ -28,7 +28,9 @@ def bench(
     ] = None,
     cache: Annotated[
         list[str] | None,
-        typer.Option("--cache", help="accuracy, labels: caches to draw problems from."),
+        typer.Option(
+            "--cache", help="accuracy, labels: caches to draw problems from; required there."
+        ),
     ] = None,
     tables: Annotated[
         list[str] | None,
@@ -39,32 +41,44 @@ def bench(
     ] = None,
     noise: Annotated[
         list[str] | None,
-        typer.Option("--noise", help="accuracy: kinds with their rates. [six or seven]"),
+        typer.Option(
+            "--noise",
+            help="accuracy: kinds of noise with rates, such as uniform:0.3. [each table's own]",
+        ),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", help="accuracy, labels: seeds. [3 or 5]")
+        int | None,
+        typer.Option(
+            "--seeds",
+            help="accuracy, labels: number of seeds. [accuracy: 3 or 5 by table, labels: 3]",
+        ),
     ] = None,
     development: Annotated[
         bool,
         typer.Option(
-            "--development", help="accuracy: small alone, of seen classes' training images."
+            "--development", help="accuracy: only the small table, without any test image."
         ),
     ] = False,
     runs: Annotated[
         Path | None,
-        typer.Option("--runs", help="accuracy, labels: folder of records. [runs/bench-NAME]"),
+        typer.Option("--runs", help="accuracy, labels: folder of run records. [runs/bench-PART]"),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", help="accuracy, labels: processes. [one per core]")
+        int | None,
+        typer.Option("--workers", help="accuracy, labels: worker processes. [one per core]"),
     ] = None,
     classes: Annotated[
-        int | None, typer.Option("--classes", help="memory: measure a run on so many classes.")
+        int | None, typer.Option("--classes", help="memory: measure one run on this many classes.")
     ] = None,
     images: Annotated[
-        int | None, typer.Option("--images", help="memory: its training images. [10000]")
+        int | None,
+        typer.Option(
+            "--images", help="memory: with --classes, training images of that run. [10000]"
+        ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="other parts: a short look; not figures to quote.")
+        bool,
+        typer.Option("--quick", help="Other parts: measure briefly; not for figures to quote."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

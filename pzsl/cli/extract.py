@@ -23,14 +23,14 @@ def extract(
     annotators: Annotated[
         list[str] | None,
         typer.Option(
-            help="One column per annotator, joined: NAME or NAME:WEIGHT (table).",
+            help="Columns of the table to join, one per annotator: NAME or NAME:WEIGHT.",
             rich_help_panel=OWN,
         ),
     ] = None,
     agree: Annotated[
         float | None,
         typer.Option(
-            help="Keep a label if the annotators who name it weigh this much. [any]",
+            help="Keep a label if the weights of those who name it sum to this or more. [any]",
             rich_help_panel=OWN,
         ),
     ] = None,

@@ -13,22 +13,24 @@ from pzsl.progress import counted
 
 def labels(
     run: Annotated[
-        Path | None, typer.Option(help="Folder of a finished run. [trained on --cache]")
+        Path | None, typer.Option(help="Folder of a finished run. [a new one, trained on --cache]")
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(help="Without --run: the cache to train on. With it: where its cache moved."),
+        typer.Option(
+            help="Without --run, the cache to train on; with it, the run's cache if that has moved."
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The table: .csv, .parquet, .json or .jsonl.")] = Path(
-        "labels.csv"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Table to write: .csv, .parquet, .json or .jsonl.")
+    ] = Path("labels.csv"),
     review: Annotated[
         int | None,
-        typer.Option(help="How many images to mark for review. [doubt of one half or more]"),
+        typer.Option(
+            help="How many images to mark for review. [those with a doubt of 0.5 or more]"
+        ),
     ] = None,
-    runs: Annotated[
-        Path, typer.Option(help="Folder of run records, where a run is trained.")
-    ] = Path("runs"),
+    runs: Annotated[Path, typer.Option(help="Folder for the record of a new run.")] = Path("runs"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

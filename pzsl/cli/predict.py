@@ -21,7 +21,7 @@ def predict(
     ],
     classes: Annotated[
         list[str] | None,
-        typer.Option("--class", help="Name of a class never seen in training; repeatable."),
+        typer.Option("--class", help="Name of a class to add, never seen in training; repeatable."),
     ] = None,
     top: Annotated[int, typer.Option(help="Classes to list for each image.")] = 5,
     error_rate: Annotated[
@@ -50,7 +50,8 @@ def predict(
         typer.Option(help="The encoder, if the cache was imported and doesn't name it."),
     ] = None,
     pretrained: Annotated[
-        str | None, typer.Option(help="The encoder's weights: a tag, or a checkpoint that moved.")
+        str | None,
+        typer.Option(help="The encoder's weights: a tag, or a checkpoint file that has moved."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     batch_size: Annotated[

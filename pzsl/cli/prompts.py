@@ -25,10 +25,11 @@ def prompts() -> None:
 def show(
     dataset: Annotated[str, typer.Argument(help="A data set of 'pzsl datasets'.")],
     templates: Annotated[
-        Path | None, typer.Option(help="Your own templates, one per line, each with one {}.")
+        Path | None,
+        typer.Option(help="Your own templates, one per line, each with one {}."),
     ] = None,
     descriptions: Annotated[
-        Path | None, typer.Option(help="Your own sentences on each class: JSON as in CuPL.")
+        Path | None, typer.Option(help="JSON file of your own sentences on each class, as CuPL's.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

@@ -18,25 +18,28 @@ def report(
     formats: Annotated[
         list[str] | None,
         typer.Option(
-            "--format", help="html, md, latex, csv, svg, png; several by commas. [html,md,csv]"
+            "--format", help="html, md, latex, csv, svg, png; comma-separated. [html,md,csv]"
         ),
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option(help="Compare each row with this method, or with the 'best' per setting."),
+        typer.Option(help="Compare each row with this method, or with the 'best' of each setting."),
     ] = None,
     layout: Annotated[
-        str, typer.Option(help="settings, methods-by-rates or methods-by-datasets.")
+        str,
+        typer.Option(help="Lines by columns: settings, methods-by-rates or methods-by-datasets."),
     ] = "settings",
     metrics: Annotated[
-        list[str] | None, typer.Option(help="Columns, such as S,U,H. [all, or H across methods]")
+        list[str] | None,
+        typer.Option(help="Metrics to show, such as S,U,H. [settings: all, else H]"),
     ] = None,
     precision: Annotated[int, typer.Option(help="Digits after the point.")] = 2,
     images: Annotated[
         Path | None, typer.Option(help="Folder of the training images, to show a few of them.")
     ] = None,
     compare: Annotated[
-        Path | None, typer.Option(help="Folder of another sweep, to compare with this one.")
+        Path | None,
+        typer.Option(help="Folder of another sweep; show it less this one, paired by seed."),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Follow a sweep until it ends, then report.")

@@ -14,25 +14,31 @@ COUNT = 200
 
 def review(
     run: Annotated[
-        Path | None, typer.Option(help="Folder of a finished run. [trained on --cache]")
+        Path | None, typer.Option(help="Folder of a finished run. [a new one, trained on --cache]")
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(help="Without --run: the cache to train on. With it: where its cache moved."),
+        typer.Option(
+            help="Without --run, the cache to train on; with it, the run's cache if that has moved."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the page, or the table. [review/, table.csv]")
+        Path | None,
+        typer.Option(
+            help="Folder for the page; with --apply, the table to write. [review/, table.csv]"
+        ),
     ] = None,
     images: Annotated[
         Path | None, typer.Option(help="Folder of the pictures. [as recorded]")
     ] = None,
-    count: Annotated[int, typer.Option(help="How many images to show.")] = COUNT,
+    count: Annotated[
+        int, typer.Option(help="How many images to show, the least certain first.")
+    ] = COUNT,
     apply: Annotated[
-        Path | None, typer.Option(help="The page's corrections.csv: write a table with them.")
+        Path | None,
+        typer.Option(help="Write a table with the corrections in this file, which the page saved."),
     ] = None,
-    runs: Annotated[
-        Path, typer.Option(help="Folder of run records, where a run is trained.")
-    ] = Path("runs"),
+    runs: Annotated[Path, typer.Option(help="Folder for the record of a new run.")] = Path("runs"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

@@ -21,7 +21,10 @@ LISTS = ("method", "preset", "noise", *NUMBERS)
 def train(
     values: dict[str, Any],
     set_: Annotated[
-        Words, typer.Option("--set", help="Set an option of the method, such as rank=32.")
+        Words,
+        typer.Option(
+            "--set", help="Set an option of the method, such as rank=32; see 'pzsl methods NAME'."
+        ),
     ] = None,
     off: Annotated[
         Words, typer.Option(help="Switch off parts of the method, such as prototypes,calibrate.")

@@ -34,7 +34,8 @@ class ExtractRequest:
 
     dataset: str = option("{datasets}; see 'pzsl datasets'.", INPUT, "shapes")
     root: MaybePath = option(
-        "Folder of its images, or (folder, table, tar) its address, such as s3://BUCKET/NAME. "
+        "Folder of the images; folder, table and tar also take an address, such as "
+        "s3://BUCKET/NAME. "
         "[$PZSL_DATA/NAME or data/NAME]",
         INPUT,
         None,
@@ -47,7 +48,7 @@ class ExtractRequest:
     )
     pretrained: str | None = option("Tag or checkpoint file of the weights. [openai]", MODEL, None)
     out: MaybePath = option(
-        "The cache to write; an address puts it up when it is whole. [cache/DATASET.h5]",
+        "The cache to write; to an address it is uploaded when complete. [cache/DATASET.h5]",
         OUTPUT,
         None,
     )
@@ -61,16 +62,21 @@ class ExtractRequest:
     limit: int | None = option("Encode only this many images, evenly spread.", INPUT, None)
     device: str = option("auto, cpu, cuda, cuda:N or mps.", MACHINE, "auto")
     precision: str | None = option(
-        "fp32, fp16, bf16, int8. [fp32 on the CPU, else fp16]", MACHINE, None
+        "CPU: fp32 or int8; GPU: fp32, fp16 or bf16. [CPU: fp32, GPU: fp16]", MACHINE, None
     )
     on_error: str = option("If an image is missing or unreadable: fail or skip.", INPUT, "fail")
     overwrite: bool = option("Start again and replace a finished cache.", OUTPUT, False)
     templates: MaybePath = option(
         "Prompt templates, one per line, each with one {}.", PROMPTS, None
     )
-    descriptions: MaybePath = option("Sentences on each class: JSON as in CuPL.", PROMPTS, None)
+    descriptions: MaybePath = option(
+        "JSON file of sentences on each class, as CuPL's; in place of templates, or beside "
+        "--templates.",
+        PROMPTS,
+        None,
+    )
     dtype: str = option("Type of the stored embeddings: float32 or float16.", OUTPUT, "float32")
-    views: int = option("Augmented views to cache per training image.", VIEWS, 0)
+    views: int = option("Augmented views of each training image to cache.", VIEWS, 0)
     view_policy: str = option("weak, strong, or mixed (half weak, half strong).", VIEWS, "mixed")
     view_seed: int = option("Seed of the views.", VIEWS, 0)
     shard: str | None = option(
@@ -80,34 +86,48 @@ class ExtractRequest:
         "One process per device: cuda:0,cuda:1 or cpu,cpu; merged at the end.", MACHINE, None
     )
     engine: str = option("local, or ray for the machines of a Ray cluster.", MACHINE, "local")
-    splits: MaybePath = option("File or folder with the data set's split.", INPUT, None)
-    names: MaybePath = option("Your own class names: published name <TAB> name.", PROMPTS, None)
-    table: Any = option("CSV, Parquet or JSON lines of your own images (table).", OWN, None)
-    unseen_file: MaybePath = option("Names of the unseen classes, one a line (table).", OWN, None)
+    splits: MaybePath = option(
+        "The split: a JSON file (folder), or the folder of att_splits.mat (published sets).",
+        INPUT,
+        None,
+    )
+    names: MaybePath = option(
+        "File of class names for prompts: published name <TAB> name.", PROMPTS, None
+    )
+    table: Any = option("Table of your images: CSV, Parquet or JSON lines (table).", OWN, None)
+    unseen_file: MaybePath = option(
+        "File of the unseen classes' names, one per line (table).", OWN, None
+    )
     classes: MaybePath = option(
-        "Names of all classes in order, one a line (table, tar).", OWN, None
+        "File of all class names in order, one per line (table, tar).", OWN, None
     )
     annotators: Any = option(
-        "One column per annotator, joined: NAME or NAME:WEIGHT (table).",
+        "Columns of the table to join, one per annotator: NAME or NAME:WEIGHT.",
         OWN,
         None,
         ("--annotators", "--agree"),
         by_hand=True,
     )
     empty: str | None = option(
-        "Images without a label: skip, unlabelled or fail (table). [skip]", OWN, None
+        "Images without a label: skip, fail, or unlabelled: every seen class is a candidate "
+        "(table). [skip]",
+        OWN,
+        None,
     )
     seed: int | None = option(
-        "Seed of a randomly drawn split, or of the drawings (shapes).",
+        "Seed of a split that is drawn, or of the drawings (shapes). [0; shapes: 2026]",
         INPUT,
         None,
         ("--split-seed",),
     )
     unseen: float | None = option(
-        "Share of classes to make unseen (folder, table, tar; shapes: 0).", OWN, None
+        "Share of classes to make unseen, 0 to 1 (folder, table, tar; shapes takes 0 alone). "
+        "[0.25]",
+        OWN,
+        None,
     )
     test: float | None = option(
-        "Share of each seen class's images to test on (folder, table, tar).",
+        "Share of each seen class's images to test on, 0 to 1 (folder, table, tar). [0.2]",
         OWN,
         None,
         ("--test-share",),

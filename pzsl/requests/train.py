@@ -43,34 +43,41 @@ class TrainRequest:
     noise: str | Sequence[str] = option(
         "Kinds of ambiguity: {noises}; instance:0.1 sets its rate.", GRID, ("uniform",)
     )
-    rate: float | Sequence[float] = option("Noise rates.", GRID, (0.1, 0.3, 0.5))
+    rate: float | Sequence[float] = option(
+        "Noise rates: how likely each wrong label joins an image's candidates (fixed-size: how "
+        "many do).",
+        GRID,
+        (0.1, 0.3, 0.5),
+    )
     eta: float | Sequence[float] = option(
-        "Share of candidate sets without the true label (noisy sets).", GRID, (0.2,)
+        "Share of candidate sets without the true label, for --noise noisy.", GRID, (0.2,)
     )
     few_shot: float | Sequence[float] = option(
-        "Images per class whose true label is given: 1,2,4,8.", GRID, (0,)
+        "Images per class that get their true label, such as 1,2,4,8.", GRID, (0,)
     )
     imbalance: float | Sequence[float] = option(
-        "Long tails: size ratio of the largest to the smallest class: 50,100.", GRID, (1,)
+        "Long tail: size ratio of the largest to the smallest class, such as 50,100.", GRID, (1,)
     )
-    seeds: int = option("How many seeds.", GRID, 5)
+    seeds: int = option("How many seeds; each draws its own candidate sets.", GRID, 5)
     first_seed: int = option("The first seed.", GRID, 0)
-    labels: str = option("Label embeddings, one of {labels}.", MODEL, "text")
+    labels: str = option("What label embeddings are made of: {labels}.", MODEL, "text")
     settings: Mapping[str, Any] | None = option(
         "Options of the method, such as rank=32.", MODEL, None, ("--set", "--off"), by_hand=True
     )
     runs: str | Path = option("Folder of all run records.", OUTPUT, "runs")
-    name: str | None = option("Name of the sweep. [the cache's]", OUTPUT, None)
+    name: str | None = option("Name of the sweep, a folder in --runs. [the cache's]", OUTPUT, None)
     device: str = option("auto, cpu, cuda or mps.", MACHINE, "auto")
     workers: int | None = option("Worker processes. [cores / threads]", MACHINE, None)
-    threads: int = option("CPU threads of each process, such as all for one run.", MACHINE, 1)
+    threads: int = option("CPU threads per process; give a single large run all cores.", MACHINE, 1)
     checkpoint_seconds: float = option(
-        "Least seconds between two checkpoints of a run.", MACHINE, 10.0
+        "Seconds between two checkpoints of a run, at least.", MACHINE, 10.0
     )
     memory: float = option(
         "GiB of features to keep in memory; more are read in blocks.", MACHINE, 2.0
     )
-    engine: str = option("local, or ray: a cluster that sees cache and runs.", MACHINE, "local")
+    engine: str = option(
+        "local, or ray for a Ray cluster that sees --cache and --runs.", MACHINE, "local"
+    )
 
     def check(self) -> None:
         """Check the values.

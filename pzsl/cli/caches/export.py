@@ -11,13 +11,14 @@ from pzsl.cli.common import emit, words
 
 
 def export(
-    cache: Annotated[Path, typer.Argument(help="A whole cache.")],
+    cache: Annotated[Path, typer.Argument(help="A complete cache.")],
     out: Annotated[
-        Path | None, typer.Option(help="File (.npz, .parquet) or folder. [the cache's]")
+        Path | None,
+        typer.Option(help="File (.npz, .parquet) or folder to write. [the cache's folder]"),
     ] = None,
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", help="npz, parquet; repeated or comma-separated. [npz]"),
+        typer.Option("--format", help="npz, parquet; comma-separated or repeated. [npz]"),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that exist.")

@@ -22,21 +22,25 @@ def import_(
     ] = None,
     table: Annotated[
         Path | None,
-        typer.Option(help="For .npy, .safetensors, folder: CSV of path, label, split, candidates."),
+        typer.Option(
+            help="For .npy, .safetensors, folder: table of path, label, split, candidates."
+        ),
     ] = None,
     classes: Annotated[
-        Path | None, typer.Option(help="Names of all classes in order, one a line.")
+        Path | None, typer.Option(help="File of all class names in order, one per line.")
     ] = None,
     unseen_file: Annotated[
-        Path | None, typer.Option(help="Names of the unseen classes, one a line.")
+        Path | None, typer.Option(help="File of the unseen classes' names, one per line.")
     ] = None,
     annotators: Annotated[
         list[str] | None,
-        typer.Option(help="One column per annotator, joined: NAME or NAME:WEIGHT."),
+        typer.Option(help="Columns of the table to join, one per annotator: NAME or NAME:WEIGHT."),
     ] = None,
     agree: Annotated[
         float | None,
-        typer.Option(help="Keep a label if the annotators who name it weigh this much. [any]"),
+        typer.Option(
+            help="Keep a label if the weights of those who name it sum to this or more. [any]"
+        ),
     ] = None,
     text: Annotated[
         Path | None,

@@ -11,14 +11,19 @@ from pzsl.cli.common import emit
 
 
 def merge(
-    out: Annotated[Path, typer.Option("--out", help="The cache to write; an address puts it up.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="The cache to write; to an address it is uploaded.")
+    ],
     parts: Annotated[
         list[Path] | None,
         typer.Argument(help="Part files, or addresses. [all of OUT, beside it]"),
     ] = None,
     virtual: Annotated[
         bool,
-        typer.Option("--virtual", help="Copy no embeddings: refer to the parts; keep these files."),
+        typer.Option(
+            "--virtual",
+            help="Refer to the parts instead of copying them: they have to stay where they are.",
+        ),
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a cache that exists.")
