@@ -20,6 +20,8 @@ from pzsl.evaluation import (
     log_softmax,
     probability_metrics,
 )
+from pzsl.inference.model import open_model
+from pzsl.inference.predict import _calibration_of
 from pzsl.inference.record import read_record
 
 
@@ -167,14 +169,22 @@ def test_predict_marks_what_is_unsure(pzsl, run, tmp_path):
     for image in told["images"]:
         names = [one["name"] for one in image["classes"] if one["probability"] >= limit]
         assert image["likely"] == (names or [image["classes"][0]["name"]])
-        assert image["unsure"] == (len(image["likely"]) > 1)
+        assert image["unsure"] == (len(names) != 1)
         assert sum(one["probability"] for one in image["classes"]) == pytest.approx(1, abs=1e-3)
     assert any(image["unsure"] for image in told["images"])
     code, out, err = pzsl(*words, "--error-rate", "0.05")
     assert code == 0 and "unsure" in out and "held-out images" in out
+    code, out, err = pzsl(*words, "--error-rate", "0.5")  # above the errors of the method
+    assert code == 0 and "unsure, none is likely enough" in out
     out = tmp_path / "a.csv"
     assert pzsl(*words, "--error-rate", "0.05", "--out", out)[0] == 0
     assert "likely" in out.read_text().splitlines()[0]
+
+
+def test_sets_that_know_no_added_class_are_told(run, capsys):
+    for rate, added, told in ((None, 2, 0), (0.1, 0, 0), (0.1, 2, 1)):
+        _calibration_of(open_model(run), rate, added)
+        assert capsys.readouterr().err.count("without the 2 added classes") == told
 
 
 def test_an_error_rate_that_nothing_supports_is_refused(run, tmp_path):

@@ -28,7 +28,7 @@ def predict(
         float | None,
         typer.Option(
             help="Also list a set of likely classes that misses the true one for this share of "
-            "images; images with several are marked unsure."
+            "images; images with several, or with none that is likely enough, are marked unsure."
         ),
     ] = None,
     out: Annotated[
@@ -98,6 +98,10 @@ def predict(
         )
 
 
+def _doubt(likely: int) -> str:
+    return f"unsure, {likely} are likely" if likely > 1 else "unsure, none is likely enough"
+
+
 def _text(result: dict[str, Any]) -> str:
     if "out" in result:
         rate = result["images_per_second"]
@@ -112,7 +116,7 @@ def _text(result: dict[str, Any]) -> str:
             answer["name"],
             f"{100 * answer['probability']:.1f} %",
             "" if answer["seen"] else "unseen",
-            f"unsure, {len(image['likely'])} are likely" if place == 0 and unsure else "",
+            _doubt(len(image["likely"])) if place == 0 and unsure else "",
         ]
         for image in result["images"]
         for unsure in [image.get("unsure", False)]

@@ -29,13 +29,16 @@ class Answer(NamedTuple):
         path: the image's name.
         classes: `{name, score, probability, seen}` per class, the likeliest first; empty if the
             image can't be read.
-        likely: the conformal set at the given error rate; None without an error rate.
+        likely: the conformal set at the given error rate, or the likeliest class where that is
+            empty; None without an error rate.
+        unsure: whether the conformal set has several classes or none.
         failed: why the image can't be read; '' if it can.
     """
 
     path: str
     classes: list[dict[str, Any]]
     likely: list[str] | None = None
+    unsure: bool = False
     failed: str = ""
 
     def plain(self) -> dict[str, Any]:
@@ -44,7 +47,7 @@ class Answer(NamedTuple):
             return {"path": self.path, "reason": self.failed}
         fields: dict[str, Any] = {"path": self.path, "classes": self.classes}
         if self.likely is not None:
-            fields |= {"unsure": len(self.likely) > 1, "likely": self.likely}
+            fields |= {"unsure": self.unsure, "likely": self.likely}
         return fields
 
 
@@ -71,7 +74,7 @@ def answers(
         Answer(
             name,
             [_class(scorer, *best_class) for best_class in zip(*image_classes, strict=True)],
-            likely_set,
+            *likely_set,
         )
         for name, image_classes, likely_set in zip(names, best_classes, likely, strict=True)
     ]
@@ -88,13 +91,16 @@ def _class(scorer: Scorer, label: int, score: float, share: float) -> dict[str, 
 
 def _likely_sets(
     scorer: Scorer, shares: Tensor, threshold: float | None
-) -> list[list[str]] | list[None]:
-    """Per image, the classes above a probability, likeliest first; always at least one."""
+) -> list[tuple[list[str] | None, bool]]:
+    """Per image, the classes above a probability, and whether they are several or none.
+
+    Likeliest first, and always at least one: where none is, the likeliest is the best guess.
+    """
     if threshold is None:
-        return [None] * len(shares)
-    sizes = (shares >= threshold).sum(dim=1).clamp(min=1).tolist()
-    order = shares.topk(max(sizes), dim=1).indices.tolist() if sizes else []
+        return [(None, False)] * len(shares)
+    sizes = (shares >= threshold).sum(dim=1).tolist()
+    order = shares.topk(max(1, *sizes), dim=1).indices.tolist() if sizes else []
     return [
-        [scorer.names[label] for label in labels[:size]]
+        ([scorer.names[label] for label in labels[: max(1, size)]], size != 1)
         for labels, size in zip(order, sizes, strict=True)
     ]

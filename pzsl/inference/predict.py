@@ -28,7 +28,7 @@ from pzsl.inference.label_table import check_names, check_out
 from pzsl.inference.model import Model, open_model
 from pzsl.inference.restore import Scorer
 from pzsl.inference.sources import Source, find_images
-from pzsl.progress import printable, progress, say
+from pzsl.progress import counted, printable, progress, say
 from pzsl.requests import as_list, check_counts, is_number, say_unused, with_paths
 
 
@@ -60,7 +60,8 @@ def predict(
         classes: names to add to the run's classes; only the name need be known.
         top: how many classes to name for each image.
         error_rate: 0 to below 1; each image gets a set of likely classes, which misses the true
-            class for about this share of images; an image is unsure if its set has several.
+            class for about this share of images; an image is unsure if its set has several, or
+            has none but for the likeliest.
         out: a table of all answers, `.csv`, `.parquet`, `.json` or `.jsonl`; answers are first
             written to `OUT.partial`, from which an interrupted call resumes.
         root: folder that the paths of tables are relative to; by default that of each table.
@@ -108,7 +109,7 @@ def predict(
     scorer = run_model.scorer(names, text)
     if encoder is not None and (model or pretrained):
         check_texts(run_model, encoder, scorer.method.problem.seen)
-    calibration = _calibration_of(run_model, error_rate)
+    calibration = _calibration_of(run_model, error_rate, len(names))
     options = AnswerOptions(top, calibration["threshold"])
     blocks = embedding_blocks(source, run_model.dim, encoder, batch_size, workers)
     if out is None:
@@ -163,8 +164,12 @@ def _answer_in_file(
     }
 
 
-def _calibration_of(run: Model, error_rate: float | None) -> dict[str, Any]:
+def _calibration_of(run: Model, error_rate: float | None, added: int) -> dict[str, Any]:
     """The calibration of the probabilities, and of the sets at an error rate; doubts are said.
+
+    Args:
+        run: with its calibration. error_rate: of the sets, if any.
+        added: how many classes are added to those that the calibration knows.
 
     Raises:
         UserError: an error rate is given, but no image was held out in training.
@@ -181,6 +186,9 @@ def _calibration_of(run: Model, error_rate: float | None) -> dict[str, Any]:
     if doubt:
         say(doubt)
     with_sets = error_rate is not None
+    if with_sets and added:
+        count = counted(added, "added class", "added classes")
+        say(f"The sets are calibrated without the {count}: they may miss more than asked for.")
     return {
         "temperature": round(calibration.temperature, 4),
         "held_out": calibration.images,
