@@ -127,6 +127,8 @@ def test_what_is_not_done_as_asked_is_told_and_the_table_shows_every_axis(tmp_pa
     told = capsys.readouterr().err
     assert "epochs=2 is raised to 60, because training takes at least 60 steps" in told
     assert "fewer" not in told
+    train(cache, rate=0.1, few_shot=2, imbalance=[1, 6], **{**given, "method": "clip"})
+    assert "classes with fewer than 2 labelled" in capsys.readouterr().err  # in the long tail
     history = (Path(row["path"]) / "history.jsonl").read_text().splitlines()
     assert len(history) == 60
     words = ["--method", "clip", "--preset", "default,calibrated", "--noise", "noisy"]

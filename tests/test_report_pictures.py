@@ -10,7 +10,8 @@ from PIL import Image
 from records import details_of, write_run
 
 from pzsl.reports import report
-from pzsl.reports.best_row import best_row, seen_unseen_curves
+from pzsl.reports.best_row import best_row, class_results, seen_unseen_curves
+from pzsl.reports.details import read_details
 from pzsl.reports.figures import styles
 from pzsl.reports.groups import rows_of
 from pzsl.reports.pictures import pictures_of
@@ -51,6 +52,13 @@ def test_classes_and_confusions_are_those_of_all_seeds_together(runs):
         ("<script>alert(1)</script>", "100% & _more_", 15, 75.0),
         ("100% & _more_", "cat", 10, 50.0),
     ]
+
+
+def test_a_class_has_the_mean_number_of_training_images(runs):
+    details = [read_details(run, []) for run in pairs_of(runs)[0][1]]
+    details[1] = details[1]._replace(train=(20, 10, 20, 0))  # another seed of a long tail
+    means = (40 * (len(details) - 1) + 20) / len(details), 10, 20, 0
+    assert tuple(one.train for one in class_results(details)) == means
 
 
 def test_the_curve_has_the_point_that_gamma_chose(runs):

@@ -23,11 +23,14 @@ LISTED, CONFUSED = 10, 15
 
 
 class ClassResult(NamedTuple):
-    """A class, its test images over all seeds, and its accuracy in percent."""
+    """A class, its test images over all seeds, and its accuracy in percent.
+
+    `train` is the mean number of its training images: with imbalance each seed has others.
+    """
 
     name: str
     seen: bool
-    train: int
+    train: float
     test: int
     accuracy: float
 
@@ -85,7 +88,7 @@ def _best_row(row: Row, details: Sequence[Details]) -> BestRow:
     first, classes = details[0], class_results(details)
     figures: Captioned = []
     if classes:
-        numbers = [result.train + result.test // len(details) for result in classes]
+        numbers = [result.train + result.test / len(details) for result in classes]
         accuracy, seen = (
             [result.accuracy for result in classes],
             [result.seen for result in classes],
@@ -110,7 +113,8 @@ def _best_row(row: Row, details: Sequence[Details]) -> BestRow:
 
 def class_results(details: Sequence[Details]) -> list[ClassResult]:
     """The accuracy of each class with test images, over all runs."""
-    names, seen, train = details[0].names, details[0].seen, details[0].train
+    names, seen = details[0].names, details[0].seen
+    train = [number / len(details) for number in _sums(run.train for run in details)]
     test, hits = _sums(run.test for run in details), _sums(run.hits for run in details)
     return [
         ClassResult(names[i], seen[i], train[i], test[i], 100 * hits[i] / test[i])

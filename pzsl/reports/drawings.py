@@ -50,7 +50,7 @@ def seen_unseen(trades: Sequence[Trade]) -> Figure:
 
 
 def class_accuracy(
-    images: Sequence[int], accuracy: Sequence[float], seen: Sequence[bool]
+    images: Sequence[float], accuracy: Sequence[float], seen: Sequence[bool]
 ) -> Figure:
     """Accuracy of each seen and unseen class against its number of images."""
     with rc_context(RC):

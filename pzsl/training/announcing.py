@@ -72,7 +72,8 @@ def _say_few_shot(data: Cache, grid: Sequence[RunConfig]) -> None:
     most = max(run.few_shot for run in grid)
     if not most:
         return
-    labels = data.labels[training_rows(data)]
+    rarest = max(grid, key=lambda run: run.imbalance)
+    labels = data.labels[training_rows(data, rarest.imbalance, rarest.seed)]
     counts = np.bincount(labels[labels >= 0], minlength=len(data.classes))
     fewer = np.flatnonzero(data.seen & (counts < most))
     if len(fewer):
