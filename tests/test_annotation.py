@@ -222,6 +222,15 @@ def test_other_encoders_join_by_name_whatever_their_order(tmp_path):
     assert [who["pretrained"] for who in told["annotators"]] == ["noise 1", "noise 2"]
 
 
+def test_other_images_under_the_same_names_are_told_of(tmp_path, capsys):
+    one, same = write_cache(tmp_path / "one.h5"), write_cache(tmp_path / "same.h5", noise=2)
+    annotate(one, others=[(same, 1.0)], out=tmp_path / "out.h5")
+    assert "another label" not in capsys.readouterr().err
+    other = write_cache(tmp_path / "other.h5", paths=load_cache(one).paths[::-1])
+    annotate(one, others=[(other, 1.0)])
+    assert "of 36 training images have another label than in" in capsys.readouterr().err
+
+
 def test_annotators_that_do_not_fit_are_named(tmp_path):
     one, two = write_cache(tmp_path / "one.h5"), tmp_path / "two.h5"
     paths = tuple(f"other{row}.png" for row in range((SEEN + UNSEEN) * EACH))

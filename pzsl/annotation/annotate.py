@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl.annotation.annotators import Annotator, open_annotator
+from pzsl.annotation.annotators import Annotator, label_doubt, open_annotator
 from pzsl.annotation.table import write_table
 from pzsl.candidates import CandidateSets, check_rule, join, statistics
 from pzsl.errors import UsageError, UserError
@@ -62,6 +62,9 @@ def annotate(
     annotator = open_annotator(source, weight, templates)
     _check_target(annotator.cache, target, overwrite)
     annotators = [annotator, *(open_annotator(Path(other), share) for other, share in others)]
+    for doubt in (label_doubt(annotator.cache, second.cache) for second in annotators[1:]):
+        if doubt:
+            say(doubt)
     k = check_rule(rule, k, int(annotator.cache.seen.sum()))
     options = {"rule": rule, "k": k or None, "agree": agree}
     _announce(annotators, options, target)

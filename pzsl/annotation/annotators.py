@@ -86,6 +86,30 @@ def open_annotator(path: Path, weight: float, templates: str | None = None) -> A
     return Annotator(cache, weight, choose_templates(cache, templates))
 
 
+def label_doubt(cache: Cache, other: Cache) -> str | None:
+    """A warning if training images have another label in another cache; None if none has.
+
+    Answers are joined by the images' names, and other images can have the same names, such as the
+    numbers that imported features get.
+    """
+    label_of = {
+        path: other.classes[label]
+        for path, label in zip(other.paths, other.labels.tolist(), strict=True)
+        if label >= 0
+    }
+    training = np.flatnonzero((cache.splits == "trainval") & (cache.labels >= 0)).tolist()
+    both = [(cache.paths[row], cache.classes[cache.labels[row]]) for row in training]
+    unlike = [(path, name) for path, name in both if label_of.get(path, name) != name]
+    if not unlike:
+        return None
+    path, name = unlike[0]
+    return (
+        f"{other.path}: {len(unlike):,} of {len(both):,} training images have another label than "
+        f"in {cache.path}, such as '{path}' ('{name}', here '{label_of[path]}'): are they the same "
+        "images?"
+    )
+
+
 def choose_templates(cache: Cache, selection: str | None) -> tuple[int, ...]:
     """The columns of a cache's text embeddings that belong to some templates, ascending.
 
