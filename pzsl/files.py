@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import re
-import tempfile
+import secrets
+import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -197,7 +198,8 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        if path.exists():  # what was made private, or shared with a group, stays so
+            shutil.copymode(path, temporary)
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
@@ -212,14 +214,18 @@ def replacing(path: Path) -> Iterator[Path]:
 def _temporary_beside(path: Path) -> tuple[int | None, Path]:
     """Create a temporary file, with a handle that keeps it locked while this process lives."""
     while True:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=ENDING)
+        name = path.with_name(f".{path.name}.{secrets.token_hex(4)}{ENDING}")
+        try:  # unlike those of `tempfile`, as private as the user's umask says
+            handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            continue
         if fcntl is None:  # Windows: a file in use can't be removed
             os.close(handle)
-            return None, Path(name)
+            return None, name
         with suppress(OSError):  # a disk without locks
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if Path(name).exists():  # another process may just have removed it as stale
-            return handle, Path(name)
+        if name.exists():  # another process may just have removed it as stale
+            return handle, name
         os.close(handle)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from concurrent.futures.process import BrokenProcessPool
@@ -66,6 +67,20 @@ def test_a_failed_block_leaves_the_old_file_alone(tmp_path):
         raise KeyError
     assert (tmp_path / "x").read_text() == "old"
     assert names(tmp_path) == ["x"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no such modes there")
+def test_a_file_is_as_private_as_the_umask_and_the_file_before_say(tmp_path):
+    usual = os.umask(0o077)
+    try:
+        write_atomic(tmp_path / "new", "x")
+    finally:
+        os.umask(usual)
+    (tmp_path / "old").touch()
+    (tmp_path / "old").chmod(0o640)
+    write_atomic(tmp_path / "old", "x")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("new", "old")]
+    assert modes == [0o600, 0o640]
 
 
 def test_a_reader_of_matlab_files_may_die(tmp_path):
