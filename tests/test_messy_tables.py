@@ -315,6 +315,16 @@ def test_without_a_split_one_is_drawn_and_said(folder, capsys):
     assert load_table(file, unseen=0.0, test=0.5).seen.all()
 
 
+def test_classes_that_only_test_has_are_unseen_which_is_told(folder, capsys):
+    table = pd.DataFrame({"path": PATHS, "label": ["fox", "fox", "wolf", "wolf", "owl", "owls"]})
+    table["split"] = ["train", "test", "train", "test", "test", "Test"]
+    told = "unseen, as only 'test' has them: 2 classes (owl, owls)."
+    assert not load_table(table, root=folder).seen.all() and told in capsys.readouterr().err
+    table["unseen"] = table["label"].str.startswith("owl")
+    assert not load_table(table, root=folder).seen.all()
+    assert "unseen, as" not in capsys.readouterr().err
+
+
 def test_unseen_classes_that_are_given_stay_given(folder):
     file = no_split(folder)
     (folder / "unseen.txt").write_text("Bird B\n", "utf-8")
@@ -350,6 +360,7 @@ def test_one_name_in_a_column_called_labels_is_the_label(folder, capsys):
         ("('a',)", ("a",)),
         ("{'a'}", ("a",)),
         ("[]", ()),
+        ("set()", ()),
         ("[1, 2.0]", ("1", "2")),
         ("a|b | a||", ("a", "b")),
         ("[unlabelled]", ("[unlabelled]",)),
@@ -435,6 +446,8 @@ def test_after_many_wrong_quotes_the_rest_is_not_read(folder):
         ([["wolf"]], "a list in place of a text"),
         ("{'wolf': 0.7, 'lynx': 0.3}", "is not a list that can be read"),
         ("[wolf, lynx]", "is not a list that can be read"),
+        ("array(['wolf', 'lynx'], dtype=object)", "is not a list that can be read"),
+        ("frozenset({'wolf', 'lynx'})", "is not a list that can be read"),
     ],
 )
 def test_what_is_neither_a_name_nor_a_list_is_no_class(folder, value, told):

@@ -215,6 +215,7 @@ def test_numbers_as_class_names_are_told():
         (["cat", "dog", "n.a."], "called 'n.a.': is it a value that is missing"),
         (["fox/dingo", "dingo/wolf", "wolf/fox"], "are they lists"),
         (["fox, dingo", "dingo, wolf", "wolf, fox"], "are they lists"),
+        (["fox", "dingo", "fox dingo"], "are they lists"),
     ],
 )
 def test_names_that_make_bad_prompts_or_are_no_names_are_told(names, told):

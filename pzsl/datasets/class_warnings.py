@@ -165,10 +165,12 @@ def _names_that_are_lists(classes: Sequence[str]) -> str | None:
         for name in classes
     }
     times = Counter(part for several in parts.values() for part in set(several))
+    forms = set(map(normal_form, classes))
     lists = [
         name
         for name, several in parts.items()
-        if len(several) > 1 and all(times[part] > 1 for part in several)
+        if (len(several) > 1 and all(times[part] > 1 for part in several))
+        or (len(words := normal_form(name).split()) > 1 and forms.issuperset(words))
     ]
     if not lists:
         return None

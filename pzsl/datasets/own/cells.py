@@ -8,8 +8,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-EMPTY = ("<NA>", "NaT")
-"""How pandas prints a missing value."""
+EMPTY = ("<NA>", "NaT", "set()")
+"""How pandas prints a missing value, and Python an empty set."""
+OBJECT = re.compile(r"(array|frozenset|Index|Series|dict_keys|deque)\(.*\)", re.S)
+"""A printed list that `printed_list` can't read."""
 BRACKETS = {"[": "]", "(": ")", "{": "}"}
 LATE = "is a quote closed too late?"
 LONGEST = 1 << 20
@@ -70,7 +72,8 @@ def cell_fault(value: Any, as_list: bool = False) -> str | None:
         return f"{kind} in place of a text: {str(value)[:60]}."
     if not isinstance(value, str) or (text := value.strip()) == "":
         return None
-    if text[0] + text[-1] in ("[]", "{}") and printed_list(text) is None:
+    unread = text[0] + text[-1] in ("[]", "{}") and printed_list(text) is None
+    if unread or (as_list and OBJECT.fullmatch(text)):
         return f"{text[:60]} is not a list that can be read: separate the names by |."
     if "\n" in text or "\r" in text:
         return (

@@ -9,6 +9,7 @@ from pzsl.datasets.names import normal_form
 from pzsl.datasets.own.folder import draw_share
 from pzsl.datasets.own.rows import Row
 from pzsl.files import digest
+from pzsl.progress import counted, say
 
 TRAIN = ("train", "training", "val", "valid", "validation", "dev")
 TEST = ("test", "testing", "eval", "evaluation")
@@ -36,6 +37,31 @@ def translate_splits(rows: Sequence[Row], unseen: Collection[str]) -> list[Row]:
         )
         for row, word in zip(rows, words, strict=True)
     ]
+
+
+def say_inferred(
+    where: str, rows: Sequence[Row], translated: Sequence[Row], marked: Collection[str]
+) -> None:
+    """Tell which classes became unseen because `test` has them and training hasn't.
+
+    Args:
+        where: the table, for the message.
+        rows: as written. translated: see `translate_splits`.
+        marked: names of the classes that are unseen by the user's word.
+    """
+    hidden = {
+        row.label
+        for row, after in zip(rows, translated, strict=True)
+        if after.split == "test_unseen" and normal_form(row.split) in TEST and row.label
+    }
+    if hidden := hidden - {*marked}:
+        say(f"{where}: unseen, as only 'test' has them: {some_classes(sorted(hidden))}.")
+
+
+def some_classes(names: Sequence[str]) -> str:
+    """How many classes, with the first of their names."""
+    first = f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
+    return f"{counted(len(names), 'class', 'classes')}{first}"
 
 
 def draw_splits(

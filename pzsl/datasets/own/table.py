@@ -26,7 +26,12 @@ from pzsl.datasets.annotators import Annotators
 from pzsl.datasets.base import UNKNOWN, Candidates, Dataset
 from pzsl.datasets.names import normal_form
 from pzsl.datasets.own.class_list import find_classes, join_rows, read_class_list
-from pzsl.datasets.own.drawn_split import draw_splits, translate_splits
+from pzsl.datasets.own.drawn_split import (
+    draw_splits,
+    say_inferred,
+    some_classes,
+    translate_splits,
+)
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.folder import TEST, UNSEEN, check_shares
 from pzsl.datasets.own.row_checks import Classes, check_rows, note_missing
@@ -216,7 +221,9 @@ def _with_splits(
     if any(row.split for row in rows):
         seed = unless(0, reading.seed)
         say_unused(f"{name} has a split", split_seed=seed, unseen=unseen, test_share=test)
-        return translate_splits(rows, marked), ()
+        translated = translate_splits(rows, marked)
+        say_inferred(name, rows, translated, marked)
+        return translated, ()
     if marked:
         say_unused(f"{name} or --unseen-file names the unseen classes", unseen=unseen)
     rows = draw_splits(rows, marked, reading.unseen, reading.test, reading.seed)
@@ -227,8 +234,7 @@ def _with_splits(
     else:
         say(
             f"{name} has no split: with seed {reading.seed}, unseen: "
-            + counted(len(hidden), "class", "classes")
-            + (f" ({', '.join(hidden[:3])}{', ...' if len(hidden) > 3 else ''})" if hidden else "")
+            + some_classes(hidden)
             + f"; tested on: {counted(tested, 'image')} of the others."
         )
     shares = {"seed": reading.seed, "unseen": reading.unseen, "test": reading.test}
