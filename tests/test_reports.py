@@ -20,7 +20,7 @@ from quick_processes import run_python
 from records import CONFIG, LAST_DIGIT, METRICS, write_run
 
 from pzsl.errors import UsageError, UserError
-from pzsl.methods import make_options
+from pzsl.methods import METHODS, make_options
 from pzsl.reports import report
 from pzsl.reports.figures import styles
 from pzsl.reports.groups import rows_of
@@ -563,6 +563,8 @@ def test_colour_and_mark_belong_to_the_method():
     for name in names:
         assert styles({name: name})[name] == every[name]
     assert len({(one.colour, one.marker) for one in every.values()}) == len(names)
+    built_in = styles({"cc (rank=4)": "cc", **{name: name for name in METHODS}})
+    assert len({(one.colour, one.marker) for one in built_in.values()}) == len(METHODS) + 1
     two = styles({"cc": "cc", "cc (rank=4)": "cc"})
     assert two["cc"] == every["cc"] and two["cc (rank=4)"].colour == every["cc"].colour
     assert two["cc (rank=4)"].marker != every["cc"].marker

@@ -23,7 +23,8 @@ _MARKERS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "�
 _BASELINE = "clip"
 _KNOWN = (
     *("clip-pzsl", "oracle", "lws", "pico", "proden", "cavl", "cc", "rc", "able", "pop"),
-    *("co-reg", "probe", "prototype", "conse"),
+    *("co-reg", "probe", "prototype", "conse", "crdpll", "papi", "records", "prompt-align"),
+    *("gda", "tip-adapter", "rla", "zlap", "transclip", "em-dirichlet"),
 )
 """Methods with a fixed style; that of any other method follows from its name."""
 
@@ -73,19 +74,23 @@ def styles(methods: Mapping[str, str]) -> dict[str, Style]:
     """Choose a style for each label, the same in every report.
 
     Colour and marker follow from the method's name; labels of the same method share the colour and
-    differ in marker and line. Frozen CLIP, the baseline, is grey and dashed.
+    differ in marker and line. No two look alike while there are markers left. Frozen CLIP, the
+    baseline, is grey and dashed.
 
     Args:
         methods: label -> method.
     """
     style_of_label: dict[str, Style] = {}
     counts: Counter[str] = Counter()
+    taken: set[tuple[str, str]] = set()
     for label in sorted(methods, key=lambda label: (label != methods[label], label)):
         method, variant = methods[label], counts[methods[label]]
         counts[method] += 1
         place = _place(method)
-        marker = tuple(_MARKERS)[(place + variant) % len(_MARKERS)]
         colour = "#7d8894" if method == _BASELINE else _COLOURS[place % len(_COLOURS)]
+        markers = [[*_MARKERS][(place + variant + step) % len(_MARKERS)] for step in range(7)]
+        marker = next((m for m in markers if (colour, m) not in taken), markers[0])
+        taken.add((colour, marker))
         lines = ("--", ":", "-.") if method == _BASELINE else ("-", "-.", ":")
         style_of_label[label] = Style(colour, marker, lines[variant % len(lines)])
     return style_of_label
