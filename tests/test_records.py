@@ -57,6 +57,22 @@ def test_a_part_of_another_run_is_refused_by_name(part, runs, tmp_path):
         assert "is of another run" in warning and "\n" not in warning
 
 
+def test_train_takes_no_damaged_record_for_a_finished_run(tmp_path):
+    given = {"method": "clip", "rate": 0.1, "seeds": 1, "workers": 1, "runs": tmp_path / "runs"}
+    cache = write_cache(tmp_path / "c.h5")
+    (row,) = train(cache, **given)["runs"]
+    metrics = Path(row["path"], "metrics.json")
+    whole = metrics.read_text()
+    metrics.write_text(json.dumps(json.loads(whole) | {"H": 99.0}))
+    with pytest.raises(UserError, match=r"metrics\.json was changed .* remove its metrics\.json"):
+        train(cache, **given)
+    metrics.write_text(whole[:50])
+    with pytest.raises(UserError, match=r"metrics\.json is damaged .* or remove"):
+        train(cache, **given)
+    metrics.unlink()
+    assert train(cache, **given)["runs"][0]["H"] == row["H"]
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_that_is_missing_is_told(part, runs, tmp_path):
     (runs / "a" / part).unlink()

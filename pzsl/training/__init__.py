@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +10,11 @@ from typing import Any
 import torch
 
 from pzsl.device import resolve_device
+from pzsl.errors import UserError
 from pzsl.evaluation import encoder_fit
+from pzsl.files import parse_json, read_text
 from pzsl.progress import counted, say
+from pzsl.record_parts import SMALL, check_parts
 from pzsl.requests import TrainRequest, as_list, as_lists
 from pzsl.store import Cache, load_cache
 from pzsl.training.ambiguity import check_grid, training_rows
@@ -21,7 +23,7 @@ from pzsl.training.calibration import shares_sample
 from pzsl.training.config import RunConfig, Source, expand
 from pzsl.training.engines import run_sweep
 from pzsl.training.features import MEMORY, in_blocks
-from pzsl.training.run import CHECKPOINT_SECONDS
+from pzsl.training.run import CHECKPOINT_SECONDS, is_finished
 from pzsl.training.settings import read_config, read_settings, with_parts_off
 
 __all__ = ["RunConfig", "read_config", "read_settings", "train", "with_parts_off"]
@@ -102,11 +104,12 @@ def _train(request: TrainRequest) -> dict[str, Any]:
     cache = Path(request.cache)
     sweep = Path(request.runs) / (request.name or cache.stem)
     say(f"{announcement(request, len(grid))}, device {device} -> {sweep}")
+    folders = [sweep / config.name for config in grid]
+    _check_finished(folders)
     execution = request.checkpoint_seconds, request.memory, request.engine, request.threads
     trained_now = run_sweep(cache, grid, sweep, device, request.workers, *execution)
     if trained_now < len(grid):
         say(f"{counted(len(grid) - trained_now, 'run')} finished earlier")
-    folders = [sweep / config.name for config in grid]
     for run_warning in sorted(
         {_encoder_warning(folder) for folder in folders} - {warning or "", ""}
     )[-1:]:
@@ -115,10 +118,30 @@ def _train(request: TrainRequest) -> dict[str, Any]:
     return {"sweep": str(sweep), "runs": rows}
 
 
+def _check_finished(folders: Sequence[Path]) -> None:
+    """Refuse damaged records of finished runs, before the others are trained.
+
+    Raises:
+        UserError: a file of a record was changed, is missing, or can't be read.
+    """
+    for folder in filter(is_finished, folders):
+        check_parts(folder, _read(folder / "metrics.json"), SMALL)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = parse_json(read_text(file))
+    except ValueError as error:
+        raise UserError(
+            f"{file} is damaged ({error}): put it back, or remove the run's metrics.json and "
+            "train again."
+        ) from None
+    return values
+
+
 def _encoder_warning(folder: Path) -> str:
     """The warning about the encoder in a run's record; '' if there is none."""
-    environment = json.loads((folder / "env.json").read_text(encoding="utf-8"))
-    return str(environment.get("encoder_warning", ""))
+    return str(_read(folder / "env.json").get("encoder_warning", ""))
 
 
 def _of_this_size(config: RunConfig, data: Cache, memory: float, device: str) -> RunConfig:
@@ -153,7 +176,7 @@ def _encoder(data: Cache) -> str:
 
 
 def _row(config: RunConfig, folder: Path) -> dict[str, Any]:
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    metrics = _read(folder / "metrics.json")
     setting = config.as_dict()
     names = ("method", "preset", "noise", "rate", "eta", "seed")
     row = {name: setting[name] for name in names}
