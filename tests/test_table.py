@@ -323,3 +323,14 @@ def test_real_candidate_sets_reach_the_cache(folder, tmp_path, tiny_weights):
     np.testing.assert_array_equal(cache.candidate_offsets, data.candidates.offsets)
     np.testing.assert_array_equal(cache.candidate_labels, data.candidates.labels)
     assert cache.labels.tolist() == [1, UNKNOWN, 0, 1, 1, 2]
+
+
+def test_images_that_nobody_has_labelled_are_trained_on_if_asked_for(folder):
+    table = write(folder, [f"a/{i}.jpg," for i in range(1, 7)], "path,label")
+    (folder / "names.txt").write_text("fox\nwolf\n", "utf-8")
+    with pytest.raises(UserError, match="no image has a label .* --empty unlabelled .* --classes"):
+        load_table(table, classes=folder / "names.txt")
+    data = load_table(table, classes=folder / "names.txt", empty="unlabelled")
+    assert sets_of(data) == [{"fox", "wolf"}] * 6
+    with pytest.raises(UserError, match=r"no column 'label'.* \(the label may be empty\)"):
+        load_table(write(folder, ["a/1.jpg"], "path"))

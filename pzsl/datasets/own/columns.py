@@ -69,10 +69,9 @@ def find_columns(headers: Sequence[str], people: Sequence[str], faults: Faults) 
         missing = ["label"]
     for name in missing:
         way = _numbered(headers) if name == "label" else ""
-        faults.note(
-            "",
-            no_column(name, headers) + (way or "; they should be path, label, candidates, split."),
-        )
+        empty = " (the label may be empty)" if name == "label" else ""
+        way = way or f"; they should be path, label, candidates, split{empty}."
+        faults.note("", no_column(name, headers) + way)
     return column_of
 
 

@@ -196,8 +196,17 @@ def _read(source: Path | pd.DataFrame, reading: Reading, faults: Faults, base: P
 
 
 def _without_empty(name: str, rows: list[Row], empty: str) -> list[Row]:
-    """Report images without label and candidates, and leave them out if `empty` is `skip`."""
+    """Report images without label and candidates, and leave them out if `empty` is `skip`.
+
+    Raises:
+        UserError: all images would be left out.
+    """
     without = [row for row in rows if not row.label and not row.candidates and row.path]
+    if len(without) == len(rows) and empty == "skip":
+        raise UserError(
+            f"{name}: no image has a label or candidates: give --empty unlabelled and, with "
+            "--classes FILE, the names of all classes; 'pzsl annotate' then makes candidate sets."
+        )
     if not without or empty == "fail" or len(without) == len(rows):
         return rows
     treatment = "left out" if empty == "skip" else "kept, with every seen class as a candidate"
