@@ -58,6 +58,15 @@ def test_frames_that_number_the_classes_otherwise_are_refused():
     assert clip().fit(X, MASK.set_axis(range(3), axis=1), VECTORS).score(X, TRUTH) == 1
 
 
+def test_inferred_classes_that_are_none_or_several_are_told(capsys):
+    names = np.array(["fox", "unknown", "fox|owl"], dtype=object)[TRUTH]
+    names[:2] = "owl"
+    clip().fit(X, pd.Series(names))
+    told = capsys.readouterr().err
+    assert "A class is called 'unknown': is it a value that is missing?" in told
+    assert "('fox|owl'): are they lists? Give such an image a list of names." in told
+
+
 @pytest.mark.parametrize("classes", [None, NAMES])
 def test_score_refuses_frames_that_are_not_aligned(classes):
     fitted = clip().fit(X, MASK, EMBEDDINGS, classes=classes)

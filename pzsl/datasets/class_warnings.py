@@ -59,6 +59,7 @@ ODD = (
 )
 """Start of names that make bad prompts; what they are, what to do."""
 SEPARATORS = re.compile(r"[|;,/&+:]|\bor\b|\band\b|\boder\b|\bund\b")
+BY_BARS = "Separate the names of a list by |."
 FEW = 5
 """Fewer images may well have other candidates only."""
 SHORT = 4
@@ -75,14 +76,10 @@ def class_warnings(data: Dataset) -> list[str]:
     """
     times = occurrences(data)
     lines = [*_odd_names(data.classes), _near_names(data.classes, times)]
-    lines += [_names_that_are_lists(data.classes), _untested(data), _untrained(data)]
+    lines += [*name_doubts(data.classes), _untested(data), _untrained(data)]
     if data.candidates is not None:
         sets = data.candidates
         lines.append(labels_outside(data.labels, sets.offsets, sets.labels))
-    for words, doubt in ((MISSING, "a value that is missing"), (PARTS, "a part of a split")):
-        found = [name for name in data.classes if normal_form(name) in words]
-        if found:
-            lines.append(f"A class is called {_listed(found)}: is it {doubt}?")
     if len(data.classes) > len(data.paths) / 2:
         lines.append(
             f"{len(data.classes)} classes for {len(data.paths)} images, such as "
@@ -93,6 +90,21 @@ def class_warnings(data: Dataset) -> list[str]:
         if once:
             lines.append(f"{_classes(once)} once only ({_listed(once)}): misspelt, perhaps?")
     return [line for line in lines if line]
+
+
+def name_doubts(classes: Sequence[str], remedy: str = BY_BARS) -> list[str]:
+    """Warnings about names of classes that are probably none: lists, words for a missing value.
+
+    Args:
+        classes: their names. remedy: how to write a list of names.
+    """
+    lists = _names_that_are_lists(classes)
+    lines = [f"{lists} {remedy}"] if lists else []
+    for words, doubt in ((MISSING, "a value that is missing"), (PARTS, "a part of a split")):
+        found = [name for name in classes if normal_form(name) in words]
+        if found:
+            lines.append(f"A class is called {_listed(found)}: is it {doubt}?")
+    return lines
 
 
 def occurrences(data: Dataset) -> NDArray[np.int64]:
@@ -176,7 +188,7 @@ def _names_that_are_lists(classes: Sequence[str]) -> str | None:
         return None
     return (
         f"{len(lists)} class names are made of other classes' names, or of parts of them "
-        f"({_listed(lists)}): are they lists? Separate the names of a list by |."
+        f"({_listed(lists)}): are they lists?"
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pzsl.candidates import CandidateSets, validate
+from pzsl.datasets.class_warnings import name_doubts
 from pzsl.datasets.names import tidy
 from pzsl.errors import UserError
 from pzsl.progress import say
@@ -90,7 +91,7 @@ def class_list(
         classes = np.unique(candidates)
         if classes.dtype.kind == "f" and (classes != np.round(classes)).any():
             raise UserError("Unknown label type: continuous. Classes should be numbers or names.")
-        _refuse_unknown(classes.tolist())
+        _check_names(classes.tolist())
     else:
         classes = _occurring(candidates)
     if len(classes) < 2:
@@ -105,7 +106,7 @@ def _occurring(candidates: Any) -> NDArray[Any]:
     names = {label for row in candidates for label in _items(row)}
     if any(map(_is_missing, names)):
         raise UserError("candidates: a class is missing (None or NaN): leave such images out.")
-    _refuse_unknown(names)
+    _check_names(names)
     try:
         return np.array(sorted(names))
     except TypeError:
@@ -119,8 +120,10 @@ def _is_missing(name: Any) -> bool:
     return name is None or (isinstance(name, float) and bool(np.isnan(name)))
 
 
-def _refuse_unknown(names: Collection[Any]) -> None:
+def _check_names(names: Collection[Any]) -> None:
     """Refuse to learn a class from what stands for an unknown one, in caches and in scikit-learn.
+
+    Names that may stand for none, or for several, are told of.
 
     Raises:
         UserError: a name is empty, or a number -1, except for the two classes -1 and 1.
@@ -131,6 +134,9 @@ def _refuse_unknown(names: Collection[Any]) -> None:
             f"candidates: {'an empty name' if empty else '-1'} stands for an unknown class: leave "
             "such images out; if it is a class, list all classes in classes=."
         )
+    texts = sorted(name for name in names if isinstance(name, str))
+    for doubt in name_doubts(texts, "Give such an image a list of names."):
+        say(f"candidates: {doubt}")
 
 
 def _items(candidates: Any) -> Any:
