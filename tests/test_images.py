@@ -380,6 +380,17 @@ def test_images_that_are_encoded_lying_on_their_side_are_told(tmp_path, capsys):
     assert capsys.readouterr().err.count(line) == 1
 
 
+def test_transparent_parts_are_told_of():
+    clear, oddities = drawing().convert("RGBA"), Oddities()
+    clear.putpixel((3, 3), (1, 2, 3, 0))
+    palette = Image.new("P", (9, 9))
+    palette.info["transparency"] = 0
+    for image in (drawing().convert("RGBA"), clear, palette, clear.convert("LA"), drawing()):
+        assert eight_bits(image, oddities) is image
+    (line,) = image_doubts(oddities.counts)
+    assert line.startswith("3 images with transparent parts")
+
+
 @pytest.mark.parametrize("note", [b"Exif\0\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"\xff" * 40])
 def test_a_broken_note_about_the_orientation_is_no_fault_of_the_image(tmp_path, note):
     drawing().save(tmp_path / "x.jpg", exif=note)

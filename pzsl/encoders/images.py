@@ -21,7 +21,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor
 
-from pzsl.encoders.oddities import TURNED, Oddities
+from pzsl.encoders.oddities import TRANSPARENT, TURNED, Oddities
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 UNFILTERED = ("1", "P")
@@ -37,6 +37,7 @@ TILE = 1 << 20
 """Pixels of a grey image that are scaled at a time."""
 ORIENTATION = 0x0112
 """EXIF's tag: 1 is upright, 2 to 8 are turned or mirrored."""
+OPAQUE = 255
 TEXTS = "clean_texts"
 """An entry of `Identity.preprocessing` that is about texts, not images."""
 AFTER_RESIZING = 3
@@ -116,14 +117,14 @@ def eight_bits(image: Image.Image, oddities: Oddities | None = None) -> Image.Im
 
     Args:
         image: in any mode.
-        oddities: counts what was taken for white, if the image was scaled, and whether its EXIF
-            orientation asks to turn it.
+        oddities: counts what was taken for white, if the image was scaled, and whether it is
+            shown otherwise: turned by its EXIF orientation, or transparent.
 
     Raises:
         OSError: a value is negative, not finite, or above these ranges, so that white is unknown.
     """
-    if oddities is not None and _is_turned(image):
-        oddities.add(TURNED)
+    if oddities is not None:
+        _note_kinds(image, oddities)
     if not image.mode.startswith(("I", "F")):
         return image
     ends = [(tile.min(), tile.max()) for _, tile in _tiles(image)]
@@ -146,12 +147,27 @@ def eight_bits(image: Image.Image, oddities: Oddities | None = None) -> Image.Im
     return Image.fromarray(grey)
 
 
+def _note_kinds(image: Image.Image, oddities: Oddities) -> None:
+    """Count an image that is shown otherwise than it is encoded."""
+    for kind, is_of_kind in ((TURNED, _is_turned), (TRANSPARENT, _is_transparent)):
+        try:
+            if is_of_kind(image):
+                oddities.add(kind)
+        except Exception:  # broken notes can raise anything, and are none of the pixels
+            continue
+
+
 def _is_turned(image: Image.Image) -> bool:
     """Whether viewers show the image turned or mirrored, as its EXIF orientation asks."""
-    try:
-        return image.getexif().get(ORIENTATION, 1) in range(2, 9)
-    except Exception:  # a broken note about the image can raise anything, and is none of its pixels
-        return False
+    return image.getexif().get(ORIENTATION, 1) in range(2, 9)
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    """Whether a pixel is not opaque."""
+    if image.mode in ("P", "L", "RGB", "1") and "transparency" in image.info:
+        image = image.convert("RGBA")
+    has_alpha = image.mode in ("RGBA", "LA", "PA")
+    return has_alpha and any(image.getchannel("A").histogram()[:OPAQUE])
 
 
 def _tiles(image: Image.Image) -> Iterator[tuple[tuple[slice, slice], NDArray[Any]]]:

@@ -1,4 +1,4 @@
-"""Count images whose shades or orientation may not be what the user expects, and tell of them."""
+"""Count images that may not be encoded as the user sees them, and tell of them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from threading import Lock
 from pzsl.progress import counted
 
 Counts = Counter[tuple[str, int]]
-"""(`integers` or `floats`, value of white) or (`TURNED`, 0) -> images."""
-TURNED = "turned"
+"""(`integers` or `floats`, value of white), (`TURNED`, 0) or (`TRANSPARENT`, 0) -> images."""
+TURNED, TRANSPARENT = "turned", "transparent"
+DOUBTS = {
+    TURNED: "encoded as stored, turned or mirrored, although viewers show them upright: as in "
+    "open_clip, the EXIF orientation is not applied. To encode them upright, save them so, for "
+    "instance with Pillow's ImageOps.exif_transpose.",
+    TRANSPARENT: "with transparent parts, which are encoded in black or in the colours that they "
+    "hide: as in open_clip, transparency is dropped. To encode them on a background, save them "
+    "with one.",
+}
 
 
 class Oddities:
-    """Counts the images for each value of white, and those that EXIF asks to turn; thread-safe.
+    """Counts the images for each value of white and of each kind in `DOUBTS`; thread-safe.
 
     Attributes:
         counts: so far.
@@ -24,22 +32,18 @@ class Oddities:
         self._lock = Lock()
 
     def add(self, kind: str, value: int = 0) -> None:
-        """Count an image: `integers` or `floats` with its white, or `TURNED`."""
+        """Count an image: `integers` or `floats` with its white, or a key of `DOUBTS`."""
         with self._lock:
             self.counts[kind, value] += 1
 
 
 def image_doubts(counts: Counts) -> list[str]:
     """Warnings about the images that were encoded; one line each."""
-    turned = counts[TURNED, 0]
-    lines = _mixed_whites(counts)
-    if turned:
-        lines.append(
-            f"{counted(turned, 'image')} encoded as stored, turned or mirrored, although viewers "
-            "show them upright: as in open_clip, the EXIF orientation is not applied. To encode "
-            "them upright, save them so, for instance with Pillow's ImageOps.exif_transpose."
-        )
-    return lines
+    found = [(counts[kind, 0], doubt) for kind, doubt in DOUBTS.items()]
+    return [
+        *_mixed_whites(counts),
+        *(f"{counted(count, 'image')} {doubt}" for count, doubt in found if count),
+    ]
 
 
 def _mixed_whites(counts: Counts) -> list[str]:
@@ -49,7 +53,7 @@ def _mixed_whites(counts: Counts) -> list[str]:
     taken for a light one of 12.
     """
     lines = []
-    for kind in sorted({kind for kind, _ in counts} - {TURNED}):
+    for kind in sorted({kind for kind, _ in counts} - {*DOUBTS}):
         found = sorted((white, count) for (other, white), count in counts.items() if other == kind)
         if len(found) > 1:
             shares = ", ".join(f"{count:,} from {white}" for white, count in found)
