@@ -66,6 +66,18 @@ def test_images_are_found_and_read_in_place(tars):
     assert sorted(path.name for path in tars.iterdir()) == [f"data-00{n}.tar" for n in range(3)]
 
 
+def test_candidates_of_annotations_are_told_to_be_left_out(tmp_path, capsys):
+    names = list(COLOURS)
+    files = dict(samples(0, 6))
+    for number in (1, 4):
+        told = {"Candidates": names, "label": names[1]}
+        files[f"{number:04d}.json"] = json.dumps(told).encode()
+    write_tar(tmp_path / "x.tar", files.items())
+    assert load_dataset("tar", root=tmp_path / "x.tar").candidates is None
+    told = capsys.readouterr().err
+    assert "left out: the candidates of 2 images, such as 'x.tar/0001.png'" in told
+
+
 def test_a_pattern_a_folder_and_a_file_name_tar_files(tars):
     whole = load_dataset("tar", root=tars)
     pattern = load_dataset("tar", root=tars / "data-{000..002}.tar")

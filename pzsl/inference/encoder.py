@@ -77,7 +77,8 @@ def _compare(run: Model, encoder: Encoder) -> None:
         raise UserError(
             f"{run.where} was made with other settings beside the weights ({differing}): put the "
             "configuration there that lay beside them (open_clip_config.json or "
-            "preprocessor_config.json), or extract and train again."
+            f"preprocessor_config.json), or name the file as then ({run.encoder['pretrained']}); "
+            "otherwise extract and train again."
         )
     if identity.dim != run.dim:
         raise UserError(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from pzsl.datasets.names import normal_form
 from pzsl.datasets.own.folder_files import SUFFIXES, is_hidden, kinds_of, say_other_kinds
 from pzsl.datasets.tar_headers import CheckedHeader, check_end
 from pzsl.errors import UserError
@@ -139,6 +140,22 @@ def _say_left_out(root: Path, contents: list[Content]) -> None:
     if alone:
         count = counted(len(alone), "annotation")
         say(f"{place}: left out: {count} without an image, such as that of '{alone[0]}'.")
+    _say_candidates(place, [s for content in contents for s in content.samples.values() if s.path])
+
+
+def _say_candidates(place: str, samples: list[Sample]) -> None:
+    """Tell of candidate sets in annotations: only those of tables are read."""
+    with_sets = [
+        sample.path
+        for sample in samples
+        if any(normal_form(key).startswith("candidate") for key in sample.annotation)
+    ]
+    if with_sets:
+        count = counted(len(with_sets), "image")
+        say(
+            f"{place}: left out: the candidates of {count}, such as '{with_sets[0]}': to "
+            "learn from them, unpack the images and list them in a table (--dataset table)."
+        )
 
 
 def _content(tar: Path, number: int) -> Content:
