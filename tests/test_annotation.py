@@ -204,12 +204,13 @@ def test_joined_sets_hold_what_enough_annotators_name(data):
         assert joined.row(row).tolist() == sorted(c for c, w in total.items() if w >= least)
 
 
-def test_other_encoders_join_by_name_whatever_their_order(tmp_path):
+def test_other_encoders_join_by_name_whatever_their_order(tmp_path, capsys):
     one = write_cache(tmp_path / "one.h5", noise=1)
     two = write_cache(tmp_path / "two.h5", noise=2, backwards=True)
     result = annotate(one, others=[(two, 0.5)], out=tmp_path / "any.h5")
     both = annotate(one, others=[(two, 0.5)], agree=1.5, out=tmp_path / "both.h5")
     annotate(one), annotate(two)
+    assert " of 36 images reaches --agree 1.5:" in capsys.readouterr().err
     any_of, agreed = sets_of(tmp_path / "any.h5"), sets_of(tmp_path / "both.h5")
     for path, own in sets_of(one).items():
         other = sets_of(two)[path]
@@ -459,7 +460,7 @@ def test_a_class_name_that_would_break_the_list_is_refused(tmp_path):
     assert not (tmp_path / "x.csv").exists()
 
 
-def test_the_columns_of_several_people_are_joined(tmp_path):
+def test_the_columns_of_several_people_are_joined(tmp_path, capsys):
     table = tmp_path / "people.csv"
     table.write_text(
         "path,label,Anna,ben,cleo,split\n"
@@ -479,7 +480,9 @@ def test_the_columns_of_several_people_are_joined(tmp_path):
     everyone = (("Anna", 1.0), ("ben", 0.5), ("cleo", 1.5))
     assert names(None, *everyone) == [{"fox", "dog", "cat"}, {"dog", "cat", "fox"}, {"cat"}]
     assert names(1.5, *everyone) == [{"fox", "cat"}, {"cat", "fox"}, {"cat"}]
+    assert "reaches --agree" not in capsys.readouterr().err
     assert names(9.0, *everyone[:2]) == [{"fox"}, {"dog"}, {"cat"}]
+    assert "no label of 2 of 4 images reaches --agree 9:" in capsys.readouterr().err
     with pytest.raises(UserError, match="no column 'dora'"):
         names(None, ("dora", 1.0))
     for weights, agree in (((("a", 1.0), ("A", 1.0)), None), ((("a", 0.0),), None), ((), 0.0)):

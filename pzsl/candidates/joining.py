@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pzsl.candidates.ragged import CandidateSets
+from pzsl.progress import say
 
 ROUNDING = 1e-9
 """Tolerance when sums of weights are compared with the threshold."""
@@ -21,7 +22,8 @@ def join(
         sets: one per annotator, all of the same N instances; none is empty.
         weights: one above 0 per annotator.
         agree: keep a label if the weights of the annotators who name it sum up to this; None keeps
-            every label. If no label of an instance reaches it, those with the largest sum are kept.
+            every label. If no label of an instance reaches it, those with the largest sum are kept,
+            and such instances are counted in a message.
 
     Returns:
         N candidate sets; none is empty.
@@ -38,6 +40,12 @@ def join(
         total = np.bincount(place, weights=entry_weights)
         heaviest = np.zeros(count)
         np.maximum.at(heaviest, rows, total)
+        too_light = int((heaviest < agree - ROUNDING).sum())
+        if too_light:
+            say(
+                f"No label of {too_light:,} of {count:,} images reaches --agree {agree:g}: those "
+                "with the largest sum are their candidates."
+            )
         enough = total >= np.minimum(agree, heaviest)[rows] - ROUNDING
         entries, rows = entries[enough], rows[enough]
     offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))])

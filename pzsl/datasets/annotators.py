@@ -61,9 +61,20 @@ class Annotators:
         spellings = tuple(dict.fromkeys(chain.from_iterable(answers)))
         if self.agree is None or not spellings:
             return spellings
+        total = self._votes(answers)
+        least = min(self.agree, max(total.values())) - ROUNDING
+        return tuple(name for name in spellings if total[normal_form(name)] >= least)
+
+    def fall_short(self, answers: Sequence[Sequence[str]]) -> bool:
+        """Whether there are answers, but no label has enough votes; see `joined`."""
+        if self.agree is None:
+            return False
+        return 0 < max(self._votes(answers).values(), default=0.0) < self.agree - ROUNDING
+
+    def _votes(self, answers: Sequence[Sequence[str]]) -> dict[str, float]:
+        """The sum of weights of each class, in normal form."""
         total: dict[str, float] = {}
         for (_, weight), names in zip(self.weights, answers, strict=True):
             for form in {normal_form(name) for name in names}:
                 total[form] = total.get(form, 0.0) + weight
-        least = min(self.agree, max(total.values())) - ROUNDING
-        return tuple(name for name in spellings if total[normal_form(name)] >= least)
+        return total

@@ -117,16 +117,12 @@ def rows_of(table: Table, annotators: Annotators = CANDIDATES) -> list[Row]:
     cells = {kind: table.frame.iloc[:, column].tolist() for kind, column in column_of.items()}
     none: list[Any] = [None] * len(table.frame)
     labels = _labels(table, cells.get("label", none))
-    separators = [
-        _separator(table, name, cells.get(name, none), labels) for name in annotators.columns
-    ]
+    answers = _answers(
+        table, annotators, [cells.get(name, none) for name in annotators.columns], labels
+    )
     rows = []
     for number, place in enumerate(table.frame.index):
         _note_cells(table, place, {kind: column[number] for kind, column in cells.items()})
-        answers = [
-            names_of(cells.get(name, none)[number], separator)
-            for name, separator in zip(annotators.columns, separators, strict=True)
-        ]
         marked = text_of(cells.get("unseen", none)[number]).lower()
         if marked not in (*YES, *NO):
             table.faults.note(place, f"'unseen' is {marked!r}; write 1 or 0.")
@@ -134,12 +130,37 @@ def rows_of(table: Table, annotators: Annotators = CANDIDATES) -> list[Row]:
             place=place,
             path=plain_path(text_of(cells["path"][number])),
             label=labels[number],
-            candidates=annotators.joined(answers),
+            candidates=annotators.joined(answers[number]),
             split=text_of(cells.get("split", none)[number]),
             unseen=marked in YES,
         )
         rows.append(row)
     return rows
+
+
+def _answers(
+    table: Table, annotators: Annotators, columns: Sequence[Sequence[Any]], labels: Sequence[str]
+) -> list[tuple[tuple[str, ...], ...]]:
+    """The names that each annotator gives each image.
+
+    Args:
+        table: gets notes on separators, and on images without enough votes for any label.
+        annotators: of the columns.
+        columns: the cells of each.
+        labels: of the images, which tell whether a comma belongs to a name.
+    """
+    separators = [
+        _separator(table, name, column, labels)
+        for name, column in zip(annotators.columns, columns, strict=True)
+    ]
+    answers = [tuple(map(names_of, cells, separators)) for cells in zip(*columns, strict=True)]
+    too_few = sum(map(annotators.fall_short, answers))
+    if too_few:
+        table.notes.append(
+            f"no label of {too_few:,} of {len(answers):,} images reaches --agree "
+            f"{annotators.agree:g}: those with the largest sum are their candidates"
+        )
+    return answers
 
 
 def _note_cells(table: Table, place: str, cells: dict[str, Any]) -> None:
