@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import pzsl
 from pzsl import load_cache, pack, predict, train
 from pzsl.errors import UserError
 from pzsl.inference.model import open_model
+from pzsl.inference.packing.model_card import model_card
 from pzsl.inference.packing.read_folder import (
     ABOUT,
     FILES,
@@ -26,6 +28,8 @@ from pzsl.inference.packing.read_folder import (
     open_packed,
     sums_of,
 )
+from pzsl.inference.record import read_record
+from pzsl.inference.restore import restore
 from pzsl.locks import unlock
 from pzsl.methods import METHODS, load_method
 from pzsl.store.hdf5 import locked
@@ -175,6 +179,16 @@ def test_the_card_is_one_that_the_hub_takes(packed):
     assert {one["type"] for one in metrics} == {"S", "U", "H", "T1"}
     for part in ("## Limits", "## Figures", "expected calibration error", "class 11"):
         assert part in text
+
+
+def test_the_card_claims_no_calibration_that_there_is_not(tmp_path, packed):
+    record = read_record(one_run(tmp_path, "clip"))  # holds no images out
+    card = model_card(restore(record), replace(record.config, noise="annotated"), {})
+    assert "an uncalibrated softmax" in card and "--error-rate" not in card
+    assert "candidate sets were made by the encoder" in card
+    text = (packed / "README.md").read_text(encoding="utf-8")
+    assert "are calibrated on images" in text and "marks what is unsure" in text
+    assert "made by the encoder" not in text
 
 
 def test_the_hub_s_names_are_fetched(packed, monkeypatch):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pzsl import __version__
+from pzsl.evaluation import noise_doubt
 from pzsl.inference.restore import Trained
 from pzsl.methods import find_method
 from pzsl.training import RunConfig
@@ -76,18 +77,33 @@ def _body(trained: Trained, config: RunConfig, metrics: Mapping[str, Any]) -> li
         *_figures(metrics),
         "## Limits",
         "",
-        "* It knows no class but those listed and those that are named: an image of anything else "
-        "gets one of these. `--error-rate 0.05` marks what is unsure.",
-        "* Probabilities are calibrated on images like those that were trained on; on others they "
-        "are a guess.",
-        "* It errs as its encoder errs, and has its biases.",
-        f"* {_held(trained)}",
+        *(f"* {limit}" for limit in _limits(trained, config, metrics)),
         "",
         "## Classes",
         "",
         ", ".join(_plain(name) for name in trained.names[:SHOWN])
         + (f" and {classes - SHOWN:,} more, in `config.json`." if classes > SHOWN else "."),
     ]
+
+
+def _limits(trained: Trained, config: RunConfig, metrics: Mapping[str, Any]) -> list[str]:
+    """What the model can't do, and what it discloses, one sentence or two each."""
+    unknown = (
+        "It knows no class but those listed and those that are named: an image of anything else "
+        "gets one of these."
+    )
+    if trained.calibration.images:
+        unknown += " `--error-rate 0.05` marks what is unsure."
+        probabilities = (
+            "Probabilities are calibrated on images like those that were trained on; on others "
+            "they are a guess."
+        )
+    else:
+        probabilities = "Probabilities are an uncalibrated softmax: no images were held out."
+    annotated = config.noise == "annotated"
+    doubt = noise_doubt(metrics.get("estimated_eta"), config.eta, annotated)
+    own = "It errs as its encoder errs, and has its biases."
+    return [unknown, probabilities, *([doubt] if doubt else []), own, _held(trained)]
 
 
 def _held(trained: Trained) -> str:
