@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from problems import unit, write_cache
 from pzsl import PartialLabelClassifier, train
 from pzsl.errors import UserError
 from pzsl.methods import METHODS
+from pzsl.store import load_cache
+from pzsl.training.announcing import _say_untested
 
 BUDGET = {"epochs": 2, "min_steps": 4}
 
@@ -114,6 +117,22 @@ def test_images_that_are_all_alike_teach_nothing_wrong(spread):
     sets[:, 2] = True
     model = PartialLabelClassifier(options=BUDGET).fit(points, sets, text)
     assert (model.predict(points) == 2).all()
+
+
+def test_test_images_and_classes_that_no_metric_counts_are_told(tmp_path, capsys):
+    cache = load_cache(write_cache(tmp_path / "toy.h5"))
+    _say_untested(cache)
+    assert capsys.readouterr().err == ""
+    labels = cache.labels.copy()
+    labels[(cache.splits != "trainval") & (cache.labels % 8 == 1)] = -1  # of 8 seen and 4 unseen
+    _say_untested(replace(cache, labels=labels))
+    lines = capsys.readouterr().err.splitlines()
+    assert "test images have no label, such as '" in lines[0] and "no metric counts" in lines[0]
+    assert lines[1:] == [
+        "1 of 8 seen classes have no test image, such as 'class 1': S is the mean over the others.",
+        "1 of 4 unseen classes have no test image, such as 'class 9': U is the mean over the "
+        "others.",
+    ]
 
 
 def test_what_is_not_done_as_asked_is_told_and_the_table_shows_every_axis(tmp_path, capsys, pzsl):

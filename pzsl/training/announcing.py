@@ -21,6 +21,7 @@ def say_doubts(request: TrainRequest, data: Cache, grid: Sequence[RunConfig]) ->
     _say_stored_sets(data, grid)
     _say_epochs(request, data, grid)
     _say_few_shot(data, grid)
+    _say_untested(data)
 
 
 def _say_unused(request: TrainRequest, grid: Sequence[RunConfig]) -> None:
@@ -81,6 +82,26 @@ def _say_few_shot(data: Cache, grid: Sequence[RunConfig]) -> None:
             f"{counted(len(fewer), 'class', 'classes')} with fewer than {most} labelled training "
             f"images, such as '{data.classes[fewer[0]]}': all of theirs are given."
         )
+
+
+def _say_untested(data: Cache) -> None:
+    """Tell of test images that no metric counts, and of classes that S or U leaves out."""
+    tests = np.flatnonzero(data.splits != "trainval")
+    labels = data.labels[tests]
+    unknown = tests[labels < 0]
+    if len(unknown):
+        say(
+            f"{len(unknown):,} of {len(tests):,} test images have no label, such as "
+            f"'{data.paths[unknown[0]]}': no metric counts them."
+        )
+    counts = np.bincount(labels[labels >= 0], minlength=len(data.classes))
+    for metric, kind, side in (("S", "seen", data.seen), ("U", "unseen", ~data.seen)):
+        untested = np.flatnonzero(side & (counts == 0))
+        if 0 < len(untested) < side.sum():
+            say(
+                f"{len(untested):,} of {int(side.sum()):,} {kind} classes have no test image, such "
+                f"as '{data.classes[untested[0]]}': {metric} is the mean over the others."
+            )
 
 
 def announcement(request: TrainRequest, runs: int) -> str:
