@@ -11,6 +11,7 @@ from records import details_of, write_run
 
 from pzsl.reports import report
 from pzsl.reports.best_row import best_row, class_results, seen_unseen_curves
+from pzsl.reports.comparison import add_marks
 from pzsl.reports.details import read_details
 from pzsl.reports.figures import styles
 from pzsl.reports.groups import rows_of
@@ -59,6 +60,17 @@ def test_a_class_has_the_mean_number_of_training_images(runs):
     details[1] = details[1]._replace(train=(20, 10, 20, 0))  # another seed of a long tail
     means = (40 * (len(details) - 1) + 20) / len(details), 10, 20, 0
     assert tuple(one.train for one in class_results(details)) == means
+
+
+def test_the_closer_look_is_at_no_row_of_fewer_seeds(tmp_path):
+    for method, seeds, h in (("a", 2, 50.0), ("b", 2, 60.0), ("lucky", 1, 70.0)):
+        for seed in range(seeds):
+            config = {"method": method, "seed": seed}
+            folder = write_run(tmp_path, f"{method}{seed}", config, {"H": h, "S": h, "U": h})
+            (folder / "details.json").write_text(json.dumps(details_of(seed)))
+    pairs = pairs_of(tmp_path)
+    add_marks(pairs)
+    assert best_row(pairs, []).label == "b"
 
 
 def test_the_curve_has_the_point_that_gamma_chose(runs):

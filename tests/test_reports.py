@@ -554,6 +554,9 @@ def test_the_gap_to_the_oracle_is_drawn_where_there_is_one(runs):
     gaps = [f for name, f in pictures_of(pairs, looks, []).more if name.startswith("Gap of H")]
     points = [container[0].get_xdata()[0] for container in gaps[0].axes[0].containers]
     assert points == [5.5, 10.0]
+    write_run(runs, "again", {"method": "oracle", "seed": 1}, {"H": 90.0})  # no other has seed 1
+    gaps = pictures_of(rows_of(read_runs(runs).runs), looks, []).more[-1][1]
+    assert [one[0].get_xdata()[0] for one in gaps.axes[0].containers] == [5.5, 10.0]
     assert not [n for n, _ in pictures_of(pairs[:2], looks, []).more if n.startswith("Gap of H")]
 
 

@@ -70,10 +70,13 @@ def seen_unseen_curves(pairs: Pairs, styles: dict[str, Style], warnings: list[st
 
 
 def best_row(pairs: Pairs, warnings: list[str]) -> BestRow | None:
-    """Details of the row with the highest H that recorded any, over its seeds; else None."""
+    """Details of the row with the highest H that recorded any, over its seeds; else None.
+
+    A row of fewer seeds than most of its setting comes last, as it is no best row in the tables.
+    """
     ranked = sorted(
         (pair for pair in pairs if pair[0]["method"] != CEILING and pair[0]["H_mean"] is not None),
-        key=lambda pair: -pair[0]["H_mean"],
+        key=lambda pair: (pair[0].get("H_mark") == "fewer", -pair[0]["H_mean"]),
     )
     for row, runs in ranked:
         recorded = [read_details(run, warnings) for run in runs]

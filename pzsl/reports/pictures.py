@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 from pzsl.reports import figures, wording
 from pzsl.reports.best_row import BestRow, Captioned, best_row, seen_unseen_curves
-from pzsl.reports.comparison import CEILING
+from pzsl.reports.comparison import CEILING, seed_values
 from pzsl.reports.figures import Series, Style
 from pzsl.reports.groups import Row, setting_of, spread
 from pzsl.reports.records import Run
+from pzsl.reports.statistics import paired_difference
 
 Pairs = Sequence[tuple[Row, list[Run]]]
 Point = tuple[float, float | None]
@@ -53,7 +54,7 @@ def pictures_of(pairs: Pairs, styles: dict[str, Style], warnings: list[str]) -> 
         for metric in ("S", "U")
         for picture in _over_rates(rows, styles, metric, partial(_mean, metric))
     ]
-    other_figures += _gaps(rows, styles)
+    other_figures += _gaps(pairs, styles)
     main = _over_rates(rows, styles, "H", partial(_mean, "H"))
     curves = seen_unseen_curves(pairs, styles, warnings)
     return Pictures(main, other_figures, _epochs(pairs, styles), curves, best_row(pairs, warnings))
@@ -120,21 +121,21 @@ def _series(
         yield label, Series(styles[label], rates, means, deviations)
 
 
-def _gaps(rows: Sequence[Row], styles: dict[str, Style]) -> Captioned:
-    """The gap of H to the oracle's H in the same setting; nothing without an oracle."""
+def _gaps(pairs: Pairs, styles: dict[str, Style]) -> Captioned:
+    """The gap of H to the oracle's H in the same setting, over the seeds that both have.
+
+    Nothing without an oracle.
+    """
     ceilings = {
-        setting_of(row): row["H_mean"]
-        for row in rows
-        if row["method"] == CEILING and row["H_mean"] is not None
+        setting_of(row): seed_values(runs, "H") for row, runs in pairs if row["method"] == CEILING
     }
-
-    def gap(row: Row) -> Point | None:
-        top = ceilings.get(setting_of(row))
-        if top is None or row["H_mean"] is None or row["method"] == CEILING:
-            return None
-        return top - row["H_mean"], None
-
-    return _over_rates(rows, styles, "Gap of H to the oracle", gap)
+    points: dict[int, Point] = {}
+    for row, runs in pairs:
+        values = {} if row["method"] == CEILING else seed_values(runs, "H")
+        if difference := paired_difference(ceilings.get(setting_of(row), {}), values):
+            points[id(row)] = difference.mean, None
+    rows = [row for row, _ in pairs]
+    return _over_rates(rows, styles, "Gap of H to the oracle", lambda row: points.get(id(row)))
 
 
 def _epochs(pairs: Pairs, styles: dict[str, Style]) -> Captioned:
