@@ -99,6 +99,15 @@ def test_unseen_classes_from_a_column(folder):
     ]
 
 
+def test_a_class_that_is_marked_in_some_rows_only_is_told(folder, capsys):
+    rows = [f"a/{i}.jpg,{name},{i == 3:d}" for i, name in enumerate(["fox", "dog"] * 3, start=1)]
+    data = load_table(write(folder, rows, "path,label,unseen"))
+    told = "1 unseen class not marked in every row, such as 'fox' (in 2 rows it is not)"
+    assert data.seen.tolist() == [True, False] and told in capsys.readouterr().err
+    load_table(write(folder, [row[:-1] + f"{'fox' in row:d}" for row in rows], "path,label,unseen"))
+    assert "not marked" not in capsys.readouterr().err
+
+
 def test_unseen_classes_from_a_file_even_without_images_which_is_told(folder, capsys):
     (folder / "unseen.txt").write_text("lynx\ncaracal\n", "utf-8")
     data = load_table(write(folder), unseen_file=folder / "unseen.txt")
@@ -328,7 +337,7 @@ def test_real_candidate_sets_reach_the_cache(folder, tmp_path, tiny_weights):
 def test_images_that_nobody_has_labelled_are_trained_on_if_asked_for(folder):
     table = write(folder, [f"a/{i}.jpg," for i in range(1, 7)], "path,label")
     (folder / "names.txt").write_text("fox\nwolf\n", "utf-8")
-    with pytest.raises(UserError, match="no image has a label .* --empty unlabelled .* --classes"):
+    with pytest.raises(UserError, match=r"no image has a label .* --empty unlabelled .* --class"):
         load_table(table, classes=folder / "names.txt")
     data = load_table(table, classes=folder / "names.txt", empty="unlabelled")
     assert sets_of(data) == [{"fox", "wolf"}] * 6

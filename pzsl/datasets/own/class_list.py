@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pzsl.datasets.own.row_checks import Classes
 from pzsl.datasets.own.rows import Row
 from pzsl.errors import UserError, nearest
 from pzsl.files import read_text
-from pzsl.progress import say
+from pzsl.progress import counted, say
 
 
 def join_rows(rows: Sequence[Row], listed: Sequence[str]) -> list[Row]:
@@ -49,6 +50,7 @@ def find_classes(
     trained |= {row.label for row in rows if row.label and row.split != "test_unseen"}
     labels = {row.label for row in rows if row.label}
     marked = {row.label for row in rows if row.unseen and row.label}
+    _say_partly_marked(rows, marked)
     listed_spelling = {normal_form(name): name for name in listed}
     marked |= {listed_spelling.get(normal_form(name), name) for name in unseen_listed}
     unseen = marked or labels - trained
@@ -67,6 +69,17 @@ def find_classes(
             "should be unseen, list all unseen classes in --unseen-file."
         )
     return Classes(tuple(listed), frozenset(unseen))
+
+
+def _say_partly_marked(rows: Sequence[Row], marked: Collection[str]) -> None:
+    """Tell of classes that are marked as unseen in some of their rows only."""
+    unmarked = Counter(row.label for row in rows if row.label in marked and not row.unseen)
+    if unmarked:
+        name, count = unmarked.most_common(1)[0]
+        say(
+            f"{counted(len(unmarked), 'unseen class', 'unseen classes')} not marked in every row, "
+            f"such as '{name}' (in {count:,} rows it is not): one mark makes a class unseen."
+        )
 
 
 def _say_without_images(unseen: Sequence[str], labels: Collection[str]) -> None:
