@@ -18,7 +18,7 @@ from pzsl.datasets.own.rows import read_rows
 from pzsl.errors import UsageError, UserError
 from pzsl.inference.labelling.label_rows import by_gain, label_rows
 from pzsl.inference.labelling.picture_files import find_pictures, thumbnail
-from pzsl.inference.labelling.review_page import _in_script
+from pzsl.inference.labelling.review_page import _in_script, _picture
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import restore
 
@@ -109,6 +109,14 @@ def test_pictures_of_every_mode_get_a_thumbnail(mode):
     picture = Image.new("RGB", (300, 40), "red").convert("L" if mode == "I;16" else mode)
     picture = picture.convert("I").convert("I;16") if mode == "I;16" else picture
     assert thumbnail(picture, 64).startswith("data:image/jpeg;base64,")
+
+
+@pytest.mark.parametrize("error", [Image.DecompressionBombError, IndexError, OSError])
+def test_a_picture_that_no_decoder_can_read_is_missing(error):
+    def broken(path):
+        raise error(path)
+
+    assert _picture(broken, "x.png", 64) == ""
 
 
 def write_corrections(file: Path, chosen: dict[str, str]) -> Path:
