@@ -58,7 +58,7 @@ ODD = (
     ),
 )
 """Start of names that make bad prompts; what they are, what to do."""
-SEPARATORS = re.compile(r"[|;,/&+:]|\bor\b|\band\b|\boder\b|\bund\b")
+SEPARATORS = re.compile(r"[|;,/&+:¦、，；｜]|\bor\b|\band\b|\boder\b|\bund\b")
 BY_BARS = "Separate the names of a list by |."
 FEW = 5
 """Fewer images may well have other candidates only."""

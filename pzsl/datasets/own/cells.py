@@ -8,11 +8,17 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-EMPTY = ("<NA>", "NaT", "set()")
-"""How pandas prints a missing value, and Python an empty set."""
-OBJECT = re.compile(r"(array|frozenset|Index|Series|dict_keys|deque)\(.*\)", re.S)
-"""A printed list that `printed_list` can't read."""
+EMPTY = ("<NA>", "NaT")
+"""How pandas prints a missing value."""
 BRACKETS = {"[": "]", "(": ")", "{": "}"}
+WRAPPED = re.compile(
+    r"(?:set|frozenset|array|deque|Index)\(\s*([\[({].*[\])}])?\s*(?:,\s*dtype=.*)?\)", re.S
+)
+"""How Python prints a list of another type; the list itself, if it isn't empty, is the group."""
+LIST = re.compile(r"""\w*\(\s*(['"[{]|np\.).*\)$""", re.S)
+"""What begins as a tuple, or a list of another type, does; a name such as `owl (barn)` does not."""
+SCALAR = re.compile(r"""\bnp\.\w+\(((['"]).*?\2|[-+.\d]+)\)""")
+"""How NumPy prints a text or a number within a list; the text or the number is the first group."""
 LATE = "is a quote closed too late?"
 LONGEST = 1 << 20
 """Longer cells are not parsed as a list in brackets."""
@@ -41,12 +47,17 @@ def names_of(value: Any, separator: str) -> tuple[str, ...]:
 
 
 def printed_list(text: str) -> Sequence[Any] | None:
-    """The entries of a printed list: `['a', 'b']`, `["a", "b"]` or `['a' 'b']` (numpy's).
+    """The entries of a printed list: `['a', 'b']`, `["a", "b"]`, `['a' 'b']` (numpy's), `set()`.
 
     Returns:
         None if the text is not a list in brackets.
     """
-    if not 1 < len(text) < LONGEST or BRACKETS.get(text[0]) != text[-1]:
+    if len(text) >= LONGEST:
+        return None
+    if wrapped := WRAPPED.fullmatch(text):
+        text = wrapped[1] or "[]"
+    text = SCALAR.sub(r"\1", text)
+    if len(text) < 2 or BRACKETS.get(text[0]) != text[-1]:
         return None
     if not re.match(r"""[\[({]\s*(['"].*['"]\s*,?|[-+.\d\s,]*|nan|None)\s*[\])}]$""", text, re.S):
         return None
@@ -72,8 +83,8 @@ def cell_fault(value: Any, as_list: bool = False) -> str | None:
         return f"{kind} in place of a text: {str(value)[:60]}."
     if not isinstance(value, str) or (text := value.strip()) == "":
         return None
-    unread = text[0] + text[-1] in ("[]", "{}") and printed_list(text) is None
-    if unread or (as_list and OBJECT.fullmatch(text)):
+    is_list = text[0] + text[-1] in ("[]", "{}") or (as_list and LIST.match(text))
+    if is_list and printed_list(text) is None:
         return f"{text[:60]} is not a list that can be read: separate the names by |."
     if "\n" in text or "\r" in text:
         return (
