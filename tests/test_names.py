@@ -33,7 +33,14 @@ PAIRS = [
     ("ice_cream", "ice cream"),
     ("fox", '"fox"'),
     ("fox", "fox\u200b"),
+    ("fox", "\u202afox\u200e"),
+    ("crab's", "crab\u02bcs"),
+    ("bécasse", "bÃ©casse"),
+    ("déjà vu aquí", "dÃ©jÃ\u00a0 vu aquÃ\u00ad"),
     ("3", "3.0"),
+    ("3", "3."),
+    ("3", "3.000000"),
+    ("30", "3.000000000000000000e+01"),
     ("3", "3,0"),
     ("7", "007"),
 ]
@@ -47,7 +54,17 @@ def test_two_spellings_of_one_class_have_one_form(one, other):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("cat", "bat"), ("3", "30"), ("1,000", "1"), ("3.5", "3"), ("-1", "1"), ("dogs'", "dogs")],
+    [
+        *[
+            ("cat", "bat"),
+            ("3", "30"),
+            ("1,000", "1"),
+            ("3.5", "3"),
+            ("-1", "1"),
+            ("dogs'", "dogs"),
+        ],
+        *[("1.000", "1"), ("1e3", "1000"), ("3.55e+01", "36"), ("São", "Sao")],
+    ],
 )
 def test_other_names_stay_apart(one, other):
     assert normal_form(one) != normal_form(other)

@@ -21,6 +21,7 @@ FOLDER = "extract --dataset folder --root {photos} --model tiny --out x.h5"
         "train --cache {cache} --config {pipe}.json",
         "extract --dataset table --table {pipe}.csv --model tiny --out x.h5",
         "extract --dataset table --table {pipe}.jsonl --model tiny --out x.h5",
+        "extract --dataset table --table {pipe}.parquet --model tiny --out x.h5",
         "import {npy} --table {pipe}.csv --out x.h5",
         FOLDER + " --splits {pipe}.json",
         FOLDER + " --templates {pipe}.txt",
@@ -34,7 +35,7 @@ def test_a_pipe_is_no_file_to_read(line, pzsl, tmp_path, monkeypatch):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for number in range(3):
             Image.new("RGB", (8, 8)).save(tmp_path / "photos" / name / f"{number}.png")
-    for ending in ("h5", "toml", "json", "csv", "jsonl", "txt"):
+    for ending in ("h5", "toml", "json", "csv", "jsonl", "parquet", "txt"):
         os.mkfifo(tmp_path / f"pipe.{ending}")
     (tmp_path / "x.npy").write_bytes(b"")
     cache = write_cache(tmp_path / "c.h5")

@@ -11,14 +11,22 @@ from functools import lru_cache
 
 QUOTES = str.maketrans(
     {
-        **dict.fromkeys("‘’‚‛`´′", "'"),
+        **dict.fromkeys("‘’‚‛`´′ʼʻ", "'"),
         **dict.fromkeys("“”„‟«»″", '"'),
         **dict.fromkeys("‐‑‒–—−", "-"),
     }
 )
 """Typographic quotes and dashes -> those on a keyboard."""
-INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad"))
-"""Characters without width, which copying from web pages adds to names."""
+INVISIBLE = dict.fromkeys(
+    (
+        *map(ord, "\u200b\u2060\ufeff\u00ad\u061c\u200e\u200f"),
+        *range(0x202A, 0x202F),
+        *range(0x2066, 0x206A),
+    )
+)
+"""Characters without width, which copying from web pages and dialogs adds to names."""
+SCIENTIFIC = re.compile(r"[+-]?\d\.\d{2,}e\+0\d")
+"""A number as `numpy.savetxt` and `printf("%e")` write it."""
 WHOLE_NUMBER = re.compile(r"([+-]?)0*(\d+)(?:[.,]0{1,2})?")
 
 
@@ -26,13 +34,26 @@ def tidy(name: str) -> str:
     """Clean a class name for prompts and caches.
 
     HTML entities are resolved, letters composed (NFC), and underscores, which a tokenizer takes for
-    tokens of their own, and runs of white space replaced by one blank. A whole number written as a
-    decimal loses its zeros (`3.0` -> `3`), because pandas writes such numbers in columns with
-    missing values.
+    tokens of their own, and runs of white space replaced by one blank. UTF-8 that was read as
+    Windows-1252 is read again (`Ã©` -> `é`). A whole number written as a decimal loses its zeros
+    (`3.0` -> `3`), because pandas writes such numbers in columns with missing values; three zeros
+    can be thousands, and stay.
     """
-    text = html.unescape(html.unescape(name)).translate(INVISIBLE)
+    text = _read_again(html.unescape(html.unescape(name))).translate(INVISIBLE)
     text = " ".join(unicodedata.normalize("NFC", text).replace("_", " ").split())
-    return re.sub(r"^([+-]?\d+)[.,]0{1,2}$", r"\1", text)
+    if _read_again(text) != text:
+        return tidy(text)
+    if SCIENTIFIC.fullmatch(text) and float(text).is_integer():
+        return str(int(float(text)))
+    return re.sub(r"^([+-]?\d+)([.,]0{1,2}|\.|\.0{4,})$", r"\1", text)
+
+
+def _read_again(text: str) -> str:
+    """The text that was UTF-8 before a program read its bytes as Windows-1252, if it was."""
+    try:
+        return text.encode("cp1252").decode("utf-8")
+    except UnicodeError:
+        return text
 
 
 @lru_cache(maxsize=1 << 16)  # the names of a table recur in each of its rows

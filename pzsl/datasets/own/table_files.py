@@ -12,7 +12,7 @@ from pzsl.datasets.own.columns import kind_of
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.text_files import SEPARATORS, decode, find_dialect, read_bytes, records_of
 from pzsl.errors import UserError
-from pzsl.files import check_unpacked, digest, parse_json, sha256_of
+from pzsl.files import check_regular, check_unpacked, digest, parse_json, sha256_of
 from pzsl.progress import counted
 from pzsl.remote import as_remote
 
@@ -192,6 +192,7 @@ def read_parquet(file: Path, columns: list[str] | None = None) -> Any:
             f"{file}: Parquet files need pyarrow: pip install 'pzsl[parquet]', or use a CSV."
         ) from None
     try:
+        check_regular(file)
         source = io.BytesIO(file.read_bytes()) if as_remote(file) else file
         about = parquet.read_metadata(source)
         groups = [about.row_group(number) for number in range(about.num_row_groups)]
