@@ -73,14 +73,14 @@ def check_zip(path: Path) -> None:
             raise ValueError(str(error)) from None
 
 
-def read_text(path: Path, encoding: str = "utf-8") -> str:
-    """Read a text file.
+def read_text(path: Path) -> str:
+    """Read a text file in UTF-8; the byte order mark that some editors add is left out.
 
     Raises:
-        OSError: it can't be read, or is not a regular file. ValueError: it isn't in this encoding.
+        OSError: it can't be read, or is not a regular file. ValueError: it isn't UTF-8.
     """
     check_regular(path)
-    return path.read_text(encoding)
+    return path.read_text("utf-8-sig")
 
 
 def real_path(path: Path) -> Path:

@@ -14,7 +14,7 @@ import pytest
 from scipy.io import savemat
 
 from pzsl.datasets.published import mat_process
-from pzsl.files import replacing, write_atomic
+from pzsl.files import read_text, replacing, write_atomic
 
 KILLED = """
 import os, signal, sys
@@ -119,3 +119,8 @@ def test_a_file_that_is_cut_short_while_it_is_mapped_ends_in_one_line(tmp_path):
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert "was cut short while it was read" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_the_mark_that_windows_puts_before_a_text_is_left_out(tmp_path):
+    (tmp_path / "x.toml").write_text("seeds = 1", "utf-8-sig")
+    assert read_text(tmp_path / "x.toml") == "seeds = 1"

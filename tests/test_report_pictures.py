@@ -128,6 +128,15 @@ def test_damaged_details_are_named_and_cost_the_pictures_only(tmp_path, change):
     assert result["finished"] == 1
 
 
+def test_a_history_that_nests_too_deep_costs_the_pictures_only(tmp_path):
+    folder = write_run(tmp_path / "runs", "a")
+    (folder / "details.json").write_text(json.dumps(details_of()))
+    (folder / "history.jsonl").write_text("[" * 100_000 + "]" * 100_000)
+    result = report(tmp_path / "runs", tmp_path / "out", ("html",))
+    assert any("nested too deep" in warning for warning in result["warnings"])
+    assert result["finished"] == 1
+
+
 def test_the_page_shows_names_safely_and_pictures_within_their_folder(runs, tmp_path):
     (tmp_path / "images" / "cat").mkdir(parents=True)
     for name in ("images/cat/1.png", "x.png"):  # the second lies outside the folder of images

@@ -284,3 +284,20 @@ def test_shares_of_a_split_that_the_images_give_mean_nothing(tmp_path, capsys):
     assert "--split-seed, --unseen, --test-share mean nothing here: the images" in told_text
     with pytest.raises(UsageError, match="--unseen is a share"):
         load_dataset("tar", root=tmp_path / "a.tar", unseen=1.5)
+
+
+def test_a_label_of_thousands_of_digits_is_none_of_the_classes(tmp_path):
+    files = dict(samples(0, 12, label=lambda number: number % 3))
+    files["0000.cls"] = b"9" * 5000
+    write_tar(tmp_path / "a.tar", files.items())
+    (tmp_path / "classnames.txt").write_text("\n".join(COLOURS))
+    with pytest.raises(UserError, match=r"has the label '9{60}', which is none of the 3 classes"):
+        load_dataset("tar", root=tmp_path / "a.tar")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_a_list_of_classes_may_have_the_encodings_of_a_table(tmp_path, encoding):
+    write_tar(tmp_path / "a.tar", samples(0, 12, label=lambda number: number % 3))
+    (tmp_path / "names.txt").write_text("bécasse\r\nrock  &amp; roll\r\nowl\r\n", encoding)
+    data = load_dataset("tar", root=tmp_path / "a.tar", classes=tmp_path / "names.txt")
+    assert data.classes == ("bécasse", "rock & roll", "owl")

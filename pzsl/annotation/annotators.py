@@ -147,9 +147,9 @@ def choose_templates(cache: Cache, selection: str | None) -> tuple[int, ...]:
 
 def _from_file(cache: Cache, file: Path) -> tuple[int, ...]:
     try:
-        lines = read_text(file, "utf-8-sig").splitlines()
+        lines = read_text(file).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        reason = getattr(error, "strerror", None) or "not UTF-8 text, save it as such"
         raise UsageError(f"Templates '{file}' can't be read: {reason}.") from None
     chosen = set()
     for line in filter(None, map(str.strip, lines)):

@@ -126,7 +126,7 @@ def encode_prompts(encoder: Encoder, classes: Sequence[str], prompts: Prompts) -
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = parse_json(read_text(file, "utf-8-sig"))
+        content = parse_json(read_text(file))
     except OSError as error:
         raise UserError(f"Descriptions '{file}' can't be read: {error.strerror}.") from None
     except ValueError as error:

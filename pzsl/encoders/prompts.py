@@ -40,9 +40,9 @@ def load_templates(dataset: str, file: Path | None = None) -> tuple[str, ...]:
     """
     file = templates_file(dataset, file)
     try:
-        lines = read_text(file, "utf-8-sig").splitlines()
+        lines = read_text(file).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        reason = getattr(error, "strerror", None) or "not UTF-8 text, save it as such"
         raise UserError(f"Templates '{file}' can't be read: {reason}.") from None
     templates = []
     for number, line in enumerate(map(str.strip, lines), start=1):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from pzsl.errors import UserError
+from pzsl.files import parse_json
 from pzsl.progress import printable
 from pzsl.reports.records import Run, read_object
 
@@ -141,7 +141,7 @@ def _weights_over_epochs(history: Path) -> list[list[Any]]:
     if not history.exists():
         return []
     lines = history.read_text(encoding="utf-8").splitlines()
-    return [epoch["weights"] for epoch in map(json.loads, lines) if "weights" in epoch]
+    return [epoch["weights"] for epoch in map(parse_json, lines) if "weights" in epoch]
 
 
 def _tuple(values: Any, check: Callable[[Any], T]) -> tuple[T, ...]:

@@ -10,8 +10,8 @@ from pzsl.datasets.names import join_spellings, joined_spellings_message, normal
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.row_checks import Classes
 from pzsl.datasets.own.rows import Row
+from pzsl.datasets.own.text_files import decode, read_bytes
 from pzsl.errors import UserError, nearest
-from pzsl.files import read_text
 from pzsl.progress import counted, say
 
 
@@ -94,16 +94,16 @@ def _say_without_images(unseen: Sequence[str], labels: Collection[str]) -> None:
 
 
 def read_class_list(file: Path) -> tuple[str, ...]:
-    """Read class names from a file, one per line.
+    """Read class names from a file, one per line, in the encodings that a table may have.
 
     Raises:
         UserError: the file can't be read, or is empty.
     """
-    try:
-        lines = read_text(file, "utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The list of classes {file} can't be read: {error}.") from None
-    names = tuple(tidy(line) for line in lines if line.strip())
+    where = f"The list of classes {file}"
+    text, encoding = decode(read_bytes(file), where)
+    if encoding == "cp1252":
+        say(f"{where} is not UTF-8: read as Windows-1252.")
+    names = tuple(tidy(line) for line in text.splitlines() if line.strip())
     if not names:
         raise UserError(f"{file} lists no class: write one a line.")
     return names

@@ -209,7 +209,7 @@ def _annotation(
 ) -> dict[str, Any]:
     content = archive.extractfile(member) if member.size <= SMALL else None
     try:
-        text = content.read().decode("utf-8") if content else ""
+        text = content.read().decode("utf-8-sig") if content else ""
         annotation = {"label": text.strip()} if ending == ".cls" else parse_json(text)
         if not isinstance(annotation, dict):
             raise ValueError("not a JSON object")

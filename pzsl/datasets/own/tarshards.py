@@ -11,6 +11,7 @@ none does, and the split is drawn as for folders of class folders. Tar files at 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,9 @@ from pzsl.files import digest
 from pzsl.progress import say
 from pzsl.remote import Range, as_path, as_remote
 from pzsl.requests import say_unused, unless
+
+MOST_DIGITS = re.compile(r"\d{1,9}")
+"""Class numbers: Python refuses to read some thousand digits as a number."""
 
 
 @dataclass(frozen=True)
@@ -143,10 +147,10 @@ def _number(
     row = {normal_form(name): number for number, name in enumerate(names)}
     rows = []
     for label, sample in zip(labels, samples, strict=True):
-        number = row.get(normal_form(label), int(label) if label.isdecimal() else -1)
+        number = row.get(normal_form(label), int(label) if MOST_DIGITS.fullmatch(label) else -1)
         if not 0 <= number < len(names):
             raise UserError(
-                f"'{sample.path}' has the label '{label}', which is none of the {len(names)} "
+                f"'{sample.path}' has the label '{label[:60]}', which is none of the {len(names)} "
                 "classes: correct it, or the list of classes."
             )
         rows.append(number)

@@ -50,7 +50,7 @@ def read_names(file: Path) -> dict[str, str]:
         UserError: the file can't be read, or a line isn't of that form (its number is named).
     """
     try:
-        lines = read_text(file, "utf-8-sig").splitlines()
+        lines = read_text(file).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The file of class names {file} can't be read: {error}.") from None
     names: dict[str, str] = {}
