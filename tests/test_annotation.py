@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 import sys
 import tracemalloc
@@ -452,10 +453,11 @@ def test_a_table_holds_the_sets_and_no_label_of_a_training_image(tmp_path):
         assert {data.classes[c] for c in sets.row(row)} == expected[data.paths[row]]
 
 
-def test_a_class_name_that_would_break_the_list_is_refused(tmp_path):
-    names = tuple("cat|dog" if c == 3 else f"class {c}" for c in range(SEEN + UNSEEN))
+@pytest.mark.parametrize("name", ["cat|dog", " cat", "red\nfox", "['a', 'b']", "set()", "<NA>"])
+def test_a_class_name_that_would_be_read_otherwise_is_refused(tmp_path, name):
+    names = tuple(name if c == 3 else f"class {c}" for c in range(SEEN + UNSEEN))
     path = write_cache(tmp_path / "x.h5", classes=names)
-    with pytest.raises(UserError, match=r"'cat\|dog' can't stand in a list"):
+    with pytest.raises(UserError, match=rf"'{re.escape(name)}' can't stand in a list"):
         annotate(path, out=tmp_path / "x.csv")
     assert not (tmp_path / "x.csv").exists()
 

@@ -22,7 +22,7 @@ CLASSES = ("Laysan Albatross", "ox", "fire lily")
 TEXTS = {
     "002.Laysan_Albatross": ["A seabird with long wings.", "A  white\nbird.", "It soars."],
     "OX": ["A large animal."],
-    "fire lily": ["An orange flower.", "A flower with spots."],
+    "fire_lily": ["An orange flower.", "A flower with spots."],
 }
 
 
@@ -47,7 +47,7 @@ def file(tmp_path):
     return path
 
 
-def test_sentences_are_found_by_prompt_name_or_published_name_without_regard_to_capitals(file):
+def test_sentences_are_found_by_prompt_name_or_published_name_however_they_are_spelt(file):
     sentences = load_descriptions(file, CLASSES)
     assert [len(one) for one in sentences] == [3, 1, 2]
     assert sentences[0][1] == "A white bird."
@@ -95,10 +95,10 @@ def test_the_users_templates_beat_the_data_sets_which_beat_the_default(tmp_path)
         ({**TEXTS, "zebra": ["x"]}, r"1 of the names are no classes of this data set: zebra"),
         ({"ox": ["x"]}, r"2 of the names are missing: Laysan Albatross, fire lily"),
         ({**TEXTS, "ox": ["x"]}, r"'ox' is described twice"),
-        ({**TEXTS, "fire lily": []}, r"'fire lily' has no sentence"),
-        ({**TEXTS, "fire lily": "x"}, r"'fire lily' should have a list of sentences"),
-        ({**TEXTS, "fire lily": ["x", 1]}, r"'fire lily' should have a list of sentences"),
-        ({**TEXTS, "fire lily": [" "]}, r"'fire lily' should have a list of sentences"),
+        ({**TEXTS, "fire_lily": []}, r"'fire_lily' has no sentence"),
+        ({**TEXTS, "fire_lily": "x"}, r"'fire_lily' should have a list of sentences"),
+        ({**TEXTS, "fire_lily": ["x", 1]}, r"'fire_lily' should have a list of sentences"),
+        ({**TEXTS, "fire_lily": [" "]}, r"'fire_lily' should have a list of sentences"),
         ([], r"should be a JSON object"),
     ],
 )

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pzsl.candidates import CandidateSets
+from pzsl.datasets.own import SEPARATOR, refuse_misread
 from pzsl.errors import UserError
 from pzsl.files import replacing
 from pzsl.progress import say
 from pzsl.store import Cache
 
 HEADER = ("path", "label", "candidates", "split")
-SEPARATOR = "|"
 
 
 def write_table(out: Path, cache: Cache, sets: CandidateSets, rows: NDArray[np.int64]) -> None:
@@ -29,12 +29,7 @@ def write_table(out: Path, cache: Cache, sets: CandidateSets, rows: NDArray[np.i
     Raises:
         UserError: a class name can't be written into a list, or the file can't be written.
     """
-    for name in cache.classes:
-        if SEPARATOR in name or name != name.strip():
-            raise UserError(
-                f"{out}: the class name '{name}' can't stand in a list separated by {SEPARATOR}: "
-                "annotate into a cache instead (--out FILE.h5)."
-            )
+    refuse_misread(cache.classes, out, "annotate into a cache instead (--out FILE.h5)")
     number = {int(row): place for place, row in enumerate(rows)}
     left_out = 0
     try:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pzsl.datasets import SOURCES
+from pzsl.datasets.names import normal_form
 from pzsl.datasets.published import clean_name, known_names
 from pzsl.encoders.base import Encoder
 from pzsl.encoders.prompts import encode_classes, fill, load_templates, templates_file
@@ -79,17 +80,18 @@ def choose_prompts(
 def load_descriptions(file: Path, classes: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     """Read the sentences of each class, in the order of the classes.
 
-    Classes can have their names in prompts or their publisher's names, in any case.
+    Classes can have their names in prompts or their publisher's names, in any spelling that reads
+    alike.
 
     Raises:
         UserError: the file isn't a JSON object of lists of sentences, or a class in it is unknown,
             duplicate or missing.
     """
-    row = {name.casefold(): i for i, name in enumerate(classes)}
+    row = {normal_form(name): i for i, name in enumerate(classes)}
     sentences: dict[int, tuple[str, ...]] = {}
     unknown = []
     for name, texts in _read(file).items():
-        place = row.get(name.casefold(), row.get(clean_name(name).casefold()))
+        place = row.get(normal_form(name), row.get(normal_form(clean_name(name))))
         if place is None:
             unknown.append(name)
         elif place in sentences:

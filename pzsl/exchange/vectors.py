@@ -23,7 +23,7 @@ LOGIT_SCALE = 100.0
 """The scale at the end of CLIP's own training; used if a file has none."""
 UNREADABLE = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, SyntaxError),
-    *(RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error),
+    *(RuntimeError, MemoryError, ArithmeticError, zipfile.BadZipFile, zlib.error),
 )
 """Errors of `numpy.load` and `zipfile` for damaged files."""
 

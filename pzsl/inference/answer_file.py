@@ -10,10 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from pzsl.datasets.own import SEPARATOR
 from pzsl.errors import UserError
 from pzsl.files import replacing
 from pzsl.inference.answers import Answer
-from pzsl.inference.label_table import SEPARATOR
 from pzsl.locks import unlock
 from pzsl.progress import say
 from pzsl.store.hdf5 import locked

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pzsl.datasets.own import SEPARATOR, refuse_misread
 from pzsl.errors import UsageError, UserError
 from pzsl.files import replacing
 
-SEPARATOR = "|"
-"""Separates the names of a list in a CSV; the other formats have lists."""
 SUFFIXES = (".csv", ".parquet", ".json", ".jsonl")
 
 
@@ -35,17 +34,13 @@ def check_out(out: Path, overwrite: bool) -> None:
 
 
 def check_names(out: Path, names: Sequence[str]) -> None:
-    """Refuse class names that would be split or trimmed in a CSV's list.
+    """Refuse class names that are read as something else from a CSV; other formats hold any.
 
     Raises:
-        UserError: a name holds the separator, or begins or ends with a blank.
+        UserError: see `refuse_misread`.
     """
-    for name in names:
-        if out.suffix.lower() == ".csv" and (SEPARATOR in name or name != name.strip()):
-            raise UserError(
-                f"{out}: the class name '{name}' can't stand in a list separated by {SEPARATOR}: "
-                "write .parquet or .json instead."
-            )
+    if out.suffix.lower() == ".csv":
+        refuse_misread(names, out, "write .parquet or .json instead")
 
 
 def write_table(out: Path, columns: Mapping[str, Sequence[Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pzsl.datasets.own.cells import SEPARATOR, refuse_misread
 from pzsl.datasets.own.folder import load_folder
 from pzsl.datasets.own.folder_files import (
     SUFFIXES,
@@ -18,6 +19,7 @@ from pzsl.datasets.own.tarshards import load_tar
 
 __all__ = [
     "CANDIDATES",
+    "SEPARATOR",
     "SUFFIXES",
     "check_once",
     "is_hidden",
@@ -31,5 +33,6 @@ __all__ = [
     "read_parquet",
     "read_paths",
     "read_rows",
+    "refuse_misread",
     "say_other_kinds",
 ]

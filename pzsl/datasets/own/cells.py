@@ -6,8 +6,13 @@ import ast
 import math
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+from pzsl.errors import UserError
+
+SEPARATOR = "|"
+"""Separates the names of a list in a CSV that pzsl writes."""
 EMPTY = ("<NA>", "NaT")
 """How pandas prints a missing value."""
 BRACKETS = {"[": "]", "(": ")", "{": "}"}
@@ -91,6 +96,21 @@ def cell_fault(value: Any, as_list: bool = False) -> str | None:
             None if printed_list(text) is not None else f"{text[:60]!r} holds a line break: {LATE}"
         )
     return None
+
+
+def refuse_misread(names: Iterable[str], out: Path, remedy: str) -> None:
+    """Refuse to write class names that are read as something else from a cell of a CSV.
+
+    Raises:
+        UserError: a name holds the separator or a line break, begins or ends with a blank, or looks
+            like a list or a missing value.
+    """
+    for name in names:
+        if names_of(name, SEPARATOR) != (name,) or cell_fault(name):
+            raise UserError(
+                f"{out}: the class name '{name}' can't stand in a list separated by {SEPARATOR}, "
+                f"or would be read as one: {remedy}."
+            )
 
 
 def list_separator(cells: Iterable[str], labels: Iterable[str] = ()) -> str:

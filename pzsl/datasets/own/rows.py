@@ -8,7 +8,14 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pzsl.datasets.annotators import Annotators
-from pzsl.datasets.own.cells import cell_fault, list_separator, names_of, printed_list, text_of
+from pzsl.datasets.own.cells import (
+    SEPARATOR,
+    cell_fault,
+    list_separator,
+    names_of,
+    printed_list,
+    text_of,
+)
 from pzsl.datasets.own.columns import find_columns, left_out, no_column, note_repeated
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.table_files import Table, read_table
@@ -21,7 +28,6 @@ CANDIDATES = Annotators((("candidates", 1.0),))
 """The column of candidates that is read by default."""
 YES, NO = ("1", "true", "yes", "y", "x", "ja"), ("", "0", "false", "no", "n", "nein")
 KINDS = ("path", "label", "candidates", "split", "unseen")
-SEPARATOR = "|"
 SEPARATOR_WORDS = {";": "semicolons", ",": "commas"}
 
 
