@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pzsl.errors import UserError
-from pzsl.files import digest, sha256_of
+from pzsl.files import digest, parse_json, read_text, sha256_of
 from pzsl.progress import printable
 
 SMALL = ("config.json", "history.jsonl", "env.json")
@@ -21,6 +21,8 @@ PARTS = (*SMALL, "model.safetensors")
 LATER = ("calibration.json",)
 """Files that records of older versions lack."""
 SEAL = ("parts", "checksum")
+REMEDY = "remove the run's metrics.json and train again"
+"""With its metrics a run counts as finished, and is not done again."""
 
 
 def sealed(metrics: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -61,10 +63,27 @@ def check_parts(folder: Path, metrics: Mapping[str, Any], names: Sequence[str] =
             raise _damaged_record(folder, f"{name} is of another run, or was changed")
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object from a file of a record.
+
+    Raises:
+        UserError: it can't be read, or holds something else.
+    """
+    name = printable(str(path))
+    try:
+        value = parse_json(read_text(path))
+    except OSError as error:
+        raise UserError(f"{name} can't be read ({error.strerror}): {REMEDY}.") from None
+    except ValueError as error:
+        raise UserError(f"{name} is not valid JSON ({error}): {REMEDY}.") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{name} should hold a JSON object, not {type(value)}: {REMEDY}.")
+    return value
+
+
 def _damaged_record(folder: Path, problem: str) -> UserError:
     return UserError(
-        f"{printable(str(folder))}: {problem}: put the whole record back, or remove its "
-        "metrics.json and train again."
+        f"{printable(str(folder))}: {problem}: put the whole record back, or {REMEDY}."
     )
 
 

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "pzsl").rglob("*.py"))
 
 GROUND = {
+    "cells",
     "errors",
     "files",
     "folders",

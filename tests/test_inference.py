@@ -137,7 +137,7 @@ def test_refine_says_in_one_line_what_is_wrong(pzsl, tmp_path):
 def test_a_damaged_record_is_refused(tmp_path, damage):
     _, folder, _ = one_run(tmp_path, "clip")
     (folder / "config.json").write_text(damage)
-    with pytest.raises(UserError, match="train again"):
+    with pytest.raises(UserError, match=r"remove the run's metrics\.json and train again"):
         read_record(folder)
 
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from standin import plant
 
+from pzsl.cells import list_separator, names_of, printed_list
 from pzsl.datasets import UNKNOWN, Annotators, load_dataset
-from pzsl.datasets.own.cells import list_separator, names_of, printed_list
 from pzsl.datasets.own.table import load_rows, load_table
 from pzsl.errors import UsageError, UserError
 

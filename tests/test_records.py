@@ -64,10 +64,10 @@ def test_train_takes_no_damaged_record_for_a_finished_run(tmp_path):
     metrics = Path(row["path"], "metrics.json")
     whole = metrics.read_text()
     metrics.write_text(json.dumps(json.loads(whole) | {"H": 99.0}))
-    with pytest.raises(UserError, match=r"metrics\.json was changed .* remove its metrics\.json"):
+    with pytest.raises(UserError, match=r"metrics\.json was changed .* remove the run's metrics"):
         train(cache, **given)
     metrics.write_text(whole[:50])
-    with pytest.raises(UserError, match=r"metrics\.json is damaged .* or remove"):
+    with pytest.raises(UserError, match=r"metrics\.json is not valid JSON .* remove the run's metrics"):
         train(cache, **given)
     metrics.unlink()
     assert train(cache, **given)["runs"][0]["H"] == row["H"]

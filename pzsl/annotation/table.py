@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pzsl.candidates import CandidateSets
-from pzsl.datasets.own import SEPARATOR, refuse_misread
+from pzsl.cells import SEPARATOR, refuse_misread
 from pzsl.errors import UserError
 from pzsl.files import replacing
 from pzsl.progress import say

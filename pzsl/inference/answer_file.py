@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from pzsl.datasets.own import SEPARATOR
+from pzsl.cells import SEPARATOR
 from pzsl.errors import UserError
 from pzsl.files import replacing
 from pzsl.inference.answers import Answer

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pzsl.datasets.own import SEPARATOR, refuse_misread
+from pzsl.cells import SEPARATOR, refuse_misread
 from pzsl.errors import UsageError, UserError
 from pzsl.files import replacing
 

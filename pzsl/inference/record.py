@@ -12,9 +12,8 @@ from pzsl import plugins
 from pzsl.candidates import FROM_DATA
 from pzsl.errors import UserError
 from pzsl.evaluation import Calibration
-from pzsl.files import parse_json, read_text
 from pzsl.progress import say
-from pzsl.record_parts import check_parts
+from pzsl.record_parts import REMEDY, check_parts, read_object
 from pzsl.requests import is_number, is_whole
 from pzsl.training import RunConfig
 from pzsl.training.config import results_of
@@ -53,7 +52,7 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
     """
     folder = _finished(Path(folder))
     config, metrics, environment = (
-        _json(folder / name) for name in ("config.json", "metrics.json", "env.json")
+        read_object(folder / name) for name in ("config.json", "metrics.json", "env.json")
     )
     known_fields = {field.name for field in fields(RunConfig)}
     try:
@@ -63,7 +62,7 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
         calibration = read_calibration(folder / "calibration.json")
         place = Path(cache or environment["cache"])
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder}: its record is damaged ({error}): train again.") from None
+        raise UserError(f"{folder}: its record is damaged ({error}): {REMEDY}.") from None
     check_parts(folder, metrics)
     say_version(folder, run)
     plugins.enrol(run.plugins, trusted_only=True)
@@ -125,7 +124,7 @@ def read_calibration(path: Path) -> Calibration:
     """
     if not path.is_file():
         return Calibration()
-    values = _json(path)
+    values = read_object(path)
     thresholds, coverage = (tuple(map(float, values[key])) for key in ("thresholds", "coverage"))
     calibration = Calibration(
         float(values["temperature"]), thresholds, coverage, int(values["images"])
@@ -134,13 +133,3 @@ def read_calibration(path: Path) -> Calibration:
     if not np.isfinite(numbers).all() or calibration.temperature <= 0:
         raise ValueError("calibration.json holds something that is not a number")
     return calibration
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = parse_json(read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} can't be read ({error}): train again.") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} should hold a JSON object: train again.")
-    return value

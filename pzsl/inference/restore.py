@@ -19,6 +19,7 @@ from pzsl.errors import UserError
 from pzsl.evaluation import Calibration
 from pzsl.inference.record import Record
 from pzsl.methods.core import CandidateEntries, Method, Problem
+from pzsl.record_parts import REMEDY
 from pzsl.store import Cache, load_cache
 from pzsl.training import RunConfig
 from pzsl.training.checkpoint import SEEN, UNSEEN
@@ -175,9 +176,9 @@ def read_state(file: Path) -> dict[str, Tensor]:
     try:
         saved = load_file(file)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{file} can't be read ({error}): train again.") from None
+        raise UserError(f"{file} can't be read ({error}): {REMEDY}.") from None
     if not {SEEN, UNSEEN} <= set(saved):
-        raise UserError(f"{file} was written by another version of pzsl: train again.")
+        raise UserError(f"{file} was written by another version of pzsl: {REMEDY}.")
     return saved
 
 
@@ -202,7 +203,7 @@ def load_state(method: Method, saved: dict[str, Tensor], file: Path, added: int 
             actual = "nothing" if saved_value is None else f"shape {tuple(saved_value.shape)}"
             raise UserError(
                 f"{file}: '{name}' should have shape {tuple(value.shape)}, but there is {actual}: "
-                "it was written by another version of pzsl: train again."
+                f"it was written by another version of pzsl: {REMEDY}."
             )
         if saved_value.shape == value.shape:
             value.copy_(saved_value)

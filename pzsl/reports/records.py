@@ -11,7 +11,7 @@ from typing import Any
 from pzsl.errors import UserError
 from pzsl.folders import files_called
 from pzsl.progress import printable
-from pzsl.record_parts import SMALL, check_parts
+from pzsl.record_parts import SMALL, check_parts, read_object
 from pzsl.reports.record_values import axis_value, flatten, metric_of, number_of, text_of
 from pzsl.sweeps import PLAN, read_plan
 
@@ -183,21 +183,6 @@ def _environment(path: Path, warnings: list[str]) -> dict[str, str]:
     except UserError as error:
         warnings.append(f"No versions and machine for a run: {error}")
         return {}
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object from a file."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{printable(str(path))} is not valid JSON ({error}): train again."
-        ) from None
-    except OSError as error:
-        raise UserError(f"{printable(str(path))} can't be read ({error.strerror}).") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{printable(str(path))} should hold a JSON object, not {type(value)}.")
-    return value
 
 
 def _run(name: str, config: dict[str, Any], metrics: dict[str, Any]) -> Run:

@@ -10,11 +10,9 @@ from typing import Any
 import torch
 
 from pzsl.device import resolve_device
-from pzsl.errors import UserError
 from pzsl.evaluation import encoder_fit
-from pzsl.files import parse_json, read_text
 from pzsl.progress import counted, say
-from pzsl.record_parts import SMALL, check_parts
+from pzsl.record_parts import SMALL, check_parts, read_object
 from pzsl.requests import TrainRequest, as_list, as_lists
 from pzsl.store import Cache, load_cache
 from pzsl.training.ambiguity import check_grid, training_rows
@@ -125,23 +123,13 @@ def _check_finished(folders: Sequence[Path]) -> None:
         UserError: a file of a record was changed, is missing, or can't be read.
     """
     for folder in filter(is_finished, folders):
-        check_parts(folder, _read(folder / "metrics.json"), SMALL)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = parse_json(read_text(file))
-    except ValueError as error:
-        raise UserError(
-            f"{file} is damaged ({error}): put it back, or remove the run's metrics.json and "
-            "train again."
-        ) from None
-    return values
+        check_parts(folder, read_object(folder / "metrics.json"), SMALL)
 
 
 def _encoder_warning(folder: Path) -> str:
     """The warning about the encoder in a run's record; '' if there is none."""
-    return str(_read(folder / "env.json").get("encoder_warning", ""))
+    environment = folder / "env.json"  # records of old versions lack it
+    return str(read_object(environment).get("encoder_warning", "")) if environment.exists() else ""
 
 
 def _of_this_size(config: RunConfig, data: Cache, memory: float, device: str) -> RunConfig:
@@ -176,7 +164,7 @@ def _encoder(data: Cache) -> str:
 
 
 def _row(config: RunConfig, folder: Path) -> dict[str, Any]:
-    metrics = _read(folder / "metrics.json")
+    metrics = read_object(folder / "metrics.json")
     setting = config.as_dict()
     names = ("method", "preset", "noise", "rate", "eta", "seed")
     row = {name: setting[name] for name in names}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pzsl.datasets.own.cells import SEPARATOR, refuse_misread
 from pzsl.datasets.own.folder import load_folder
 from pzsl.datasets.own.folder_files import (
     SUFFIXES,
@@ -19,7 +18,6 @@ from pzsl.datasets.own.tarshards import load_tar
 
 __all__ = [
     "CANDIDATES",
-    "SEPARATOR",
     "SUFFIXES",
     "check_once",
     "is_hidden",
@@ -33,6 +31,5 @@ __all__ = [
     "read_parquet",
     "read_paths",
     "read_rows",
-    "refuse_misread",
     "say_other_kinds",
 ]

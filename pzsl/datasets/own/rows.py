@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pzsl.datasets.annotators import Annotators
-from pzsl.datasets.own.cells import (
+from pzsl.cells import (
     SEPARATOR,
     cell_fault,
     list_separator,
@@ -16,6 +15,7 @@ from pzsl.datasets.own.cells import (
     printed_list,
     text_of,
 )
+from pzsl.datasets.annotators import Annotators
 from pzsl.datasets.own.columns import find_columns, left_out, no_column, note_repeated
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.table_files import Table, read_table
