@@ -67,7 +67,9 @@ def test_train_takes_no_damaged_record_for_a_finished_run(tmp_path):
     with pytest.raises(UserError, match=r"metrics\.json was changed .* remove the run's metrics"):
         train(cache, **given)
     metrics.write_text(whole[:50])
-    with pytest.raises(UserError, match=r"metrics\.json is not valid JSON .* remove the run's metrics"):
+    with pytest.raises(
+        UserError, match=r"metrics\.json is not valid JSON .* remove the run's metrics"
+    ):
         train(cache, **given)
     metrics.unlink()
     assert train(cache, **given)["runs"][0]["H"] == row["H"]
