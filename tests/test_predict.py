@@ -139,6 +139,21 @@ def test_files_of_other_kinds_are_counted_and_links_to_nothing_fail_by_themselve
     assert found["answered"] == 10
 
 
+def test_images_of_one_name_keep_apart_and_those_named_again_are_told(drawings, tmp_path, capsys):
+    tables = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        tables.append(tmp_path / name / "table.csv")
+        tables[-1].write_text(f"path\n1.png\nof {name}.png\n", encoding="utf-8")
+    source = find_images([*tables, tables[0]])
+    full = [str(tmp_path / name / "1.png") for name in ("one", "two")]
+    assert source.names == (full[0], "of one.png", full[1], "of two.png")
+    assert "2 images named again" in capsys.readouterr().err
+    file = next(drawings.iterdir())
+    assert len(find_images([drawings, file]).names) == 10
+    assert "1 image named again" in capsys.readouterr().err
+
+
 def test_a_folder_that_cannot_be_listed_is_told(drawings, capsys, monkeypatch):
     scan, closed = os.scandir, drawings / "closed"
     closed.mkdir()

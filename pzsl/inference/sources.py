@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -21,7 +22,7 @@ from pzsl.errors import UsageError, UserError
 from pzsl.exchange.vectors import check_vectors, read_vectors
 from pzsl.files import digest
 from pzsl.folders import walk
-from pzsl.progress import say
+from pzsl.progress import counted, say
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".json", ".jsonl", ".ndjson")
 FEATURES = ".npy"
@@ -32,7 +33,8 @@ class Source:
     """The images to classify, in order.
 
     Attributes:
-        names: (N,) their names in answers: the path as given or, for features, `FILE[ROW]`.
+        names: (N,) their names in answers: the path as given, of a table's file in full where
+            another table has the same; or, for features, `FILE[ROW]`.
         files: (N,) the image files; empty for features.
         vectors: (N, D) features, memory-mapped; None for images.
         tables: whether some of the paths are those of a table.
@@ -75,10 +77,14 @@ def find_images(arguments: Sequence[str | Path], root: str | Path | None = None)
         if len(places) > 1:
             raise UsageError("Features (.npy) are answered alone: name one file and nothing else.")
         return _features(places[0])
-    name_files = dict.fromkeys(
-        pair for place in places for pair in _images(place, Path(root) if root else None)
-    )
-    names, files = zip(*name_files, strict=True)
+    pairs = [pair for place in places for pair in _images(place, Path(root) if root else None)]
+    unique = dict.fromkeys(pairs)
+    if len(unique) < len(pairs):
+        again = counted(len(pairs) - len(unique), "image")
+        say(f"{again} named again, by another argument: one answer for each image.")
+    times = Counter(name for name, _ in unique)  # two tables may call different files the same
+    names = tuple(name if times[name] == 1 else file for name, file in unique)
+    files = tuple(file for _, file in unique)
     return Source(names, files, tables=any(map(_is_table, places)))
 
 
