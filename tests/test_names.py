@@ -228,6 +228,8 @@ def test_numbers_as_class_names_are_told():
         (["001.Black footed Albatross", "002.Laysan Albatross"], "begin with a number"),
         (["12 grey wolf", "13 red fox"], "begin with a number"),
         (["ArcticFox", "GreyWolf", "dingo"], "are written as one word"),
+        (["a red fox", "An owl", "the dingo"], "begin with an article"),
+        (["fox:0.8", "dingo (0.25)", "wolf 1.0"], "end in a fraction"),
         (["cat", "dog", "test"], "called 'test': is it a part of a split"),
         (["cat", "dog", "n.a."], "called 'n.a.': is it a value that is missing"),
         (["fox/dingo", "dingo/wolf", "wolf/fox"], "are they lists"),
@@ -242,7 +244,7 @@ def test_names_that_make_bad_prompts_or_are_no_names_are_told(names, told):
 
 def test_classes_that_only_look_so_are_left_alone():
     names = ["Boeing 737", "3-toed sloth", "McLaren", "salt & pepper", "black and white cat", "7"]
-    names += ["black and white dog", "zebra", "okapi"]
+    names += ["black and white dog", "zebra", "okapi", "the blue one", "engine of 1.5 litres"]
     assert class_warnings(dataset(names, [*range(len(names))] * 3)) == []
 
 

@@ -86,7 +86,7 @@ def test_a_pattern_a_folder_and_a_file_name_tar_files(tars):
     assert len(load_dataset("tar", root=tars / "data-001.tar").paths) == 20
 
 
-def test_labels_may_be_numbers_of_listed_classes(tars, tmp_path):
+def test_labels_may_be_numbers_of_listed_classes(tars, tmp_path, capsys):
     for file in tars.iterdir():
         file.unlink()
     write_tar(tars / "a.tar", samples(0, 30, label=lambda number: number % 3))
@@ -98,6 +98,11 @@ def test_labels_may_be_numbers_of_listed_classes(tars, tmp_path):
     assert given.labels.tolist() == [number % 3 for number in range(30)]
     (tars / "classnames.txt").write_text("\n".join(COLOURS))
     assert load_dataset("tar", root=tars).split_hash == given.split_hash
+    assert "label no image" not in capsys.readouterr().err
+    (tars / "classnames.txt").write_text("\n".join([*COLOURS, "wolf"]))
+    assert not load_dataset("tar", root=tars).seen[3]
+    told = "1 of 4 classes of " + str(tars / "classnames.txt") + " label no image, such as 'wolf'"
+    assert told in capsys.readouterr().err
 
 
 def test_json_tells_label_and_split(tars):

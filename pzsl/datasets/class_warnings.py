@@ -52,6 +52,16 @@ ODD = (
         "their prompts have it, too; leave it out",
     ),
     (
+        r"(?i:an?|the|eine?|der|die|das)\s",
+        "begin with an article",
+        "templates have their own; leave it out",
+    ),
+    (
+        r".*[^\d][:=( ]\s*[01]?[.,]\d+\)?$",
+        "end in a fraction",
+        "is it a score? Leave it out, so that each class has one name",
+    ),
+    (
         r"\w*[^\W\d_A-Z][A-Z]",
         "are written as one word",
         "an encoder reads it as one; separate the words by blanks",

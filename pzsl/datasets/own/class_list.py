@@ -11,7 +11,7 @@ from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.row_checks import Classes
 from pzsl.datasets.own.rows import Row
 from pzsl.datasets.own.text_files import decode, read_bytes
-from pzsl.errors import UserError, nearest
+from pzsl.errors import UserError
 from pzsl.progress import counted, say
 
 
@@ -56,7 +56,7 @@ def find_classes(
     unseen = marked or labels - trained
     occurring = labels | trained | unseen
     if not listed:
-        _say_without_images(unseen_listed, labels)
+        say_without_images("--unseen-file", unseen_listed, labels)
         return Classes(tuple(sorted(occurring)), frozenset(unseen))
     beyond = sorted(unseen - set(listed))
     if beyond:
@@ -82,14 +82,20 @@ def _say_partly_marked(rows: Sequence[Row], marked: Collection[str]) -> None:
         )
 
 
-def _say_without_images(unseen: Sequence[str], labels: Collection[str]) -> None:
-    """Tell of classes of --unseen-file that label no image: misspelt ones leave others seen."""
+def say_without_images(source: str, unseen: Sequence[str], labels: Collection[str]) -> None:
+    """Tell of listed unseen classes that label no image: misspelt ones leave others seen.
+
+    Args:
+        source: of the list, for the message.
+        unseen: the listed classes; they are unseen if they label no image.
+        labels: the classes of all images.
+    """
     without = [name for name in unseen if name not in labels]
     if without:
         say(
-            f"{len(without)} of {len(unseen)} classes of --unseen-file label no image, such as "
-            f"'{without[0]}': they are unseen classes without a test image."
-            f"{nearest(without[0], sorted({*labels} - {*unseen}))}"
+            f"{len(without)} of {len(unseen)} classes of {source} label no image, such as "
+            f"'{without[0]}': they are unseen classes without a test image. Are they spelt as the "
+            "labels are?"
         )
 
 

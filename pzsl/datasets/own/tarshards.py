@@ -21,7 +21,7 @@ from PIL import Image
 
 from pzsl.datasets.base import Dataset
 from pzsl.datasets.names import join_spellings, joined_spellings_message, normal_form, tidy
-from pzsl.datasets.own.class_list import read_class_list
+from pzsl.datasets.own.class_list import read_class_list, say_without_images
 from pzsl.datasets.own.folder import TEST, UNSEEN, check_shares, draw_share
 from pzsl.datasets.own.folder_files import SUFFIXES
 from pzsl.datasets.own.tar_files import CLASSES, Place, Sample, find_tars, read_samples
@@ -88,6 +88,7 @@ def load_tar(
     file = as_path(classes) if classes else (beside if beside.is_file() else None)
     labels = [_label(sample) for sample in samples]
     names, rows = _number(labels, samples, read_class_list(file) if file else None)
+    say_without_images(str(file), names, {names[row] for row in rows})
     splits = _annotated_splits(samples)
     origin = {"root": str(root), "tar_files": str(len(tars))}
     if splits is None:
