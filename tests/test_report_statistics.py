@@ -171,6 +171,9 @@ def test_settings_without_the_baseline_count_for_nobody(make):
     against_oracle = {line["label"]: line for line in make(baseline="oracle")["standings"]}
     assert [against_oracle["b"][name] for name in ("wins", "ties", "losses")] == [0, 0, 1]
     assert "oracle" not in against_oracle
+    make.write({"b": [60, 62], "c": [50, 51]}, dataset="other")
+    titles = make(baseline="a")["text"].splitlines()
+    assert "Differences in H: birds" in titles and "Differences in H: other" not in titles
 
 
 def test_where_nothing_was_tested_no_counts_are_shown(make):

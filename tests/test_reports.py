@@ -291,6 +291,8 @@ def test_a_rows_command_makes_its_configurations_again():
         "--first-seed 0 --seeds 2",
         "--first-seed 4 --seeds 1",
     ]
+    on_gpu = replace(runs[0], options={"labels": "both", "device": "cuda"})
+    assert "--device cuda --set" in command_of([on_gpu]) and "--device" not in lines[0]
     words = shlex.split(lines[0])
     given = dict(zip(words[2::2], words[3::2], strict=True))
     assert (given["--cache"], given["--few-shot"], given["--labels"]) == ("my c.h5", "2", "both")

@@ -2,7 +2,8 @@
 
 A counter-based generator (ours, after splitmix64: Steele, Lea and Flood, 'Fast splittable
 pseudorandom number generators', 2014): the number of a pair is a hash of the seed, the image id
-and the class id. Adding, removing or reordering images or classes changes no other number.
+and the class id. Adding, removing or reordering images changes no other number, nor does adding
+classes behind the others.
 """
 
 from __future__ import annotations

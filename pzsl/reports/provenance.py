@@ -45,6 +45,7 @@ def command_of(runs: Sequence[Run]) -> str:
     words += ["--few-shot", str(run.few_shot)] if run.few_shot else []
     words += ["--imbalance", f"{run.imbalance!r}"] if run.imbalance != 1 else []
     words += ["--labels", run.options["labels"]] if "labels" in run.options else []
+    words += ["--device", run.options["device"]] if "device" in run.options else []
     for name, value in run.settings.items():
         words += ["--set", f"{name}={value}"]
     line = shlex.join(words)

@@ -36,7 +36,8 @@ def all_tables(
         parts = {"": [*parts.pop("", []), table], **parts}
     if baseline:
         for title, group in wording.sections(rows):
-            parts.setdefault(title, []).append(difference_table(title, group, view))
+            if any(row["baseline"] for row in group):
+                parts.setdefault(title, []).append(difference_table(title, group, view))
     for title, table in further:
         parts.setdefault(title, []).append(table)
     return list(parts.items())
