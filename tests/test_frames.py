@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pzsl import PartialLabelClassifier
-from pzsl.errors import UserError
+from pzsl.errors import UsageError, UserError
 
 NAMES = ["ash", "elm", "oak"]
 TRUTH = np.tile([0, 1, 2], 6)
@@ -56,6 +56,15 @@ def test_frames_that_number_the_classes_otherwise_are_refused():
     answers = clip().fit(X, from_one, VECTORS, classes=[1, 2, 3]).predict(X)
     assert (answers == TRUTH + 1).all()
     assert clip().fit(X, MASK.set_axis(range(3), axis=1), VECTORS).score(X, TRUTH) == 1
+
+
+def test_a_fit_that_fails_leaves_no_older_one_with_other_classes():
+    fitted = clip().fit(X, MASK, EMBEDDINGS, classes=NAMES)
+    fitted.set_params(scale=-1)
+    with pytest.raises(UsageError, match="scale should be a number above 0"):
+        fitted.fit(X, MASK[NAMES[::-1]].to_numpy(), VECTORS[::-1], classes=NAMES[::-1])
+    with pytest.raises(UserError, match="is not fitted yet"):
+        fitted.predict(X)
 
 
 def test_inferred_classes_that_are_none_or_several_are_told(capsys):

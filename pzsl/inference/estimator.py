@@ -105,6 +105,7 @@ class PartialLabelClassifier(ScikitClassifier):
                 names an unknown class, or frames name rows or columns in different orders.
             UsageError: an unknown method, preset or option.
         """
+        vars(self).pop("method_", None)  # if this fails, no old method answers with new classes
         names = check_frames(X, y, label_embeddings, classes, seen)
         images, candidates = unit_vectors("X", X), as_plain(y)
         if candidates is None:
