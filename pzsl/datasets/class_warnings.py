@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pzsl.datasets.base import SPLITS, UNKNOWN, Dataset
 from pzsl.datasets.names import normal_form
-from pzsl.datasets.own.drawn_split import TEST, TRAIN
+from pzsl.datasets.own import TEST_WORDS, TRAIN_WORDS
 from pzsl.progress import counted
 
 SHOWN = 3
@@ -38,7 +38,7 @@ MISSING = (
     "unbekannt",
 )
 """Words, in normal form, that stand for a missing value."""
-PARTS = (*map(normal_form, SPLITS), *TRAIN, *TEST)
+PARTS = (*map(normal_form, SPLITS), *TRAIN_WORDS, *TEST_WORDS)
 """Words, in normal form, for a part of a split."""
 ODD = (
     (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pzsl.datasets.own.drawn_split import TEST_WORDS, TRAIN_WORDS
 from pzsl.datasets.own.folder import load_folder
 from pzsl.datasets.own.folder_files import (
     SUFFIXES,
@@ -19,6 +20,8 @@ from pzsl.datasets.own.tarshards import load_tar
 __all__ = [
     "CANDIDATES",
     "SUFFIXES",
+    "TEST_WORDS",
+    "TRAIN_WORDS",
     "check_once",
     "is_hidden",
     "is_named_image",

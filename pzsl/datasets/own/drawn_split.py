@@ -11,8 +11,8 @@ from pzsl.datasets.own.rows import Row
 from pzsl.files import digest
 from pzsl.progress import counted, say
 
-TRAIN = ("train", "training", "val", "valid", "validation", "dev")
-TEST = ("test", "testing", "eval", "evaluation")
+TRAIN_WORDS = ("train", "training", "val", "valid", "validation", "dev")
+TEST_WORDS = ("test", "testing", "eval", "evaluation")
 
 
 def translate_splits(rows: Sequence[Row], unseen: Collection[str]) -> list[Row]:
@@ -21,7 +21,9 @@ def translate_splits(rows: Sequence[Row], unseen: Collection[str]) -> list[Row]:
     `train` and `val` become trainval. `test` becomes test_unseen for unseen classes and for those
     without a training image, and test_seen for all others.
     """
-    split_of_word = {normal_form(name): name for name in SPLITS} | dict.fromkeys(TRAIN, "trainval")
+    split_of_word = {normal_form(name): name for name in SPLITS} | dict.fromkeys(
+        TRAIN_WORDS, "trainval"
+    )
     words = [split_of_word.get(normal_form(row.split), row.split) for row in rows]
     trained = {
         name
@@ -32,7 +34,7 @@ def translate_splits(rows: Sequence[Row], unseen: Collection[str]) -> list[Row]:
     return [
         row._replace(
             split=("test_seen" if row.label in trained - {*unseen} else "test_unseen")
-            if normal_form(word) in TEST
+            if normal_form(word) in TEST_WORDS
             else word
         )
         for row, word in zip(rows, words, strict=True)
@@ -52,7 +54,7 @@ def say_inferred(
     hidden = {
         row.label
         for row, after in zip(rows, translated, strict=True)
-        if after.split == "test_unseen" and normal_form(row.split) in TEST and row.label
+        if after.split == "test_unseen" and normal_form(row.split) in TEST_WORDS and row.label
     }
     if hidden := hidden - {*marked}:
         say(f"{where}: unseen, as only 'test' has them: {some_classes(sorted(hidden))}.")
