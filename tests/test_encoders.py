@@ -629,6 +629,13 @@ def test_a_template_without_exactly_one_hole_is_named(tmp_path, line):
     one_line(caught, "own.txt", "line 2", line)
 
 
+@pytest.mark.parametrize("line", ['"a photo of a {}.",', "'a {}'"])
+def test_a_template_copied_with_its_quotes_is_refused(tmp_path, line):
+    (tmp_path / "own.txt").write_text(f"'good' {{}}\n{line}\n")
+    with pytest.raises(UserError, match=r"own.txt', line 2: .* has quotes"):
+        load_templates("shapes", tmp_path / "own.txt")
+
+
 def test_empty_missing_and_binary_template_files_are_named(tmp_path):
     (tmp_path / "empty.txt").write_text("\n \n")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe{}\x80")

@@ -142,6 +142,14 @@ def test_the_users_templates_are_used_and_stored(photos, tiny, tmp_path):
     assert load_cache(tmp_path / "x.h5").templates == ("a leaf of {}",)
 
 
+def test_classes_that_the_encoder_reads_alike_are_told(photos, tiny, tmp_path, capsys):
+    sentences = {"ash": ["red circle"], "beech": ["blue square"], "elm": ["a green triangle"]}
+    (tmp_path / "own.json").write_text(json.dumps({**sentences, "cedar": ["red circle"]}))
+    extract("folder", photos, out=tmp_path / "x.h5", descriptions=tmp_path / "own.json", **tiny)
+    told = "The text vectors of 'ash' and 'cedar' are equal (1 such pairs)"
+    assert told in capsys.readouterr().err
+
+
 def test_a_limit_is_spread_evenly_over_the_data_set():
     data = load_dataset("shapes")
     few = request.take_evenly(data, 900)

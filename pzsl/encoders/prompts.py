@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "templates"
 HOLE = "{}"
+QUOTES = "'\""
 BATCH = 256
 """Texts per batch."""
 
@@ -36,7 +37,7 @@ def load_templates(dataset: str, file: Path | None = None) -> tuple[str, ...]:
         file: the user's templates, one per line, each with one `{}` for the class name.
 
     Raises:
-        UserError: the file can't be read, is empty, or a line hasn't exactly one `{}`.
+        UserError: the file can't be read, is empty, or a line hasn't exactly one `{}` or is quoted.
     """
     file = templates_file(dataset, file)
     try:
@@ -52,6 +53,11 @@ def load_templates(dataset: str, file: Path | None = None) -> tuple[str, ...]:
             raise UserError(
                 f"Templates '{file}', line {number}: '{line}' should hold exactly one {HOLE}, "
                 "where the class name goes, and no other brace."
+            )
+        if line[0] in QUOTES and line.rstrip(",")[-1] == line[0]:
+            raise UserError(
+                f"Templates '{file}', line {number}: {line} has quotes, which prompts would have, "
+                "too: write the template alone."
             )
         templates.append(line)
     if not templates:

@@ -20,6 +20,7 @@ from pzsl.extraction.views import ImageReader
 from pzsl.files import digest
 from pzsl.progress import progress, say
 from pzsl.store import CacheHeader, CacheWriter, Part, candidates_digest, part_path, shard_rows
+from pzsl.store.validation import alike_in_text
 
 if TYPE_CHECKING:
     from pzsl.extraction.pipeline import Block, Report
@@ -89,7 +90,10 @@ def fill(
     ) as writer:
         _report_existing(writer, len(data.paths), request.on_error, quiet=after is not None)
         if writer.text_pending:
-            writer.write_text(_texts(job, header))
+            texts = _texts(job, header)
+            if alike := alike_in_text(texts, header.classes):
+                say(alike)
+            writer.write_text(texts)
         resumed = writer.resumed
         report = _encode(job, data, writer, after)
         if not report.failures or request.on_error == "skip":

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from pzsl.store.hdf5 import CacheHeader
 
 
+DECIMALS = 4
+"""Of text vectors that are compared: equal texts in other batches differ by far less."""
+
+
 def fault_of(vectors: NDArray[Any]) -> str:
     """What is wrong with a row of embeddings, (D,) or (K, D), in words."""
     vectors = np.asarray(vectors, dtype=np.float32)
@@ -82,7 +86,7 @@ def alike_in_text(text: NDArray[Any], classes: Sequence[str]) -> str | None:
     first_rows: dict[bytes, int] = {}
     pairs = []
     for row, vectors in enumerate(text):
-        first_row = first_rows.setdefault(vectors.tobytes(), row)
+        first_row = first_rows.setdefault((np.round(vectors, DECIMALS) + 0.0).tobytes(), row)
         if first_row != row:
             pairs.append((classes[first_row], classes[row]))
     if not pairs or not text.shape[1]:
