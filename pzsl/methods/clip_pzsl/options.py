@@ -33,7 +33,7 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
 
     noise_model: bool = True
     progressive: bool = True
-    momentum: float = within(0.5, 0, 1)
+    momentum: float = within(0.9, 0, 1)
     left_out: bool = True
     left_out_share: float = within(0.08, 0)
     balance: bool = True
