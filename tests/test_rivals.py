@@ -125,7 +125,7 @@ def test_alpha_is_that_whose_answers_of_held_out_images_are_candidates_most_ofte
     for alpha in GRID:
         right = 0
         for part in range(FOLDS):
-            held = np.arange(40) % FOLDS == part
+            held = method.fold.numpy() == part
             found = slow_gda(images[~held], labels[~held], [], 0, images[held])
             for row, answer in zip(
                 np.flatnonzero(held), (frozen[held, :5] + alpha * found).argmax(1), strict=True
@@ -136,6 +136,13 @@ def test_alpha_is_that_whose_answers_of_held_out_images_are_candidates_most_ofte
     with torch.no_grad():
         method.finalize()
     assert method.describe()["alpha"] == GRID[int(np.argmax(hits))]
+
+
+def test_folds_are_drawn_so_that_classes_may_take_turns():
+    """By position, every fourth image would be whole classes where these take turns."""
+    fold = make("gda", small()).fold
+    assert fold.bincount().tolist() == [40 // FOLDS] * FOLDS
+    assert all(len(set(fold[first::FOLDS].tolist())) > 1 for first in range(FOLDS))
 
 
 # --- tip-adapter ---------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ RESULTS = 6
 """Version of the numbers: raised when a change of the code changes the results of any run."""
 OBSERVING = ("zlap", "transclip", "em-dirichlet")
 """Classifiers of `conse` that were not shown the images to classify; their runs are one newer."""
+DRAWING = ("gda",)
+"""Methods that divided images by their position in the file, no longer; likewise."""
 
 
 class Source(NamedTuple):
@@ -98,7 +100,8 @@ class RunConfig:
 
 def results_of(method: str, options: Mapping[str, Any]) -> int:
     """Version of the numbers of a run of this method with these options."""
-    return RESULTS + (method == "conse" and options.get("classifier") in OBSERVING)
+    classifier = options.get("classifier") if method == "conse" else None
+    return RESULTS + (classifier in OBSERVING or method in DRAWING or classifier in DRAWING)
 
 
 def options_of(methods: Sequence[str], preset: str, settings: Mapping[str, Any]) -> dict[str, Any]:

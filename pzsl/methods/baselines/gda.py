@@ -93,6 +93,7 @@ class Gda(CachedImages):
     precision: Tensor
     alpha: Tensor
     share: Tensor
+    fold: Tensor
 
     def __init__(self, problem: Problem, options: GdaOptions, generator: torch.Generator) -> None:
         super().__init__(problem, options, generator)
@@ -104,6 +105,9 @@ class Gda(CachedImages):
         self.register_buffer("precision", zeros(*2 * problem.seen.shape[1:]))
         self.register_buffer("alpha", problem.seen.new_full((), options.alpha))
         self.register_buffer("share", problem.seen.new_ones(()))
+        # Drawn: where classes take turns in a file, every fourth image can be whole classes.
+        fold = torch.randperm(len(problem.images), generator=generator) % FOLDS
+        self.register_buffer("fold", fold.to(problem.seen.device), persistent=False)
 
     def finalize(self) -> None:
         """In each round choose alpha, fit the Gaussians, and re-estimate the label weights."""
@@ -132,8 +136,7 @@ class Gda(CachedImages):
     def _fold_rows(self, fold: int) -> Iterator[Tensor]:
         """The rows of one fold of the training images, in blocks."""
         for rows in self.candidates.blocks():
-            in_fold = torch.arange(len(rows), device=rows.device) % FOLDS == fold
-            yield rows[in_fold]
+            yield rows[self.fold[rows] == fold]
 
     def _moments(self, fold: int | None = None) -> Moments:
         """Moments of all training images, or of one fold of them."""
