@@ -36,6 +36,21 @@ def files_called(name: str, root: Path) -> list[Path]:
     return sorted(root.joinpath(*parts) for parts in walk(root) if parts[-1] == name)
 
 
+def common_prefix(first: tuple[str, ...], second: tuple[str, ...]) -> int:
+    """How many components two paths share at their beginnings."""
+    length = 0
+    for a, b in zip(first, second, strict=False):
+        if a != b:
+            break
+        length += 1
+    return length
+
+
+def common_suffix(first: tuple[str, ...], second: tuple[str, ...]) -> int:
+    """How many components two paths share at their ends."""
+    return common_prefix(first[::-1], second[::-1])
+
+
 def say_disclosed(where: Path, texts: Iterable[str]) -> None:
     """Tell of full paths of this machine in what is made to be shared: they often hold names."""
     words = (text.removeprefix("local-dir:") for text in texts)

@@ -33,6 +33,7 @@ GROUND = {
     "ray",
     "requests",
     "record_parts",
+    "thumbnails",
     "remote",
     "sweeps",
     "workers",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import io
 import json
 import re
 import shutil
@@ -17,10 +19,11 @@ from pzsl import apply_corrections, labels, load_cache, review, train
 from pzsl.datasets.own.rows import read_rows
 from pzsl.errors import UsageError, UserError
 from pzsl.inference.labelling.label_rows import by_gain, label_rows
-from pzsl.inference.labelling.picture_files import find_pictures, thumbnail
+from pzsl.inference.labelling.picture_files import find_pictures
 from pzsl.inference.labelling.review_page import _in_script, _picture
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import restore
+from pzsl.reports.page import _thumbnail_of
 
 SHORT = {"min_steps": 4, "epochs": 2}
 
@@ -108,7 +111,15 @@ def test_names_with_markup_stay_text():
 def test_pictures_of_every_mode_get_a_thumbnail(mode):
     picture = Image.new("RGB", (300, 40), "red").convert("L" if mode == "I;16" else mode)
     picture = picture.convert("I").convert("I;16") if mode == "I;16" else picture
-    assert thumbnail(picture, 64).startswith("data:image/jpeg;base64,")
+    assert _picture(lambda _: picture, "a.png", 64).startswith("data:image/jpeg;base64,")
+
+
+def test_what_is_transparent_is_white_on_the_review_page_and_in_the_report(tmp_path):
+    Image.new("RGBA", (8, 8)).save(tmp_path / "a.png")
+    opened = Image.open(tmp_path / "a.png")
+    for uri in (_thumbnail_of(tmp_path, "a.png"), _picture(lambda _: opened, "a.png", 8)):
+        shown = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+        assert shown.getpixel((4, 4)) == (255, 255, 255)
 
 
 @pytest.mark.parametrize("error", [Image.DecompressionBombError, IndexError, OSError])

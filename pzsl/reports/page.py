@@ -21,9 +21,11 @@ from pzsl.reports.pictures import Pictures
 from pzsl.reports.provenance import facts_of, missing_runs
 from pzsl.reports.records import Records, Run
 from pzsl.reports.table_parts import Table
-from pzsl.reports.thumbnails import thumbnail
+from pzsl.thumbnails import thumbnail
 
 Pairs = Sequence[tuple[Row, list[Run]]]
+SIDE = 96
+"""Largest width and height of a thumbnail, in pixels."""
 
 
 def render(
@@ -112,12 +114,26 @@ def _best_row(anchor: str, best_row: BestRow, images: Path | None) -> dict[str, 
     """The template's values for the details of one row, with thumbnails if there are images."""
     named = [(caption, figure) for caption, _, figure in best_row.weights]
     weight_figures = _inline(named, f"{anchor}-w")
-    thumbs = [thumbnail(images, path) if images else "" for _, path, _ in best_row.weights]
+    thumbs = [_thumbnail_of(images, path) if images else "" for _, path, _ in best_row.weights]
     return {
         **best_row._asdict(),
         "figures": _inline(best_row.figures, f"{anchor}-c"),
         "weights": [(*figure, thumb) for figure, thumb in zip(weight_figures, thumbs, strict=True)],
     }
+
+
+def _thumbnail_of(folder: Path, name: str) -> str:
+    """A thumbnail of an image as a data URI; '' if it can't be read, or lies outside the folder."""
+    from PIL import Image, ImageOps
+
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+        return ""
+    try:
+        with Image.open(path) as image:
+            return thumbnail(ImageOps.exif_transpose(image), SIDE)
+    except Exception:  # a broken image can raise anything in a decoder
+        return ""
 
 
 def _source(row: Row, runs: Sequence[Run]) -> dict[str, Any]:

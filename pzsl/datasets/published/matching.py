@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pzsl.folders import walk
+from pzsl.folders import common_prefix, common_suffix, walk
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def ids_of(published: Sequence[str]) -> tuple[str, ...]:
     """Published paths (N,) without the folders that all of them share."""
     parts = [_parts(path) for path in published]
     folders = [path[:-1] for path in parts]
-    shared = _alike(min(folders), max(folders)) if folders else 0
+    shared = common_prefix(min(folders), max(folders)) if folders else 0
     return tuple("/".join(path[shared:]) for path in parts)
 
 
@@ -81,19 +81,5 @@ def _best(
     """The file with the longest common suffix (at least `least` parts), nearest to the root."""
     if not files:
         return None
-    file = min(files, key=lambda file: (-_common_suffix(path, file), len(file), file))
-    return file if _common_suffix(path, file) >= least else None
-
-
-def _common_suffix(first: tuple[str, ...], second: tuple[str, ...]) -> int:
-    return _alike(first[::-1], second[::-1])
-
-
-def _alike(first: tuple[str, ...], second: tuple[str, ...]) -> int:
-    """Length of the common prefix of two paths, in parts."""
-    length = 0
-    for a, b in zip(first, second, strict=False):
-        if a != b:
-            break
-        length += 1
-    return length
+    file = min(files, key=lambda file: (-common_suffix(path, file), len(file), file))
+    return file if common_suffix(path, file) >= least else None

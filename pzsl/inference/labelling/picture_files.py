@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from pzsl.datasets import load_dataset
 from pzsl.datasets.reading import open_image
-from pzsl.encoders.images import eight_bits
 from pzsl.errors import UserError
+from pzsl.folders import common_suffix
 from pzsl.remote import is_address
 from pzsl.store import Cache
 
 OpenImage = Callable[[str], Image.Image]
 """Opens the picture of an image id; raises OSError if there is none."""
-QUALITY = 80
 
 
 def find_pictures(cache: Cache, folder: Path | None = None) -> OpenImage:
@@ -88,7 +85,7 @@ class _Folder:
                 self._ids[image.rpartition("/")[2]].append(image)
         name, above = parts[-1] if parts else "", self.root.absolute().parts
         same_name = self._files.get(name, [])
-        common = [_common_end(parts, (*above, *path)) for path in same_name]
+        common = [common_suffix(parts, (*above, *path)) for path in same_name]
         longest = [
             path for path, size in zip(same_name, common, strict=True) if size == max(common)
         ]
@@ -107,27 +104,3 @@ class _Folder:
             for name in names:
                 by_name[name].append((*inside, name))
         return by_name
-
-
-def _common_end(first: tuple[str, ...], second: tuple[str, ...]) -> int:
-    """How many components two paths share at their ends."""
-    count = 0
-    for left, right in zip(reversed(first), reversed(second), strict=False):
-        if left != right:
-            break
-        count += 1
-    return count
-
-
-def thumbnail(image: Image.Image, side: int) -> str:
-    """A picture as a JPEG data URI, at most `side` pixels wide and high, the right way up."""
-    upright = eight_bits(ImageOps.exif_transpose(image))
-    upright.thumbnail((side, side))
-    clear = upright.convert("RGBA") if "transparency" in upright.info else upright
-    if clear.mode in ("RGBA", "LA", "PA"):
-        clear = clear.convert("RGBA")
-        white = Image.new("RGBA", clear.size, "white")
-        clear = Image.alpha_composite(white, clear)
-    file = io.BytesIO()
-    clear.convert("RGB").save(file, "JPEG", quality=QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -10,18 +10,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ImageOps
 
 from pzsl.device import usual_torch
+from pzsl.encoders.images import eight_bits
 from pzsl.errors import UsageError, UserError
 from pzsl.files import write_atomic
 from pzsl.inference.label_table import SUFFIXES
 from pzsl.inference.labelling.find_labels import given_or_trained, say_drawn
 from pzsl.inference.labelling.label_rows import SURE, LabelRow, by_gain, label_rows
-from pzsl.inference.labelling.picture_files import OpenImage, find_pictures, thumbnail
+from pzsl.inference.labelling.picture_files import OpenImage, find_pictures
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import Trained, restore
 from pzsl.progress import progress, say
 from pzsl.requests import check_counts, with_paths
+from pzsl.thumbnails import thumbnail
 
 PAGE = "index.html"
 CHOICES = 9
@@ -153,7 +156,7 @@ def _embedded(
 def _picture(pictures: OpenImage, path: str, side: int) -> str:
     """A data URI, or '' if the picture can't be read."""
     try:
-        return thumbnail(pictures(path), side)
+        return thumbnail(eight_bits(ImageOps.exif_transpose(pictures(path))), side)
     except Exception:  # a broken image can raise anything in a decoder
         return ""
 
