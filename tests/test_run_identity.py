@@ -223,14 +223,17 @@ def test_a_training_that_diverges_names_the_cause(method, tmp_path):
 # --- what a terminal gets ------------------------------------------------------------------------
 
 
-def test_runs_of_conse_that_gave_other_numbers_have_names_of_their_own():
-    def run(method: str, **settings: str) -> RunConfig:
+def test_runs_that_gave_other_numbers_have_names_of_their_own():
+    def run(method: str, labels: str = "text", **settings: str) -> RunConfig:
         axes = [method], ["default"], ["uniform"], [0.1], [0.0], [0]
-        return expand(Source("made", "hash", "m"), *axes, settings=settings)[0]
+        return expand(Source("made", "hash", "m"), *axes, labels=labels, settings=settings)[0]
 
     assert run("conse").results == run("zlap").results == RESULTS
     changed = run("conse", classifier="zlap")
     assert changed.results == RESULTS + 1 and changed.name != replace(changed, results=RESULTS).name
+    for labels in ("attributes", "both"):
+        assert run("zlap", labels).results == RESULTS + 1
+        assert run("conse", labels, classifier="zlap").results == RESULTS + 2
 
 
 def test_no_name_steers_the_terminal(capsys):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pzsl.evaluation import Summary, summarise
-from pzsl.methods.core import Method, Problem
+from pzsl.methods.core import LabelSource, Method, Problem
 from pzsl.training.features import choose_rows, scored_together
 from pzsl.training.loop import Fit
 
@@ -106,12 +106,15 @@ def _sample(
 
 
 def hold_out(problem: Problem, seen_classes: Tensor, train: Tensor) -> Problem:
-    """The problem with only `seen_classes` (K,) seen, on the `train` (n,) images."""
+    """The problem with only `seen_classes` (K,) seen, on the `train` (n,) images.
+
+    Label embeddings that depend on images are made anew from these ones.
+    """
     columns = torch.where(seen_classes, seen_classes.cumsum(0) - 1, -1)
     views, truth, labelled = problem.views, problem.truth, problem.labelled
     if truth is not None:
         truth = torch.where(truth[train] >= 0, columns[truth[train]], -1)
-    return replace(
+    part = replace(
         problem,
         images=choose_rows(problem.images, train),
         candidates=problem.candidates.restrict(train, columns, int(seen_classes.sum())),
@@ -121,6 +124,18 @@ def hold_out(problem: Problem, seen_classes: Tensor, train: Tensor) -> Problem:
         truth=truth,
         labelled=None if labelled is None else labelled[train],
     )
+    if problem.label_source is None:
+        return part
+    unseen = torch.arange(len(problem.seen), len(problem.seen) + len(problem.unseen))
+    order = torch.cat([seen_first(seen_classes), unseen.to(seen_classes.device)])
+    return _relabelled(part, problem.label_source.reordered(order))
+
+
+def _relabelled(problem: Problem, source: LabelSource) -> Problem:
+    """The problem with the label embeddings that a source makes from its own images."""
+    embeddings = source.embeddings(problem.images, problem.candidates, len(problem.seen))
+    seen, unseen = embeddings.tensor_split([len(problem.seen)])
+    return replace(problem, seen=seen, unseen=unseen, label_source=source)
 
 
 def first_alike(labels: Tensor) -> Tensor:

@@ -98,10 +98,14 @@ class RunConfig:
         }
 
 
-def results_of(method: str, options: Mapping[str, Any]) -> int:
-    """Version of the numbers of a run of this method with these options."""
+def results_of(method: str, options: Mapping[str, Any], labels: str) -> int:
+    """Version of the numbers of a run of this method with these options and labels.
+
+    Labels from attributes were learnt on held-out images, too, when gamma was chosen.
+    """
     classifier = options.get("classifier") if method == "conse" else None
-    return RESULTS + (classifier in OBSERVING or method in DRAWING or classifier in DRAWING)
+    changed = classifier in OBSERVING or method in DRAWING or classifier in DRAWING
+    return RESULTS + changed + (labels != "text")
 
 
 def options_of(methods: Sequence[str], preset: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,7 +180,7 @@ def expand(
             options=options,
             few_shot=few_shot,
             imbalance=float(imbalance),
-            results=results_of(method, options),
+            results=results_of(method, options, labels),
             plugins={key: plugin_records[key] for key in plugin_keys if key in plugin_records},
         )
         runs.setdefault(run.name, run)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pzsl.candidates import CandidateSets
 from pzsl.errors import UserError
+from pzsl.methods.core import CandidateEntries, TrainingFeatures
 from pzsl.store import Cache
 
 RIDGE = 1.0
 """Strength of the ridge regression's penalty."""
 ROUNDS = 5
 """Rounds of regression and re-weighting."""
+CONSTANT = 1e-6
+"""Largest deviation, relative to the mean if that is above 1, of an attribute without any: larger
+than what rounding leaves."""
 
 Matrix = NDArray[np.float32]
 
@@ -34,12 +42,59 @@ def label_vectors(cache: Cache, kind: str, rows: NDArray[np.int64], sets: Candid
     """
     if kind == "text":
         return cache.label_embeddings()
+    return _projected_labels(cache, kind).project(np.asarray(cache.images[rows]), sets, cache.seen)
+
+
+def label_source(cache: Cache, kind: str) -> ProjectedLabels | None:
+    """What `label_vectors` are made of, the seen classes first; None for `text`.
+
+    Raises:
+        UserError: as `label_vectors`.
+    """
+    if kind == "text":
+        return None
+    return _projected_labels(cache, kind).reordered(np.argsort(~cache.seen, kind="stable"))
+
+
+def _projected_labels(cache: Cache, kind: str) -> ProjectedLabels:
     if cache.attributes is None:
         raise UserError(f"{cache.path} holds no attributes: use --labels text.")
-    projected = project_attributes(
-        np.asarray(cache.images[rows]), sets, cache.attributes, cache.seen
-    )
-    return projected if kind == "attributes" else unit(projected + cache.label_embeddings())
+    text = cache.label_embeddings() if kind == "both" else None
+    return ProjectedLabels(np.asarray(cache.attributes), text)
+
+
+@dataclass(frozen=True)
+class ProjectedLabels:
+    """Label embeddings from attributes; the `LabelSource` of `attributes` and `both`.
+
+    Attributes:
+        attributes: (C, A) of all classes.
+        text: (C, D) their text embeddings, to be averaged with the projected attributes; or None.
+    """
+
+    attributes: Matrix
+    text: Matrix | None
+
+    def project(self, images: Matrix, sets: CandidateSets, seen: NDArray[np.bool_]) -> Matrix:
+        """Unit label embeddings (C, D); arguments as of `project_attributes`."""
+        projected = project_attributes(images, sets, self.attributes, seen)
+        return projected if self.text is None else unit(projected + self.text)
+
+    def embeddings(
+        self, images: TrainingFeatures, candidates: CandidateEntries, seen: int
+    ) -> Tensor:
+        """Unit label embeddings (C, D) from images (N, D) of the first `seen` classes."""
+        offsets, labels = candidates.offsets, candidates.labels
+        array = images[torch.arange(len(images), device=offsets.device)].cpu().numpy()
+        sets = CandidateSets(offsets.cpu().numpy(), labels.cpu().numpy())
+        is_seen = np.arange(len(self.attributes)) < seen
+        return torch.from_numpy(self.project(array, sets, is_seen)).to(offsets.device)
+
+    def reordered(self, order: Tensor | NDArray[np.int64]) -> ProjectedLabels:
+        """The same with the classes in another order (C,)."""
+        rows = np.asarray(torch.as_tensor(order).cpu())
+        text = None if self.text is None else self.text[rows]
+        return ProjectedLabels(self.attributes[rows], text)
 
 
 def project_attributes(
@@ -87,9 +142,14 @@ def project_attributes(
 
 
 def standardise(attributes: Matrix, seen: NDArray[np.bool_]) -> Matrix:
-    """Attributes (C, A) with mean 0 and deviation 1 over seen classes, and a 1: (C, A + 1)."""
-    mean, deviation = attributes[seen].mean(axis=0), attributes[seen].std(axis=0)
-    scaled = (attributes - mean) / np.where(deviation > 0, deviation, 1)
+    """Attributes (C, A) with mean 0 and deviation 1 over seen classes, and a 1: (C, A + 1).
+
+    An attribute that is constant over the seen classes is only centred.
+    """
+    values = attributes.astype(np.float64)
+    mean, deviation = values[seen].mean(axis=0), values[seen].std(axis=0)
+    varies = deviation > CONSTANT * np.maximum(np.abs(mean), 1)
+    scaled = (values - mean) / np.where(varies, deviation, 1)
     return np.hstack([scaled, np.ones((len(scaled), 1))]).astype(np.float32)
 
 

@@ -26,7 +26,7 @@ from pzsl.training.ambiguity import (
 )
 from pzsl.training.config import RunConfig
 from pzsl.training.features import MEMORY, load_rows, scored_together
-from pzsl.training.labels import label_vectors
+from pzsl.training.labels import label_source, label_vectors
 
 TRUE_LABELS = "true labels"
 """The `needs` of a method that serves as an upper bound."""
@@ -85,6 +85,7 @@ def make_task(
         view_kinds=cache.view_kinds,
         truth=tensor(truth) if find_method(config.method).needs == TRUE_LABELS else None,
         labelled=None if labelled is None else tensor(labelled),
+        label_source=label_source(cache, config.labels),
     )
     return Task(problem, truth, statistics(sets, labels), rows)
 

@@ -11,6 +11,7 @@ from pzsl.methods.core.adapted import (
 )
 from pzsl.methods.core.candidate_entries import OUTSIDE, BatchEntries, CandidateEntries
 from pzsl.methods.core.features import ChosenRows, Deferred, TrainingFeatures
+from pzsl.methods.core.label_source import LabelSource
 from pzsl.methods.core.method import KEPT, Blocks, LabelEvidence, Method, Options, Problem
 from pzsl.methods.core.ranges import LARGEST, counting, one_of, within
 from pzsl.methods.core.views import Views, mixing_shares, perturb
@@ -28,6 +29,7 @@ __all__ = [
     "Deferred",
     "JointPass",
     "LabelEvidence",
+    "LabelSource",
     "Method",
     "Options",
     "Problem",

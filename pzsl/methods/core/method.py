@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pzsl.methods.core.candidate_entries import CandidateEntries
 from pzsl.methods.core.features import TrainingFeatures, in_memory, take_rows
+from pzsl.methods.core.label_source import LabelSource
 from pzsl.methods.core.ranges import check_ranges, counting, within
 
 Blocks = Callable[[], Iterable[Tensor]]
@@ -36,6 +37,7 @@ class Problem:
             them (`oracle`).
         labelled: (N,) bool, images whose only candidate is a true label given by hand; None without
             any.
+        label_source: makes the label embeddings of folds; None if they don't depend on images.
     """
 
     images: TrainingFeatures
@@ -47,6 +49,7 @@ class Problem:
     view_kinds: tuple[str, ...] = ()
     truth: Tensor | None = None
     labelled: Tensor | None = None
+    label_source: LabelSource | None = None
 
     def embeddings(self, rows: Tensor) -> Tensor:
         """Training images of rows (B,), as a copy: (B, D)."""
