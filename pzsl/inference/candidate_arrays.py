@@ -238,25 +238,3 @@ def _class_number(row: int, label: Any) -> int:
     if abs(number) > np.iinfo(np.int32).max:
         raise UserError(f"candidates: row {row} has candidate {number}, which is not a class.")
     return number
-
-
-def class_means(
-    images: NDArray[np.float32], sets: CandidateSets, classes: int
-) -> NDArray[np.float32]:
-    """The unit mean embedding of each class (C, D); an image counts equally for its candidates.
-
-    These replace missing label embeddings.
-
-    Raises:
-        UserError: a class has no image, or the mean of its images is zero.
-    """
-    rows, sizes = sets.rows(), sets.sizes()
-    means = np.zeros((classes, images.shape[1]))
-    np.add.at(means, sets.labels, images[rows] / sizes[rows][:, None])
-    lengths = np.linalg.norm(means, axis=1)
-    if (lengths < 1e-9).any():
-        raise UserError(
-            f"Class {int(lengths.argmin())} has no image, or its images have no common direction: "
-            "give label_embeddings."
-        )
-    return np.asarray(means / lengths[:, None], dtype=np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Self
 
 import numpy as np
@@ -18,8 +18,8 @@ from pzsl.inference.candidate_arrays import (
     as_plain,
     candidate_arrays,
     class_list,
-    class_means,
 )
+from pzsl.inference.class_means import ClassMeans, class_means
 from pzsl.inference.frames import axis, check_columns, check_frames
 from pzsl.inference.image_arrays import image_weights, unit_vectors
 from pzsl.inference.scikit_learn import ScikitClassifier, UnfittedError
@@ -127,13 +127,14 @@ class PartialLabelClassifier(ScikitClassifier):
             candidates, None if labels is None else len(labels), classes, width
         )
         sets, self.seen_ = candidate_arrays(candidates, len(images), self.classes_, seen)
+        source = ClassMeans() if labels is None else None
         if labels is None:
             labels = class_means(images, sets, len(self.classes_))
         self._names = self.classes_.tolist() if names is None else names
         self.n_features_in_, self._columns = images.shape[1], axis(X, "columns")
         self._order = np.argsort(~self.seen_, kind="stable")
         device = resolve_device(self.device)
-        problem = self._problem(images, labels, sets, device)
+        problem = replace(self._problem(images, labels, sets, device), label_source=source)
         config = self._config()
         with cpu_threads(device, _threads(self.n_jobs)):
             self.method_: Method = fit(prepared_method(config, problem, config.seed), config.seed)
