@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
+import os
 import signal
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -24,6 +28,7 @@ from pzsl.encoders import encode_classes, load_encoder, load_templates
 from pzsl.errors import UsageError, UserError
 from pzsl.evaluation import evaluate
 from pzsl.extraction import extract, request, scoring, zero_shot
+from pzsl.extraction.image_files import image_files
 from pzsl.store import CacheWriter, load_cache
 
 ROOT = Path(__file__).parents[1]
@@ -528,3 +533,82 @@ def test_the_bird_photographs_fill_every_row_with_a_vit_b_32(real_data, tmp_path
     with torch.no_grad():
         alone = model.encode_image(image, normalize=True)[0].numpy()
     np.testing.assert_allclose(cache.images[row], alone, atol=1e-5)
+
+
+# --- image files that were replaced --------------------------------------------------------------
+
+
+def repaint(file, **options):
+    """Put another picture of the same pixels in a file's place."""
+    pixels = np.random.default_rng(7).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file, **options)
+
+
+def test_a_finished_cache_is_not_taken_for_that_of_other_images_of_the_same_names(
+    photos, tiny, tmp_path
+):
+    options = {"out": tmp_path / "x.h5", **tiny}
+    before = extract("folder", photos, **options)
+    repaint(photos / "cedar" / "2.jpg", quality=60)
+    with pytest.raises(UserError, match=r"1 of 28 have changed since, such as 'cedar/2\.jpg'"):
+        extract("folder", photos, **options)
+    after = extract("folder", photos, overwrite=True, **options)
+    assert (before["encoded"], after["encoded"]) == (28, 28)
+    assert extract("folder", photos, **options)["encoded"] == 0
+
+
+def test_other_images_of_the_same_size_are_noticed_by_their_content(photos, tiny, tmp_path):
+    for file in photos.glob("*/*.jpg"):
+        Image.open(file).save(file.with_suffix(".bmp"))
+        file.unlink()
+    extract("folder", photos, out=tmp_path / "x.h5", **tiny)
+    repaint(photos / "elm" / "3.bmp")
+    with pytest.raises(UserError, match=r"1 of 28 have changed since, such as 'elm/3\.bmp'"):
+        extract("folder", photos, out=tmp_path / "x.h5", **tiny)
+
+
+def test_images_that_were_copied_are_the_same_ones(photos, tiny, tmp_path):
+    extract("folder", photos, out=tmp_path / "x.h5", **tiny)
+    for file in photos.glob("*/*.jpg"):
+        content = file.read_bytes()
+        file.unlink()
+        file.write_bytes(content)
+        os.utime(file, (1e9, 1e9))
+    assert extract("folder", photos, out=tmp_path / "x.h5", **tiny)["encoded"] == 0
+
+
+def test_a_run_is_not_resumed_with_other_images_in_the_place_of_encoded_ones(
+    photos, tiny, tmp_path
+):
+    spoil(photos / "cedar" / "2.jpg", "junk")
+    options = {"out": tmp_path / "x.h5", "batch_size": 4, **tiny}
+    with pytest.raises(UserError, match="can't be read"):
+        extract("folder", photos, **options)
+    repaint(photos / "cedar" / "2.jpg")  # not encoded yet: the remedy of the message
+    repaint(photos / "ash" / "1.jpg", quality=60)
+    with pytest.raises(UserError, match=r"1 of 28 have changed since, such as 'ash/1\.jpg'"):
+        extract("folder", photos, **options)
+
+
+def test_a_cache_that_does_not_know_its_files_is_taken_as_before(photos, tiny, tmp_path):
+    extract("folder", photos, out=tmp_path / "x.h5", **tiny)
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        del file["/image/file"], file["/checksum"], file.attrs["checksums"]
+    repaint(photos / "ash" / "1.jpg", quality=60)
+    assert extract("folder", photos, out=tmp_path / "x.h5", **tiny)["encoded"] == 0
+
+
+def test_images_in_a_tar_file_and_objects_within_an_image_have_a_file(photos, tmp_path):
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        for file in sorted(photos.glob("*/*.jpg")):
+            tar.add(file, f"{file.parent.name}-{file.name}")
+            label = tarfile.TarInfo(f"{file.parent.name}-{file.stem}.cls")
+            label.size = len(file.parent.name)
+            tar.addfile(label, io.BytesIO(file.parent.name.encode()))
+    of_tar, of_folder = (
+        image_files(load_dataset(name, root=root), {})
+        for name, root in (("tar", tmp_path / "x.tar"), ("folder", photos))
+    )
+    assert of_tar.shape == (28, 2) and (of_tar >= 0).all()
+    assert np.array_equal(of_tar, of_folder)
+    assert image_files(load_dataset("shapes"), {}) is None

@@ -234,6 +234,40 @@ def test_a_merge_that_was_cut_off_is_gone_on_with(
     assert_same(out, caches.make(tmp_path / "whole.h5", caches.header(COUNT)))
 
 
+def write_anew(part: Path) -> None:
+    """The part with other embeddings, as of other images."""
+    stored = load_cache(part, part=True)
+    texts, embeddings = np.array(stored.text), np.array(stored.images)[::-1].copy()
+    head = replace(share(caches.header(COUNT), 1, OF, BATCH)[0])
+    with CacheWriter(part, head, overwrite=True) as writer:
+        writer.write_text(texts)
+        writer.write(np.arange(len(embeddings)), embeddings)
+        writer.finish()
+
+
+def test_a_merge_that_was_cut_off_takes_a_part_that_was_extracted_anew_since(
+    tmp_path: Path, parts: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(CacheWriter, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            merge_parts(parts, tmp_path / "x.h5")
+    write_anew(parts[0])
+    merge_parts(parts, tmp_path / "x.h5")
+    merge_parts(parts, tmp_path / "anew.h5")
+    assert_same(tmp_path / "x.h5", tmp_path / "anew.h5")
+
+
+def test_a_merge_that_was_done_before_does_not_pass_for_that_of_parts_extracted_anew(
+    tmp_path: Path, parts: list[Path]
+) -> None:
+    merge_parts(parts, tmp_path / "x.h5")
+    write_anew(parts[0])
+    assert "other embeddings than the parts" in complaint(parts, tmp_path / "x.h5")
+    merge_parts(parts, tmp_path / "x.h5", overwrite=True)
+    merge_parts(parts, tmp_path / "x.h5")
+
+
 def test_memory_is_bounded_by_a_block(
     tmp_path: Path, parts: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,10 +88,28 @@ class FileReader:
         Raises:
             OSError: the file is missing, is not a complete image, or a link leads out of the root.
         """
-        file = real_path(self.root / (self.moved.get(path) or f"{self.base}/{path}"))
+        return open_image(self._inside(path))
+
+    def size_of(self, path: str) -> int:
+        """Bytes of an image's file; OSError if it isn't there, or no regular file."""
+        state = os.stat(self._file(path))  # noqa: PTH116 - a Path takes twice as long
+        if not stat.S_ISREG(state.st_mode):
+            raise OSError("not a regular file")
+        return state.st_size
+
+    def start_of(self, path: str, count: int) -> bytes:
+        """The first bytes of an image's file; OSError if it can't be read."""
+        with self._inside(path).open("rb") as file:
+            return file.read(count)
+
+    def _file(self, path: str) -> str:
+        return f"{self.root}/{self.moved.get(path) or f'{self.base}/{path}'}"
+
+    def _inside(self, path: str) -> Path:
+        file = real_path(Path(self._file(path)))
         if not file.is_relative_to(self.root.resolve()):
             raise OSError(f"a link leads out of the root to {file}")
-        return open_image(file)
+        return file
 
 
 @dataclass(frozen=True)
@@ -116,6 +136,10 @@ class RemoteReader:
             raise FileNotFoundError(f"{path} is not there")
         check_length(part.stop - part.start)
         return open_image(io.BytesIO(self.ahead.read(part)))
+
+    def size_of(self, path: str) -> int:
+        """Bytes of an image; KeyError if it isn't there."""
+        return self.ranges[path].stop - self.ranges[path].start
 
     def fetch_ahead(self, paths: Iterable[str]) -> None:
         """Begin to fetch the bytes of images that are opened soon."""

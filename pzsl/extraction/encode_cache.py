@@ -15,6 +15,7 @@ from pzsl.datasets import Dataset
 from pzsl.encoders.descriptions import encode_prompts
 from pzsl.errors import UserError
 from pzsl.extraction.header import header_of
+from pzsl.extraction.image_files import image_files
 from pzsl.extraction.request import Job
 from pzsl.extraction.views import ImageReader
 from pzsl.files import digest
@@ -85,6 +86,7 @@ def fill(
     if shard is not None:
         data, header = _restrict_to_shard(job, header, shard)
         target = shard.path(target)
+    header = replace(header, files=image_files(data, header.part))
     with CacheWriter(
         target, header, dtype=request.dtype, overwrite=overwrite, views=request.views
     ) as writer:

@@ -17,6 +17,7 @@ from pzsl.files import digest
 from pzsl.progress import say
 from pzsl.store.hdf5 import (
     CHECKSUMS,
+    FILES,
     OF_CANDIDATES,
     OPTIONAL,
     CacheHeader,
@@ -57,6 +58,7 @@ def unfinished(partial: Path, header: CacheHeader, dtype: str, views: int) -> St
             f"{partial} was started with other settings ({'; '.join(mismatches)}): use the same "
             "ones, or start again with --overwrite."
         )
+    check_files(partial, header, stored)
     return stored
 
 
@@ -80,7 +82,29 @@ def finished(path: Path, header: CacheHeader, dtype: str, views: int) -> Stored:
             f"{path} exists already, with other settings ({'; '.join(mismatches)}): see 'pzsl "
             f"inspect {path}', or replace it with --overwrite."
         )
+    check_files(path, expected, stored)
     return stored
+
+
+def check_files(path: Path, header: CacheHeader, stored: Stored) -> None:
+    """Refuse a cache some of whose embeddings are those of image files that were replaced since.
+
+    Caches of older versions don't know their files, and pass.
+
+    Raises:
+        UserError: the file of an encoded image has another size or another checksum.
+    """
+    before, now = stored.arrays.get(FILES), header.files
+    if before is None or now is None:
+        return
+    differ = ((before != now) & (before >= 0) & (now >= 0)).any(axis=1)
+    changed = np.flatnonzero(differ & (stored.arrays.get("/image/done", 1) != 0))
+    if len(changed):
+        raise UserError(
+            f"{path} was made from other image files: {len(changed):,} of {len(now):,} have "
+            f"changed since, such as '{header.paths[changed[0]]}': start again with --overwrite, "
+            "or write another cache with --out."
+        )
 
 
 def differences(header: CacheHeader, dtype: str, views: int, stored: Stored) -> list[str]:
@@ -94,7 +118,7 @@ def differences(header: CacheHeader, dtype: str, views: int, stored: Stored) -> 
 
     Returns:
         One phrase for each difference. Candidate sets that `pzsl annotate` has put into the cache
-        don't count as a difference.
+        don't count as a difference; `check_files` compares image files.
     """
     phrases = []
     for name, value in ({"augmentation": {}, "part": {}} | provenance(header)).items():
@@ -105,10 +129,10 @@ def differences(header: CacheHeader, dtype: str, views: int, stored: Stored) -> 
     header_arrays, unfilled = known_arrays(header), unfilled_arrays(header, dtype, views)
     annotated = OF_CANDIDATES if stored.attributes["annotation"] and not header.annotation else ()
     header_arrays = {
-        name: values for name, values in header_arrays.items() if name not in annotated
+        name: values for name, values in header_arrays.items() if name not in (*annotated, FILES)
     }
     unfilled.pop(CHECKSUMS)  # caches of older versions have none
-    for name in [name for name in OPTIONAL if name not in (*annotated, CHECKSUMS)]:
+    for name in [name for name in OPTIONAL if name not in (*annotated, CHECKSUMS, FILES)]:
         if (name in stored.arrays) != (name in header_arrays or name in unfilled):
             phrases.append(f"{name} then or now only")
     for name, (shape, kind) in unfilled.items():
@@ -158,6 +182,7 @@ def without_rows(header: CacheHeader, skipped: NDArray[np.int64]) -> CacheHeader
         paths=tuple(header.paths[row] for row in kept_rows),
         labels=header.labels[kept_rows],
         splits=header.splits[kept_rows],
+        files=None if header.files is None else header.files[kept_rows],
         candidate_offsets=offsets,
         candidate_labels=labels,
     )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pzsl.errors import UserError
 from pzsl.files import unfit_text
 from pzsl.progress import printable
-from pzsl.store.hdf5 import SPLITS, UNKNOWN
+from pzsl.store.hdf5 import DTYPES, SPLITS, UNKNOWN
 from pzsl.store.unit_length import lengths, not_unit
 
 if TYPE_CHECKING:
@@ -59,6 +61,22 @@ def content_problems(cache: CacheHeader | Cache) -> Iterator[str]:
         yield "candidate offsets and candidate labels have to be given together"
     elif cache.candidate_offsets is not None and cache.candidate_labels is not None:
         yield from _candidate_problems(cache, cache.candidate_offsets, cache.candidate_labels)
+
+
+def check_header(header: CacheHeader, dtype: str, views: int, path: Path) -> None:
+    """Refuse a header from which no cache can be made.
+
+    Raises:
+        UserError: it is invalid, the type of embeddings is unknown, or the views don't match.
+    """
+    if dtype not in DTYPES:
+        raise UserError(f"{path}: can't store {dtype}: use {' or '.join(DTYPES)}.")
+    kinds = header.augmentation.get("kinds", [""] * views)
+    if len(kinds) != views:
+        raise UserError(f"{path}: {views} views of each image, but kinds of {len(kinds)}.")
+    for problem in content_problems(header):
+        where = header.origin.get("table") or header.origin.get("root") or header.dataset
+        raise UserError(f"{where}: {problem}: correct the data set.")
 
 
 def text_problems(place: str, kind: str, names: Sequence[str]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pzsl.errors import UserError
 from pzsl.locks import unlock
 from pzsl.store.hdf5 import (
-    DTYPES,
+    FILES,
     CacheHeader,
     explained,
     lay_out,
@@ -27,7 +27,7 @@ from pzsl.store.hdf5 import (
 from pzsl.store.reader import partial_path
 from pzsl.store.resume import finished, unfinished, without_rows
 from pzsl.store.unit_length import CHUNK, not_unit
-from pzsl.store.validation import content_problems, fault_of, feature_problems
+from pzsl.store.validation import check_header, fault_of, feature_problems
 
 
 class CacheWriter:
@@ -71,7 +71,7 @@ class CacheWriter:
         self.path = Path(path)
         self.partial = partial_path(self.path)
         self._scratch = self.partial.with_name(self.partial.name + ".new")
-        _check(header, dtype, views, self.path)
+        check_header(header, dtype, views, self.path)
         self._header, self._dtype, self._views = header, dtype, views
         with explained(self.path):
             if self.path.is_dir():
@@ -106,6 +106,8 @@ class CacheWriter:
         else:
             self._file = self.partial.open("r+b", buffering=0)
             self._recheck()
+            if FILES in self._arrays and self._header.files is not None:
+                self._put(FILES, self.pending, self._header.files[self.pending])
         self.resumed = int(self._done.sum())
 
     def _recheck(self) -> None:
@@ -287,14 +289,3 @@ class CacheWriter:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def _check(header: CacheHeader, dtype: str, views: int, path: Path) -> None:
-    if dtype not in DTYPES:
-        raise UserError(f"{path}: can't store {dtype}: use {' or '.join(DTYPES)}.")
-    kinds = header.augmentation.get("kinds", [""] * views)
-    if len(kinds) != views:
-        raise UserError(f"{path}: {views} views of each image, but kinds of {len(kinds)}.")
-    for problem in content_problems(header):
-        where = header.origin.get("table") or header.origin.get("root") or header.dataset
-        raise UserError(f"{where}: {problem}: correct the data set.")

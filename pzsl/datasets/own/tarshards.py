@@ -51,12 +51,21 @@ class TarReader:
         """
         place = self.places[path]
         check_length(place.length)
-        with self.tars[place.tar].open("rb") as file:
-            file.seek(place.offset)
-            content = file.read(place.length)
+        content = self.start_of(path, place.length)
         if len(content) < place.length:
             raise OSError(f"{self.tars[place.tar].name} is cut short")
         return open_image(io.BytesIO(content))
+
+    def size_of(self, path: str) -> int:
+        """Bytes of an image."""
+        return self.places[path].length
+
+    def start_of(self, path: str, count: int) -> bytes:
+        """The first bytes of an image; OSError if its tar file can't be read."""
+        place = self.places[path]
+        with self.tars[place.tar].open("rb") as file:
+            file.seek(place.offset)
+            return file.read(min(count, place.length))
 
 
 def load_tar(

@@ -45,6 +45,14 @@ class ObjectReader:
         image = self.files(path.partition("#")[0])
         return image.crop(self.boxes[path]) if path in self.boxes else image
 
+    def size_of(self, path: str) -> int:
+        """Bytes of an object's image; raises OSError as `FileReader` does."""
+        return self.files.size_of(path.partition("#")[0])
+
+    def start_of(self, path: str, count: int) -> bytes:
+        """The first bytes of an object's image; raises OSError as `FileReader` does."""
+        return self.files.start_of(path.partition("#")[0], count)
+
 
 def object_ids(paths: Sequence[str]) -> tuple[str, ...]:
     """An id for each object: `a.jpg`, `a.jpg#2`, `a.jpg#3`, ... for objects of one image."""

@@ -9,6 +9,7 @@ from pzsl.store.hdf5.io_errors import explained
 from pzsl.store.hdf5.layout import (
     CHECKSUMS,
     DTYPES,
+    FILES,
     SCHEMA,
     SPLITS,
     SUMMED,
@@ -38,6 +39,7 @@ from pzsl.store.hdf5.virtual import VIRTUAL, layouts, read_attributes, relative_
 __all__ = [
     "CHECKSUMS",
     "DTYPES",
+    "FILES",
     "OF_CANDIDATES",
     "OPTIONAL",
     "OPTIONAL_JSON",

@@ -34,6 +34,8 @@ UNKNOWN = -1
 DTYPES = ("float32", "float16")
 ALIGNMENT = 64
 """Data sets start at multiples of this many bytes, so that mapped arrays are aligned."""
+FILES = "/image/file"
+"""Size of each image's file, and for some a checksum: so that replaced files are noticed."""
 CHECKSUMS = "/checksum"
 """CRC-32 of the attributes, then of each `BLOCK` of each data set, by name; written at the end."""
 SUMMED = "checksums"
@@ -74,6 +76,8 @@ class CacheHeader:
             made; {} if the views weren't made by `pzsl extract`.
         part: which part of a cache this is, see `Part`; {} for a complete cache.
         versions: of the packages that made the embeddings, if not those installed here.
+        files: (N, 2) int64, size and checksum of each image's file, -1 where unknown; None if the
+            images are in no files.
     """
 
     dataset: str
@@ -99,6 +103,7 @@ class CacheHeader:
     augmentation: dict[str, Any] = field(default_factory=dict)
     part: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    files: NDArray[np.int64] | None = None
 
 
 def provenance(header: CacheHeader) -> dict[str, Any]:
@@ -223,6 +228,8 @@ def known_arrays(header: CacheHeader) -> dict[str, NDArray[Any]]:
         "/class/seen": header.seen.astype(np.bool_),
         "/text/template": _encoded(header.templates),
     }
+    if header.files is not None:
+        arrays[FILES] = header.files.astype("<i8")
     if header.attributes is not None:
         arrays["/class/attributes"] = header.attributes.astype("<f4")
     if header.candidate_offsets is not None and header.candidate_labels is not None:

@@ -13,7 +13,7 @@ from pzsl.files import check_regular, parse_json
 from pzsl.requests import PUBLISHED
 from pzsl.store.hdf5.heap import check_heaps
 from pzsl.store.hdf5.io_errors import explained, unreadable
-from pzsl.store.hdf5.layout import CHECKSUMS, SCHEMA, SUMMED
+from pzsl.store.hdf5.layout import CHECKSUMS, FILES, SCHEMA, SUMMED
 from pzsl.store.hdf5.virtual import (
     VIRTUAL,
     check_sizes,
@@ -41,6 +41,7 @@ OPTIONAL = {
     "/image/candidates/offsets": "P",
     "/image/candidates/labels": "M",
     "/class/attributes": "CA",
+    FILES: "NF",
     CHECKSUMS: "B",
 }
 OF_CANDIDATES = ("/image/candidates/offsets", "/image/candidates/labels")
@@ -55,6 +56,7 @@ KINDS = {
     "/class/seen": "b",
     "/image/done": "u",
     "/text/done": "u",
+    FILES: "i",
     CHECKSUMS: "u",
 }
 """Data set -> NumPy's letters of the allowed types; all others are text."""
@@ -202,7 +204,7 @@ def _datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
 
 def _check_shapes(datasets: dict[str, h5py.Dataset], path: Path) -> None:
     """Check that the same letter stands for the same size in all shapes."""
-    sizes: dict[str, int] = {}
+    sizes = {"F": 2}
     for name, data in datasets.items():
         letters = (REQUIRED | OPTIONAL)[name]
         if name == "/image/features" and len(data.shape) == 2:

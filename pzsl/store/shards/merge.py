@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from pzsl.files import replacing
 from pzsl.locks import unlock
 from pzsl.progress import progress, say
 from pzsl.store.hdf5 import (
+    FILES,
     VIRTUAL,
     CacheHeader,
     checksum_problems,
@@ -25,6 +26,7 @@ from pzsl.store.hdf5 import (
     locked,
     opened,
     put_attribute,
+    read_stored,
     relative_part,
     sources_json,
     sync_folder,
@@ -120,6 +122,7 @@ def _header(part_files: list[PartFile]) -> CacheHeader:
         attributes=arrays[0].get("/class/attributes"),
         augmentation=attributes["augmentation"],
         versions=attributes["versions"],
+        files=_joined(arrays, FILES, np.int64) if all(FILES in a for a in arrays) else None,
     )
     if "/image/candidates/labels" in arrays[0]:
         sizes = [np.diff(stored["/image/candidates/offsets"]) for stored in arrays]
@@ -151,22 +154,59 @@ def _copy(part_files: list[PartFile], header: CacheHeader, out: Path, overwrite:
     """Write one contiguous cache, block by block, as stage one does."""
     dtype, views = _dtype_and_views(part_files)
     with CacheWriter(out, header, dtype=dtype, overwrite=overwrite, views=views) as writer:
+        text = np.asarray(part_files[0].stored.arrays["/text/features"])
+        missing = _rows_to_copy(writer, part_files, text)
         if writer.whole:
             say(f"{out} is already complete, nothing is merged; --overwrite starts again.")
-        if writer.text_pending:
-            writer.write_text(np.asarray(part_files[0].stored.arrays["/text/features"]))
-        pending, start = writer.pending, 0
-        with progress(len(header.paths), "images", len(header.paths) - len(pending)) as bar:
-            for part_file in part_files:
-                arrays = part_file.stored.arrays
-                stop = start + len(arrays["/image/features"])
-                rows = pending[slice(*np.searchsorted(pending, [start, stop]))]
-                for block in (rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)):
-                    blocks = [arrays[name][block - start] for name in VIRTUAL if name in arrays]
-                    writer.write(block, *blocks)
-                    bar.update(len(block))
-                start = stop
+        else:
+            writer.write_text(text)
+        with progress(len(header.paths), "images", len(header.paths) - len(missing)) as bar:
+            for rows, blocks in _blocks(part_files, missing):
+                writer.write(rows, *blocks)
+                bar.update(len(rows))
         writer.finish()
+
+
+def _rows_to_copy(
+    writer: CacheWriter, part_files: list[PartFile], text: NDArray[Any]
+) -> NDArray[np.int64]:
+    """Rows that a merge lacks; in one that is resumed also those of a part extracted anew since.
+
+    Raises:
+        UserError: the merge was finished before, but the parts hold other embeddings now.
+    """
+    pending = writer.pending
+    if not writer.resumed:
+        return pending
+    before = read_stored(writer.path if writer.whole else writer.partial).arrays
+    names = [name for name in VIRTUAL if name in before]
+    outdated = [np.empty(0, np.int64)]
+    done = np.setdiff1d(np.arange(len(before["/image/label"])), pending)
+    for rows, blocks in _blocks(part_files, done):
+        for name, block in zip(names, blocks, strict=True):
+            differ = before[name][rows] != block
+            outdated.append(rows[differ.any(axis=tuple(range(1, differ.ndim)))])
+    changed = np.unique(np.concatenate(outdated))
+    if writer.whole and (len(changed) or not np.array_equal(before["/text/features"], text)):
+        raise UserError(
+            f"{writer.path} exists already, with other embeddings than the parts hold now: replace "
+            "it with --overwrite."
+        )
+    return np.union1d(pending, changed)
+
+
+def _blocks(
+    part_files: list[PartFile], rows: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], list[NDArray[Any]]]]:
+    """Some rows of the merged cache, ascending, block by block with their embeddings."""
+    start = 0
+    for part_file in part_files:
+        arrays = part_file.stored.arrays
+        stop = start + len(arrays["/image/features"])
+        inside = rows[slice(*np.searchsorted(rows, [start, stop]))]
+        for block in (inside[i : i + CHUNK] for i in range(0, len(inside), CHUNK)):
+            yield block, [arrays[name][block - start] for name in VIRTUAL if name in arrays]
+        start = stop
 
 
 def _refer(part_files: list[PartFile], header: CacheHeader, out: Path, overwrite: bool) -> None:
