@@ -42,9 +42,11 @@ def folds_of(problem, config, truth):
     """The problems of the folds, and which of the seen classes each has."""
     parts, kept = [], []
 
+    whole = prepared_method(config, problem, config.seed)
+
     def make(part, seed):
         parts.append(part)
-        return prepared_method(config, part, seed, fold=True)
+        return prepared_method(config, part, seed, whole)
 
     labels = torch.from_numpy(truth)
     fit_all(fold_fits(make, problem, labels, 0, lambda method, seen, rows: kept.append(seen)))

@@ -17,7 +17,9 @@ from pzsl.methods.baselines.gda import FOLDS, GRID
 from pzsl.methods.baselines.zlap import Edges, propagate
 from pzsl.methods.core.candidate_entries import CandidateEntries
 from pzsl.methods.core.method import Method, Problem
-from pzsl.training.loop import fit
+from pzsl.training.config import Source, expand
+from pzsl.training.loop import fit, fit_all
+from pzsl.training.run import calibrate, prepared_method
 
 TRANSDUCTIVE = ("zlap", "transclip", "em-dirichlet")
 EXACT = {"rtol": 1e-6, "atol": 1e-6}
@@ -185,6 +187,30 @@ def test_alpha_and_beta_of_the_cache_predict_candidates_most_often():
             best[alpha, beta] = sum(a in members[row] for row, a in enumerate(answers))
     chosen = max(best, key=lambda pair: best[pair])
     assert tuple(method.describe().values()) == pytest.approx(chosen)
+
+
+@pytest.mark.parametrize("name", ["gda", "tip-adapter"])
+def test_the_folds_take_over_what_was_chosen_because_gamma_is_in_units_of_the_scores(name):
+    problem = make_problem(images=80, seen=8, unseen=3, dim=8, rate=0.5, spread=0.3)[0]
+    (config,) = expand(
+        Source("made", "hash", "m"), [name], ["default"], ["uniform"], [0.5], [0.0], [0]
+    )
+    whole = fit(prepared_method(config, problem, 0), 0)
+    names = {"gda": ["alpha"], "tip-adapter": ["sharpness"]}[name]
+    for chosen in names:  # a value off the grid, which no fold would choose
+        getattr(whole, chosen).mul_(1.7)
+    folds: list[Method] = []
+
+    def watched():
+        steps = calibrate(whole, problem, config)
+        for step in steps:
+            folds.append(step.method)
+            yield step
+
+    fit_all(watched())
+    assert len(folds) == 4 and all(fold.problem is not problem for fold in folds)
+    for fold in folds:
+        assert all(torch.equal(getattr(fold, chosen), getattr(whole, chosen)) for chosen in names)
 
 
 def weighted_cross_entropy(logits: torch.Tensor, weights: np.ndarray) -> torch.Tensor:

@@ -18,10 +18,12 @@ from pzsl.progress import say
 
 RESULTS = 6
 """Version of the numbers: raised when a change of the code changes the results of any run."""
-OBSERVING = ("zlap", "transclip", "em-dirichlet")
-"""Classifiers of `conse` that were not shown the images to classify; their runs are one newer."""
-DRAWING = ("gda",)
-"""Methods that divided images by their position in the file, no longer; likewise."""
+CHANGED = {"gda": 2, "tip-adapter": 1}
+"""How often the results of a method have changed alone: `gda` divided its images by their position
+in the file, and both chose alpha anew in each fold."""
+CHANGED_CLASSIFIERS = ("zlap", "transclip", "em-dirichlet", "gda")
+"""Classifiers of `conse` whose results have changed alone: all but `gda` were not shown the images
+to classify."""
 
 
 class Source(NamedTuple):
@@ -104,8 +106,8 @@ def results_of(method: str, options: Mapping[str, Any], labels: str) -> int:
     Labels from attributes were learnt on held-out images, too, when gamma was chosen.
     """
     classifier = options.get("classifier") if method == "conse" else None
-    changed = classifier in OBSERVING or method in DRAWING or classifier in DRAWING
-    return RESULTS + changed + (labels != "text")
+    changes = CHANGED.get(method, 0) + (classifier in CHANGED_CLASSIFIERS)
+    return RESULTS + changes + (labels != "text")
 
 
 def options_of(methods: Sequence[str], preset: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -137,21 +137,26 @@ def attempt(
     return metrics
 
 
-def initial_method(config: RunConfig, problem: Problem, seed: int, fold: bool = False) -> Method:
+def initial_method(
+    config: RunConfig, problem: Problem, seed: int, whole: Method | None = None
+) -> Method:
     """A method that has seen no data; its weights are drawn from `seed` on the CPU on any device.
 
-    A method for a `fold` has fewer epochs.
+    A method for a fold of `whole` has fewer epochs, and the options that this chose itself.
     """
     method_class, _ = load_method(config.method)
     options = make_options(config.method, config.preset, config.options)
-    if fold:
-        options = replace(options, epochs=max(1, round(options.fold_share * options.epochs)))
+    if whole is not None:
+        epochs = max(1, round(options.fold_share * options.epochs))
+        options = replace(options, epochs=epochs, **whole.chosen_options())
     return method_class(problem, options, torch.Generator().manual_seed(seed))
 
 
-def prepared_method(config: RunConfig, problem: Problem, seed: int, fold: bool = False) -> Method:
+def prepared_method(
+    config: RunConfig, problem: Problem, seed: int, whole: Method | None = None
+) -> Method:
     """The `initial_method` after its preparation on the training data."""
-    method = initial_method(config, problem, seed, fold)
+    method = initial_method(config, problem, seed, whole)
     with torch.no_grad():
         method.prepare()
     return method
@@ -200,7 +205,7 @@ def calibrate(
         samples.append(sample_fold(fold_method, method, seen_classes, held_out))
 
     folds = yield from fold_fits(
-        lambda fold_problem, seed: prepared_method(config, fold_problem, seed, fold=True),
+        lambda fold_problem, seed: prepared_method(config, fold_problem, seed, whole=method),
         problem,
         refined_labels(method),
         config.seed,

@@ -183,6 +183,10 @@ class Gda(CachedImages):
         """Multiply alpha by this share from now on."""
         self.share.fill_(share)
 
+    def chosen_options(self) -> dict[str, Any]:
+        """The alpha that was chosen, which isn't searched again."""
+        return {"search": False, "alpha": self.alpha.item()}
+
     def describe(self) -> dict[str, Any]:
         """The alpha that was chosen."""
         return {"alpha": round(self.alpha.item(), 4)}

@@ -148,6 +148,11 @@ class TipAdapter(TrainingCache):
         """Multiply alpha by this share from now on."""
         self.share.fill_(share)
 
+    def chosen_options(self) -> dict[str, Any]:
+        """The alpha and beta that were chosen, which aren't searched again."""
+        alpha, beta = self.sharpness.tolist()
+        return {"search": False, "alpha": alpha, "beta": beta}
+
     def describe(self) -> dict[str, Any]:
         """The alpha and beta that were chosen."""
         alpha, beta = self.sharpness.tolist()

@@ -258,6 +258,14 @@ class Method(nn.Module):
         """
         return None
 
+    def chosen_options(self) -> dict[str, Any]:
+        """Options that the method chose on its training images, and that its folds take over.
+
+        The folds choose gamma, which is in units of the scores: a fold that chose for itself would
+        choose a gamma of other scores.
+        """
+        return {}
+
     def describe(self) -> dict[str, Any]:
         """What the method estimated or chose, as plain values for the run's record."""
         return {}
