@@ -57,7 +57,7 @@ def damage(content: bytes, seed: str, text: bool) -> bytes:
 
 
 def read_cache(path: Path) -> Any:
-    from pzsl.extraction.scoring import zero_shot
+    from pzsl.extraction.judge_cache import zero_shot
     from pzsl.store import inspect_cache, load_cache
 
     json.dumps(inspect_cache(path))
@@ -128,7 +128,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_mat(path: Path) -> Any:
-    from pzsl.datasets.published.matfiles import read_features, read_image_file, read_split_file
+    from pzsl.datasets.published.mat_files import read_features, read_image_file, read_split_file
 
     if path.name == "att_splits.mat":
         read_split_file(path)

@@ -32,10 +32,10 @@ GROUND = {
     "progress",
     "ray",
     "requests",
-    "record_parts",
+    "record_hashes",
     "thumbnails",
     "remote",
-    "sweeps",
+    "sweep_progress",
     "workers",
 }
 DOOR = {"__init__", "__main__"}  # pzsl/__init__.py and __main__.py only lead into the rooms
@@ -268,7 +268,7 @@ except SystemExit as stop:
     heavy = {"torch", "open_clip", "torchvision", "numpy", "h5py", "pandas", "scipy", "matplotlib"}
     assert not loaded & {*heavy, "PIL", "jinja2", "tqdm", "pydantic", "rich"}
     own = {name for name in loaded if name.startswith("pzsl.")}
-    shared = {f"pzsl.cli.{name}" for name in ("caches", "common", "cut_short", "options")}
+    shared = {f"pzsl.cli.{name}" for name in ("caches", "common", "sigbus", "options")}
     shared |= {f"pzsl.cli.options.{name}" for name in ("command", "lazy")}
     assert own == {"pzsl.cli", "pzsl.errors", "pzsl.progress", *shared}
 

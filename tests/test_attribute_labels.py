@@ -11,11 +11,11 @@ from problems import unit, write_cache
 
 from pzsl.candidates import CandidateSets
 from pzsl.store import load_cache
-from pzsl.training import calibration
-from pzsl.training.ambiguity import candidate_sets
-from pzsl.training.calibration import fold_fits
+from pzsl.training import folds as folds_module
+from pzsl.training.candidate_sets import candidate_sets
 from pzsl.training.config import Source, expand
-from pzsl.training.labels import project_attributes, standardise
+from pzsl.training.folds import fold_fits
+from pzsl.training.label_embeddings import project_attributes, standardise
 from pzsl.training.loop import fit_all
 from pzsl.training.run import prepared_method
 from pzsl.training.task import make_task
@@ -75,7 +75,7 @@ def test_labels_of_a_fold_come_from_its_own_images_alone(labels, sampled, tmp_pa
     cache, config, task = made(tmp_path, labels)
     if sampled:
         for name, value in {"VERY_MANY": 80, "SAMPLE": 60, "PER_CLASS": 1}.items():
-            monkeypatch.setattr(calibration, name, value)
+            monkeypatch.setattr(folds_module, name, value)
     folds = folds_of(task.problem, config, task.truth)
     assert len(folds) == 4
     for part, kept in folds:

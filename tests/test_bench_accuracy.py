@@ -10,8 +10,8 @@ from problems import write_cache
 from scipy.stats import rankdata
 from typer.testing import CliRunner
 
-from pzsl.bench import accuracy, bench_accuracy, contenders, parts
-from pzsl.bench.contenders import mean_ranks
+from pzsl.bench import accuracy, bench_accuracy, methods, parts
+from pzsl.bench.methods import mean_ranks
 from pzsl.bench.problems import Recipe, arrays, draw, only_training, recipes, resplit
 from pzsl.cli import app
 from pzsl.errors import UsageError
@@ -32,7 +32,7 @@ def _train_briefly(monkeypatch):
     def briefly(*given, settings=None, **options):
         return train(*given, settings={"epochs": 2, "min_steps": 4, **(settings or {})}, **options)
 
-    for module in (accuracy, contenders, parts):
+    for module in (accuracy, methods, parts):
         monkeypatch.setattr(module, "train", briefly)
 
 

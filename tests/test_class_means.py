@@ -10,7 +10,7 @@ from pzsl import PartialLabelClassifier
 from pzsl.candidates import CandidateSets
 from pzsl.inference.class_means import ClassMeans
 from pzsl.methods.core import CandidateEntries
-from pzsl.training import calibration
+from pzsl.training import folds
 
 CLASSES, DIM = 3, 6
 
@@ -32,14 +32,14 @@ def slow_means(images, sets):
 
 def test_folds_of_an_estimator_without_label_embeddings_make_means_of_their_own(monkeypatch):
     images, sets = images_and_sets(30)
-    parts, hold_out = [], calibration.hold_out
+    parts, hold_out = [], folds.hold_out
 
     def watched(problem, seen_classes, train):
         part = hold_out(problem, seen_classes, train)
         parts.append((part, train.numpy()))
         return part
 
-    monkeypatch.setattr(calibration, "hold_out", watched)
+    monkeypatch.setattr(folds, "hold_out", watched)
     PartialLabelClassifier("clip-pzsl", options={"epochs": 1, "min_steps": 1}).fit(images, sets)
     assert len(parts) >= 2
     for part, train in parts:

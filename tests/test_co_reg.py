@@ -44,11 +44,11 @@ from pzsl.methods.co_reg.pseudo_labels import HISTORY, CoPseudoLabels, PseudoLab
 from pzsl.methods.core.candidate_entries import CandidateEntries
 from pzsl.methods.core.method import Problem
 from pzsl.methods.core.views import Views, mixing_shares, perturb
-from pzsl.models.mixture import Mixture, fit_mixture, low_posterior
+from pzsl.models.gaussian_mixture import Mixture, fit_mixture, low_posterior
 from pzsl.store import load_cache
 from pzsl.training import train
-from pzsl.training.calibration import hold_out
 from pzsl.training.config import expand
+from pzsl.training.folds import hold_out
 from pzsl.training.loop import fit, make_optimizer
 from pzsl.training.optimizer import Sgd
 from pzsl.training.run import refined_labels
@@ -810,7 +810,7 @@ def test_few_shot_labels_reach_the_method_the_record_and_the_report(tmp_path):
 
 def test_few_shot_labels_need_a_known_label(tmp_path):
     cache = load_cache(write_cache(tmp_path / "toy.h5", candidates=True))
-    from pzsl.training.ambiguity import check_grid
+    from pzsl.training.candidate_sets import check_grid
 
     nothing = replace(cache, labels=np.full_like(cache.labels, -1))
     grid = expand(("a", "b", "c"), ["clip"], ["default"], ["file"], [0], [0], [0], few_shots=(2,))

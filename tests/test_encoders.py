@@ -19,11 +19,18 @@ from safetensors.torch import load_file, save_file
 from torchvision.transforms import Compose
 
 from pzsl.device import resolve_precision
-from pzsl.encoders import encode_classes, load_encoder, load_templates, openclip, prompts, published
+from pzsl.encoders import (
+    encode_classes,
+    load_encoder,
+    load_templates,
+    openclip,
+    openclip_weights,
+    prompts,
+)
 from pzsl.encoders.build_openclip import needs_quick_gelu
 from pzsl.encoders.int8 import Int8Attention, Int8Linear, products_are_exact, to_int8
 from pzsl.encoders.openclip import PRESETS
-from pzsl.encoders.trimming import encode_tokens
+from pzsl.encoders.text_padding import encode_tokens
 from pzsl.encoders.weights import expand_token_rows, read_weights, weights_hash
 from pzsl.errors import UsageError, UserError
 
@@ -503,7 +510,7 @@ def test_a_hub_that_can_not_be_reached_is_answered_in_one_line(monkeypatch, caps
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(published, "is_reachable", lambda url: True)
+    monkeypatch.setattr(openclip_weights, "is_reachable", lambda url: True)
     with pytest.raises(UserError) as caught:
         load_encoder("ViT-B-32")
     one_line(caught, "can't be fetched", "no route" if lost == "no route" else "can't be reached")
@@ -519,7 +526,7 @@ def test_published_weights_come_from_the_cache_without_asking_the_hub(monkeypatc
     (snapshot / "open_clip_model.safetensors").write_bytes(b"")
     (snapshot.parents[1] / "refs").mkdir()
     (snapshot.parents[1] / "refs" / "main").write_text("abc")
-    source = published.find_weights("ViT-B-32", None)
+    source = openclip_weights.find_weights("ViT-B-32", None)
     assert source.path == snapshot / "open_clip_model.safetensors"
     assert source.name == "openai"
     assert source.config["quick_gelu"]
@@ -558,7 +565,7 @@ def test_weights_of_openai_get_quick_gelu(mini, tmp_path, capsys):
     ],
 )
 def test_published_weights_are_recognised_by_their_file_name(tmp_path, capsys, path, quick):
-    config = published.known_origin("ViT-B-32", tmp_path / path)
+    config = openclip_weights.known_origin("ViT-B-32", tmp_path / path)
     assert bool(config.get("quick_gelu")) is bool(quick)
     assert "mean" in config
     assert len(capsys.readouterr().err.splitlines()) == 1
@@ -566,21 +573,21 @@ def test_published_weights_are_recognised_by_their_file_name(tmp_path, capsys, p
 
 @pytest.mark.parametrize("path", ["mine.pt", "notopenai.pt", "openai/mine.safetensors"])
 def test_other_files_are_not_taken_for_published_ones(tmp_path, path):
-    assert published.known_origin("ViT-B-32", tmp_path / path) == {}
+    assert openclip_weights.known_origin("ViT-B-32", tmp_path / path) == {}
 
 
 def test_every_published_tag_gets_the_activation_it_was_trained_with(capsys):
     for model, tag in open_clip.list_pretrained():
         config = open_clip.get_pretrained_cfg(model, tag)
         own = open_clip.get_model_config(model).get("quick_gelu", False)
-        source = published.Source(tag, None, config)
+        source = openclip_weights.Source(tag, None, config)
         assert config["hf_hub"], f"{model} {tag} is not on the hub: fetch() can't get it"
         assert needs_quick_gelu(model, source, {}) == (own or config.get("quick_gelu", False))
     capsys.readouterr()
 
 
 def test_a_file_of_unknown_origin_gets_a_word_on_the_activation(capsys):
-    source = published.Source("mine.pt", None, {})
+    source = openclip_weights.Source("mine.pt", None, {})
     assert not needs_quick_gelu("ViT-B-32", source, {})
     (line,) = capsys.readouterr().err.splitlines()
     assert "--model ViT-B-32-quickgelu" in line

@@ -19,7 +19,7 @@ from pzsl.bench.paper_loop import train_paper_style, uniform_weights
 from pzsl.bench.train import Size, measure_train, write_classes
 from pzsl.device import cpu_threads
 from pzsl.errors import UsageError, UserError
-from pzsl.methods.core.adapted import AdaptedMethod, AdaptedOptions
+from pzsl.methods.core.adapted_method import AdaptedMethod, AdaptedOptions
 from pzsl.methods.partial_label.proden import Proden
 from pzsl.store import load_cache
 from pzsl.training import run as run_module

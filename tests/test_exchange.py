@@ -26,9 +26,9 @@ from pzsl.errors import UsageError, UserError
 from pzsl.exchange import Labelling, export_any, import_any
 from pzsl.store import CacheWriter, load_cache
 from pzsl.training import train
-from pzsl.training.ambiguity import candidate_sets
+from pzsl.training.candidate_sets import candidate_sets
 from pzsl.training.config import Source, expand
-from pzsl.training.labels import label_vectors
+from pzsl.training.label_embeddings import label_vectors
 
 UNKNOWN_SCORES = {"S": None, "U": None, "H": None, "T1": None}
 

@@ -27,7 +27,7 @@ from pzsl.datasets.shapes.dataset import ShapesReader
 from pzsl.encoders import encode_classes, load_encoder, load_templates
 from pzsl.errors import UsageError, UserError
 from pzsl.evaluation import evaluate
-from pzsl.extraction import extract, request, scoring, zero_shot
+from pzsl.extraction import extract, judge_cache, load_inputs, zero_shot
 from pzsl.extraction.image_files import image_files
 from pzsl.store import CacheWriter, load_cache
 
@@ -43,7 +43,7 @@ def loaded():
 
 @pytest.fixture(autouse=True)
 def _load_encoders_once(loaded, monkeypatch):
-    monkeypatch.setattr(request, "load_encoder", loaded)
+    monkeypatch.setattr(load_inputs, "load_encoder", loaded)
 
 
 @pytest.fixture
@@ -157,16 +157,16 @@ def test_classes_that_the_encoder_reads_alike_are_told(photos, tiny, tmp_path, c
 
 def test_a_limit_is_spread_evenly_over_the_data_set():
     data = load_dataset("shapes")
-    few = request.take_evenly(data, 900)
+    few = load_inputs.take_evenly(data, 900)
     assert len(few.paths) == len(set(few.paths)) == 900
     assert set(few.splits) == set(data.splits)
     assert len(np.unique(few.labels)) == 400
-    assert request.take_evenly(data, 10**6) is data
+    assert load_inputs.take_evenly(data, 10**6) is data
 
 
 def test_the_default_encoder_is_tiny_for_shapes_and_vit_b_32_for_photographs():
-    assert request.default_model("shapes") == "tiny"
-    assert request.default_model("folder") == "ViT-B-32"
+    assert load_inputs.default_model("shapes") == "tiny"
+    assert load_inputs.default_model("folder") == "ViT-B-32"
 
 
 # --- resuming ------------------------------------------------------------------------------------
@@ -283,7 +283,7 @@ def test_an_interrupted_run_keeps_what_is_done_and_says_so(
         return encode(batch)
 
     monkeypatch.setattr(encoder, "encode_images", interrupted)
-    monkeypatch.setattr(request, "load_encoder", lambda *_: encoder)
+    monkeypatch.setattr(load_inputs, "load_encoder", lambda *_: encoder)
     options = {"batch_size": 7, "out": tmp_path / "x.h5", **tiny, "workers": 1}
     with pytest.raises(KeyboardInterrupt):
         extract("folder", photos, **options)
@@ -487,7 +487,7 @@ def test_zero_shot_is_the_evaluation_of_the_cosines_of_all_test_images(
     scores = cache.images[test] @ cache.label_embeddings().T
     expected = evaluate(scores, cache.labels[test], cache.seen)
     assert result["zero_shot"] == {name: expected[name] for name in ("S", "U", "H", "T1")}
-    monkeypatch.setattr(scoring, "SCORES", 9)  # two images at a time
+    monkeypatch.setattr(judge_cache, "SCORES", 9)  # two images at a time
     assert zero_shot(cache) == pytest.approx(result["zero_shot"])
 
 

@@ -14,7 +14,7 @@ from pzsl import PartialLabelClassifier, train
 from pzsl.errors import UserError
 from pzsl.methods import METHODS
 from pzsl.store import load_cache
-from pzsl.training.announcing import _say_untested
+from pzsl.training.sweep_messages import _say_untested
 
 BUDGET = {"epochs": 2, "min_steps": 4}
 

@@ -23,7 +23,7 @@ from pzsl.store.hdf5 import FileRows, block_sums
 from pzsl.store.hdf5 import checksums as sums_of_blocks
 from pzsl.store.hdf5.file_rows import Section
 from pzsl.training import train
-from pzsl.training.features import StoredRows, load_rows
+from pzsl.training.features_in_blocks import StoredRows, load_rows
 
 SIZES = (3, 1, 600, 40)
 ARRAY = np.random.default_rng(0).standard_normal((sum(SIZES), 2, 3)).astype(np.float32)
@@ -154,7 +154,7 @@ READ = """
 import sys, torch, numpy as np
 from pzsl.bench.memory import peak
 from pzsl.store import load_cache
-from pzsl.training import features
+from pzsl.training import features_in_blocks
 from pzsl.training.loop import batches, epoch_generator
 
 features.MIXED = 4

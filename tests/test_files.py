@@ -108,7 +108,7 @@ def test_a_file_that_is_cut_short_while_it_is_mapped_ends_in_one_line(tmp_path):
     np.save(tmp_path / "x.npy", np.ones((4000, 64), np.float32))
     code = (  # eight threads read beyond the end at once, as those of a BLAS library do
         "import os, numpy, threading\n"
-        "from pzsl.cli.cut_short import tell_of_cut_files; tell_of_cut_files()\n"
+        "from pzsl.cli.sigbus import explain_sigbus; explain_sigbus()\n"
         "mapped = numpy.load('x.npy', mmap_mode='r'); os.truncate('x.npy', 4096)\n"
         "gate = threading.Barrier(8)\n"
         "def read(): gate.wait(); print(mapped @ numpy.ones((64, 64), numpy.float32))\n"

@@ -19,9 +19,10 @@ from PIL import Image
 from torchvision.transforms import Compose
 
 from pzsl import extract
-from pzsl.datasets.reading import FileReader, open_image
+from pzsl.datasets.image_reader import FileReader, open_image
 from pzsl.encoders import load_encoder
-from pzsl.encoders.images import (
+from pzsl.encoders.image_warnings import Oddities, image_doubts
+from pzsl.encoders.preprocessing import (
     LARGEST,
     UNFILTERED,
     Preparation,
@@ -29,7 +30,6 @@ from pzsl.encoders.images import (
     eight_bits,
     resize_and_crop,
 )
-from pzsl.encoders.oddities import Oddities, image_doubts
 from pzsl.extraction.pipeline import encode_blocks
 from pzsl.inference.embedding_blocks import embedding_blocks
 from pzsl.inference.sources import find_images

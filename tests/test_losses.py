@@ -28,9 +28,9 @@ from pzsl.losses.partial import alignment, best_candidate, partial_zero_shot_los
 from pzsl.losses.pico import move_prototypes
 from pzsl.losses.pop import purify
 from pzsl.losses.ragged import Rows, entry_products
-from pzsl.methods.core.adapted import masked_softmax
+from pzsl.methods.core.adapted_method import masked_softmax
 from pzsl.methods.core.candidate_entries import CandidateEntries
-from pzsl.models.unit import unit
+from pzsl.models.unit_vectors import unit
 
 Array = np.ndarray
 Case = tuple[Array, Array]

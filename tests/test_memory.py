@@ -11,7 +11,7 @@ from pzsl.methods.core import CandidateEntries, Deferred, candidate_entries
 from pzsl.store import load_cache
 from pzsl.store.hdf5 import in_files
 from pzsl.training import train
-from pzsl.training.features import (
+from pzsl.training.features_in_blocks import (
     MIXED,
     RUN,
     StoredRows,

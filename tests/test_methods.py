@@ -19,13 +19,13 @@ from pzsl.device import cpu_threads
 from pzsl.errors import UsageError
 from pzsl.methods import METHODS, load_method, make_options
 from pzsl.methods.clip_pzsl.oracle import with_true_labels
-from pzsl.methods.core.adapted import AdaptedOptions
+from pzsl.methods.core.adapted_method import AdaptedOptions
 from pzsl.methods.core.candidate_entries import OUTSIDE, CandidateEntries
 from pzsl.methods.core.method import Method, Problem
 from pzsl.methods.core.views import perturb
 from pzsl.methods.partial_label.partial_method import Batch, PartialMethod
-from pzsl.models.frozen import frozen_copy
-from pzsl.training.calibration import hold_out
+from pzsl.models.frozen_copy import frozen_copy
+from pzsl.training.folds import hold_out
 from pzsl.training.loop import fit, make_optimizer
 
 VARIANTS = [(name, preset) for name, entry in METHODS.items() for preset in entry.presets]

@@ -15,7 +15,7 @@ from pzsl.methods.clip_pzsl import noise_model
 from pzsl.methods.clip_pzsl.method import ClipPzsl
 from pzsl.methods.clip_pzsl.mining import choose_candidate, k_means
 from pzsl.methods.clip_pzsl.noise_model import NoiseModel, estimate_noise, widen
-from pzsl.methods.clip_pzsl.walk import InsideMass, walk
+from pzsl.methods.clip_pzsl.training_pass import InsideMass, walk
 from pzsl.models.adapter import LowRankAdapter
 from pzsl.models.mining_block import (
     Choose,
@@ -25,7 +25,7 @@ from pzsl.models.mining_block import (
     SemanticMiningBlock,
     nearest,
 )
-from pzsl.models.projected import project_adapted
+from pzsl.models.projected_images import project_adapted
 from pzsl.models.prototypes import unseen_prototypes
 from pzsl.training.loop import fit
 

@@ -18,8 +18,8 @@ from pzsl.encoders import load_encoder
 from pzsl.encoders.openclip import OpenClipEncoder
 from pzsl.errors import UserError
 from pzsl.extraction import batches, extract
-from pzsl.extraction.memory import Halving
 from pzsl.extraction.pipeline import Failure, Views, encode_blocks, run, spans
+from pzsl.extraction.smaller_batches import Halving
 from pzsl.inference.embedding_blocks import embedding_blocks
 from pzsl.inference.sources import find_images
 

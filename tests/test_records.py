@@ -14,7 +14,7 @@ from pzsl import report, train
 from pzsl.errors import UserError
 from pzsl.inference import refine
 from pzsl.inference.record import read_record
-from pzsl.record_parts import PARTS
+from pzsl.record_hashes import PARTS
 from pzsl.reports.records import read_runs
 
 

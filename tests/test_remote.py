@@ -26,9 +26,9 @@ from pzsl.remote import (
     RemoteError,
     RemotePath,
     as_path,
-    attempts,
     clients,
     local_copies,
+    retries,
     upload,
 )
 from pzsl.remote.read_ahead import group_neighbours
@@ -129,7 +129,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(attempts, "PAUSES", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(retries, "PAUSES", (0.01, 0.01, 0.01))
 
 
 # --- the same cache ------------------------------------------------------------------------------

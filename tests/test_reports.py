@@ -22,12 +22,12 @@ from records import CONFIG, LAST_DIGIT, METRICS, write_run
 from pzsl.errors import UsageError, UserError
 from pzsl.methods import METHODS, make_options
 from pzsl.reports import report
+from pzsl.reports.dataset_figures import pictures_of
 from pzsl.reports.figures import styles
 from pzsl.reports.groups import rows_of
-from pzsl.reports.pictures import pictures_of
 from pzsl.reports.provenance import command_of
 from pzsl.reports.records import Run, read_runs
-from pzsl.sweeps import FINISHED, SweepWatcher, write_plan
+from pzsl.sweep_progress import FINISHED, SweepWatcher, write_plan
 from pzsl.training.config import Source, expand
 from pzsl.training.settings import read_settings
 

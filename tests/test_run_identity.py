@@ -25,8 +25,8 @@ from pzsl.progress import say
 from pzsl.requests import PUBLISHED
 from pzsl.store import load_cache
 from pzsl.store.resume import _brief
-from pzsl.training import calibration
 from pzsl.training import checkpoint as checkpoints
+from pzsl.training import folds
 from pzsl.training.config import RESULTS, RunConfig, Source, expand
 from pzsl.training.engines.job import Job, open_cache, work
 
@@ -72,7 +72,7 @@ def test_folds_that_share_a_sample_make_a_run_of_another_name(tmp_path, monkeypa
     cache = write_cache(tmp_path / "c.h5")
     asked = {"method": "clip", "rate": 0.3, "seeds": 1, "runs": tmp_path / "runs", "workers": 1}
     (whole,) = pzsl.train(cache, **asked)["runs"]
-    monkeypatch.setattr(calibration, "VERY_MANY", 2)
+    monkeypatch.setattr(folds, "VERY_MANY", 2)
     (sampled,) = pzsl.train(cache, **asked)["runs"]
     assert sampled["path"] != whole["path"]
     configs = [

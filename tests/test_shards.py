@@ -24,9 +24,9 @@ import pzsl.ray
 from pzsl.encoders import load_encoder
 from pzsl.errors import SeveralError, UsageError, UserError
 from pzsl.exchange import merge
-from pzsl.extraction import extract, processes, ray_engine, request
+from pzsl.extraction import extract, load_inputs, processes, ray_engine
 from pzsl.extraction.encode_cache import Shard, fill
-from pzsl.extraction.request import prepare
+from pzsl.extraction.load_inputs import prepare
 from pzsl.plugins import PluginError
 from pzsl.requests import ExtractRequest
 from pzsl.store import find_parts, part_path
@@ -69,7 +69,7 @@ def loaded():
 
 @pytest.fixture(autouse=True)
 def _load_encoders_once(loaded, monkeypatch):
-    monkeypatch.setattr(request, "load_encoder", loaded)
+    monkeypatch.setattr(load_inputs, "load_encoder", loaded)
 
 
 def words_of(asked):

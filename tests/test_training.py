@@ -21,12 +21,12 @@ from pzsl.errors import UsageError, UserError
 from pzsl.methods import make_options
 from pzsl.methods.clip_pzsl.method import ClipPzsl
 from pzsl.store import load_cache
-from pzsl.training import calibration, train
+from pzsl.training import folds, train
 from pzsl.training import loop as loop_module
 from pzsl.training import run as run_module
-from pzsl.training.calibration import SHARES, fold_fits, hold_out, unseen_names
 from pzsl.training.config import RunConfig, expand
-from pzsl.training.labels import project_attributes
+from pzsl.training.folds import SHARES, fold_fits, hold_out, unseen_names
+from pzsl.training.label_embeddings import project_attributes
 from pzsl.training.loop import batches, epoch_generator, finite_loss, fit, fit_all, learning_rate
 from pzsl.training.run import execute, refined_labels
 from pzsl.training.settings import read_config, read_settings
@@ -172,9 +172,9 @@ def test_held_out_images_never_take_part_in_their_fold():
 def test_folds_of_very_many_images_share_a_random_sample_of_them(monkeypatch):
     problem, truth = make_problem(images=160)
     labels, told, sizes = torch.from_numpy(truth), [], []
-    monkeypatch.setattr(calibration, "VERY_MANY", 100)
-    monkeypatch.setattr(calibration, "SAMPLE", 60)
-    monkeypatch.setattr(calibration, "PER_CLASS", 1)
+    monkeypatch.setattr(folds, "VERY_MANY", 100)
+    monkeypatch.setattr(folds, "SAMPLE", 60)
+    monkeypatch.setattr(folds, "PER_CLASS", 1)
 
     def make(part, seed):
         sizes.append(len(part.images))
@@ -192,7 +192,7 @@ def test_folds_of_very_many_images_share_a_random_sample_of_them(monkeypatch):
     again = []
     fit_all(fold_fits(make, problem, labels, 1, lambda method, seen, rows: again.append(rows)))
     assert not torch.equal(rows, torch.cat(again).unique()), "the seed draws it"
-    monkeypatch.setattr(calibration, "PER_CLASS", per_class := 80 // len(problem.seen))
+    monkeypatch.setattr(folds, "PER_CLASS", per_class := 80 // len(problem.seen))
     told.clear(), sizes.clear()
     fit_all(fold_fits(make, problem, labels, 0, on_fold))
     assert sizes[0] + len(told[0]) == per_class * len(problem.seen) > 60

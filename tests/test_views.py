@@ -17,8 +17,8 @@ from quick_processes import run_python
 
 from pzsl.annotation import annotate
 from pzsl.encoders import load_encoder
-from pzsl.encoders.images import Preparation
 from pzsl.encoders.openclip import OpenClipEncoder
+from pzsl.encoders.preprocessing import Preparation
 from pzsl.errors import UsageError, UserError
 from pzsl.extraction import extract, views
 from pzsl.extraction.views import Augmentation, ImageReader, choose_views

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pzsl.bench.arguments import check_bench
-from pzsl.bench.contenders import CONTENDERS, contender_rows, mean_ranks, noise_of, score
+from pzsl.bench.methods import CONTENDERS, contender_rows, mean_ranks, noise_of, score
 from pzsl.bench.parts import part_rows, parts_summary
 from pzsl.bench.problems import DrawnProblem, arrays, draw, only_training, recipes, resplit
 from pzsl.errors import UsageError

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from pzsl.bench.contenders import score
+from pzsl.bench.methods import score
 from pzsl.training import train
 
 PARTS: dict[str, tuple[str, dict[str, Any]]] = {

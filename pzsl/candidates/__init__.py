@@ -14,9 +14,9 @@ from pzsl.candidates.generation import (
     known_noises,
     statistics,
 )
-from pzsl.candidates.images import Images, Mask
 from pzsl.candidates.joining import join
 from pzsl.candidates.long_tail import choose_long_tail
+from pzsl.candidates.noise_input import Images, Mask
 from pzsl.candidates.ragged import CandidateSets
 from pzsl.candidates.randomness import Stream, stream, uniforms
 from pzsl.candidates.sizes import check_size

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl.candidates.images import Mask
+from pzsl.candidates.noise_input import Mask
 from pzsl.candidates.ragged import CandidateSets
 from pzsl.errors import UsageError, nearest
 from pzsl.progress import progress

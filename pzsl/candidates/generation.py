@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from pzsl import plugins
 from pzsl.candidates.fixed_size import fixed_size
-from pzsl.candidates.images import Images, Mask
 from pzsl.candidates.instance import instance, instance_published
+from pzsl.candidates.noise_input import Images, Mask
 from pzsl.candidates.noisy import noisy
 from pzsl.candidates.ragged import CandidateSets
 from pzsl.candidates.randomness import image_keys

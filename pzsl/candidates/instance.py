@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl.candidates.images import Images, Mask
+from pzsl.candidates.noise_input import Images, Mask
 from pzsl.candidates.randomness import Stream, stream, uniforms
 
 _FLOOR = 1e-300

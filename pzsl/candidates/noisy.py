@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pzsl.candidates.images import Images, Mask
+from pzsl.candidates.noise_input import Images, Mask
 from pzsl.candidates.randomness import Stream, hashes, stream, uniforms
 from pzsl.candidates.uniform import uniform
 

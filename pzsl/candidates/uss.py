@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pzsl.candidates.images import Images, Mask
+from pzsl.candidates.noise_input import Images, Mask
 from pzsl.candidates.uniform import uniform
 
 RATE = 0.5

@@ -13,8 +13,8 @@ import typer
 
 from pzsl.cli.caches import CACHE_COMMANDS
 from pzsl.cli.common import complain
-from pzsl.cli.cut_short import tell_of_cut_files
 from pzsl.cli.options import App, Entry, LazyGroup
+from pzsl.cli.sigbus import explain_sigbus
 
 
 class Commands(LazyGroup):
@@ -91,7 +91,7 @@ def main() -> None:
     """Entry point. Exit codes: 0 success, 1 failure (one line on stderr), 2 wrong usage."""
     debug = "--debug" in sys.argv
     sys.argv = [word for word in sys.argv if word != "--debug"]
-    tell_of_cut_files()
+    explain_sigbus()
     try:
         app(prog_name="pzsl")
     except Exception as error:

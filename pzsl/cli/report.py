@@ -55,7 +55,7 @@ def report(
     from pzsl.reports import report as make_report
 
     if watch:
-        from pzsl.sweeps import follow_to_the_end
+        from pzsl.sweep_progress import follow_to_the_end
 
         follow_to_the_end(runs, sys.stderr)
 

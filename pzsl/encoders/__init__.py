@@ -37,9 +37,9 @@ def load_encoder(
         return load_model_folder(model, pretrained, device, precision)
     plugin = None if model == "tiny" else plugins.find("encoders", model)
     if plugin:
-        from pzsl.encoders.foreign import load_foreign
+        from pzsl.encoders.plugin_encoders import load_plugin_encoder
 
-        return load_foreign(plugin, pretrained, device, precision)
+        return load_plugin_encoder(plugin, pretrained, device, precision)
     from pzsl.encoders.openclip import load_openclip
 
     return load_openclip(model, pretrained, device, precision)

@@ -12,8 +12,8 @@ import open_clip
 import torch
 from torch import Tensor
 
+from pzsl.encoders.openclip_weights import Source
 from pzsl.encoders.preprocessing_files import OPEN_CLIP
-from pzsl.encoders.published import Source
 from pzsl.encoders.weights import OPENAI_KEYS
 from pzsl.errors import UserError
 from pzsl.progress import say

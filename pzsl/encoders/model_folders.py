@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 
 from pzsl.encoders.base import Encoder
+from pzsl.encoders.openclip_weights import FILES, from_hub
 from pzsl.encoders.preprocessing_files import MODEL, OPEN_CLIP
-from pzsl.encoders.published import FILES, from_hub
 from pzsl.encoders.weights import SUFFIXES
 from pzsl.errors import UsageError, UserError
 from pzsl.network import is_reachable

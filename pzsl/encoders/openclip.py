@@ -17,11 +17,11 @@ from torch import Tensor
 from pzsl.device import resolve_device, resolve_precision
 from pzsl.encoders.base import Identity
 from pzsl.encoders.build_openclip import build, needs_quick_gelu, tokenizer_of
-from pzsl.encoders.images import Preparation, normalised
 from pzsl.encoders.int8 import to_int8
+from pzsl.encoders.openclip_weights import Source, find_weights
+from pzsl.encoders.preprocessing import Preparation, normalised
 from pzsl.encoders.preprocessing_files import OPEN_CLIP, preprocessing_beside
-from pzsl.encoders.published import Source, find_weights
-from pzsl.encoders.trimming import check_tokens, encode_tokens
+from pzsl.encoders.text_padding import check_tokens, encode_tokens
 from pzsl.encoders.weights import (
     adapt,
     expand_token_rows,

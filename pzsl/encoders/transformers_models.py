@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from pzsl.device import resolve_device, resolve_precision
 from pzsl.encoders.base import Identity
-from pzsl.encoders.images import TEXTS
 from pzsl.encoders.openclip import OpenClipEncoder, as_json
+from pzsl.encoders.preprocessing import TEXTS
 from pzsl.encoders.preprocessing_files import (
     MODEL,
     PROCESSOR,

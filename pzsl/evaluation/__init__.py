@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pzsl.evaluation.accuracy import harmonic_mean, per_class_accuracy
-from pzsl.evaluation.classes import class_hits, thin_curve, top_confusions
 from pzsl.evaluation.copied_images import copied_images
 from pzsl.evaluation.curve import Curve, ausuc, best_gamma, seen_unseen_curve
+from pzsl.evaluation.disambiguation import disambiguation_accuracy, mean_entropy
 from pzsl.evaluation.encoder_fit import EncoderFit, encoder_fit, noise_doubt
-from pzsl.evaluation.labels import disambiguation_accuracy, mean_entropy
 from pzsl.evaluation.metrics import Metrics, evaluate, evaluate_summary, predict, stack
+from pzsl.evaluation.per_class import class_hits, thin_curve, top_confusions
 from pzsl.evaluation.probabilities import (
     COLDEST,
     Calibration,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pzsl.exchange.export import export_cache
-from pzsl.exchange.foreign_features import Labelling
+from pzsl.exchange.features_and_table import Labelling
 from pzsl.exchange.import_export import export_any, import_any, merge
 from pzsl.exchange.npz import import_npz
 from pzsl.exchange.sharing import pull, push

@@ -9,10 +9,10 @@ from typing import Any
 
 from pzsl.errors import UsageError, UserError
 from pzsl.exchange.export import export_cache
-from pzsl.exchange.foreign_features import Labelling, import_features
+from pzsl.exchange.features_and_table import Labelling, import_features
 from pzsl.exchange.npz import import_npz
 from pzsl.exchange.published_features import import_xlsa17
-from pzsl.extraction.scoring import doubts, zero_shot
+from pzsl.extraction.judge_cache import doubts, zero_shot
 from pzsl.files import check_output
 from pzsl.progress import say
 from pzsl.remote import FOLDER, RemotePath, as_path, as_remote, local_copies, upload

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pzsl.extraction.scoring import zero_shot
+from pzsl.extraction.judge_cache import zero_shot
 from pzsl.extraction.stage_one import extract
 
 __all__ = ["extract", "zero_shot"]

@@ -16,7 +16,7 @@ from pzsl.encoders.descriptions import encode_prompts
 from pzsl.errors import UserError
 from pzsl.extraction.header import header_of
 from pzsl.extraction.image_files import image_files
-from pzsl.extraction.request import Job
+from pzsl.extraction.load_inputs import Job
 from pzsl.extraction.views import ImageReader
 from pzsl.files import digest
 from pzsl.progress import progress, say
@@ -155,8 +155,8 @@ def _encode(
     job: Job, data: Dataset, writer: CacheWriter, after: Callable[[int], None] | None
 ) -> Report:
     """Encode the missing rows of a cache."""
-    from pzsl.extraction.memory import Halving
     from pzsl.extraction.pipeline import Views, encode_blocks, run
+    from pzsl.extraction.smaller_batches import Halving
 
     encoder, augmentation = job.encoder, job.augmentation
     reader = ImageReader(data, encoder.preprocess, augmentation)

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pzsl.encoders.oddities import Counts
+from pzsl.encoders.image_warnings import Counts
 from pzsl.extraction.batches import embedded, with_views
 from pzsl.remote import RemoteError
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pzsl.errors import UserError
 from pzsl.extraction.encode_cache import Outcome, Shard, fill
-from pzsl.extraction.request import prepare
+from pzsl.extraction.load_inputs import prepare
 from pzsl.progress import say
 from pzsl.requests import ExtractRequest
 from pzsl.workers import Tell, WorkerPool

@@ -14,7 +14,7 @@ from typing import Any
 
 from pzsl.errors import UserError
 from pzsl.extraction.encode_cache import Outcome, Shard, fill
-from pzsl.extraction.request import Job, prepare
+from pzsl.extraction.load_inputs import Job, prepare
 from pzsl.progress import say
 from pzsl.ray import connect
 from pzsl.requests import ExtractRequest

@@ -13,7 +13,7 @@ from pathlib import Path
 from pzsl.device import CPU_BATCH, GPU_BATCH, cores, default_batch, resolve_device
 from pzsl.errors import UserError
 from pzsl.extraction.encode_cache import Outcome, Shard, unreadable
-from pzsl.extraction.request import load_images
+from pzsl.extraction.load_inputs import load_images
 from pzsl.progress import progress, say
 from pzsl.ray import connect
 from pzsl.requests import ExtractRequest

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pzsl.device import usual_torch
-from pzsl.encoders.oddities import image_doubts
+from pzsl.encoders.image_warnings import image_doubts
 from pzsl.errors import UsageError
 from pzsl.extraction.encode_cache import Outcome, Shard, fill, unreadable
-from pzsl.extraction.request import prepare, with_root
-from pzsl.extraction.scoring import NAMES, doubts, zero_shot
+from pzsl.extraction.judge_cache import NAMES, doubts, zero_shot
+from pzsl.extraction.load_inputs import prepare, with_root
 from pzsl.extraction.views import choose_views
 from pzsl.files import check_output
 from pzsl.progress import say

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
 from pzsl.datasets import Dataset
-from pzsl.encoders.oddities import Oddities
+from pzsl.encoders.image_warnings import Oddities
 from pzsl.errors import UsageError, nearest
 from pzsl.files import digest
 
@@ -124,7 +124,7 @@ class ImageReader:
         """An image (3, h, w). With views: (1 + K, 3, h, w), or (1, 3, h, w) for a test image."""
         import torch
 
-        from pzsl.encoders.images import eight_bits
+        from pzsl.encoders.preprocessing import eight_bits
 
         image = eight_bits(self._reader(path), self.oddities)
         prepared = self._preprocess(image)

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pzsl.datasets.reading import open_image
+from pzsl.datasets.image_reader import open_image
 from pzsl.device import cores, default_batch
 from pzsl.encoders import Encoder
-from pzsl.encoders.images import eight_bits
-from pzsl.encoders.oddities import Oddities, image_doubts
+from pzsl.encoders.image_warnings import Oddities, image_doubts
+from pzsl.encoders.preprocessing import eight_bits
 from pzsl.errors import UserError
 from pzsl.exchange.vectors import as_unit
-from pzsl.extraction.memory import Halving
 from pzsl.extraction.pipeline import Block, encode_blocks
+from pzsl.extraction.smaller_batches import Halving
 from pzsl.inference.sources import Source
 from pzsl.progress import say
 

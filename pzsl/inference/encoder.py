@@ -12,7 +12,7 @@ from torch import Tensor
 from pzsl import plugins
 from pzsl.device import resolve_device
 from pzsl.encoders import Encoder, encode_classes, load_encoder, load_templates
-from pzsl.encoders.images import TEXTS
+from pzsl.encoders.preprocessing import TEXTS
 from pzsl.errors import UserError
 from pzsl.inference.model import Model
 from pzsl.progress import say

@@ -28,7 +28,7 @@ from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.progress import say
 from pzsl.requests import LAST_SEED, is_number, is_whole
 from pzsl.training import RunConfig
-from pzsl.training.features import scored_together
+from pzsl.training.features_in_blocks import scored_together
 from pzsl.training.loop import fit, fit_all
 from pzsl.training.run import calibrate, prepared_method, refined_labels
 from pzsl.training.task import TRUE_LABELS

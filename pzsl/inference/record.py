@@ -13,7 +13,7 @@ from pzsl.candidates import FROM_DATA
 from pzsl.errors import UserError
 from pzsl.evaluation import Calibration
 from pzsl.progress import say
-from pzsl.record_parts import REMEDY, check_parts, read_object
+from pzsl.record_hashes import REMEDY, check_parts, read_object
 from pzsl.requests import is_number, is_whole
 from pzsl.training import RunConfig
 from pzsl.training.config import results_of

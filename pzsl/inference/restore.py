@@ -19,7 +19,7 @@ from pzsl.errors import UserError
 from pzsl.evaluation import Calibration
 from pzsl.inference.record import Record
 from pzsl.methods.core import CandidateEntries, Method, Problem
-from pzsl.record_parts import REMEDY
+from pzsl.record_hashes import REMEDY
 from pzsl.store import Cache, load_cache
 from pzsl.training import RunConfig
 from pzsl.training.checkpoint import SEEN, UNSEEN

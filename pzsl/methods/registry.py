@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pzsl import plugins
 from pzsl.errors import UsageError, nearest
 from pzsl.methods.catalogue import METHODS, Entry
-from pzsl.methods.foreign import foreign_method, foreign_options
+from pzsl.methods.plugin_methods import plugin_method, plugin_options
 from pzsl.methods.presets import NONE, Settings
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def find_method(name: str) -> Entry:
     """
     if name in METHODS:
         return METHODS[name]
-    kind = foreign_method(name, known_methods())
+    kind = plugin_method(name, known_methods())
     return Entry(
         loader="",
         paper=str(getattr(kind, "paper", "a plugin")),
@@ -75,8 +75,8 @@ def load_method(name: str) -> tuple[type[Method], type[Options]]:
         PluginError: the plugin can't be loaded, or is not a method.
     """
     if name not in METHODS:
-        kind = foreign_method(name, known_methods())
-        return kind, foreign_options(name, kind)
+        kind = plugin_method(name, known_methods())
+        return kind, plugin_options(name, kind)
     module, method, options = METHODS[name].loader.split(":")
     home = import_module(module)
     return getattr(home, method), getattr(home, options)

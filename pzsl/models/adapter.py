@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pzsl.models.unit import unit
+from pzsl.models.unit_vectors import unit
 
 
 class LowRankAdapter(nn.Module):

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pzsl.models.adapted_cosines import adapted_logits
 from pzsl.models.adapter import LowRankAdapter
-from pzsl.models.factored import adapted_logits
-from pzsl.models.unit import unit
+from pzsl.models.unit_vectors import unit
 
 HIDDEN = 16
 """Hidden units of the feed-forward part, in ranks: with 2 the block learns less."""

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from pzsl.remote.attempts import RemoteError
 from pzsl.remote.copies import FOLDER, fetch, local_copies, upload
 from pzsl.remote.paths import RemotePath, as_path, as_remote, is_address
 from pzsl.remote.read_ahead import Range, ReadAhead
+from pzsl.remote.retries import RemoteError
 
 __all__ = [
     "FOLDER",

@@ -12,8 +12,8 @@ from pathlib import Path, PurePath, PurePosixPath
 from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeVar, cast
 
-from pzsl.remote.attempts import RemoteError, attempt
 from pzsl.remote.clients import filesystem
+from pzsl.remote.retries import RemoteError, attempt
 
 ADDRESS = re.compile(r"([a-z][a-z0-9+]+):(/{1,2})[^/]")
 """How an address begins; `Path` reduces its two slashes to one."""

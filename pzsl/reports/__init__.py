@@ -162,9 +162,9 @@ def _page_and_figures(
 ) -> dict[str, str | bytes]:
     """The HTML page, and the figures as files; matplotlib is imported only here."""
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns if there is no home folder
+    from pzsl.reports.dataset_figures import figure_files, pictures_of
     from pzsl.reports.figures import styles
     from pzsl.reports.page import render
-    from pzsl.reports.pictures import figure_files, pictures_of
 
     style_of_label = styles({row["label"]: row["method"] for row, _ in pairs})
     remaining = iter(pairs)

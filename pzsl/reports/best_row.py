@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from pzsl.reports import drawings, wording
+from pzsl.reports import run_figures, wording
 from pzsl.reports.comparison import CEILING
 from pzsl.reports.details import Details, WatchedImage, read_curve, read_details
-from pzsl.reports.drawings import Trade, Weights
 from pzsl.reports.figures import Style
 from pzsl.reports.groups import Row
 from pzsl.reports.records import Run
+from pzsl.reports.run_figures import Trade, Weights
 
 Pairs = Sequence[tuple[Row, list[Run]]]
 Captioned = list[tuple[str, Figure]]
@@ -66,7 +66,7 @@ def seen_unseen_curves(pairs: Pairs, styles: dict[str, Style], warnings: list[st
         u, s = runs[0].metrics["U"], runs[0].metrics["S"]
         chosen = None if u is None or s is None else (u, s)
         settings[wording.setting_text(row)].append(Trade(styles[row["label"]], curve, chosen))
-    return [(name, drawings.seen_unseen(trades)) for name, trades in settings.items()]
+    return [(name, run_figures.seen_unseen(trades)) for name, trades in settings.items()]
 
 
 def best_row(pairs: Pairs, warnings: list[str]) -> BestRow | None:
@@ -96,10 +96,10 @@ def _best_row(row: Row, details: Sequence[Details]) -> BestRow:
             [result.accuracy for result in classes],
             [result.seen for result in classes],
         )
-        drawing = drawings.class_accuracy(numbers, accuracy, seen)
+        drawing = run_figures.class_accuracy(numbers, accuracy, seen)
         figures.append(("Accuracy of each class over its number of images", drawing))
     if first.labels is not None:
-        drawing = drawings.label_map(first.labels, first.names, first.seen)
+        drawing = run_figures.label_map(first.labels, first.names, first.seen)
         figures.append(("Label embeddings before (hollow) and after (full) training", drawing))
     ordered = sorted(classes, key=lambda result: (result.accuracy, -result.test, result.name))
     half = min(LISTED, len(ordered) // 2)
@@ -151,7 +151,7 @@ def _sharpened(image: WatchedImage, names: Sequence[str]) -> tuple[str, str, Fig
         for at, label in enumerate(image.candidates)
     ]
     truth = "unknown" if image.truth is None else names[image.truth]
-    return f"{image.path} (true label: {truth})", image.path, drawings.sharpening(lines)
+    return f"{image.path} (true label: {truth})", image.path, run_figures.sharpening(lines)
 
 
 def _short(name: str) -> str:

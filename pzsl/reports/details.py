@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from pzsl.errors import UserError
 from pzsl.files import parse_json
 from pzsl.progress import printable
-from pzsl.record_parts import read_object
+from pzsl.record_hashes import read_object
 from pzsl.reports.records import Run
 
 T = TypeVar("T")

@@ -15,9 +15,9 @@ from markupsafe import Markup
 
 from pzsl.reports import figures, wording
 from pzsl.reports.best_row import BestRow, Captioned
+from pzsl.reports.dataset_figures import Pictures
 from pzsl.reports.figures import Style
 from pzsl.reports.groups import Row
-from pzsl.reports.pictures import Pictures
 from pzsl.reports.provenance import facts_of, missing_runs
 from pzsl.reports.records import Records, Run
 from pzsl.reports.table_parts import Table

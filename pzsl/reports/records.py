@@ -11,9 +11,9 @@ from typing import Any
 from pzsl.errors import UserError
 from pzsl.folders import files_called
 from pzsl.progress import printable
-from pzsl.record_parts import SMALL, check_parts, read_object
+from pzsl.record_hashes import SMALL, check_parts, read_object
 from pzsl.reports.record_values import axis_value, flatten, metric_of, number_of, text_of
-from pzsl.sweeps import PLAN, read_plan
+from pzsl.sweep_progress import PLAN, read_plan
 
 METRICS = (
     *("S", "U", "H", "T1", "AUSUC", "gamma", "disambiguation", "seconds", "parameters"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pzsl.errors import UsageError
-from pzsl.requests.described import INPUT, MACHINE, MODEL, OUTPUT, check_kinds, option
+from pzsl.requests.option_fields import INPUT, MACHINE, MODEL, OUTPUT, check_kinds, option
 from pzsl.requests.values import check_counts, check_ray_devices
 
 ON_ERROR = ("fail", "skip")

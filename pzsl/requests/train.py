@@ -9,7 +9,7 @@ from typing import Any
 
 from pzsl.errors import UsageError
 from pzsl.progress import printable
-from pzsl.requests.described import INPUT, MACHINE, MODEL, OUTPUT, check_kinds, option
+from pzsl.requests.option_fields import INPUT, MACHINE, MODEL, OUTPUT, check_kinds, option
 from pzsl.requests.values import (
     as_list,
     check_ray_devices,

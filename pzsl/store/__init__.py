@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pzsl.store.annotated import write_candidates
 from pzsl.store.cache import Cache
 from pzsl.store.hdf5 import SCHEMA, CacheHeader, utc_now
 from pzsl.store.inspection import inspect_cache
@@ -17,6 +16,7 @@ from pzsl.store.shards import (
     remove_parts,
     shard_rows,
 )
+from pzsl.store.write_candidates import write_candidates
 from pzsl.store.writer import CacheWriter
 
 __all__ = [

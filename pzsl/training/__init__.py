@@ -12,17 +12,17 @@ import torch
 from pzsl.device import resolve_device
 from pzsl.evaluation import encoder_fit
 from pzsl.progress import counted, say
-from pzsl.record_parts import SMALL, check_parts, read_object
+from pzsl.record_hashes import SMALL, check_parts, read_object
 from pzsl.requests import TrainRequest, as_list, as_lists
 from pzsl.store import Cache, load_cache
-from pzsl.training.ambiguity import check_grid, training_rows
-from pzsl.training.announcing import announcement, say_doubts
-from pzsl.training.calibration import shares_sample
+from pzsl.training.candidate_sets import check_grid, training_rows
 from pzsl.training.config import RunConfig, Source, expand
 from pzsl.training.engines import run_sweep
-from pzsl.training.features import MEMORY, in_blocks
+from pzsl.training.features_in_blocks import MEMORY, in_blocks
+from pzsl.training.folds import shares_sample
 from pzsl.training.run import CHECKPOINT_SECONDS, is_finished
 from pzsl.training.settings import read_config, read_settings, with_parts_off
+from pzsl.training.sweep_messages import announcement, say_doubts
 
 __all__ = ["RunConfig", "read_config", "read_settings", "train", "with_parts_off"]
 

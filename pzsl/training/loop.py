@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pzsl.errors import UserError
 from pzsl.methods.core import Method, TrainingFeatures
-from pzsl.training.features import StoredRows
+from pzsl.training.features_in_blocks import StoredRows
 from pzsl.training.optimizer import OPTIMIZERS, Optimizer
 
 Result = TypeVar("Result")

@@ -34,15 +34,15 @@ from pzsl.files import write_atomic, write_json
 from pzsl.locks import alone_in
 from pzsl.methods import load_method, make_options
 from pzsl.methods.core import Method, Problem
-from pzsl.record_parts import sealed
+from pzsl.record_hashes import sealed
 from pzsl.store import Cache
-from pzsl.training.calibration import SHARES, fold_fits
 from pzsl.training.checkpoint import History, Saver, load_checkpoint, model_bytes
-from pzsl.training.choice import choose
 from pzsl.training.config import RunConfig
 from pzsl.training.details import Watched, details_of
-from pzsl.training.features import MEMORY
-from pzsl.training.held_out import FoldSample, sample_fold
+from pzsl.training.features_in_blocks import MEMORY
+from pzsl.training.fold_samples import FoldSample, sample_fold
+from pzsl.training.folds import SHARES, fold_fits
+from pzsl.training.gamma_and_share import choose
 from pzsl.training.loop import Fit, fit_all, make_optimizer
 from pzsl.training.task import Task, make_task, metrics_of, summarise_tests
 

@@ -18,15 +18,15 @@ from pzsl.methods import find_method
 from pzsl.methods.core import CandidateEntries, Deferred, Method, Problem, TrainingFeatures
 from pzsl.store import Cache
 from pzsl.store.hdf5 import release
-from pzsl.training.ambiguity import (
+from pzsl.training.candidate_sets import (
     candidate_sets,
     labelled_by_hand,
     labels_are_candidates,
     training_rows,
 )
 from pzsl.training.config import RunConfig
-from pzsl.training.features import MEMORY, load_rows, scored_together
-from pzsl.training.labels import label_source, label_vectors
+from pzsl.training.features_in_blocks import MEMORY, load_rows, scored_together
+from pzsl.training.label_embeddings import label_source, label_vectors
 
 TRUE_LABELS = "true labels"
 """The `needs` of a method that serves as an upper bound."""

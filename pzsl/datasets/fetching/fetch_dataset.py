@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pzsl.datasets.fetching.archives import unpack
+from pzsl.datasets.fetching.default_folders import usual_places
 from pzsl.datasets.fetching.download import download
-from pzsl.datasets.fetching.places import usual_places
 from pzsl.datasets.fetching.publishers import PUBLICATIONS, Download, Publication
 from pzsl.errors import UsageError, UserError, nearest
 from pzsl.files import parse_json, write_json

@@ -15,7 +15,7 @@ from pzsl.datasets.own.rows import CANDIDATES, plain_path, read_paths, read_rows
 from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.own.table import load_rows, load_table
 from pzsl.datasets.own.table_files import read_parquet
-from pzsl.datasets.own.tarshards import load_tar
+from pzsl.datasets.own.tar import load_tar
 
 __all__ = [
     "CANDIDATES",

@@ -24,6 +24,7 @@ import numpy as np
 
 from pzsl.datasets.annotators import Annotators
 from pzsl.datasets.base import UNKNOWN, Candidates, Dataset
+from pzsl.datasets.image_reader import reader_below
 from pzsl.datasets.names import normal_form
 from pzsl.datasets.own.class_list import find_classes, join_rows, read_class_list
 from pzsl.datasets.own.drawn_split import (
@@ -38,7 +39,6 @@ from pzsl.datasets.own.row_checks import Classes, check_rows, note_missing
 from pzsl.datasets.own.rows import CANDIDATES, Row, rows_of
 from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.own.table_files import identity_of, read_table
-from pzsl.datasets.reading import reader_below
 from pzsl.errors import UsageError, UserError
 from pzsl.files import real_path
 from pzsl.progress import counted, say

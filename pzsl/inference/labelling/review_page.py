@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import ImageOps
 
 from pzsl.device import usual_torch
-from pzsl.encoders.images import eight_bits
+from pzsl.encoders.preprocessing import eight_bits
 from pzsl.errors import UsageError, UserError
 from pzsl.files import write_atomic
 from pzsl.inference.label_table import SUFFIXES

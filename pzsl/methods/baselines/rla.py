@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pzsl.losses.partial import partial_zero_shot_loss
 from pzsl.methods.baselines.clip import Clip
 from pzsl.methods.core import BatchEntries, Options, Problem, entries_softmax, within
-from pzsl.models.unit import unit
+from pzsl.models.unit_vectors import unit
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pzsl.losses.ragged import add_groups, entry_products, row_softmax
-from pzsl.methods.clip_pzsl.walk import (
+from pzsl.methods.clip_pzsl.training_pass import (
     BlockRows,
     ColumnPowers,
     EntryLogits,

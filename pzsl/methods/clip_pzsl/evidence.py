@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pzsl.methods.clip_pzsl.class_statistics import WhitenedSpace, find_space, gather, hubness
-from pzsl.methods.clip_pzsl.walk import RowFunction, cache_rows
+from pzsl.methods.clip_pzsl.training_pass import RowFunction, cache_rows
 from pzsl.methods.core import AdaptedMethod, CandidateEntries, LabelEvidence
 
 PARTS = 10

@@ -39,14 +39,14 @@ from pzsl.methods.clip_pzsl.noise_model import (
     widen,
 )
 from pzsl.methods.clip_pzsl.options import ClipPzslOptions
-from pzsl.methods.clip_pzsl.transduction import Scored, TransductivePrototypes
-from pzsl.methods.clip_pzsl.walk import (
+from pzsl.methods.clip_pzsl.training_pass import (
     EntryLogits,
     InsideMass,
     RowFunction,
     cache_rows,
     walk,
 )
+from pzsl.methods.clip_pzsl.transduction import Scored, TransductivePrototypes
 from pzsl.methods.core import AdaptedMethod, BatchEntries, Blocks, LabelEvidence, Problem
 
 ROUNDS = 3

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pzsl.losses.ragged import row_sum
-from pzsl.methods.clip_pzsl.walk import RowFunction
+from pzsl.methods.clip_pzsl.training_pass import RowFunction
 from pzsl.methods.core import BatchEntries, CandidateEntries
 
 ROUNDS = 30

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from pzsl.losses.partial import alignment
 from pzsl.methods.core import AdaptedOptions, Problem
+from pzsl.models.adapted_cosines import adapted_logits
 from pzsl.models.adapter import LowRankAdapter
-from pzsl.models.factored import adapted_logits
-from pzsl.models.frozen import frozen_copy
-from pzsl.models.projected import project_adapted
+from pzsl.models.frozen_copy import frozen_copy
+from pzsl.models.projected_images import project_adapted
 
 
 class CoNetwork(nn.Module):

@@ -18,7 +18,7 @@ from pzsl.losses.co_reg import (
     sharpen,
 )
 from pzsl.losses.ragged import Rows, row_sum
-from pzsl.models.mixture import fit_mixture, low_posterior
+from pzsl.models.gaussian_mixture import fit_mixture, low_posterior
 
 HISTORY = 5
 """Epochs over which an image's loss is averaged."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pzsl.methods.core.adapted import (
+from pzsl.methods.core.adapted_method import (
     AdaptedMethod,
     AdaptedOptions,
     JointPass,
@@ -13,7 +13,7 @@ from pzsl.methods.core.candidate_entries import OUTSIDE, BatchEntries, Candidate
 from pzsl.methods.core.features import ChosenRows, Deferred, TrainingFeatures
 from pzsl.methods.core.label_source import LabelSource
 from pzsl.methods.core.method import KEPT, Blocks, LabelEvidence, Method, Options, Problem
-from pzsl.methods.core.ranges import LARGEST, counting, one_of, within
+from pzsl.methods.core.option_ranges import LARGEST, counting, one_of, within
 from pzsl.methods.core.views import Views, mixing_shares, perturb
 
 __all__ = [

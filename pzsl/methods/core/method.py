@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pzsl.methods.core.candidate_entries import CandidateEntries
 from pzsl.methods.core.features import TrainingFeatures, in_memory, take_rows
 from pzsl.methods.core.label_source import LabelSource
-from pzsl.methods.core.ranges import check_ranges, counting, within
+from pzsl.methods.core.option_ranges import check_ranges, counting, within
 
 Blocks = Callable[[], Iterable[Tensor]]
 """Starts a pass over all images to classify, in blocks (n, D)."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pzsl.methods.core import AdaptedOptions, Problem, counting, perturb, within
 from pzsl.methods.partial_label.partial_method import Batch, PartialMethod
-from pzsl.models.projected import project_adapted
+from pzsl.models.projected_images import project_adapted
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from pzsl.losses.pico import move_prototypes
 from pzsl.methods.core import Problem, counting, one_of, within
 from pzsl.methods.partial_label.contrastive import ContrastiveMethod, ContrastiveOptions
 from pzsl.methods.partial_label.partial_method import Batch
-from pzsl.models.frozen import frozen_copy
-from pzsl.models.projected import project_adapted
+from pzsl.models.frozen_copy import frozen_copy
+from pzsl.models.projected_images import project_adapted
 
 
 @dataclass(frozen=True)

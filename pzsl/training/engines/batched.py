@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pzsl.training.engines.job import Job, begin
 from pzsl.training.engines.stacked import Stack
-from pzsl.training.features import StoredRows
+from pzsl.training.features_in_blocks import StoredRows
 from pzsl.training.loop import Fit, batches, epoch_generator, finite_loss, fit, learning_rate
 from pzsl.training.optimizer import AdamW
 from pzsl.training.run import Attempt

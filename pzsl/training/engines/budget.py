@@ -11,7 +11,7 @@ from pzsl.candidates import FROM_DATA
 from pzsl.device import free_memory
 from pzsl.methods.core import KEPT
 from pzsl.store import Cache
-from pzsl.training.ambiguity import training_rows
+from pzsl.training.candidate_sets import training_rows
 from pzsl.training.engines.job import Job, open_cache
 
 TOGETHER = 32

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pzsl.methods.core import AdaptedMethod, CandidateEntries, JointPass, Method
-from pzsl.models.factored import Matrices, adapt, matrices
+from pzsl.models.adapted_cosines import Matrices, adapt, matrices
 
 
 class Stack(nn.Module):

@@ -12,13 +12,13 @@ from pzsl.device import cores
 from pzsl.errors import UsageError, UserError
 from pzsl.progress import say
 from pzsl.requests import ENGINES
-from pzsl.sweeps import following, write_plan
+from pzsl.sweep_progress import following, write_plan
 from pzsl.training.config import RunConfig
 from pzsl.training.engines.job import Job, Outcome
 from pzsl.training.engines.on_gpu import one_by_one, run_on_gpu
 from pzsl.training.engines.on_processes import run_on_processes
 from pzsl.training.engines.on_ray import run_on_ray
-from pzsl.training.features import MEMORY
+from pzsl.training.features_in_blocks import MEMORY
 from pzsl.training.run import CHECKPOINT_SECONDS, is_finished
 
 

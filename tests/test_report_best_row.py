@@ -12,10 +12,10 @@ from records import details_of, write_run
 from pzsl.reports import report
 from pzsl.reports.best_row import best_row, class_results, seen_unseen_curves
 from pzsl.reports.comparison import add_marks
+from pzsl.reports.dataset_figures import pictures_of
 from pzsl.reports.details import read_details
 from pzsl.reports.figures import styles
 from pzsl.reports.groups import rows_of
-from pzsl.reports.pictures import pictures_of
 from pzsl.reports.records import read_runs
 
 LOOKS = styles({"cc": "cc", "rc": "rc"})

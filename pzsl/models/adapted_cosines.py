@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pzsl.models.adapter import LowRankAdapter
-from pzsl.models.unit import SHORTEST
+from pzsl.models.unit_vectors import SHORTEST
 
 
 class Matrices(NamedTuple):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pzsl.methods.core import Method, Options
 
 
-def foreign_method(name: str, known_names: list[str]) -> type[Method]:
+def plugin_method(name: str, known_names: list[str]) -> type[Method]:
     """The method class of a plugin; for an unknown name the nearest of `known_names` is suggested.
 
     Raises:
@@ -31,7 +31,7 @@ def foreign_method(name: str, known_names: list[str]) -> type[Method]:
     return kind
 
 
-def foreign_options(name: str, kind: type[Method]) -> type[Options]:
+def plugin_options(name: str, kind: type[Method]) -> type[Options]:
     """The dataclass of a plugin's options: its `Options`, or the type annotation of `options`."""
     from pzsl.methods.core import Options
 

@@ -19,7 +19,7 @@ _first = threading.Lock()
 """Several threads may read beyond the end at once: the first tells of it, the others wait here."""
 
 
-def tell_of_cut_files() -> None:
+def explain_sigbus() -> None:
     """Let a read beyond the end of a mapped file (SIGBUS) end this process in one line, exit 1.
 
     Python's own handlers run after the read that failed, which would be tried again for ever: so

@@ -21,7 +21,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor
 
-from pzsl.encoders.oddities import TRANSPARENT, TURNED, Oddities
+from pzsl.encoders.image_warnings import TRANSPARENT, TURNED, Oddities
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 UNFILTERED = ("1", "P")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pzsl.evaluation import Summary, summarise
 from pzsl.methods.core import LabelSource, Method, Problem
-from pzsl.training.features import choose_rows, scored_together
+from pzsl.training.features_in_blocks import choose_rows, scored_together
 from pzsl.training.loop import Fit
 
 FOLDS = 4

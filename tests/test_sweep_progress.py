@@ -10,8 +10,8 @@ import time
 import pytest
 from records import CONFIG, write_run
 
-from pzsl import sweeps
-from pzsl.sweeps import (
+from pzsl import sweep_progress
+from pzsl.sweep_progress import (
     ProgressBoard,
     RunStatus,
     SweepWatcher,
@@ -35,7 +35,7 @@ class Terminal(io.StringIO):
 def sweep(tmp_path):
     """Four planned runs: one finished, one failed, one begun, one waiting; and an older one."""
     plan = {f"cc-{number}": ("cc", "default") for number in range(3)}
-    sweeps.write_plan(tmp_path / "sun", {**plan, "rc-0": ("rc", "paper")})
+    sweep_progress.write_plan(tmp_path / "sun", {**plan, "rc-0": ("rc", "paper")})
     write_run(tmp_path / "sun", "cc-0", {"method": "cc"}, {"H": 61.5})
     for name in ("cc-1", "cc-2"):
         (tmp_path / "sun" / name).mkdir()
@@ -110,13 +110,13 @@ def test_a_terminal_is_drawn_over_and_a_log_gets_a_line_a_minute(monkeypatch):
     board = ProgressBoard(log, "train")
     board.show(looks, 0.0)
     assert log.getvalue() == ""
-    monkeypatch.setattr(sweeps, "LOG_EVERY", 0.0)
+    monkeypatch.setattr(sweep_progress, "LOG_EVERY", 0.0)
     board.show(looks, 0.0)
     assert log.getvalue() == "train: 0 of 1 runs finished, 1 running\n"
 
 
 def test_watching_ends_when_nothing_is_left(sweep, monkeypatch):
-    monkeypatch.setattr(sweeps, "EVERY", 0.01)
+    monkeypatch.setattr(sweep_progress, "EVERY", 0.01)
 
     def finish():
         time.sleep(0.2)
@@ -125,24 +125,24 @@ def test_watching_ends_when_nothing_is_left(sweep, monkeypatch):
 
     thread = threading.Thread(target=finish)
     thread.start()
-    looks = sweeps.follow_to_the_end(sweep, None)
+    looks = sweep_progress.follow_to_the_end(sweep, None)
     thread.join()
     assert {look.state for look in looks} == {"finished", "failed"}
     assert len(looks) == 5
 
 
 def test_watching_waits_a_while_for_a_sweep_that_has_not_begun(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeps, "EVERY", 0.01)
+    monkeypatch.setattr(sweep_progress, "EVERY", 0.01)
     thread = threading.Timer(0.2, write_run, (tmp_path / "late", "rc-0"))
     thread.start()
     told = io.StringIO()
-    looks = sweeps.follow_to_the_end(tmp_path / "late", told)
+    looks = sweep_progress.follow_to_the_end(tmp_path / "late", told)
     thread.join()
     assert [look.state for look in looks] == ["finished"]
     assert "no run in" in told.getvalue() and told.getvalue().count("waiting") == 1
 
 
 def test_watching_an_empty_folder_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeps, "EVERY", 0.01)
-    monkeypatch.setattr(sweeps, "BEGIN", 0.05)
-    assert sweeps.follow_to_the_end(tmp_path, None) == []
+    monkeypatch.setattr(sweep_progress, "EVERY", 0.01)
+    monkeypatch.setattr(sweep_progress, "BEGIN", 0.05)
+    assert sweep_progress.follow_to_the_end(tmp_path, None) == []

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pzsl.evaluation import HeldOut
 from pzsl.methods.core import Method
-from pzsl.training.calibration import seen_first, unseen_names
+from pzsl.training.folds import seen_first, unseen_names
 
 IMAGES, SCORES = 1000, 1 << 22
 """Most held-out images in a fold's sample, and most scores of these."""

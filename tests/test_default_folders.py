@@ -15,7 +15,7 @@ import pzsl as library
 from pzsl.datasets.fetching import PUBLICATIONS, find_root, is_by_hand, usual_places
 from pzsl.encoders import load_encoder
 from pzsl.errors import UserError
-from pzsl.extraction import request as requests
+from pzsl.extraction import load_inputs as requests
 from pzsl.network import is_reachable
 
 PUBLISHED = pytest.mark.parametrize("name", sorted(PUBLICATIONS))

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pzsl.evaluation import Summary
-from pzsl.training import choice
-from pzsl.training.calibration import SHARES
-from pzsl.training.choice import choose
+from pzsl.training import gamma_and_share
+from pzsl.training.folds import SHARES
+from pzsl.training.gamma_and_share import choose
 
 
 def held_out(seen, unseen, images, gap=4.0, right=1.0, seed=0):
@@ -62,8 +62,8 @@ def without_unseen(summary):
 def test_s_and_u_of_the_search_are_the_sums_over_classes(closed):
     summary = held_out(30, 0 if closed else 20, 11, right=0.8)  # two chunks, some images wrong
     grid = np.linspace(-3, 9, 40)
-    s, u = choice._sides(summary, grid, 2.0)
-    expected = choice._hits(summary, grid, 100, 0.02).sides()
+    s, u = gamma_and_share._sides(summary, grid, 2.0)
+    expected = gamma_and_share._hits(summary, grid, 100, 0.02).sides()
     np.testing.assert_allclose(s, expected[0], rtol=0, atol=1e-12)
     assert (u is None) == closed
     if u is not None:

@@ -86,7 +86,7 @@ class ForeignEncoder:
         return torch.nn.functional.normalize(vectors, dim=-1)
 
 
-def load_foreign(
+def load_plugin_encoder(
     plugin: plugins.Plugin, pretrained: str | None, device: str, precision: str | None
 ) -> ForeignEncoder:
     """Create a plugin's encoder.

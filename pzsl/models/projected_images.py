@@ -2,7 +2,7 @@
 
 An adapted image is `(x + B g) / length`, so its product with a projection P is
 `(P x + P B g) / length`: with P B multiplied first, nothing but x has D numbers. The gradients are
-written by hand, as in `factored.py`.
+written by hand, as in `adapted_cosines.py`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pzsl.models.factored import Matrices, Slopes, adapt, adapt_backward, matrices
-from pzsl.models.unit import SHORTEST
+from pzsl.models.adapted_cosines import Matrices, Slopes, adapt, adapt_backward, matrices
+from pzsl.models.unit_vectors import SHORTEST
 
 
 class _Projected(torch.autograd.Function):

@@ -13,9 +13,9 @@ from pzsl.losses.partial import alignment
 from pzsl.losses.ragged import row_softmax
 from pzsl.methods.core.candidate_entries import BatchEntries, CandidateEntries
 from pzsl.methods.core.method import Method, Options, Problem
-from pzsl.methods.core.ranges import counting, within
+from pzsl.methods.core.option_ranges import counting, within
+from pzsl.models.adapted_cosines import adapted_logits
 from pzsl.models.adapter import LowRankAdapter
-from pzsl.models.factored import adapted_logits
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pzsl.candidates import FROM_DATA
 from pzsl.progress import counted, say
 from pzsl.requests import TrainRequest, as_list, say_unused, unless
 from pzsl.store import Cache
-from pzsl.training.ambiguity import training_rows
+from pzsl.training.candidate_sets import training_rows
 from pzsl.training.config import RunConfig
 
 
