@@ -12,6 +12,7 @@ from problems import make_problem, prepared
 
 from pzsl.errors import UserError
 from pzsl.methods import load_method, make_options
+from pzsl.methods.baselines import tip_adapter
 from pzsl.methods.baselines.em_dirichlet import fit_dirichlets, log_likelihood
 from pzsl.methods.baselines.gda import FOLDS, GRID
 from pzsl.methods.baselines.zlap import Edges, propagate
@@ -187,6 +188,17 @@ def test_alpha_and_beta_of_the_cache_predict_candidates_most_often():
             best[alpha, beta] = sum(a in members[row] for row, a in enumerate(answers))
     chosen = max(best, key=lambda pair: best[pair])
     assert tuple(method.describe().values()) == pytest.approx(chosen)
+
+
+def test_alpha_and_beta_are_tried_on_drawn_images_so_that_classes_may_take_turns(monkeypatch):
+    """Every second image would be every second class where two take turns."""
+    monkeypatch.setattr(tip_adapter, "TRIED", 20)
+    problem = small()
+    tried = make("tip-adapter", problem).tried
+    assert len(tried.unique()) == len(tried) == 20 and tried.equal(tried.sort().values)
+    assert not tried.equal(torch.arange(0, 40, 2)) and len((tried % 2).unique()) == 2
+    monkeypatch.setattr(tip_adapter, "TRIED", 100)
+    assert make("tip-adapter", problem).tried.equal(torch.arange(40))
 
 
 @pytest.mark.parametrize("name", ["gda", "tip-adapter"])

@@ -65,6 +65,7 @@ class TipAdapter(TrainingCache):
     options: TipAdapterOptions
     sharpness: Tensor
     share: Tensor
+    tried: Tensor
 
     def __init__(
         self, problem: Problem, options: TipAdapterOptions, generator: torch.Generator
@@ -73,6 +74,9 @@ class TipAdapter(TrainingCache):
         alpha_beta = problem.seen.new_tensor([options.alpha, options.beta])
         self.register_buffer("sharpness", alpha_beta)
         self.register_buffer("share", problem.seen.new_ones(()))
+        # Drawn: where classes take turns in a file, every second image can be every second class.
+        tried = torch.randperm(len(problem.images), generator=generator)[:TRIED].sort().values
+        self.register_buffer("tried", tried.to(problem.seen.device), persistent=False)
         if options.fine_tune:
             keys = self.keys
             del self.keys
@@ -89,16 +93,14 @@ class TipAdapter(TrainingCache):
 
     def _search(self) -> tuple[float, float]:
         """The alpha and beta that predict most candidates, the first of equal ones."""
-        step = -(-len(self.candidates) // TRIED)
-        rows = torch.arange(0, len(self.candidates), step, device=self.values.device)
-        frozen = self.problem.scale * self.problem.cosines(rows)
+        frozen = self.problem.scale * self.problem.cosines(self.tried)
         pairs = list(product(BETAS, ALPHAS))
         hits = []
         for beta in BETAS:
-            cache_logits = self._leave_one_out_cache_logits(rows, beta)
+            cache_logits = self._leave_one_out_cache_logits(self.tried, beta)
             for alpha in ALPHAS:
                 scores = frozen + alpha * cache_logits
-                hits.append(int(self.predicts_candidate(scores, rows).sum()))
+                hits.append(int(self.predicts_candidate(scores, self.tried).sum()))
         beta, alpha = pairs[hits.index(max(hits))]
         return alpha, beta
 
