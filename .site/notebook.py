@@ -35,7 +35,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Tell the guide's readers where the notebook is."""
+    """Show the guide's readers where the notebook is."""
     if page.file.src_uri != GUIDE.name:
         return markdown
     title, _, rest = markdown.partition("\n")

@@ -52,7 +52,7 @@ def common_suffix(first: tuple[str, ...], second: tuple[str, ...]) -> int:
 
 
 def say_disclosed(where: Path, texts: Iterable[str]) -> None:
-    """Tell of full paths of this machine in what is made to be shared: they often hold names."""
+    """Warn about full paths of this machine in what is made to be shared: they often hold names."""
     words = (text.removeprefix("local-dir:") for text in texts)
     kinds = PurePosixPath, PureWindowsPath
     paths = [word for word in words if any(kind(word).is_absolute() for kind in kinds)]

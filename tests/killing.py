@@ -21,7 +21,7 @@ EVENTS = {
     *("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.truncate"),
     *("tempfile.mkstemp", "fcntl.flock", "shutil.copyfile", "os.listdir", "os.scandir"),
 }
-"""What Python tells of before it touches a file."""
+"""The events that Python reports before it touches a file."""
 
 
 def run_extract(folder: Path) -> Any:

@@ -224,7 +224,7 @@ def test_other_encoders_join_by_name_whatever_their_order(tmp_path, capsys):
     assert [who["pretrained"] for who in told["annotators"]] == ["noise 1", "noise 2"]
 
 
-def test_other_images_under_the_same_names_are_told_of(tmp_path, capsys):
+def test_other_images_under_the_same_names_are_reported(tmp_path, capsys):
     one, same = write_cache(tmp_path / "one.h5"), write_cache(tmp_path / "same.h5", noise=2)
     annotate(one, others=[(same, 1.0)], out=tmp_path / "out.h5")
     assert "another label" not in capsys.readouterr().err

@@ -62,7 +62,7 @@ def test_the_pictures_are_as_large_and_as_detailed_as_photographs(tmp_path):
     assert [file.read_bytes() for file in again] == contents
 
 
-def test_sides_are_run_by_turns_and_the_median_is_told(monkeypatch):
+def test_sides_are_run_by_turns_and_the_median_is_reported(monkeypatch):
     now, order = [0.0], []
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
 

@@ -1,4 +1,4 @@
-"""The bench of memory: a whole run in a process of its own, told with its peak."""
+"""The bench of memory: a whole run in a process of its own, reported with its peak."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_sizes_that_mean_nothing_are_refused_in_one_line(parts, sizes, message):
         bench(parts, quick=True, **sizes)
 
 
-def test_a_run_that_fails_is_told_in_one_line(monkeypatch):
+def test_a_run_that_fails_is_reported_in_one_line(monkeypatch):
     failing = "import sys; sys.exit('Traceback (most recent call last):\\nUserError: no cache')"
     monkeypatch.setattr(memory, "QUICK", ROWS)
     monkeypatch.setattr(memory, "_command", lambda _: [sys.executable, "-c", failing])

@@ -664,7 +664,7 @@ def test_the_weight_of_u_grows_on_a_line_and_late_parts_set_in_late():
     assert parts == [False] * 8 + [True] * 2
 
 
-def test_where_its_views_are_from_is_told():
+def test_where_its_views_are_from_is_reported():
     problem, _ = make_problem()
     assert make("co-reg", problem).describe()["views"] == "features"
     cached = with_views(problem, ("weak", "weak", "strong", "strong"))
@@ -695,7 +695,7 @@ def test_strong_views_are_learnt_from_only_while_they_show_the_class():
         ({"head": "linear"}, "can't score the 4 unseen classes"),
     ],
 )
-def test_what_cannot_be_is_told_in_one_line(changes, told):
+def test_what_cannot_be_is_reported_in_one_line(changes, told):
     with pytest.raises(UsageError, match=told):
         make("co-reg", make_problem()[0], **changes)
 

@@ -127,7 +127,7 @@ def test_a_sweep_stays_in_the_folder_of_runs(pzsl, tmp_path, name):
     assert not is_plain_name(name) and is_plain_name("sun.2026-01")
 
 
-def test_a_share_without_the_truth_is_told_where_nothing_uses_it(pzsl, tmp_path):
+def test_a_share_without_the_truth_is_reported_where_nothing_uses_it(pzsl, tmp_path):
     cache = write_cache(tmp_path / "toy.h5")
     words = ("train", "--cache", cache, "--runs", tmp_path / "runs", "--method", "clip")
     assert "--eta means nothing here" in pzsl(*words, "--rate=0.1", "--seeds=1", "--eta=0.3")[2]

@@ -115,7 +115,7 @@ def test_fetch_is_for_published_data_sets(pzsl, here):
 # --- weights that are not here, and no network ---------------------------------------------------
 
 
-def test_without_network_missing_weights_are_told_at_once(monkeypatch, tmp_path):
+def test_without_network_missing_weights_are_reported_at_once(monkeypatch, tmp_path):
     def refuse(*_, **__):
         raise OSError("no route to host")
 

@@ -1,4 +1,4 @@
-"""An encoder that does not know the images is told of wherever its results are used."""
+"""An encoder that does not know the images is named wherever its results are used."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_an_estimate_is_held_against_what_is_plausible():
     assert noise_doubt(0.75, drawn=0.6) is not None
 
 
-def test_sets_that_the_encoder_made_are_told_of_and_do_not_sharpen_probabilities(tmp_path, capsys):
+def test_sets_that_the_encoder_made_are_reported_and_do_not_sharpen_probabilities(tmp_path, capsys):
     cache = write_cache(tmp_path / "c.h5", unseen=0, spread=0.8)
     annotate(cache)
     capsys.readouterr()
@@ -104,7 +104,9 @@ def test_sets_that_the_encoder_made_are_told_of_and_do_not_sharpen_probabilities
     assert metrics["expected_calibration_error"] is not None
 
 
-def test_an_implausible_estimate_is_told_by_train_refine_and_report(tmp_path, capsys, monkeypatch):
+def test_an_implausible_estimate_is_reported_by_train_refine_and_report(
+    tmp_path, capsys, monkeypatch
+):
     for limit in ("PLAUSIBLE", "BESIDE"):
         monkeypatch.setattr(import_module("pzsl.evaluation.encoder_fit"), limit, -1)
     cache = write(tmp_path / "c.h5", True, False)
@@ -118,7 +120,7 @@ def test_an_implausible_estimate_is_told_by_train_refine_and_report(tmp_path, ca
     assert any("not plausible" in line for line in found["warnings"])
 
 
-def test_a_picture_that_is_trained_on_and_tested_on_is_told_of(tmp_path, pzsl):
+def test_a_picture_that_is_trained_on_and_tested_on_is_reported(tmp_path, pzsl):
     cache = load_cache(write(tmp_path / "good.h5", True, True))
     assert not copied_images(cache)
     arrays = npz_arrays(cache)
@@ -133,7 +135,7 @@ def test_a_picture_that_is_trained_on_and_tested_on_is_told_of(tmp_path, pzsl):
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_copies_of_a_picture_with_no_class_in_common_are_told_of(labelled):
+def test_copies_of_a_picture_with_no_class_in_common_are_reported(labelled):
     cache = SimpleNamespace(
         labels=np.array([0, 0, 1, 2, 2]) if labelled else np.full(5, -1),
         candidate_offsets=np.arange(0, 12, 2),

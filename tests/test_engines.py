@@ -166,7 +166,7 @@ def test_a_ray_cluster_of_two_workers_writes_the_same_records(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_fault_on_a_ray_cluster_is_told_in_one_line(tmp_path):
+def test_a_fault_on_a_ray_cluster_is_reported_in_one_line(tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'pzsl[ray]'")
     cache = write_cache(tmp_path / "toy.h5", unlabelled=1)
     source = ("made", load_cache(cache).fingerprint, "m")

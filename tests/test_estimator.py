@@ -263,7 +263,7 @@ def test_half_floats_of_torch_are_read_and_masked_values_are_not():
         (["a", 1] * 3, r"several types \(int, str\)"),
     ],
 )
-def test_classes_that_are_missing_or_mixed_are_told_of(y, told):
+def test_classes_that_are_missing_or_mixed_are_reported(y, told):
     with pytest.raises(UserError, match=told):
         short().fit(np.eye(6), pd.Series(y, dtype=object))
 

@@ -306,7 +306,7 @@ def test_a_plugin_that_cannot_be_used_is_blamed_by_name(pzsl, cache, tmp_path, h
         ("nowhere:X", "can't be imported: install"),
     ],
 )
-def test_a_module_that_has_no_such_plugin_is_told_of_as_what_it_is(name, told, pzsl, cache, home):
+def test_a_module_that_has_no_such_plugin_is_reported_as_what_it_is(name, told, pzsl, cache, home):
     code, _, err = pzsl("train", "--cache", cache, "--method", name)
     assert code in (1, 2) and f"Plugin '{name}'" in err and told in err
 
@@ -370,7 +370,7 @@ def test_a_data_set_and_an_encoder_that_are_none_are_blamed(tmp_path, home):
         library.extract(model=f"{tmp_path}/mine.py:Mine", out=tmp_path / "x.h5", limit=4)
 
 
-def test_a_module_that_was_edited_after_its_import_is_told(tmp_path, monkeypatch, capsys):
+def test_a_module_that_was_edited_after_its_import_is_reported(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     mine, theirs = tmp_path / "edited_mine.py", tmp_path / "edited_theirs.py"
@@ -407,7 +407,7 @@ def test_what_is_not_there_says_so(pzsl, cache, home):
 
 
 @pytest.mark.parametrize("group", plugins.GROUPS)
-def test_a_file_without_a_name_in_it_is_told_how_to_be_given(tmp_path, group):
+def test_a_file_without_a_name_in_it_is_refused_with_how_to_give_it(tmp_path, group):
     (tmp_path / "mine.py").write_text("x = 1")
     with pytest.raises(UsageError, match=r"mine\.py' is a file: name a .* in it, as in .*py:NAME"):
         plugins.find(group, str(tmp_path / "mine.py"))

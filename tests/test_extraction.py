@@ -147,7 +147,7 @@ def test_the_users_templates_are_used_and_stored(photos, tiny, tmp_path):
     assert load_cache(tmp_path / "x.h5").templates == ("a leaf of {}",)
 
 
-def test_classes_that_the_encoder_reads_alike_are_told(photos, tiny, tmp_path, capsys):
+def test_classes_that_the_encoder_reads_alike_are_reported(photos, tiny, tmp_path, capsys):
     sentences = {"ash": ["red circle"], "beech": ["blue square"], "elm": ["a green triangle"]}
     (tmp_path / "own.json").write_text(json.dumps({**sentences, "cedar": ["red circle"]}))
     extract("folder", photos, out=tmp_path / "x.h5", descriptions=tmp_path / "own.json", **tiny)
@@ -373,7 +373,7 @@ def test_an_unreadable_image_fails_the_run_in_the_end_and_nothing_is_lost(
     assert_same(tmp_path / "x.h5", whole["cache"])
 
 
-def test_many_unreadable_images_are_told_at_once(photos, tiny, tmp_path):
+def test_many_unreadable_images_are_reported_at_once(photos, tiny, tmp_path):
     paths = ["ash/0.jpg", *(f"beech/{number}.jpg" for number in range(7)), "elm/6.jpg"]
     for path in paths:
         spoil(photos / path, "junk")

@@ -493,7 +493,7 @@ def test_a_dropped_connection_midway_through_the_whole_fetch(published, tmp_path
     assert get(tmp_path / "root")["files"][0]["unpacked"] == 12
 
 
-def test_a_damaged_record_and_a_fetch_under_way_are_told(published, tmp_path):
+def test_a_damaged_record_and_a_fetch_under_way_are_reported(published, tmp_path):
     from filelock import FileLock
 
     root = tmp_path / "root"

@@ -119,7 +119,7 @@ def test_images_that_are_all_alike_teach_nothing_wrong(spread):
     assert (model.predict(points) == 2).all()
 
 
-def test_test_images_and_classes_that_no_metric_counts_are_told(tmp_path, capsys):
+def test_test_images_and_classes_that_no_metric_counts_are_reported(tmp_path, capsys):
     cache = load_cache(write_cache(tmp_path / "toy.h5"))
     _say_untested(cache)
     assert capsys.readouterr().err == ""
@@ -135,7 +135,9 @@ def test_test_images_and_classes_that_no_metric_counts_are_told(tmp_path, capsys
     ]
 
 
-def test_what_is_not_done_as_asked_is_told_and_the_table_shows_every_axis(tmp_path, capsys, pzsl):
+def test_what_is_not_done_as_asked_is_reported_and_the_table_shows_every_axis(
+    tmp_path, capsys, pzsl
+):
     cache = write_cache(tmp_path / "toy.h5", each=9)
     given = {"method": "proden", "seeds": 1, "workers": 1, "runs": tmp_path / "runs"}
     train(cache, rate=0.1, few_shot=7, settings={"epochs": 1, "min_steps": 2}, **given)

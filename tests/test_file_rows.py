@@ -95,7 +95,7 @@ def test_a_file_that_changes_later_is_named_by_every_way_of_reading(tmp_path, wh
             read()
 
 
-def test_a_cache_that_is_replaced_is_told_where_its_rows_are_read_in_blocks(tmp_path):
+def test_a_cache_that_is_replaced_is_named_where_its_rows_are_read_in_blocks(tmp_path):
     path = write_cache(tmp_path / "toy.h5")
     images = load_cache(path).images
     stored = load_rows(images, np.arange(len(images)), torch.device("cpu"), 0.0)

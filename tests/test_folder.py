@@ -122,7 +122,7 @@ def test_images_beside_the_class_folders_are_counted_with_one_of_them(root, caps
     assert "other kinds" not in told
 
 
-def test_all_faults_of_a_folder_are_told_at_once(root, tmp_path):
+def test_all_faults_of_a_folder_are_reported_at_once(root, tmp_path):
     make(root, {"CLASS_a": 2})
     (root / "empty_one").mkdir()
     (root / "phone").mkdir()

@@ -67,7 +67,7 @@ def test_a_fit_that_fails_leaves_no_older_one_with_other_classes():
         fitted.predict(X)
 
 
-def test_inferred_classes_that_are_none_or_several_are_told(capsys):
+def test_inferred_classes_that_are_none_or_several_are_reported(capsys):
     names = np.array(["fox", "unknown", "fox|owl"], dtype=object)[TRUTH]
     names[:2] = "owl"
     clip().fit(X, pd.Series(names))
@@ -107,7 +107,7 @@ def test_arrays_and_names_of_another_kind_pass():
 
 
 @pytest.mark.parametrize("rows", [17, 19])
-def test_another_number_of_rows_is_told_as_such(rows):
+def test_another_number_of_rows_is_reported_as_such(rows):
     with pytest.raises(UserError, match=r"should have shape \(18, 3\), but have"):
         clip().fit(X, pd.concat([MASK, MASK], ignore_index=True)[:rows], EMBEDDINGS)
 
@@ -144,7 +144,7 @@ def test_a_missing_name_among_the_classes_is_refused():
         clip().fit(X, MASK.to_numpy(), VECTORS, classes=["ash", float("nan"), "oak"])
 
 
-def test_uncalibrated_probabilities_are_told_of(capsys):
+def test_uncalibrated_probabilities_are_reported(capsys):
     clip().fit(X, MASK, EMBEDDINGS).predict_proba(X)
     assert "fit held no images out: probabilities are an uncalib" in capsys.readouterr().err
     options = {"epochs": 1, "min_steps": 1}

@@ -351,7 +351,7 @@ def test_grey_of_any_depth_keeps_its_shades(tmp_path, grey):
     assert apart.abs().max() <= 1
 
 
-def test_grey_images_that_were_scaled_from_several_whites_are_told(tmp_path, capsys):
+def test_grey_images_that_were_scaled_from_several_whites_are_reported(tmp_path, capsys):
     for number, brightest in enumerate([4000, 4200, 60000, 4090, 60001, 60002]):
         file = tmp_path / f"{'dark' if number % 2 else 'light'} images" / f"{number}.png"
         file.parent.mkdir(exist_ok=True)
@@ -365,7 +365,7 @@ def test_grey_images_that_were_scaled_from_several_whites_are_told(tmp_path, cap
     assert capsys.readouterr().err.count(line) == 1
 
 
-def test_images_that_are_encoded_lying_on_their_side_are_told(tmp_path, capsys):
+def test_images_that_are_encoded_lying_on_their_side_are_reported(tmp_path, capsys):
     exif = Image.Exif()
     exif[0x0112] = 6
     for number in range(4):
@@ -380,7 +380,7 @@ def test_images_that_are_encoded_lying_on_their_side_are_told(tmp_path, capsys):
     assert capsys.readouterr().err.count(line) == 1
 
 
-def test_transparent_parts_are_told_of():
+def test_transparent_parts_are_reported():
     clear, oddities = drawing().convert("RGBA"), Oddities()
     clear.putpixel((3, 3), (1, 2, 3, 0))
     palette = Image.new("P", (9, 9))

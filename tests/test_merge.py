@@ -291,7 +291,7 @@ def test_a_cache_that_exists_is_only_replaced_when_told(tmp_path: Path, parts: l
         caches.make(out, overwrite=True)
 
 
-def test_a_merge_that_was_done_before_is_told(
+def test_a_merge_that_was_done_before_is_reported(
     tmp_path: Path, parts: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for told in (0, 1):
@@ -402,7 +402,7 @@ def test_parts_of_another_type_are_refused(tmp_path: Path, parts: list[Path]) ->
     assert "/image/features" in complaint([parts[0], odd, *parts[2:]], tmp_path / "x.h5")
 
 
-def test_other_package_versions_are_told_and_those_of_the_parts_are_kept(
+def test_other_package_versions_are_reported_and_those_of_the_parts_are_kept(
     tmp_path: Path, parts: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for part, torch in zip(parts, ("1.0", "1.0", "2.0", "1.0"), strict=True):

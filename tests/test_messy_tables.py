@@ -1,4 +1,4 @@
-"""Tables as programs and people write them: accepted, or all faults are told at once."""
+"""Tables as programs and people write them: accepted, or all faults are reported at once."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_numbers_with_missing_values_are_numbers(folder):
 
 
 @pytest.mark.parametrize("content", ['{"path": 1\n[]\n', '[{"path": ', '["a"]', "1\n2\n"])
-def test_json_that_is_none_or_no_object_is_told(folder, content):
+def test_json_that_is_none_or_no_object_is_reported(folder, content):
     (folder / "t.jsonl").write_text(content, "utf-8")
     with pytest.raises(UserError, match=r"not JSON|expected an object"):
         load_table(folder / "t.jsonl")
@@ -203,7 +203,7 @@ def test_extract_takes_a_frame(folder, tmp_path, tiny_weights):
 # --- all faults at once --------------------------------------------------------------------------
 
 
-def test_all_faults_are_told_each_with_its_line(folder):
+def test_all_faults_are_reported_each_with_its_line(folder):
     rows = [
         *("path,label,candidates,split", "a/1.jpg,fox,fox|wolf,trainval", "a/2.jpg,fox,,oops"),
         *("a/3.jpg,fox", "../4.jpg,fox,,trainval", "a/5.jpg,,fox,test_seen"),
@@ -243,7 +243,7 @@ def test_at_most_twenty_faults_are_listed(folder):
         ),
     ],
 )
-def test_columns_that_are_missing_or_there_twice_are_told(folder, header, message):
+def test_columns_that_are_missing_or_there_twice_are_reported(folder, header, message):
     (folder / "t.csv").write_text(f"{header}\na/1.jpg,fox,fox,trainval\n", "utf-8")
     with pytest.raises(UserError, match=message):
         load_table(folder / "t.csv")
@@ -315,7 +315,7 @@ def test_without_a_split_one_is_drawn_and_said(folder, capsys):
     assert load_table(file, unseen=0.0, test=0.5).seen.all()
 
 
-def test_classes_that_only_test_has_are_unseen_which_is_told(folder, capsys):
+def test_classes_that_only_test_has_are_unseen_which_is_reported(folder, capsys):
     table = pd.DataFrame({"path": PATHS, "label": ["fox", "fox", "wolf", "wolf", "owl", "owls"]})
     table["split"] = ["train", "test", "train", "test", "test", "Test"]
     told = "unseen, as only 'test' has them: 2 classes (owl, owls)."
@@ -490,7 +490,7 @@ def test_json_lines_end_where_json_ends_them(folder):
         ("fold", "'fold' is left out, as 'split' is the split"),
     ],
 )
-def test_a_second_column_of_a_kind_is_told_of(folder, capsys, extra, told):
+def test_a_second_column_of_a_kind_is_reported(folder, capsys, extra, told):
     is_as_written(load_table(frame(**{extra: "7"}), root=folder))
     assert told in capsys.readouterr().err
 
@@ -503,7 +503,7 @@ def test_an_empty_split_among_others_says_what_to_do(folder):
 # --- tables of other shapes: each gets a message that leads to a table that is read ---------------
 
 
-def test_a_table_with_a_column_for_each_class_is_told_in_one_short_line(folder):
+def test_a_table_with_a_column_for_each_class_is_reported_in_one_short_line(folder):
     columns = [f"bird {number}" for number in range(200)]
     told = fails(folder, f"path,{','.join(columns)}\na/1.jpg{',0' * 200}\n")
     assert "bird 6 and 193 more; they should be path, label, candidates, split" in told
@@ -519,7 +519,7 @@ def test_labels_in_several_columns_are_read_as_the_message_says(folder, header):
     assert sets_of(load_table(folder / "messy.csv", annotators=people)) == [{"fox", "owl"}, {"owl"}]
 
 
-def test_a_row_for_each_label_of_an_image_is_told_how_to_join_them(folder):
+def test_a_row_for_each_label_of_an_image_is_refused_with_how_to_join_them(folder):
     told = fails(folder, "path,label\na/1.jpg,fox\na/1.jpg,owl\na/2.jpg,owl\na/2.jpg,owl\n")
     assert "line 3: 'a/1.jpg' is listed in line 2 already: keep one of them, or write all" in told
     assert "its labels into one row, as candidates: fox|owl." in told
@@ -537,7 +537,7 @@ def test_a_row_for_each_label_of_an_image_is_told_how_to_join_them(folder):
     ],
     ids=["paths", "paths on lines", "pandas", "pandas split", "coco"],
 )
-def test_one_object_of_all_images_is_told_what_to_write(folder, content):
+def test_one_object_of_all_images_is_refused_with_what_to_write(folder, content):
     told = fails(folder, content, "messy.json")
     assert "holds one object: write an object for each image" in told and len(told) < 300
 
@@ -561,7 +561,7 @@ def test_candidates_alone_are_said_to_be_for_training(folder, capsys):
 
 
 @pytest.mark.parametrize(("root", "above"), [("a", "."), ("", "a")])
-def test_a_root_one_folder_off_is_told_where_the_images_are(folder, root, above):
+def test_a_root_one_folder_off_is_refused_with_where_the_images_are(folder, root, above):
     paths = "a/1.jpg\na/2.jpg" if root else "1.jpg\n2.jpg"
     (folder / "t.csv").write_text(f"path,label\n{paths}\n".replace(".jpg", ".jpg,fox"), "utf-8")
     where = re.escape(str(folder / above))
@@ -575,7 +575,7 @@ def test_a_root_that_holds_other_images_of_the_table_is_kept(folder):
         load_table(folder / "t.csv")
 
 
-def test_candidates_beside_those_of_annotators_are_told_of(tmp_path, capsys):
+def test_candidates_beside_those_of_annotators_are_reported(tmp_path, capsys):
     lines = [
         "path,candidates,tags,anna,split",
         *(f"{n}.jpg,cat|fox,fox,fox|owl,train" for n in "12"),

@@ -550,7 +550,7 @@ def test_every_trained_rival_has_the_same_budget_and_the_same_alignment():
         ("conse", {"classifier": "prodn"}, "Did you mean 'proden'?"),
     ],
 )
-def test_an_option_that_cannot_be_is_told(name, changes, told):
+def test_an_option_that_cannot_be_is_reported(name, changes, told):
     problem, _ = make_problem()
     with pytest.raises(UsageError, match=told.replace("?", r"\?")):
         make(name, problem, **changes)

@@ -217,7 +217,7 @@ def test_a_saved_processor_prepares_images_as_an_image_processor_does(tmp_path, 
     assert load_encoder(name).identity.preprocessing["mean"] == images["image_mean"]
 
 
-def test_the_tokenizer_of_another_model_is_told(tmp_path):
+def test_the_tokenizer_of_another_model_is_reported(tmp_path):
     folder = transformers_clip(tmp_path / "model")
     config = json.loads((folder / "tokenizer.json").read_text())
     config["model"]["vocab"]["zebra"] = 64
@@ -268,7 +268,7 @@ def test_what_is_wrong_with_a_folder_is_said_in_one_line(tmp_path):
     ("tower", "size", "reason"),
     [("test_vit3", 96, "doesn't match model"), ("test_vit", 100, "divisible by patch size")],
 )
-def test_images_of_a_size_that_the_tower_cannot_see_are_told(tmp_path, tower, size, reason):
+def test_images_of_a_size_that_the_tower_cannot_see_are_reported(tmp_path, tower, size, reason):
     vision = {**SIGLIP["vision_cfg"], "timm_model_name": tower}
     config, folder = {**SIGLIP, "vision_cfg": vision}, tmp_path / "model"
     if tower == "test_vit3":
@@ -317,7 +317,7 @@ def test_a_repository_has_an_owner_and_a_name(name):
         load_encoder(f"hf-hub:{name}")
 
 
-def test_a_folder_or_repository_without_its_prefix_is_told_how_to_be_given(tmp_path):
+def test_a_folder_or_repository_without_its_prefix_is_refused_with_how_to_give_it(tmp_path):
     with pytest.raises(UsageError, match=f"write --model local-dir:{tmp_path}"):
         load_encoder(str(tmp_path))
     with pytest.raises(UsageError, match=r"hub, write --model hf-hub:google/siglip\."):

@@ -193,7 +193,7 @@ def test_a_linked_class_folder_is_refused_where_it_crosses_the_split(tmp_path):
 # --- what looks like a slip ----------------------------------------------------------------------
 
 
-def test_a_misspelt_candidate_is_told():
+def test_a_misspelt_candidate_is_reported():
     sets = Candidates(np.array([0, 2, 4, 6]), np.array([0, 1, 0, 1, 0, 2], dtype=np.int32))
     data = dataset(["kestrel", "magpie", "magpei"], [0, 0, UNKNOWN], sets)
     assert occurrences(data).tolist() == [5, 2, 1]
@@ -201,19 +201,19 @@ def test_a_misspelt_candidate_is_told():
     assert any("'magpei' (1 times) and 'magpie' (2 times)" in line for line in lines)
 
 
-def test_a_class_that_occurs_once_is_told():
+def test_a_class_that_occurs_once_is_reported():
     (line,) = class_warnings(dataset(["dog", "owl", "fox"], [0, 0, 0, 1, 1, 1, 2, 0]))
     assert line == "1 class occurs once only ('fox'): misspelt, perhaps?"
 
 
-def test_about_as_many_classes_as_images_are_told():
+def test_about_as_many_classes_as_images_are_reported():
     names = [f"file {letter}" for letter in "abcdef"]
     assert any(
         "6 classes for 7 images" in line for line in class_warnings(dataset(names, [*range(6), 0]))
     )
 
 
-def test_numbers_as_class_names_are_told():
+def test_numbers_as_class_names_are_reported():
     lines = class_warnings(dataset(["3", "5.0", "fox"], [0, 0, 1, 1, 2, 2]))
     told = "2 of 3 class names are numbers or codes ('3', '5.0')"
     assert [line for line in lines if told in line]
@@ -237,7 +237,7 @@ def test_numbers_as_class_names_are_told():
         (["fox", "dingo", "fox dingo"], "are they lists"),
     ],
 )
-def test_names_that_make_bad_prompts_or_are_no_names_are_told(names, told):
+def test_names_that_make_bad_prompts_or_are_no_names_are_reported(names, told):
     lines = class_warnings(dataset(names, [*range(len(names))] * 3))
     assert [told in line for line in lines] == [True]
 
@@ -248,7 +248,7 @@ def test_classes_that_only_look_so_are_left_alone():
     assert class_warnings(dataset(names, [*range(len(names))] * 3)) == []
 
 
-def test_nothing_to_test_on_or_to_train_on_is_told(tmp_path):
+def test_nothing_to_test_on_or_to_train_on_is_reported(tmp_path):
     places = [f"{number}.jpg" for number in range(12)]
     plant(tmp_path, places)
     table = pd.DataFrame({"path": places, "label": ["cat", "dog", "owl"] * 4, "split": "train"})
@@ -280,7 +280,7 @@ def test_swapped_letters_are_one_edit_and_two_edits_are_not():
     assert one_edit_apart(["kestrel", "kastrle", "castle"]) == []
 
 
-def test_labels_that_are_never_candidates_and_lists_as_names_are_told_of(tmp_path):
+def test_labels_that_are_never_candidates_and_lists_as_names_are_reported(tmp_path):
     places = [f"{number}.jpg" for number in range(8)]
     plant(tmp_path, places)
     names = ["heron", "kestrel"] * 4

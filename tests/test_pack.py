@@ -75,7 +75,7 @@ def packed(tmp_path_factory) -> Path:
 
 
 def told_of_images(folder: Path, method: str, images: int) -> None:
-    """State with a row for each training image is declared, and the model card tells of it."""
+    """State with a row for each training image is declared, and the model card says so."""
     state = load_file(folder / "model.safetensors")
     held = {name for name, value in state.items() if value.shape[:1] == (images,)}
     assert held == set(load_method(method)[0].kept_state)
@@ -159,7 +159,7 @@ def test_one_changed_byte_is_refused_in_one_line(pzsl, packed, tmp_path, name):
     assert (code, out) == (1, "") and len(err.strip().splitlines()) == 1
 
 
-def test_a_folder_of_a_version_with_other_numbers_is_told(packed, tmp_path, capsys):
+def test_a_folder_of_a_version_with_other_numbers_is_reported(packed, tmp_path, capsys):
     copy = shutil.copytree(packed, tmp_path / "copy")
     about = json.loads((copy / "config.json").read_text(encoding="utf-8"))
     about["run"]["results"] -= 1

@@ -21,7 +21,7 @@ LARGEST = 8 * 2**20
 """Bytes of the wheel at most."""
 
 
-def test_the_version_is_told_once():
+def test_the_version_is_written_once():
     assert PROJECT["version"] == pzsl.__version__
     citation = (ROOT / "docs" / "CITATION.cff").read_text(encoding="utf-8")
     assert f"version: {pzsl.__version__}\n" in citation

@@ -126,7 +126,7 @@ def test_a_cache_that_is_replaced_never_gives_its_numbers_to_the_old_hash(
     assert found == {seed: (name, wanted[seed]) for seed in found}
 
 
-def test_a_cache_that_is_written_into_is_told_of(tmp_path, monkeypatch):
+def test_a_cache_that_is_written_into_is_reported(tmp_path, monkeypatch):
     old, new = (write_cache(tmp_path / f"{name}.h5", seed=seed) for seed, name in enumerate("ab"))
     plain = job.open_cache
 

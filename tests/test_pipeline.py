@@ -319,7 +319,7 @@ def test_a_run_ends_well_when_all_threads_lack_memory(capsys):
     assert encode.size == 2
 
 
-def test_no_memory_for_a_single_image_is_told_in_one_line():
+def test_no_memory_for_a_single_image_is_reported_in_one_line():
     with pytest.raises(UserError, match="not enough memory to encode a single image"):
         collect(constant, range(9), encode=Halving(greedy(0, MemoryError(), []), 8))
 

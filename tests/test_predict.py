@@ -139,7 +139,9 @@ def test_files_of_other_kinds_are_counted_and_links_to_nothing_fail_by_themselve
     assert found["answered"] == 10
 
 
-def test_images_of_one_name_keep_apart_and_those_named_again_are_told(drawings, tmp_path, capsys):
+def test_images_of_one_name_keep_apart_and_those_named_again_are_reported(
+    drawings, tmp_path, capsys
+):
     tables = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -154,7 +156,7 @@ def test_images_of_one_name_keep_apart_and_those_named_again_are_told(drawings, 
     assert "1 image named again" in capsys.readouterr().err
 
 
-def test_a_folder_that_cannot_be_listed_is_told(drawings, capsys, monkeypatch):
+def test_a_folder_that_cannot_be_listed_is_reported(drawings, capsys, monkeypatch):
     scan, closed = os.scandir, drawings / "closed"
     closed.mkdir()
 
@@ -367,7 +369,7 @@ def test_options_of_an_encoder_mean_nothing_to_features(toy_run, tmp_path, capsy
     assert "--root means nothing here" in err and "--model means nothing here" in err
 
 
-def test_a_new_name_that_is_nearly_another_is_told_of(capsys):
+def test_a_new_name_that_is_nearly_another_is_reported(capsys):
     _tell_near(("red fox", "heron", "kite", "kites"), ("red-fox", "zebra", "zebras"))
     told = capsys.readouterr().err.splitlines()
     assert [line.count("one letter apart") for line in told] == [1, 1]

@@ -131,7 +131,7 @@ def test_a_machine_without_gpu_can_send_runs_to_a_cluster_that_has_one(tmp_path,
             train(cache, runs=tmp_path, device="cuda")
 
 
-def test_a_cluster_without_gpus_is_told_instead_of_waited_for(tmp_path, monkeypatch):
+def test_a_cluster_without_gpus_is_refused_instead_of_waited_for(tmp_path, monkeypatch):
     cluster = join(monkeypatch, Cluster(CPU=4))
     with pytest.raises(UserError, match="No machine of the Ray cluster has a GPU"):
         sweep(tmp_path, "cuda", engine="ray")

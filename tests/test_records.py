@@ -76,7 +76,7 @@ def test_train_takes_no_damaged_record_for_a_finished_run(tmp_path):
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_part_that_is_missing_is_told(part, runs, tmp_path):
+def test_a_part_that_is_missing_is_reported(part, runs, tmp_path):
     (runs / "a" / part).unlink()
     with pytest.raises(UserError) as caught:
         refine(runs / "a", tmp_path / "labels.csv")
@@ -123,7 +123,7 @@ def test_a_percentage_that_is_none_is_left_out(value, tmp_path):
     assert f"'H' is {value:g}, and should be 0 to 100" in records.warnings[0]
 
 
-def test_a_mean_over_fewer_runs_than_its_row_has_is_told(tmp_path):
+def test_a_mean_over_fewer_runs_than_its_row_has_is_reported(tmp_path):
     for seed in range(3):
         metrics = {"H": None} if seed == 1 else {"H": 40.0 + seed}
         write_run(tmp_path / "runs", f"r{seed}", {"seed": seed}, {**metrics, "T1": None})
@@ -144,20 +144,20 @@ def test_a_mean_over_fewer_runs_than_its_row_has_is_told(tmp_path):
         ({"U": None, "H": 90.0}, None),
     ],
 )
-def test_an_h_that_is_not_the_mean_of_s_and_u_is_told(metrics, told, tmp_path):
+def test_an_h_that_is_not_the_mean_of_s_and_u_is_reported(metrics, told, tmp_path):
     write_run(tmp_path, "r", {}, metrics)
     warnings = read_runs(tmp_path).warnings
     assert len(warnings) == (told is not None)
     assert told is None or told in warnings[0]
 
 
-def test_a_file_in_place_of_the_folder_of_runs_is_told(tmp_path):
+def test_a_file_in_place_of_the_folder_of_runs_is_reported(tmp_path):
     (tmp_path / "x.h5").write_bytes(b"x")
     with pytest.raises(UserError, match=r"No folder .*x\.h5': it is a file\."):
         read_runs(tmp_path / "x.h5")
 
 
-def test_a_packed_model_in_place_of_a_run_is_told(tmp_path):
+def test_a_packed_model_in_place_of_a_run_is_reported(tmp_path):
     (tmp_path / "SHA256SUMS").write_text("")
     with pytest.raises(UserError, match="is a packed model: give the run"):
         read_record(tmp_path)

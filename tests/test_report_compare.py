@@ -63,7 +63,7 @@ def test_rows_that_one_sweep_alone_has_are_named(two):
     ]
 
 
-def test_other_options_are_told(two):
+def test_other_options_are_reported(two):
     warnings = report(two / "a", two / "out", ("csv",), compare=two / "b")["warnings"]
     assert [line for line in warnings if "other options" in line] == [
         f"{method} was run with other options in the other sweep: model a here and b there."
@@ -71,7 +71,7 @@ def test_other_options_are_told(two):
     ]
 
 
-def test_other_caches_and_broken_records_are_told(two):
+def test_other_caches_and_broken_records_are_reported(two):
     for path in (two / "b").rglob("config.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "cache_hash": "d" * 64}))
     (two / "b" / "rc-0.1-0" / "metrics.json").write_text("{")

@@ -143,7 +143,7 @@ def test_a_baseline_that_no_row_or_several_rows_are_named_is_wrong_usage(make):
         make(baseline="a")
 
 
-def test_settings_without_the_baseline_are_told(make):
+def test_settings_without_the_baseline_are_reported(make):
     make.write(NEAR, rate=0.1)
     make.write({"b": [1, 2], "c": [2, 3]}, rate=0.3)
     result = make(baseline="a")
@@ -183,7 +183,7 @@ def test_where_nothing_was_tested_no_counts_are_shown(make):
     assert any(line.split() == ["a", "1.00", "2", "of", "2", "-", "-", "-"] for line in lines)
 
 
-def test_a_label_that_stands_for_other_options_on_another_data_set_is_told(make):
+def test_a_label_that_stands_for_other_options_on_another_data_set_is_reported(make):
     make.write({"a": [70, 71], "b": [60, 62]}, dataset="one", options={"rank": 8}, results=6)
     make.write({"b": [60, 62]}, dataset="two", options={"rank": 8}, results=6)
     assert not any("stands for" in warning for warning in make()["warnings"])
@@ -195,7 +195,7 @@ def test_a_label_that_stands_for_other_options_on_another_data_set_is_told(make)
     assert "results: 6 on one, 5 on three, 6 on two" in warning
 
 
-def test_a_row_without_common_seeds_is_told_not_to_be_tested(make, tmp_path):
+def test_a_row_without_common_seeds_is_marked_as_not_tested(make, tmp_path):
     for method, seeds in (("a", (0, 1, 2)), ("b", (3, 4, 5)), ("c", (2, 3, 4))):
         for seed in seeds:
             config = {"method": method, "seed": seed}
@@ -208,7 +208,7 @@ def test_a_row_without_common_seeds_is_told_not_to_be_tested(make, tmp_path):
     ]
 
 
-def test_numbers_of_several_versions_are_told(make):
+def test_numbers_of_several_versions_are_reported(make):
     make.write({"conse": [60, 62]}, results=7)
     make.write({"b": [60, 62]}, results=6)
     assert not any("versions" in warning for warning in make()["warnings"])
@@ -217,7 +217,7 @@ def test_numbers_of_several_versions_are_told(make):
     assert warning.startswith("On birds there are numbers of several versions of pzsl (5: a; 6: b)")
 
 
-def test_a_plugin_with_another_source_on_another_data_set_is_told(make):
+def test_a_plugin_with_another_source_on_another_data_set_is_reported(make):
     for dataset, source in (("one", "5e"), ("two", "77")):
         record = {"methods m.py:M": {"at": f"/{dataset}/m.py:M", "source": source}}
         make.write({"m.py:M": [70, 71], "b": [1, 2]}, dataset=dataset, plugins=record)

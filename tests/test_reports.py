@@ -149,7 +149,7 @@ def test_an_unforeseen_key_of_the_configuration_keeps_groups_apart(runs, make):
     assert labels(make()) == ["clip-pzsl (labels=attributes)", "clip-pzsl (labels=text)"]
 
 
-def test_the_preset_is_told_where_there_are_several(runs, make):
+def test_the_preset_is_shown_where_there_are_several(runs, make):
     write_run(runs, "a", {"preset": "default"})
     write_run(runs, "b", {"preset": "paper"})
     write_run(runs, "c", {"method": "cc", "preset": "default"})

@@ -248,7 +248,7 @@ def test_corrections_are_read_as_programs_and_people_write_them(reviewed, tmp_pa
     assert "corrects no image" in told and f"for all of its {len(paths)} images" in told
 
 
-def test_a_page_is_no_table_and_pictures_at_addresses_are_told_of(reviewed, tmp_path):
+def test_a_page_is_no_table_and_pictures_at_addresses_are_reported(reviewed, tmp_path):
     cache, run, pictures = reviewed
     with pytest.raises(UsageError, match=r"looks like a table, which --apply"):
         review(run, tmp_path / "x.csv", images=pictures)

@@ -182,7 +182,7 @@ KINDS = (
 
 
 @pytest.mark.parametrize("kind", ["none", *KINDS])
-def test_a_damaged_checkpoint_is_told_of_and_never_gone_on_from(
+def test_a_damaged_checkpoint_is_reported_and_never_gone_on_from(
     kind, tmp_path, monkeypatch, capsys
 ):
     cache = write_cache(tmp_path / "c.h5", each=24)

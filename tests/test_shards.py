@@ -222,7 +222,7 @@ def test_what_was_interrupted_is_gone_on_with_by_any_number_of_devices(
     assert_same(out, single)
 
 
-def test_unreadable_images_of_all_shards_are_told_in_one_line(asked, photos, tmp_path, inline):
+def test_unreadable_images_of_all_shards_are_reported_in_one_line(asked, photos, tmp_path, inline):
     good = {name: (photos / name).read_bytes() for name in ("ash/1.png", "elm/9.png")}
     for name in good:
         (photos / name).write_bytes(b"junk")
@@ -399,7 +399,7 @@ def test_without_ray_the_remedy_is_named(asked, tmp_path, monkeypatch):
         extract(**asked, out=tmp_path / "x.h5", engine="ray")
 
 
-def test_a_ray_that_does_not_run_here_is_told_with_the_remedy(monkeypatch):
+def test_a_ray_that_does_not_run_here_is_reported_with_the_remedy(monkeypatch):
     def broken(name):
         raise RuntimeError("built for another Python")
 

@@ -68,7 +68,7 @@ def test_the_card_says_what_is_shared(server, cache):
     assert about["file"] == "toy.h5" and about["images"] > 0
 
 
-def test_what_names_this_machine_is_told(server, cache, capsys):
+def test_what_names_this_machine_is_reported(server, cache, capsys):
     with h5py.File(cache, "r+") as file:
         put_attribute(file, "origin", {"root": "/home/anna/photos", "seed": "0"})
         put_attribute(file, "model", "local-dir:C:\\Users\\anna\\clip")
@@ -140,7 +140,7 @@ def test_a_damaged_description_is_refused(pzsl, server, cache, tmp_path):
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_a_refusal_is_told_with_what_to_do(pzsl, server, cache, tmp_path, status):
+def test_a_refusal_is_reported_with_what_to_do(pzsl, server, cache, tmp_path, status):
     server.status = status
     for line in (
         pzsl("pull", NAME, "--out", tmp_path / "x.h5"),

@@ -144,7 +144,7 @@ def test_a_run_whose_workers_all_die_is_given_up_in_one_line(cache, tmp_path, mo
     assert len(list(tmp_path.rglob("failed.json"))) == 2
 
 
-def test_a_run_out_of_memory_is_told_of_and_the_others_go_on(cache, tmp_path, monkeypatch):
+def test_a_run_out_of_memory_is_reported_and_the_others_go_on(cache, tmp_path, monkeypatch):
     bad, good = grid(cache, [0.1]), grid(cache, [0.2, 0.4])
     real = job.execute
 

@@ -1,4 +1,4 @@
-"""How far a sweep is: counted from its folders, drawn on a terminal, told in a log."""
+"""How far a sweep is: counted from its folders, drawn on a terminal, written to a log."""
 
 from __future__ import annotations
 

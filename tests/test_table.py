@@ -99,7 +99,7 @@ def test_unseen_classes_from_a_column(folder):
     ]
 
 
-def test_a_class_that_is_marked_in_some_rows_only_is_told(folder, capsys):
+def test_a_class_that_is_marked_in_some_rows_only_is_reported(folder, capsys):
     rows = [f"a/{i}.jpg,{name},{i == 3:d}" for i, name in enumerate(["fox", "dog"] * 3, start=1)]
     data = load_table(write(folder, rows, "path,label,unseen"))
     told = "1 unseen class not marked in every row, such as 'fox' (in 2 rows it is not)"
@@ -108,7 +108,7 @@ def test_a_class_that_is_marked_in_some_rows_only_is_told(folder, capsys):
     assert "not marked" not in capsys.readouterr().err
 
 
-def test_unseen_classes_from_a_file_even_without_images_which_is_told(folder, capsys):
+def test_unseen_classes_from_a_file_even_without_images_which_is_reported(folder, capsys):
     (folder / "unseen.txt").write_text("lynx\ncaracal\n", "utf-8")
     data = load_table(write(folder), unseen_file=folder / "unseen.txt")
     assert data.classes == ("caracal", "dog", "fox", "lynx", "wolf")
@@ -124,7 +124,7 @@ def test_a_class_list_decides_the_order_and_may_hold_more(folder):
     assert data.labels.tolist() == [2, UNKNOWN, 3, 2, 2, 1]
 
 
-def test_a_listed_class_of_no_row_is_seen_which_is_told(folder, capsys):
+def test_a_listed_class_of_no_row_is_seen_which_is_reported(folder, capsys):
     (folder / "classes.txt").write_text("wolf\nlynx\nfox\ndog\nbear\n", "utf-8")
     data = load_table(write(folder), classes=folder / "classes.txt")
     assert data.seen.tolist() == [True, False, True, True, True]
@@ -145,7 +145,7 @@ def test_a_listed_class_of_no_row_is_seen_which_is_told(folder, capsys):
         ("\n", "lists no class"),
     ],
 )
-def test_a_class_list_that_lacks_classes_is_told(folder, listed, message):
+def test_a_class_list_that_lacks_classes_is_reported(folder, listed, message):
     (folder / "classes.txt").write_text(listed, "utf-8")
     with pytest.raises(UserError, match=message):
         load_table(write(folder), classes=folder / "classes.txt")

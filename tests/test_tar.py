@@ -66,7 +66,7 @@ def test_images_are_found_and_read_in_place(tars):
     assert sorted(path.name for path in tars.iterdir()) == [f"data-00{n}.tar" for n in range(3)]
 
 
-def test_candidates_of_annotations_are_told_to_be_left_out(tmp_path, capsys):
+def test_candidates_of_annotations_are_reported_to_be_left_out(tmp_path, capsys):
     names = list(COLOURS)
     files = dict(samples(0, 6))
     for number in (1, 4):
@@ -154,7 +154,7 @@ def test_a_tar_file_cut_short_after_it_was_listed_is_named(tars):
         ([("a.png", b"x"), ("a.cls", b"fox"), ("b.png", b""), ("b.cls", b"9")], None),
     ],
 )
-def test_what_is_not_as_it_should_be_is_told_in_one_line(tmp_path, files, message):
+def test_what_is_not_as_it_should_be_is_reported_in_one_line(tmp_path, files, message):
     write_tar(tmp_path / "x.tar", files)
     if message is None:  # one name and one number: the number is a name, too
         files += [(f"{n}.cls", b"fox") for n in range(3)] + [(f"{n}.png", b"") for n in range(3)]

@@ -57,7 +57,7 @@ def test_processes_and_threads_share_the_cores(monkeypatch):
     assert default_workers(torch.device("cuda"), runs=25, threads=1) == 1
 
 
-def test_more_threads_than_cores_are_told_of(tmp_path, monkeypatch, capsys):
+def test_more_threads_than_cores_are_reported(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sweep_module, "cores", lambda: 1)
     cache = write_cache(tmp_path / "c.h5")
     train(cache, method="clip", rate=0.1, seeds=1, runs=tmp_path / "runs", threads=2)

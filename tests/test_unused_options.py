@@ -1,4 +1,4 @@
-"""Options that change nothing in a call are told of, once, with the reason."""
+"""Options that change nothing in a call are named, once, with the reason."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def grid(methods, presets, **settings) -> list:
         ("co-reg", "default", {"mixup_alpha": 2}, "add --set mixup=on"),
     ],
 )
-def test_a_value_that_the_method_does_not_read_is_told(method, preset, settings, told, capsys):
+def test_a_value_that_the_method_does_not_read_is_reported(method, preset, settings, told, capsys):
     grid([method], [preset], **settings)
     assert told in capsys.readouterr().err
 

@@ -300,7 +300,7 @@ def test_a_damaged_file_is_named(small, file, content):
     assert "\n" not in str(caught.value)
 
 
-def test_a_newer_matlab_format_is_told(small):
+def test_a_newer_matlab_format_is_reported(small):
     import h5py
 
     path = small / "xlsa17" / "AWA2" / "att_splits.mat"

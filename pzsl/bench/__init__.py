@@ -1,6 +1,6 @@
 """This machine's own figures: how fast encoding, loading and training are here, side by side.
 
-What is compared is measured in one run, turn and turn about, and told as medians and their ratios:
+What is compared is measured in one run, turn and turn about, and shown as medians and their ratios:
 seconds alone say more of the machine than of the program.
 """
 

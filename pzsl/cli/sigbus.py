@@ -16,7 +16,7 @@ LINE = (
 _handlers: list[Any] = []
 """What the system calls may not be collected."""
 _first = threading.Lock()
-"""Several threads may read beyond the end at once: the first tells of it, the others wait here."""
+"""Several threads may read beyond the end at once: the first reports it, the others wait here."""
 
 
 def explain_sigbus() -> None:

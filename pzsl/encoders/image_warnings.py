@@ -1,4 +1,4 @@
-"""Count images that may not be encoded as the user sees them, and tell of them."""
+"""Count images that may not be encoded as the user sees them, and warn about them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def image_doubts(counts: Counts) -> list[str]:
 def _mixed_whites(counts: Counts) -> list[str]:
     """Warnings where images of one kind were scaled from several whites.
 
-    White is told from the largest value of each image, so that a dark image of 16 bits may be
+    White is guessed from the largest value of each image, so that a dark image of 16 bits may be
     taken for a light one of 12.
     """
     lines = []

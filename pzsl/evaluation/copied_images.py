@@ -33,7 +33,7 @@ class Embedded(Labelled, Protocol):
 def copied_images(cache: Embedded) -> list[str]:
     """Lines on images with the embedding of a training image (ours).
 
-    Told of are test images, and training images that have no class in common. A copy of a picture,
+    Reported are test images, and training images that have no class in common. A copy of a picture,
     unlike a link to it, has a path of its own: its embedding gives it away.
 
     Args:

@@ -1,4 +1,4 @@
-"""Refuse or tell what is allowed in an import, but probably not meant."""
+"""Refuse, or warn about, what is allowed in an import, but probably not meant."""
 
 from __future__ import annotations
 

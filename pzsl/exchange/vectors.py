@@ -18,7 +18,7 @@ from pzsl.store.validation import alike_in_text, fault_of
 from pzsl.store.writer import CacheWriter
 
 ROUNDING = 1e-3
-"""Vectors whose length deviates by more, but is near one, are divided by it, and that is told."""
+"""Vectors whose length deviates by more, but is near one, are divided by it, and a line says so."""
 LOGIT_SCALE = 100.0
 """The scale at the end of CLIP's own training; used if a file has none."""
 UNREADABLE = (

@@ -36,7 +36,7 @@ def image_files(data: Dataset, part: Mapping[str, Any]) -> NDArray[np.int64] | N
     count = len(data.paths)
     files = np.full((count, 2), UNKNOWN, dtype=np.int64)
     for row, path in enumerate(data.paths):
-        with suppress(OSError, LookupError):  # told when it is encoded
+        with suppress(OSError, LookupError):  # reported when it is encoded
             files[row, 0] = size_of(path)
     step = max(1, part.get("images", count) // SUMMED)
     for row in range(-part.get("start", 0) % step, count, step):

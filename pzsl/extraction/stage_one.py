@@ -152,7 +152,7 @@ def _extract(request: ExtractRequest) -> dict[str, Any]:
 
 
 def _say_unused(request: ExtractRequest) -> None:
-    """Tell of options that the others leave without a meaning."""
+    """Warn about options that the others leave without a meaning."""
     usual = ExtractRequest
     if not request.views:
         policy, seed = (

@@ -123,7 +123,7 @@ def _is_missing(name: Any) -> bool:
 def _check_names(names: Collection[Any]) -> None:
     """Refuse to learn a class from what stands for an unknown one, in caches and in scikit-learn.
 
-    Names that may stand for none, or for several, are told of.
+    Warns about names that may stand for none, or for several.
 
     Raises:
         UserError: a name is empty, or a number -1, except for the two classes -1 and 1.

@@ -192,7 +192,7 @@ class PartialLabelClassifier(ScikitClassifier):
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
         """Calibrated softmax of the scores of images (n, D), over all classes: (n, C).
 
-        Where `fit` held no images out, as with method `clip`, it is uncalibrated, and that is told.
+        Where `fit` held no images out, as with method `clip`, it is uncalibrated; a line says so.
         """
         scores = torch.from_numpy(self.decision_function(X) / self.calibration_.temperature)
         if not self.calibration_.images:

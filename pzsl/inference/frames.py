@@ -90,7 +90,7 @@ def _same_order(given: dict[str, list[Any] | None]) -> None:
     for (one, first), (other, second) in combinations(given.items(), 2):
         if first is None or second is None or set(first).isdisjoint(second):
             continue
-        pairs = enumerate(zip(first, second, strict=False))  # other lengths are told as shapes
+        pairs = enumerate(zip(first, second, strict=False))  # other lengths are reported as shapes
         at = next((row for row, (left, right) in pairs if left != right), None)
         if at is not None:
             raise UserError(

@@ -17,7 +17,7 @@ from pzsl.inference.record import read_record, say_version
 from pzsl.inference.restore import Scorer, class_names, open_cache, restore_scorer
 from pzsl.requests import say_unused
 
-TOLD = ("model", "pretrained", "weights_hash", "precision", "preprocessing")
+ENCODER_FIELDS = ("model", "pretrained", "weights_hash", "precision", "preprocessing")
 """What a cache records of its encoder."""
 
 
@@ -60,7 +60,7 @@ def open_model(run: str | Path, cache: str | Path | None = None) -> Model:
     Args:
         run: folder of a finished run, or one that `pack` wrote; or `hf-hub:OWNER/NAME` for a packed
             folder on the Hugging Face hub.
-        cache: the run's cache, if it has moved; a packed folder has none, and that is told.
+        cache: the run's cache, if it has moved; a packed folder has none, and a line says so.
 
     Raises:
         UserError: there is neither, the cache is missing, or a file is damaged.
@@ -81,7 +81,7 @@ def _of_run(folder: Path, place: str | Path | None) -> Model:
         where=cache.path,
         classes=tuple(class_names(cache)),
         dim=cache.images.shape[1],
-        encoder={name: cache.provenance[name] for name in TOLD},
+        encoder={name: cache.provenance[name] for name in ENCODER_FIELDS},
         templates=cache.templates,
         dataset=cache.dataset,
         labels=record.config.labels,

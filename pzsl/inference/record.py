@@ -70,7 +70,7 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
 
 
 def say_version(folder: Path, run: RunConfig) -> None:
-    """Tell if a run, or what was packed of it, is of a version that gave other numbers."""
+    """Warn if a run, or what was packed of it, is of a version that gave other numbers."""
     now = results_of(run.method, run.options, run.labels)
     if run.results != now:
         say(

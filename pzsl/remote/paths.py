@@ -18,7 +18,7 @@ from pzsl.remote.retries import RemoteError, attempt
 ADDRESS = re.compile(r"([a-z][a-z0-9+]+):(/{1,2})[^/]")
 """How an address begins; `Path` reduces its two slashes to one."""
 VERSION = ("ETag", "etag", "generation", "md5Hash", "blob_id", "mtime", "created", "LastModified")
-"""What servers tell of a file and change with its contents; the first one given counts."""
+"""What servers say about a file that changes with its contents; the first one given counts."""
 BLOCK = 4 << 20
 """Bytes read at a time where a file is read in order."""
 SMALLEST = 16 << 10
@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 
 
 class Info(NamedTuple):
-    """What a server tells of a file: `file` or `directory`, bytes, and a mark of its version.
+    """What a server says about a file: `file` or `directory`, bytes, and a mark of its version.
 
     The version is empty in a listing: some servers tell it in other words there.
     """
@@ -264,7 +264,7 @@ def _list(files: Any, folder: str) -> dict[str, dict[str, Any]]:
 
 
 def _info(entry: dict[str, Any]) -> Info:
-    """What a server tells of a file, in one form for all of them."""
+    """What a server says about a file, in one form for all of them."""
     version = next((str(entry[name]) for name in VERSION if entry.get(name)), "")
     return Info(str(entry["type"]), int(entry.get("size") or 0), version)
 

@@ -13,7 +13,7 @@ from pzsl.progress import say
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds before each further attempt: a server may be away for half a minute."""
 LONG = 4.0
-"""Seconds of the shortest pause that the user is told of."""
+"""Seconds of the shortest pause that is shown to the user."""
 
 LOGIN = {
     "s3": "log in with 'aws configure', or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "

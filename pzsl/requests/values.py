@@ -119,7 +119,7 @@ def check_ray_devices(*devices: str) -> None:
 
 
 def say_unused(why: str, **options: Any) -> None:
-    """Tell of options that were given but change nothing in this call.
+    """Warn about options that were given but change nothing in this call.
 
     Args:
         why: ends the line, such as 'features (.npy) need no encoder'.

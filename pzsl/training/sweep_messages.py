@@ -1,4 +1,4 @@
-"""What `train` tells before a sweep: what it is about to do, and what it will not do as asked."""
+"""What `train` says before a sweep: what it is about to do, and what it will not do as asked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pzsl.training.config import RunConfig
 
 
 def say_doubts(request: TrainRequest, data: Cache, grid: Sequence[RunConfig]) -> None:
-    """Tell of what was asked for and changes nothing, or is done in another way."""
+    """Warn about what was asked for and changes nothing, or is done in another way."""
     _say_unused(request, grid)
     _say_stored_sets(data, grid)
     _say_epochs(request, data, grid)
@@ -25,7 +25,7 @@ def say_doubts(request: TrainRequest, data: Cache, grid: Sequence[RunConfig]) ->
 
 
 def _say_unused(request: TrainRequest, grid: Sequence[RunConfig]) -> None:
-    """Tell of options that no run of the grid depends on."""
+    """Warn about options that no run of the grid depends on."""
     if not any(config.eta for config in grid):
         eta = unless(TrainRequest.eta, request.eta)
         say_unused("only --noise noisy swaps the truth out", eta=eta)
@@ -38,7 +38,7 @@ def _say_unused(request: TrainRequest, grid: Sequence[RunConfig]) -> None:
 
 
 def _say_stored_sets(data: Cache, grid: Sequence[RunConfig]) -> None:
-    """Tell of candidate sets that the cache holds and no run of the grid learns from."""
+    """Warn about candidate sets that the cache holds and no run of the grid learns from."""
     if data.candidate_offsets is not None and not any(run.noise in FROM_DATA for run in grid):
         kind = "annotated" if data.annotation else "file"
         say(
@@ -48,7 +48,7 @@ def _say_stored_sets(data: Cache, grid: Sequence[RunConfig]) -> None:
 
 
 def _say_epochs(request: TrainRequest, data: Cache, grid: Sequence[RunConfig]) -> None:
-    """Tell of epochs that are raised because there would be too few steps."""
+    """Warn about epochs that are raised because there would be too few steps."""
     settings = request.settings or {}
     if "epochs" not in settings or "min_steps" in settings:
         return
@@ -69,7 +69,7 @@ def _say_epochs(request: TrainRequest, data: Cache, grid: Sequence[RunConfig]) -
 
 
 def _say_few_shot(data: Cache, grid: Sequence[RunConfig]) -> None:
-    """Tell of classes that have fewer labelled images than are to be given by hand."""
+    """Warn about classes that have fewer labelled images than are to be given by hand."""
     most = max(run.few_shot for run in grid)
     if not most:
         return
@@ -85,7 +85,7 @@ def _say_few_shot(data: Cache, grid: Sequence[RunConfig]) -> None:
 
 
 def _say_untested(data: Cache) -> None:
-    """Tell of test images that no metric counts, and of classes that S or U leaves out."""
+    """Warn about test images that no metric counts, and of classes that S or U leaves out."""
     tests = np.flatnonzero(data.splits != "trainval")
     labels = data.labels[tests]
     unknown = tests[labels < 0]

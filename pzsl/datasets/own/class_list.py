@@ -37,8 +37,8 @@ def find_classes(
     """Collect all classes of a table and find the unseen ones.
 
     Unseen are the classes that are marked or listed as unseen; without any, those that occur only
-    as labels of test_unseen. Listed classes that occur nowhere are seen, and that is told, as are
-    unseen ones that occur nowhere.
+    as labels of test_unseen. Listed classes that occur nowhere are seen. A line names
+    them, and unseen ones that occur nowhere.
 
     Args:
         rows: of the table.
@@ -72,7 +72,7 @@ def find_classes(
 
 
 def _say_partly_marked(rows: Sequence[Row], marked: Collection[str]) -> None:
-    """Tell of classes that are marked as unseen in some of their rows only."""
+    """Warn about classes that are marked as unseen in some of their rows only."""
     unmarked = Counter(row.label for row in rows if row.label in marked and not row.unseen)
     if unmarked:
         name, count = unmarked.most_common(1)[0]
@@ -83,7 +83,7 @@ def _say_partly_marked(rows: Sequence[Row], marked: Collection[str]) -> None:
 
 
 def say_without_images(source: str, unseen: Sequence[str], labels: Collection[str]) -> None:
-    """Tell of listed unseen classes that label no image: misspelt ones leave others seen.
+    """Warn about listed unseen classes that label no image: misspelt ones leave others seen.
 
     Args:
         source: of the list, for the message.

@@ -44,7 +44,7 @@ def translate_splits(rows: Sequence[Row], unseen: Collection[str]) -> list[Row]:
 def say_inferred(
     where: str, rows: Sequence[Row], translated: Sequence[Row], marked: Collection[str]
 ) -> None:
-    """Tell which classes became unseen because `test` has them and training hasn't.
+    """Say which classes became unseen because `test` has them and training hasn't.
 
     Args:
         where: the table, for the message.

@@ -1,4 +1,4 @@
-"""Find the images of a folder of class folders, and tell all that is wrong with it at once."""
+"""Find the images of a folder of class folders, and report all that is wrong with it at once."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def kinds_of(files: Iterable[PurePath]) -> Counter[str]:
 
 
 def say_other_kinds(place: str, kinds: Counter[str]) -> None:
-    """Tell how many files of a folder, or of tar files, are left out because of their endings."""
+    """Say how many files of a folder, or of tar files, are left out because of their endings."""
     if kinds:
         count = counted(kinds.total(), "file")
         say(f"{place}: left out: {count} of other kinds ({_listed(kinds)}).")

@@ -173,7 +173,7 @@ def _is_one_object(text: str) -> bool:
     try:
         value = parse_json(text) if text.lstrip().startswith("{") else None
     except ValueError:
-        return False  # one a line, or a fault that is told with its line
+        return False  # one a line, or a fault that is reported with its line
     return isinstance(value, dict) and not any(
         kind_of(key) == "path" and isinstance(cell, str) for key, cell in value.items()
     )

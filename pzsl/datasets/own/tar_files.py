@@ -144,7 +144,7 @@ def _say_left_out(root: Path, contents: list[Content]) -> None:
 
 
 def _say_candidates(place: str, samples: list[Sample]) -> None:
-    """Tell of candidate sets in annotations: only those of tables are read."""
+    """Warn about candidate sets in annotations: only those of tables are read."""
     with_sets = [
         sample.path
         for sample in samples

@@ -76,7 +76,7 @@ def labels(
     trained = restore(record)
     check_names(out, trained.names)
     say_drawn(record.config)
-    if run is not None:  # else the training has told it
+    if run is not None:  # else the training has said it
         _say_doubt(trained, record.config)
     rows = label_rows(trained)
     chosen = worth_a_look(rows) if review is None else min(review, len(rows))
@@ -87,7 +87,7 @@ def labels(
 
 
 def say_drawn(config: RunConfig) -> None:
-    """Tell if what counts as given was drawn for the run, and how to ask about the data's own."""
+    """Say if what counts as given was drawn for the run, and how to ask about the data's own."""
     if config.noise not in FROM_DATA:
         say(
             f"The given labels are sets that were drawn for this run (noise {config.noise}), not "

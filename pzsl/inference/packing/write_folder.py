@@ -38,7 +38,7 @@ from pzsl.training.checkpoint import model_bytes
 CHECKED, CLOSE = 512, 1e-6
 """Images whose scores are compared with those of the run, and how far they may differ, relative
 to the logit scale."""
-TOLD = ("model", "pretrained", "weights_hash", "precision", "preprocessing")
+ENCODER_FIELDS = ("model", "pretrained", "weights_hash", "precision", "preprocessing")
 
 
 @with_paths
@@ -137,7 +137,7 @@ def _write(folder: Path, record: Record, trained: Trained) -> None:
         "scale": problem.scale,
         "gamma": trained.gamma,
         "templates": list(cache.templates),
-        "encoder": {name: cache.provenance[name] for name in TOLD},
+        "encoder": {name: cache.provenance[name] for name in ENCODER_FIELDS},
     }
     write_json(folder / ABOUT, about)
     write_json(folder / CALIBRATION, asdict(record.calibration))
