@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
+import io
 import json
 import os
 import re
@@ -74,13 +76,19 @@ def check_zip(path: Path) -> None:
 
 
 def read_text(path: Path) -> str:
-    """Read a text file in UTF-8; the byte order mark that some editors add is left out.
+    """Read a text file in UTF-8, or in UTF-16 with a byte order mark as Windows writes it.
 
     Raises:
         OSError: it can't be read, or is not a regular file. ValueError: it isn't UTF-8.
     """
     check_regular(path)
-    return path.read_text("utf-8-sig")
+    content = path.read_bytes()
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("not text in UTF-8, save it as such") from None
+    return io.StringIO(text, newline=None).read()  # any end of a line becomes \n
 
 
 def real_path(path: Path) -> Path:

@@ -43,6 +43,28 @@ def test_exceptions_beat_the_rule_and_the_users_file_beats_both(tmp_path):
     assert prompt_names("sun", published, own) == ("ice hockey arena", "indoor church", "old abbey")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_the_users_names_are_tidied_and_found_in_any_spelling(tmp_path, encoding):
+    own = tmp_path / "names.tsv"
+    own.write_bytes("Grizzly_Bear\tbrown_bear &amp; cub\r\nox\ta  cafe\u0301\r\n".encode(encoding))
+    names = prompt_names("awa2", ["ox", "grizzly bear"], own)
+    assert names == ("a caf\u00e9", "brown bear & cub")
+
+
+def test_a_file_of_names_in_another_encoding_says_what_to_do(tmp_path):
+    own = tmp_path / "names.tsv"
+    own.write_bytes("ox\tcaf\u00e9\n".encode("cp1252"))
+    with pytest.raises(UserError, match=r"can't be read: not text in UTF-8, save it as such\.$"):
+        read_names(own)
+
+
+def test_a_class_that_is_named_in_two_spellings_is_told(tmp_path):
+    own = tmp_path / "names.tsv"
+    own.write_text("ox\tbull\nOx\tcow\n", "utf-8")
+    with pytest.raises(UserError, match="'ox' is named a second time, as 'Ox'"):
+        prompt_names("awa2", ["ox", "fox"], own)
+
+
 def test_two_classes_of_one_name_are_refused():
     with pytest.raises(UserError, match=r"'grizzly\+bear' and 'grizzly_bear' would both be called"):
         prompt_names("awa2", ["ox", "grizzly+bear", "grizzly_bear"])

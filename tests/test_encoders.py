@@ -619,6 +619,12 @@ def test_templates_user_over_data_set_over_default(tmp_path):
     assert load_templates("shapes", own) == ("a sketch of {}", "one more {}.")
 
 
+def test_a_template_that_is_given_twice_counts_once_which_is_told(tmp_path, capsys):
+    (tmp_path / "own.txt").write_bytes("a {}\nthe {}\n a  {} \nthe {}.\n".encode("utf-16"))
+    assert load_templates("shapes", tmp_path / "own.txt") == ("a {}", "the {}", "the {}.")
+    assert "own.txt', line 3 is line 1 again: it counts once." in capsys.readouterr().err
+
+
 def test_every_shipped_template_file_is_valid():
     files = sorted(prompts.FOLDER.glob("*.txt"))
     assert {"default", "shapes"} <= {file.stem for file in files}

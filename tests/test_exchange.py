@@ -78,6 +78,21 @@ def test_what_is_exported_as_npz_comes_back_bit_for_bit(tmp_path, kind):
     assert origin.items() >= there.provenance["origin"].items() and origin["file"] == "pets.npz"
 
 
+def test_an_edited_file_does_not_keep_the_split_hash_of_what_was_exported(tmp_path, capsys):
+    path = caches.make(tmp_path / "pets.h5", caches.header())
+    with np.load(export_any(path)["files"][0]) as file:
+        arrays = dict(file)
+    without = {name: array for name, array in arrays.items() if name != "split_check"}
+    arrays["labels"][[0, 2]] = arrays["labels"][[2, 0]]
+    for name, edited in (("edited", arrays), ("older", without)):
+        np.savez(tmp_path / f"{name}.npz", **edited)
+        import_any(tmp_path / f"{name}.npz", tmp_path / f"{name}.h5")
+        assert ("were edited since" in capsys.readouterr().err) == (name == "edited")
+    hashes = [load_cache(tmp_path / f"{name}.h5").split_hash for name in ("pets", "edited")]
+    assert hashes[0] != hashes[1]
+    assert load_cache(tmp_path / "older.h5").split_hash == hashes[0]  # no one can tell
+
+
 def test_real_features_come_back_bit_for_bit(real_data, tmp_path):
     source = real_data / "clip_features" / "caltech69.npz"
     first = import_any(source, tmp_path / "a.h5")

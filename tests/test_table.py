@@ -99,6 +99,15 @@ def test_unseen_classes_from_a_column(folder):
     ]
 
 
+@pytest.mark.parametrize(
+    ("yes", "no"), [("1.0", "0.0"), ("True", "False"), ("1,0", "0,0"), ("WAHR", "FALSCH")]
+)
+def test_marks_of_unseen_classes_are_read_as_programs_write_them(folder, yes, no):
+    rows = [f'{row},"{no}"' for row in GOOD[:5]] + [f'a/6.jpg,lynx,,test_unseen,"{yes}"']
+    data = load_table(write(folder, rows, f"{HEADER},unseen"))
+    assert data.seen.tolist() == [True, True, False, True]
+
+
 def test_a_class_that_is_marked_in_some_rows_only_is_reported(folder, capsys):
     rows = [f"a/{i}.jpg,{name},{i == 3:d}" for i, name in enumerate(["fox", "dog"] * 3, start=1)]
     data = load_table(write(folder, rows, "path,label,unseen"))

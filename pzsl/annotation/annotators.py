@@ -148,8 +148,8 @@ def choose_templates(cache: Cache, selection: str | None) -> tuple[int, ...]:
 def _from_file(cache: Cache, file: Path) -> tuple[int, ...]:
     try:
         lines = read_text(file).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text, save it as such"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise UsageError(f"Templates '{file}' can't be read: {reason}.") from None
     chosen = set()
     for line in filter(None, map(str.strip, lines)):

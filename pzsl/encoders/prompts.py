@@ -42,10 +42,10 @@ def load_templates(dataset: str, file: Path | None = None) -> tuple[str, ...]:
     file = templates_file(dataset, file)
     try:
         lines = read_text(file).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text, save it as such"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise UserError(f"Templates '{file}' can't be read: {reason}.") from None
-    templates = []
+    templates, line_of = [], dict[str, int]()
     for number, line in enumerate(map(str.strip, lines), start=1):
         if not line:
             continue
@@ -59,7 +59,11 @@ def load_templates(dataset: str, file: Path | None = None) -> tuple[str, ...]:
                 f"Templates '{file}', line {number}: {line} has quotes, which prompts would have, "
                 "too: write the template alone."
             )
-        templates.append(line)
+        first = line_of.setdefault(" ".join(line.split()), number)
+        if first == number:
+            templates.append(line)
+        else:
+            say(f"Templates '{file}', line {number} is line {first} again: it counts once.")
     if not templates:
         raise UserError(f"Templates '{file}' hold no line: give at least 'a photo of a {HOLE}.'")
     return tuple(templates)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ OPTIONAL = {
     "candidate_labels": "M",
     "dataset": "",
     "split_hash": "",
+    "split_check": "",
     "weights_hash": "",
     "precision": "",
     "preprocessing": "",
@@ -111,6 +113,9 @@ def npz_arrays(cache: Cache) -> Arrays:
         "templates": np.array(cache.templates, dtype=np.str_),
         "dataset": np.array(cache.dataset),
         "split_hash": np.array(cache.split_hash),
+        "split_check": np.array(
+            digest(cache.split_hash, _split_digest(cache, list(cache.classes)))
+        ),
         "logit_scale": np.array(cache.logit_scale),
     }
     arrays |= {name: np.array(about[name]) for name in _PLAIN}
@@ -127,6 +132,27 @@ def npz_arrays(cache: Cache) -> Arrays:
     return (
         arrays | metadata | {name: array for name, array in optional.items() if array is not None}
     )
+
+
+def _split_digest(data: CacheHeader | Cache, classes: list[str]) -> str:
+    """Hash of all images with their splits and labels, and of the classes as a file names them."""
+    rows = zip(data.paths, data.splits.tolist(), data.labels.tolist(), strict=True)
+    return digest(repr(sorted(rows)), repr(classes), (~data.seen).tobytes())
+
+
+def _with_split_hash(
+    source: Path, header: CacheHeader, classes: list[str], scalars: dict[str, Any]
+) -> CacheHeader:
+    """The header with the hash that `pzsl export` wrote, unless the arrays were edited since."""
+    computed = _split_digest(header, classes)
+    stored, check = scalars.get("split_hash", computed), scalars.get("split_check")
+    if check not in (None, digest(stored, computed)):
+        say(
+            f"{source}: images, labels, splits or class names were edited since pzsl exported "
+            "them: results don't compare with those before, and get another split hash."
+        )
+        stored = computed
+    return replace(header, split_hash=stored)
 
 
 _PLAIN = ("model", "pretrained", "weights_hash", "precision")
@@ -197,15 +223,13 @@ def _header(source: Path, arrays: Arrays) -> CacheHeader:
         )
     paths = arrays["paths"].tolist() if "paths" in arrays else _numbered(count)
     splits = arrays["split"].astype(np.str_)
-    rows = zip(paths, splits.tolist(), labels.tolist(), strict=True)
-    split_hash = digest(repr(sorted(rows)), repr(classes), arrays["unseen"].tobytes())
     scalars = {
         name: arrays[name].item() for name in OPTIONAL if name in arrays and not OPTIONAL[name]
     }
     origin = {**_json(source, scalars, "origin"), "file": source.name, "sha256": sha256_of(source)}
-    return CacheHeader(
+    header = CacheHeader(
         dataset=scalars.get("dataset", source.stem),
-        split_hash=scalars.get("split_hash", split_hash),
+        split_hash="",
         origin=origin,
         classes=_distinct(source, classes),
         seen=~arrays["unseen"],
@@ -226,6 +250,7 @@ def _header(source: Path, arrays: Arrays) -> CacheHeader:
         annotation=_json(source, scalars, "annotation"),
         augmentation=_json(source, scalars, "augmentation"),
     )
+    return _with_split_hash(source, header, classes, scalars)
 
 
 def _whole(source: Path, arrays: Arrays, name: str, dtype: type) -> NDArray[Any] | None:

@@ -16,6 +16,7 @@ from pzsl.cells import (
     text_of,
 )
 from pzsl.datasets.annotators import Annotators
+from pzsl.datasets.names import tidy
 from pzsl.datasets.own.columns import find_columns, left_out, no_column, note_repeated
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.table_files import Table, read_table
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 CANDIDATES = Annotators((("candidates", 1.0),))
 """The column of candidates that is read by default."""
-YES, NO = ("1", "true", "yes", "y", "x", "ja"), ("", "0", "false", "no", "n", "nein")
+YES = ("1", "true", "t", "yes", "y", "x", "ja", "wahr", "oui", "vrai")
+NO = ("", "0", "false", "f", "no", "n", "nein", "falsch", "non", "faux")
+"""What marks a class as unseen, or not: as people write it, and spreadsheets in their language."""
 KINDS = ("path", "label", "candidates", "split", "unseen")
 SEPARATOR_WORDS = {";": "semicolons", ",": "commas"}
 
@@ -129,7 +132,7 @@ def rows_of(table: Table, annotators: Annotators = CANDIDATES) -> list[Row]:
     rows = []
     for number, place in enumerate(table.frame.index):
         _note_cells(table, place, {kind: column[number] for kind, column in cells.items()})
-        marked = text_of(cells.get("unseen", none)[number]).lower()
+        marked = tidy(text_of(cells.get("unseen", none)[number])).lower()  # 1.0 is 1
         if marked not in (*YES, *NO):
             table.faults.note(place, f"'unseen' is {marked!r}; write 1 or 0.")
         row = Row(

@@ -11,10 +11,11 @@ Zisserman 2008) in the order of its labels. The user's own file, given with --na
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from pzsl.datasets.names import normal_form
+from pzsl.datasets.names import normal_form, tidy
 from pzsl.errors import UserError
 from pzsl.files import read_text
 
@@ -51,21 +52,22 @@ def read_names(file: Path) -> dict[str, str]:
     """
     try:
         lines = read_text(file).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The file of class names {file} can't be read: {error}.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"The file of class names {file} can't be read: {reason}.") from None
     names: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):
             continue
         published, _, name = (part.strip() for part in line.partition("\t"))
-        if not (published and name):
+        if not (published and tidy(name)):
             raise UserError(
                 f"{file}, line {number}: expected 'published name <TAB> name for prompts', "
                 f"found '{line.strip()}'."
             )
         if published in names:
             raise UserError(f"{file}, line {number}: '{published}' is named a second time.")
-        names[published] = name
+        names[published] = tidy(name)
     return names
 
 
@@ -88,13 +90,7 @@ def prompt_names(
     Raises:
         UserError: the user's file names a class that isn't there, or two classes get one name.
     """
-    user_names = read_names(file) if file else {}
-    for name in user_names:
-        if name not in published:
-            raise UserError(
-                f"{file}: {dataset} has no class '{name}'; its names are written as published, "
-                f"like '{_nearest(name, published)}'."
-            )
+    user_names = _by_published(file, dataset, published) if file else {}
     overrides = {**exceptions(dataset), **user_names}
     names = tuple(overrides.get(name) or clean_name(name) for name in published)
     first: dict[str, str] = {}
@@ -106,6 +102,25 @@ def prompt_names(
                 f"'{name}': give one another name in a file (published name <TAB> name) with "
                 "--names FILE."
             )
+    return names
+
+
+def _by_published(file: Path, dataset: str, published: Sequence[str]) -> dict[str, str]:
+    """The user's names by the publisher's, which may be spelt in any way that reads alike."""
+    form_counts = Counter(map(normal_form, published))
+    of_form = {normal_form(name): name for name in published}
+    names: dict[str, str] = {}
+    for given, name in read_names(file).items():
+        is_unique = form_counts[normal_form(given)] == 1
+        source = given if given in published else of_form[normal_form(given)] if is_unique else None
+        if source is None:
+            raise UserError(
+                f"{file}: {dataset} has no class '{given}'; its names are written as published, "
+                f"like '{_nearest(given, published)}'."
+            )
+        if source in names:
+            raise UserError(f"{file}: '{source}' is named a second time, as '{given}'.")
+        names[source] = name
     return names
 
 
