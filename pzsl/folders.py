@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from unicodedata import normalize
 
 from pzsl.progress import say
 
@@ -34,6 +35,51 @@ def walk(root: Path, on_error: Callable[[OSError], None] | None = None) -> list[
 def files_called(name: str, root: Path) -> list[Path]:
     """Every file of this name below a folder, sorted."""
     return sorted(root.joinpath(*parts) for parts in walk(root) if parts[-1] == name)
+
+
+def same_letters(wanted: Iterable[str], existing: Iterable[str]) -> dict[str, str]:
+    """Names that exist with their letters composed otherwise (Unicode's NFC and NFD).
+
+    macOS and Linux, and the programs on them, write `é` in one or in the other form.
+
+    Returns:
+        Each wanted name -> the one that exists in this or, if there is only one, another form.
+    """
+    names = set(existing)
+    of_form: dict[str, list[str]] = {}
+    for name in names:
+        of_form.setdefault(normalize("NFC", name), []).append(name)
+    found = {}
+    for name in wanted:
+        others = [name] if name in names else of_form.get(normalize("NFC", name), [])
+        if len(others) == 1:
+            found[name] = others[0]
+    return found
+
+
+def spelt_on_disk(root: Path, paths: Iterable[str]) -> dict[str, str]:
+    """Paths below a folder that are files only with their letters composed otherwise.
+
+    Args:
+        root: the folder.
+        paths: of files, with forward slashes; those that exist, or are ASCII, are skipped.
+
+    Returns:
+        Path as given -> as it is on disk; see `same_letters`.
+    """
+    listings: dict[Path, list[str]] = {}
+    spelt = {}
+    for path in paths:
+        if path.isascii() or (root / path).exists():
+            continue
+        folder = root
+        for part in PurePosixPath(path).parts:
+            if folder not in listings:
+                listings[folder] = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208
+            folder /= same_letters([part], listings[folder]).get(part, part)
+        if folder.is_file():
+            spelt[path] = folder.relative_to(root).as_posix()
+    return spelt
 
 
 def common_prefix(first: tuple[str, ...], second: tuple[str, ...]) -> int:

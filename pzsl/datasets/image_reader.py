@@ -146,10 +146,16 @@ class RemoteReader:
         self.ahead.fetch(self.ranges[path] for path in paths)
 
 
-def reader_below(root: Path, paths: Sequence[str]) -> Reader:
-    """The reader of images by their paths below a folder or an address."""
+def reader_below(
+    root: Path, paths: Sequence[str], moved: Mapping[str, str] | None = None
+) -> Reader:
+    """The reader of images by their paths below a folder or an address.
+
+    Args:
+        root: the folder. paths: of all images. moved: see `FileReader`.
+    """
     address = as_remote(root)
     if address is None:
-        return FileReader(root.resolve())
+        return FileReader(root.resolve(), moved=moved or {})
     files = address.below(paths)
     return RemoteReader({path: Range(file, 0, file.info.size) for path, file in files.items()})

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,12 +102,15 @@ def find_rows(names: Sequence[str], paths: Sequence[str], where: str) -> NDArray
         UserError: no path, or more than one, ends in a name.
     """
     by_name: dict[str, list[int]] = defaultdict(list)
-    for row, path in enumerate(paths):
-        by_name[path.rpartition("/")[2]].append(row)
+    forms = [normalize("NFC", path) for path in paths]  # macOS may have written one of the two
+    for row, form in enumerate(forms):
+        by_name[form.rpartition("/")[2]].append(row)
     rows, missing = [], []
     for path in names:
-        near = by_name.get(path.rpartition("/")[2], [])
-        hits = [row for row in near if f"/{paths[row]}".endswith(f"/{path}")]
+        form = normalize("NFC", path)
+        near = by_name.get(form.rpartition("/")[2], [])
+        hits = [row for row in near if f"/{forms[row]}".endswith(f"/{form}")]
+        hits = [row for row in hits if forms[row] == form] or hits
         hits = [row for row in hits if paths[row] == path] or hits
         if len(hits) > 1:
             raise UserError(

@@ -21,7 +21,7 @@ from pzsl.datasets.own import (
 from pzsl.errors import UsageError, UserError
 from pzsl.exchange.vectors import check_vectors, read_vectors
 from pzsl.files import digest
-from pzsl.folders import walk
+from pzsl.folders import spelt_on_disk, walk
 from pzsl.progress import counted, say
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".json", ".jsonl", ".ndjson")
@@ -99,7 +99,8 @@ def _images(place: Path, root: Path | None) -> Iterator[tuple[str, str]]:
         if not paths:
             raise UserError(f"{place} names no image.")
         base = place.parent if root is None else root
-        yield from ((path, str(base / path)) for path in paths)
+        spelt = spelt_on_disk(base, paths)
+        yield from ((path, str(base / spelt.get(path, path))) for path in paths)
     else:
         yield str(place), str(place)
 

@@ -24,6 +24,7 @@ from pzsl.datasets.own.folder_files import find_images
 from pzsl.datasets.own.same_image import check_once
 from pzsl.errors import UsageError, UserError, nearest
 from pzsl.files import digest, parse_json, read_text, real_path
+from pzsl.folders import same_letters
 from pzsl.remote import as_path
 from pzsl.requests import say_unused, unless
 
@@ -69,6 +70,8 @@ def load_folder(
         seen = [folder for folder in images if folder not in hidden]
         tested = {path for folder in seen for path in draw_share(images[folder], test, seed)}
     else:
+        spelt = same_letters(tested, (path for folder in images for path in images[folder]))
+        tested = {spelt.get(path, path) for path in tested}
         _check_tested(split_path or root, images, hidden, tested)
     paths = [path for folder in images for path in images[folder]]
     labels = [label for label, folder in enumerate(images) for _ in images[folder]]

@@ -11,6 +11,7 @@ from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.rows import Row
 from pzsl.errors import nearest
 from pzsl.files import real_path
+from pzsl.folders import spelt_on_disk
 from pzsl.progress import say
 from pzsl.remote import as_remote
 
@@ -123,6 +124,8 @@ def note_missing(rows: Sequence[Row], base: Path, faults: Faults, on_error: str)
             missing.append(row)
         elif file.is_symlink() and not real_path(file).is_relative_to(inside):
             faults.note(row.place, f"'{row.path}' is a link out of {base}.")
+    spelt = {} if address else spelt_on_disk(base, (row.path for row in missing))
+    missing = [row for row in missing if row.path not in spelt]
     if missing:
         named = ", ".join(f"{row.path} ({row.place})" for row in missing[:SHOWN])
         remaining = ", ..." if len(missing) > SHOWN else ""

@@ -24,7 +24,7 @@ import numpy as np
 
 from pzsl.datasets.annotators import Annotators
 from pzsl.datasets.base import UNKNOWN, Candidates, Dataset
-from pzsl.datasets.image_reader import reader_below
+from pzsl.datasets.image_reader import FileReader, reader_below
 from pzsl.datasets.names import normal_form
 from pzsl.datasets.own.class_list import find_classes, join_rows, read_class_list
 from pzsl.datasets.own.drawn_split import (
@@ -41,6 +41,7 @@ from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.own.table_files import identity_of, read_table
 from pzsl.errors import UsageError, UserError
 from pzsl.files import real_path
+from pzsl.folders import spelt_on_disk
 from pzsl.progress import counted, say
 from pzsl.remote import as_path, as_remote
 from pzsl.requests import say_unused, unless
@@ -122,13 +123,16 @@ def load_table(
         missing = note_missing(rows, base, faults, "skip")
         faults.check()
         rows = [row for row in rows if row.place not in missing]
+    spelt = {}
     if not as_remote(base):  # servers have no links
-        real = {row.path: real_path(base / row.path) for row in rows}
+        spelt = spelt_on_disk(base, (row.path for row in rows))
+        real = {row.path: real_path(base / spelt.get(row.path, row.path)) for row in rows}
         check_once(faults.where, [(row.path, row.split) for row in rows], real)
-    data = _dataset(base, rows, content, empty)
-    return replace(
-        data, origin=(*data.origin, ("root", str(base.resolve())), *_annotator_origin(annotators))
-    )
+    data = _dataset(rows, content, empty)
+    reader = reader_below(base, data.paths, spelt)
+    root_origin = ("root", str(base.resolve()))
+    origin = (*data.origin, root_origin, *_annotator_origin(annotators))
+    return replace(data, reader=reader, origin=origin)
 
 
 def load_rows(
@@ -149,7 +153,7 @@ def load_rows(
     source = _source(table)
     reading = Reading(_file(unseen_file), _file(classes), annotators, empty)
     content = _read(source, reading, Faults(""), None)
-    data = _dataset(Path(), content.rows, content, empty)
+    data = _dataset(content.rows, content, empty)
     return replace(data, origin=(*data.origin, *_annotator_origin(annotators)))
 
 
@@ -250,7 +254,7 @@ def _with_splits(
     return rows, tuple((key, str(value)) for key, value in shares.items())
 
 
-def _dataset(base: Path, rows: Sequence[Row], content: Rows, empty: str) -> Dataset:
+def _dataset(rows: Sequence[Row], content: Rows, empty: str) -> Dataset:
     class_list = content.class_list
     number = {name: i for i, name in enumerate(class_list.names)}
     seen = np.array([name not in class_list.unseen for name in class_list.names])
@@ -262,7 +266,7 @@ def _dataset(base: Path, rows: Sequence[Row], content: Rows, empty: str) -> Data
         paths=tuple(row.path for row in rows),
         labels=np.array([number.get(row.label, UNKNOWN) for row in rows], dtype=np.int64),
         splits=np.array([row.split for row in rows]),
-        reader=reader_below(base, [row.path for row in rows]),
+        reader=FileReader(Path()),
         candidates=_candidates(rows, number, every),
         origin=content.origin,
     )

@@ -12,7 +12,7 @@ from PIL import Image
 from pzsl.datasets import load_dataset
 from pzsl.datasets.image_reader import open_image
 from pzsl.errors import UserError
-from pzsl.folders import common_suffix
+from pzsl.folders import common_suffix, spelt_on_disk
 from pzsl.remote import is_address
 from pzsl.store import Cache
 
@@ -69,7 +69,7 @@ class _Folder:
         Raises:
             OSError: it is missing, ambiguous, damaged, or outside the folder.
         """
-        parts = PurePosixPath(image).parts
+        parts = PurePosixPath(spelt_on_disk(self.root, [image]).get(image, image)).parts
         file = self.root.joinpath(*parts)
         if not file.is_file():
             file = self.root.joinpath(*self._moved(parts))
