@@ -13,7 +13,13 @@ import pytest
 from problems import write_cache
 
 from pzsl import annotate, labels, predict, refine, report, train
-from pzsl.evaluation import EncoderFit, copied_images, encoder_fit, noise_doubt
+from pzsl.evaluation import (
+    EncoderFit,
+    copied_images,
+    encoder_fit,
+    noise_doubt,
+    other_encoder_doubt,
+)
 from pzsl.exchange.npz import npz_arrays
 from pzsl.store import CacheWriter, load_cache
 
@@ -64,6 +70,29 @@ def test_few_images_and_hard_data_are_no_reason_to_warn():
     assert EncoderFit(0.08, 0.31, 500).warning is not None
     assert EncoderFit(0.2, 0.01, 500).warning is None  # a hundred kinds of aircraft
     assert EncoderFit(0.012, 0.01, 500).warning is not None
+
+
+def real_features(real_data):
+    """Unit embeddings of each real data set of one encoder."""
+    files = sorted((real_data / "clip_features").glob("*.npz"))
+    images = {file.stem: np.load(file)["image_features"].astype(np.float32) for file in files}
+    return {name: x / np.linalg.norm(x, axis=1, keepdims=True) for name, x in images.items()}
+
+
+def test_other_photographs_are_not_taken_for_another_encoder_s(real_data):
+    sets = real_features(real_data)
+    for trained, images in [(a, b) for a in sets.values() for b in sets.values()]:
+        mean, others = trained.mean(axis=0), images[:, ::-1]
+        assert other_encoder_doubt(mean, images) is None
+        alone = [other_encoder_doubt(mean, image[None]) for image in images[::20]]
+        assert not any(alone)
+        assert "another encoder" in other_encoder_doubt(mean, others)
+        assert "another encoder" in other_encoder_doubt(mean, others[:20])
+
+
+def test_embeddings_without_a_side_in_common_are_not_doubted():
+    images = caches.unit(1, 50, 64)
+    assert other_encoder_doubt(images.mean(axis=0), -images) is None
 
 
 def test_train_refine_and_report_tell_of_it(tmp_path, capsys):

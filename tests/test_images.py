@@ -360,7 +360,7 @@ def test_grey_images_that_were_scaled_from_several_whites_are_reported(tmp_path,
     line += "largest value of each (2 from 4095, 4 from 65535)"
     extract("folder", tmp_path, model="tiny", out=tmp_path / "x.h5", workers=2, batch_size=1)
     assert capsys.readouterr().err.count(line) == 1
-    blocks = embedding_blocks(find_images([tmp_path]), 64, load_encoder("tiny"), 2, 2)
+    blocks = embedding_blocks(find_images([tmp_path]), load_encoder("tiny"), 2, 2)
     assert sum(len(block.rows) for block in blocks(np.arange(6))) == 6
     assert capsys.readouterr().err.count(line) == 1
 
@@ -375,7 +375,7 @@ def test_images_that_are_encoded_lying_on_their_side_are_reported(tmp_path, caps
     line = "3 images encoded as stored, turned or mirrored, although viewers show them upright"
     extract("folder", tmp_path, model="tiny", out=tmp_path / "x.h5", workers=2, batch_size=1)
     assert capsys.readouterr().err.count(line) == 1
-    blocks = embedding_blocks(find_images([tmp_path]), 64, load_encoder("tiny"), 2, 2)
+    blocks = embedding_blocks(find_images([tmp_path]), load_encoder("tiny"), 2, 2)
     assert sum(len(block.rows) for block in blocks(np.arange(4))) == 4
     assert capsys.readouterr().err.count(line) == 1
 

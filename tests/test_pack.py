@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import caches
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 import pzsl
 from pzsl import load_cache, pack, predict, train
 from pzsl.errors import UserError
+from pzsl.inference.encoder import embed_names
 from pzsl.inference.model import open_model
 from pzsl.inference.packing.model_card import model_card
 from pzsl.inference.packing.read_folder import (
@@ -189,6 +191,59 @@ def test_the_card_claims_no_calibration_that_there_is_not(tmp_path, packed):
     text = (packed / "README.md").read_text(encoding="utf-8")
     assert "are calibrated on images" in text and "marks what is unsure" in text
     assert "made by the encoder" not in text
+
+
+def test_the_card_offers_what_predict_takes(tmp_path, packed):
+    """New names where classes are known by prompts; --model where the encoder isn't recorded."""
+    attributes = np.random.default_rng(2).standard_normal((12, 5)).astype(np.float32)
+    (tmp_path / "a").mkdir()
+    cache = write_cache(tmp_path / "a" / "toy.h5", attributes=attributes)
+    given = {"rate": 0.3, "seeds": 1, "workers": 1, "settings": SHORT, "runs": tmp_path / "runs"}
+    run = train(cache, method="clip", labels="attributes", **given)["runs"][0]["path"]
+    pzsl.pack(run, tmp_path / "model")
+    with pytest.raises(UserError, match="--class can't add to them"):
+        embed_names(open_model(tmp_path / "model"), None, ("a new name",))
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "--class" not in card and "named" not in card and "photos/\n" in card
+    text = (packed / "README.md").read_text(encoding="utf-8")
+    assert 'photos/ --class "a new name"' in text and "--model" not in text
+    restored = restore(read_record(run))
+    provenance = {**restored.cache.provenance, "model": "(imported)"}
+    unnamed = replace(restored, cache=replace(restored.cache, provenance=provenance))
+    assert "photos/ --model THE_ENCODER\n" in model_card(unnamed, read_record(run).config, {})
+
+
+def test_features_of_another_encoder_are_told_of_by_run_and_packed_folder(tmp_path, capsys):
+    side = np.eye(16)[0] * 4  # of the sphere, on which all images are
+    cache = write_cache(tmp_path / "side.h5", centres=side + caches.unit(5, 12, 16))
+    given = {"rate": 0.3, "seeds": 1, "workers": 1, "settings": SHORT, "runs": tmp_path / "runs"}
+    run = train(cache, method="clip", **given)["runs"][0]["path"]
+    pzsl.pack(run, tmp_path / "model")
+    vectors = np.array(load_cache(read_record(run).cache).images)
+    np.save(tmp_path / "same.npy", vectors[:20])
+    np.save(tmp_path / "other.npy", vectors[:20, ::-1])
+    for folder in (run, tmp_path / "model"):
+        capsys.readouterr()
+        pzsl.predict(folder, [tmp_path / "same.npy"])
+        assert "another encoder" not in capsys.readouterr().err
+        pzsl.predict(folder, [tmp_path / "other.npy"])
+        assert "look like those of another encoder" in capsys.readouterr().err
+
+
+def test_a_graph_with_other_scores_than_the_method_is_refused(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    scores = type(restore(read_record(run := one_run(tmp_path, "clip"))).method).scores
+
+    def branching(self, images):
+        """A branch that a trace follows once."""
+        return scores(self, images) + (1.0 if images.mean() > -0.2 else 0.0)
+
+    monkeypatch.setattr(type(restore(read_record(run)).method), "scores", branching)
+    monkeypatch.setattr(torch, "randn", lambda *shape, **_: -torch.ones(shape))
+    with pytest.raises(UserError, match=r"has no ONNX form: .* differ .* without --onnx"):
+        pzsl.pack(run, tmp_path / "model", onnx=True)
+    assert not (tmp_path / "model").exists()
 
 
 def test_the_hub_s_names_are_fetched(packed, monkeypatch):

@@ -210,7 +210,7 @@ def test_both_commands_copy_batches_ahead(command, monkeypatch, tmp_path):
     else:
         Image.new("RGB", (70, 70)).save(tmp_path / "x.png")
         source, encoder = find_images([tmp_path / "x.png"]), load_encoder("tiny")
-        [*embedding_blocks(source, 512, encoder, 16, 1)(np.array([0]))]
+        [*embedding_blocks(source, encoder, 16, 1)(np.array([0]))]
     assert sorted(sizes) == {"extract": [8, 16, 16], "predict": [1]}[command]
 
 

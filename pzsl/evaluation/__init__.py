@@ -6,7 +6,13 @@ from pzsl.evaluation.accuracy import harmonic_mean, per_class_accuracy
 from pzsl.evaluation.copied_images import copied_images
 from pzsl.evaluation.curve import Curve, ausuc, best_gamma, seen_unseen_curve
 from pzsl.evaluation.disambiguation import disambiguation_accuracy, mean_entropy
-from pzsl.evaluation.encoder_fit import EncoderFit, encoder_fit, noise_doubt
+from pzsl.evaluation.encoder_fit import (
+    SAMPLE,
+    EncoderFit,
+    encoder_fit,
+    noise_doubt,
+    other_encoder_doubt,
+)
 from pzsl.evaluation.metrics import Metrics, evaluate, evaluate_summary, predict, stack
 from pzsl.evaluation.per_class import class_hits, thin_curve, top_confusions
 from pzsl.evaluation.probabilities import (
@@ -26,6 +32,7 @@ from pzsl.evaluation.summary import Summary, summarise
 
 __all__ = [
     "COLDEST",
+    "SAMPLE",
     "Calibration",
     "Checked",
     "Curve",
@@ -50,6 +57,7 @@ __all__ = [
     "log_softmax",
     "mean_entropy",
     "noise_doubt",
+    "other_encoder_doubt",
     "per_class_accuracy",
     "predict",
     "probability_metrics",

@@ -17,6 +17,12 @@ LEAST = 0.05
 """Least (agreement - chance) / (1 - chance) of an encoder that suits the images."""
 
 
+TOGETHER = 0.5
+"""Least length of the mean of unit embeddings by which an encoder is known: CLIP's is about 0.7."""
+APART = 0.25
+"""Least cosine with that mean, relative to its length: other images of the same encoder had 0.7 or
+more on four real sets, those of another one up to 0.15."""
+
 PLAUSIBLE = 0.5
 """Share of candidate sets that may lack the truth: with more, who made them did not know it."""
 BESIDE = 0.1
@@ -45,6 +51,31 @@ def noise_doubt(estimated: float | None, drawn: float = 0.0, annotated: bool = F
         f"candidate set of {100 * estimated:.0f} % of the training images. Either the encoder "
         "does not know these images, or the sets are not theirs: don't trust these labels before "
         "you have looked at some (pzsl review)."
+    )
+
+
+def other_encoder_doubt(trained_mean: NDArray[np.float32], images: NDArray[Any]) -> str | None:
+    """One line where images seem to be embedded by another encoder than those trained on.
+
+    An encoder puts all photographs, of whatever, on one side of the sphere (Liang et al. 2022,
+    "Mind the gap"); another one of the same width has another side.
+
+    Args:
+        trained_mean: (D,) mean of the training images' unit embeddings.
+        images: (n, D) unit embeddings.
+
+    Returns:
+        None where they fit, or where the training images have no side in common.
+    """
+    length = float(np.linalg.norm(trained_mean))
+    if length < TOGETHER:
+        return None
+    cosine = float((images @ trained_mean).mean()) / length
+    if cosine >= APART * length:
+        return None
+    return (
+        f"These features look like those of another encoder: their mean cosine with the mean of "
+        f"the training images is {cosine:.2f}, where these have {length:.2f}."
     )
 
 

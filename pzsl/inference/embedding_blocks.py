@@ -14,7 +14,6 @@ from pzsl.device import cores, default_batch
 from pzsl.encoders import Encoder
 from pzsl.encoders.image_warnings import Oddities, image_doubts
 from pzsl.encoders.preprocessing import eight_bits
-from pzsl.errors import UserError
 from pzsl.exchange.vectors import as_unit
 from pzsl.extraction.pipeline import Block, encode_blocks
 from pzsl.extraction.smaller_batches import Halving
@@ -28,14 +27,13 @@ Blocks = Callable[[NDArray[np.int64]], Generator[Block]]
 
 def embedding_blocks(
     source: Source,
-    dim: int,
     encoder: Encoder | None,
     batch_size: int | None,
     workers: int | None,
 ) -> Blocks:
     """A function from row numbers to blocks of embeddings, by the pipeline of stage one."""
     if source.vectors is not None or encoder is None:
-        return lambda rows: _given(source, dim, rows)
+        return lambda rows: _given(source, rows)
     size, threads = batch_size or default_batch(encoder.device), workers or cores()
     identity = encoder.identity
     say(
@@ -65,15 +63,10 @@ def embedding_blocks(
     return blocks
 
 
-def _given(source: Source, dim: int, rows: NDArray[np.int64]) -> Generator[Block]:
+def _given(source: Source, rows: NDArray[np.int64]) -> Generator[Block]:
     """Precomputed features, as blocks."""
     vectors = source.vectors
     assert vectors is not None
-    if vectors.shape[1] != dim:
-        raise UserError(
-            f"The features have {vectors.shape[1]} dimensions, the training features have "
-            f"{dim}: give features of the same encoder."
-        )
     for start in range(0, len(rows), VECTORS):
         block_rows = rows[start : start + VECTORS]
         yield Block(block_rows, as_unit(vectors[block_rows]), (), 0.0, 0.0)

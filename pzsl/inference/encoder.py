@@ -15,10 +15,9 @@ from pzsl.encoders import Encoder, encode_classes, load_encoder, load_templates
 from pzsl.encoders.preprocessing import TEXTS
 from pzsl.errors import UserError
 from pzsl.inference.model import Model
+from pzsl.inference.new_names import UNNAMED, takes_names, whole_templates
 from pzsl.progress import say
 
-UNNAMED = ("", "(imported)")
-"""What a cache records if its encoder is unknown."""
 CLOSE = 0.995
 """Smallest cosine of one text's embeddings by one encoder, in any two precisions."""
 
@@ -134,12 +133,12 @@ def embed_names(run: Model, encoder: Encoder, names: tuple[str, ...]) -> Tensor:
     Raises:
         UserError: the run's label embeddings are made of more than prompts.
     """
-    templates = [template for template in run.templates if template.count("{}") == 1]
-    if run.labels != "text" or len(templates) < len(run.templates):
-        if run.labels != "text" or run.templates[0] not in UNNAMED:
-            raise UserError(
-                f"{run.folder} knows its classes by more than prompts: --class can't add to them."
-            )
+    if not takes_names(run.labels, run.templates):
+        raise UserError(
+            f"{run.folder} knows its classes by more than prompts: --class can't add to them."
+        )
+    templates = whole_templates(run.templates)
+    if len(templates) < len(run.templates):
         templates = list(load_templates(run.dataset))
         say(
             f"{run.where} doesn't tell its prompts: new names get the usual ones, the first "

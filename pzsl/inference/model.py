@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pzsl.evaluation import Calibration
 from pzsl.files import digest, sha256_of
 from pzsl.inference.packing import fetched, is_packed, open_packed
 from pzsl.inference.record import read_record, say_version
-from pzsl.inference.restore import Scorer, class_names, open_cache, restore_scorer
+from pzsl.inference.restore import Scorer, class_names, mean_image, open_cache, restore_scorer
 from pzsl.requests import say_unused
 
 ENCODER_FIELDS = ("model", "pretrained", "weights_hash", "precision", "preprocessing")
@@ -37,6 +39,7 @@ class Model:
         noise: where the candidate sets came from.
         calibration: of the probabilities.
         identity: a hash of all that answers depend on, except for added class names.
+        mean_image: returns the mean (D,) of the training images; None if it isn't known.
         scorer: returns the trained method, with names and their label embeddings (n, D) added.
     """
 
@@ -51,6 +54,7 @@ class Model:
     noise: str
     calibration: Calibration
     identity: str
+    mean_image: Callable[[], NDArray[np.float32] | None]
     scorer: Callable[[tuple[str, ...], Tensor | None], Scorer]
 
 
@@ -88,6 +92,7 @@ def _of_run(folder: Path, place: str | Path | None) -> Model:
         noise=record.config.noise,
         calibration=record.calibration,
         identity=digest(config, sha256_of(record.folder / "model.safetensors")),
+        mean_image=lambda: mean_image(cache),
         scorer=lambda names, text: restore_scorer(record, names, text),
     )
 
@@ -108,5 +113,6 @@ def _of_pack(folder: Path) -> Model:
         noise=packed.config.noise,
         calibration=packed.calibration,
         identity=packed.identity,
+        mean_image=lambda: packed.mean_image,
         scorer=packed.scorer,
     )

@@ -24,6 +24,7 @@ from pzsl.inference.answer_file import AnswerFile
 from pzsl.inference.answers import Answer, AnswerOptions, answers
 from pzsl.inference.embedding_blocks import Blocks, embedding_blocks
 from pzsl.inference.encoder import check_texts, embed_names, encoder_of
+from pzsl.inference.feature_check import check_features
 from pzsl.inference.label_table import check_names, check_out
 from pzsl.inference.model import Model, open_model
 from pzsl.inference.restore import Scorer
@@ -111,7 +112,8 @@ def predict(
         check_texts(run_model, encoder, scorer.method.problem.seen)
     calibration = _calibration_of(run_model, error_rate, len(names))
     options = AnswerOptions(top, calibration["threshold"])
-    blocks = embedding_blocks(source, run_model.dim, encoder, batch_size, workers)
+    check_features(run_model, source)
+    blocks = embedding_blocks(source, encoder, batch_size, workers)
     if out is None:
         result = _answer_in_memory(scorer, source, options, blocks)
     else:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pzsl.device import cpu_threads, resolve_device
 from pzsl.errors import UserError
-from pzsl.evaluation import Calibration
+from pzsl.evaluation import SAMPLE, Calibration
 from pzsl.inference.record import Record
 from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.record_hashes import REMEDY
@@ -165,6 +165,13 @@ def class_names(cache: Cache) -> list[str]:
     """Class names in the order of scores: the seen first."""
     order: NDArray[np.intp] = np.argsort(~cache.seen, kind="stable")
     return [cache.classes[row] for row in order]
+
+
+def mean_image(cache: Cache) -> NDArray[np.float32]:
+    """The mean (D,) of the training images' embeddings, or of a sample if there are many."""
+    rows = np.flatnonzero(cache.splits == "trainval")
+    rows = rows[:: -(-len(rows) // SAMPLE) or 1]
+    return np.asarray(cache.images[rows].sum(axis=0) / max(1, len(rows)), np.float32)
 
 
 def read_state(file: Path) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pzsl import __version__
 from pzsl.evaluation import noise_doubt
+from pzsl.inference.new_names import UNNAMED, takes_names
 from pzsl.inference.restore import Trained
 from pzsl.methods import find_method
 from pzsl.training import RunConfig
@@ -56,6 +57,9 @@ def _head(trained: Trained, metrics: Mapping[str, Any]) -> list[str]:
 def _body(trained: Trained, config: RunConfig, metrics: Mapping[str, Any]) -> list[str]:
     cache, encoder = trained.cache, trained.cache.provenance
     seen, classes, images = trained.seen, len(trained.names), len(trained.task.rows)
+    named = takes_names(config.labels, cache.templates)
+    options = " --model THE_ENCODER" if encoder["model"] in UNNAMED else ""
+    options += ' --class "a new name"' if named else ""
     noise = config.noise if config.rate is None else f"{config.noise}, rate {config.rate:g}"
     return [
         f"# {_plain(cache.dataset)}",
@@ -65,14 +69,16 @@ def _body(trained: Trained, config: RunConfig, metrics: Mapping[str, Any]) -> li
         "",
         f"* Encoder: `{_plain(encoder['model'])}`, weights `{_plain(encoder['pretrained'])}` "
         f"(SHA-256 `{encoder['weights_hash'] or 'unknown'}`). Its weights are not in this folder.",
-        f"* Classes: {seen:,} with training images, {classes - seen:,} by their names alone; "
-        "others can be named when it is asked.",
+        f"* Classes: {seen:,} with training images, {classes - seen:,} by their "
+        + (
+            "names alone; others can be named when it is asked." if named else "descriptions alone."
+        ),
         f"* Made by pzsl {__version__}.",
         "",
         "## Use",
         "",
         "    pip install pzsl",
-        '    pzsl predict --run THIS_FOLDER photos/ --class "a new name"',
+        f"    pzsl predict --run THIS_FOLDER photos/{options}",
         "",
         *_figures(metrics),
         "## Limits",
@@ -88,9 +94,11 @@ def _body(trained: Trained, config: RunConfig, metrics: Mapping[str, Any]) -> li
 
 def _limits(trained: Trained, config: RunConfig, metrics: Mapping[str, Any]) -> list[str]:
     """What the model can't do, and what it discloses, one sentence or two each."""
+    named = (
+        " and those that are named" if takes_names(config.labels, trained.cache.templates) else ""
+    )
     unknown = (
-        "It knows no class but those listed and those that are named: an image of anything else "
-        "gets one of these."
+        f"It knows no class but those listed{named}: an image of anything else gets one of these."
     )
     if trained.calibration.images:
         unknown += " `--error-rate 0.05` marks what is unsure."

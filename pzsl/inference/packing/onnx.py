@@ -14,8 +14,10 @@ from pzsl.errors import UserError
 from pzsl.inference.restore import Scorer
 
 OPSET = 18
-TRIED = 8
-"""Images to test the exported graph on."""
+TRACED = 8
+"""Images that the method is traced on."""
+CLOSE = 1e-5
+"""How far scores may differ, relative to the largest or the logit scale: ONNX rounds otherwise."""
 
 
 class ScoringPart(nn.Module):
@@ -35,14 +37,17 @@ class ScoringPart(nn.Module):
         return self.method.scores(images) - self.gamma
 
 
-def export_onnx(scorer: Scorer, file: Path) -> float:
+def export_onnx(scorer: Scorer, file: Path, images: Tensor) -> float:
     """Export the scoring part to ONNX, and compare it with the method.
+
+    Args:
+        scorer: the trained method. file: to write. images: (n, D) that both score.
 
     Returns:
         The largest difference between its scores and those of the method.
 
     Raises:
-        UserError: onnx isn't installed, or the method is transductive.
+        UserError: onnx isn't installed, the method is transductive, or the scores differ.
     """
     try:
         import onnx  # noqa: F401
@@ -53,13 +58,13 @@ def export_onnx(scorer: Scorer, file: Path) -> float:
         raise UserError("A transductive run has no ONNX form: it looks at all images together.")
     part = ScoringPart(scorer).eval()
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(TRIED, scorer.method.problem.seen.shape[1], generator=generator)
-    images = torch.nn.functional.normalize(images, dim=-1)
+    traced = torch.randn(TRACED, images.shape[1], generator=generator)
+    traced = torch.nn.functional.normalize(traced, dim=-1)
     with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         torch.onnx.export(
             part,
-            (images,),
+            (traced,),
             str(file),
             input_names=["images"],
             output_names=["scores"],
@@ -67,7 +72,13 @@ def export_onnx(scorer: Scorer, file: Path) -> float:
             opset_version=OPSET,
             dynamo=False,  # a trace: trained tensors become constants of the graph
         )
-        expected = part(images[:3]).numpy()
+        expected = part(images).numpy()
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    actual = session.run(["scores"], {"images": images[:3].numpy()})[0]
-    return float(abs(actual - expected).max())
+    actual = session.run(["scores"], {"images": images.numpy()})[0]
+    difference = float(abs(actual - expected).max())
+    if not difference <= CLOSE * max(scorer.method.problem.scale, float(abs(expected).max())):
+        raise UserError(
+            f"A run of {type(scorer.method).__name__} has no ONNX form: the graph's scores differ "
+            f"from its own by {difference:g}. Pack it without --onnx."
+        )
+    return difference

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pzsl import plugins
@@ -25,6 +27,8 @@ ABOUT, CALIBRATION, WEIGHTS = "config.json", "calibration.json", "model.safetens
 CARD, ONNX = "README.md", "scores.onnx"
 FILES = (ABOUT, CALIBRATION, WEIGHTS)
 """Required files; the model card is not, and may be edited."""
+MEAN = "mean_image"
+"""Key of `config.json`; the packed folders of older versions lack it."""
 HUB = "hf-hub:"
 
 
@@ -45,6 +49,12 @@ class Packed:
     config: RunConfig
     calibration: Calibration
     identity: str
+
+    @property
+    def mean_image(self) -> NDArray[np.float32] | None:
+        """(D,) mean of the training images' embeddings; None if an older version packed it."""
+        mean = self.about.get(MEAN)
+        return None if mean is None else np.array(mean, np.float32)
 
     def scorer(self, names: tuple[str, ...] = (), text: Tensor | None = None) -> Scorer:
         """Restore the trained method, with names and their label embeddings (n, D) added."""
@@ -126,6 +136,9 @@ def _check_about(about: dict[str, Any]) -> None:
         raise ValueError("'scale' should be a number above 0")
     if not (is_whole(about["dim"]) and isinstance(about["dataset"], str)):
         raise ValueError("'dim' should be a whole number, and 'dataset' a text")
+    mean = about.get(MEAN, [0] * about["dim"])
+    if not (isinstance(mean, list) and len(mean) == about["dim"] and all(map(is_number, mean))):
+        raise ValueError(f"'{MEAN}' should be a list of {about['dim']} numbers")
     if not isinstance(about["encoder"], dict) or not {"model", "pretrained"} <= {*about["encoder"]}:
         raise ValueError("'encoder' should tell a model and its weights")
 

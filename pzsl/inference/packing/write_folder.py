@@ -8,7 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from pzsl import __version__
 from pzsl.errors import UserError
@@ -21,6 +23,7 @@ from pzsl.inference.packing.read_folder import (
     CALIBRATION,
     CARD,
     FORMAT,
+    MEAN,
     ONNX,
     SUMS,
     WEIGHTS,
@@ -28,7 +31,7 @@ from pzsl.inference.packing.read_folder import (
     sums_of,
 )
 from pzsl.inference.record import Record, read_record
-from pzsl.inference.restore import Trained, restore, restore_scorer
+from pzsl.inference.restore import Trained, mean_image, restore, restore_scorer
 from pzsl.locks import unlock
 from pzsl.progress import say
 from pzsl.requests import with_paths
@@ -113,7 +116,7 @@ def _build(out: Path, record: Record, trained: Trained, onnx: bool) -> tuple[flo
     try:
         building.mkdir()
         _write(building, record, trained)
-        onnx_difference = export_onnx(trained, building / ONNX) if onnx else None
+        onnx_difference = export_onnx(trained, building / ONNX, _sample(trained)) if onnx else None
         write_atomic(building / SUMS, sums_of(building))
         difference = _compare(building, trained)
         if out.exists():
@@ -138,6 +141,7 @@ def _write(folder: Path, record: Record, trained: Trained) -> None:
         "gamma": trained.gamma,
         "templates": list(cache.templates),
         "encoder": {name: cache.provenance[name] for name in ENCODER_FIELDS},
+        MEAN: [round(float(value), 5) for value in mean_image(cache)],
     }
     write_json(folder / ABOUT, about)
     write_json(folder / CALIBRATION, asdict(record.calibration))
@@ -156,8 +160,7 @@ def _compare(folder: Path, trained: Trained) -> float:
     Raises:
         UserError: they differ, so the method needs more than is packed.
     """
-    again = open_packed(folder).scorer()
-    images = torch.from_numpy(trained.cache.images[:CHECKED].copy())
+    again, images = open_packed(folder).scorer(), _sample(trained)
     with torch.no_grad():
         differences = trained.method.scores(images) - again.method.scores(images)
     difference = float(differences.abs().max())
@@ -167,3 +170,9 @@ def _compare(folder: Path, trained: Trained) -> float:
             f"{difference:g} without the cache."
         )
     return difference
+
+
+def _sample(trained: Trained) -> Tensor:
+    """(n, D) embeddings on which scores are compared, evenly spread over all images."""
+    images = trained.cache.images
+    return torch.from_numpy(np.array(images[:: -(-len(images) // CHECKED)]))
