@@ -38,6 +38,7 @@ LOADER_BATCH = 64
 PRODUCT = 2048
 """Side of the square matrices whose product gives the machine's rate."""
 PRODUCTS = 8
+PRODUCT_FLOPS = 2 * PRODUCTS * PRODUCT**3
 
 Vectors = NDArray[np.float32]
 
@@ -86,27 +87,38 @@ def measure_encode(quick: bool = False) -> dict[str, Any]:
             "threads": cores(),
             "repeats": 1 if quick else REPEATS,
         },
-        "figures": {
-            "open_clip README, images a second": images / seconds["readme"],
-            f"DataLoader of {LOADER_BATCH}, images a second": images / seconds["loader"],
-            "pzsl, images a second": images / seconds["pzsl"],
-            "pzsl int8, images a second": images / seconds["int8"],
-            "encoding alone, images a second": images / seconds["encode"],
-            "reading alone, images a second": images / seconds["read"],
-            "encoding alone, GFLOP a second": flops / seconds["encode"] / 1e9,
-            "matrix product, GFLOP a second": 2e-9 * PRODUCTS * PRODUCT**3 / seconds["product"],
-        },
-        "ratios": {
-            "pzsl / README": seconds["readme"] / seconds["pzsl"],
-            "pzsl / DataLoader": seconds["loader"] / seconds["pzsl"],
-            "pzsl / bound": (seconds["encode"] + seconds["read"]) / seconds["pzsl"],
-            "encoding / matrix product": flops
-            / seconds["encode"]
-            / (2 * PRODUCTS * PRODUCT**3 / seconds["product"]),
-            "int8 / README": seconds["readme"] / seconds["int8"],
-            "int8 / pzsl": seconds["pzsl"] / seconds["int8"],
-            **cosines,
-        },
+        "figures": _figures(images, flops, seconds),
+        "ratios": {**_ratios(flops, seconds), **cosines},
+    }
+
+
+def _figures(images: int, flops: float, seconds: dict[str, float]) -> dict[str, float]:
+    """Images a second, and billions of floating-point operations a second."""
+    named = {
+        "open_clip README": "readme",
+        f"DataLoader of {LOADER_BATCH}": "loader",
+        "pzsl": "pzsl",
+        "pzsl int8": "int8",
+        "encoding alone": "encode",
+        "reading alone": "read",
+    }
+    return {
+        **{f"{name}, images a second": images / seconds[key] for name, key in named.items()},
+        "encoding alone, GFLOP a second": flops / seconds["encode"] / 1e9,
+        "matrix product, GFLOP a second": PRODUCT_FLOPS / seconds["product"] / 1e9,
+    }
+
+
+def _ratios(flops: float, seconds: dict[str, float]) -> dict[str, float]:
+    """Speeds relative to each other: above 1 the first one is the faster."""
+    product = PRODUCT_FLOPS / seconds["product"]
+    return {
+        "pzsl / README": seconds["readme"] / seconds["pzsl"],
+        "pzsl / DataLoader": seconds["loader"] / seconds["pzsl"],
+        "pzsl / bound": (seconds["encode"] + seconds["read"]) / seconds["pzsl"],
+        "encoding / matrix product": flops / seconds["encode"] / product,
+        "int8 / README": seconds["readme"] / seconds["int8"],
+        "int8 / pzsl": seconds["pzsl"] / seconds["int8"],
     }
 
 

@@ -48,6 +48,21 @@ def draw_pictures(classes: Sequence[int], count: int, workers: int) -> Tensor:
     return torch.from_numpy(np.stack(pictures))
 
 
+def prompt_tokens(classes: Sequence[int]) -> Tensor:
+    """Tokens of each composition under each template, (classes, templates, length)."""
+    templates = (HERE / "templates" / "shapes.txt").read_text("utf-8").splitlines()
+    tokenizer = open_clip.get_tokenizer("tiny")
+    texts = [[t.format(COMPOSITIONS[c]) for t in templates] for c in classes]
+    return torch.stack([tokenizer(lines) for lines in texts])
+
+
+def clip_loss(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
+    """Cross-entropy of image to text and of text to image, whose rows (n, D) belong together."""
+    logits = scale * image @ text.T
+    target = torch.arange(len(logits))
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
 def augment(pictures: Tensor, generator: torch.Generator) -> Tensor:
     """Shift the batch by up to four pixels and mirror half of it; float in [-1, 1]."""
     images = pictures.float().div_(127.5).sub_(1)
@@ -62,11 +77,8 @@ def train(args: argparse.Namespace) -> dict[str, Tensor]:
     """Train the model of `tiny.json`; return its state dict."""
     generator = torch.Generator().manual_seed(args.seed)
     classes = np.flatnonzero(seen_mask()).tolist()
-    templates = (HERE / "templates" / "shapes.txt").read_text("utf-8").splitlines()
     open_clip.add_model_config(HERE / "tiny.json")
-    tokenizer = open_clip.get_tokenizer("tiny")
-    texts = [[t.format(COMPOSITIONS[c]) for t in templates] for c in classes]
-    tokens = torch.stack([tokenizer(lines) for lines in texts])
+    tokens = prompt_tokens(classes)
     pictures = draw_pictures(classes, args.pictures, args.workers)
     with torch.random.fork_rng():  # open_clip initialises from the global generator
         torch.manual_seed(args.seed)
@@ -81,11 +93,9 @@ def train(args: argparse.Namespace) -> dict[str, Tensor]:
     for step in range(args.steps):
         rows = torch.randperm(len(classes), generator=generator)[: args.batch]
         picture = torch.randint(args.pictures, (len(rows),), generator=generator)
-        form = torch.randint(len(templates), (len(rows),), generator=generator)
-        image, text, scale = model(augment(pictures[rows, picture], generator), tokens[rows, form])
-        logits = scale * image @ text.T
-        target = torch.arange(len(rows))
-        loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        form = torch.randint(tokens.shape[1], (len(rows),), generator=generator)
+        images = augment(pictures[rows, picture], generator)
+        loss = clip_loss(*model(images, tokens[rows, form]))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -39,39 +39,18 @@ def push(cache: str | Path, to: str) -> dict[str, Any]:
         UsageError: `to` is not a valid repository name.
         UserError: the cache is damaged or virtual, or the hub refuses or can't be reached.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi
-
     _check_name(to)
     if not _online():
         raise UserError(f"{_endpoint()} can't be reached: {cache} was not sent.")
     path = Path(cache)
-    loaded = load_cache(path)
-    if loaded.provenance["sources"]:
-        raise UserError(
-            f"{path} refers to its parts, which are not sent with it: merge them into another file "
-            "without --virtual, and push that one."
-        )
-    problems = inspect_cache(path)["problems"]
-    if problems:
-        raise UserError(f"{path} is incomplete or damaged, so it is not shared: {problems[0]}")
+    loaded = _load_whole(path)
     about = {"file": path.name, "sha256": sha256_of(path), **_facts(loaded)}
+    size, url = path.stat().st_size, f"{_endpoint()}/datasets/{to}"
     say_disclosed(
         path, map(str, (loaded.provenance["model"], *loaded.provenance["origin"].values()))
     )
-    say(f"push {path} ({path.stat().st_size:,} bytes) to {_endpoint()}/datasets/{to}")
-    files: dict[str, str | bytes] = {
-        path.name: str(path),
-        ABOUT: json.dumps(about, indent=2).encode(),
-        "README.md": card(about).encode(),
-    }
-    with _explained(to):
-        api = HfApi(endpoint=_endpoint())
-        api.create_repo(to, repo_type=KIND, exist_ok=True)
-        added = [CommitOperationAdd(name, content) for name, content in files.items()]
-        message = f"Features of {about['dataset']} by {about['encoder']}"
-        api.create_commit(to, added, commit_message=message, repo_type=KIND)
-    size = path.stat().st_size
-    url = f"{_endpoint()}/datasets/{to}"
+    say(f"push {path} ({size:,} bytes) to {url}")
+    _upload(path, about, to)
     return {
         "repository": to,
         "file": path.name,
@@ -79,6 +58,41 @@ def push(cache: str | Path, to: str) -> dict[str, Any]:
         "bytes": size,
         "url": url,
     }
+
+
+def _load_whole(path: Path) -> Cache:
+    """Load a cache that can be shared: one complete file.
+
+    Raises:
+        UserError: it is virtual, incomplete or damaged.
+    """
+    cache = load_cache(path)
+    if cache.provenance["sources"]:
+        raise UserError(
+            f"{path} refers to its parts, which are not sent with it: merge them into another file "
+            "without --virtual, and push that one."
+        )
+    problems = inspect_cache(path)["problems"]
+    if problems:
+        raise UserError(f"{path} is incomplete or damaged, so it is not shared: {problems[0]}")
+    return cache
+
+
+def _upload(path: Path, about: dict[str, Any], repository: str) -> None:
+    """Commit a cache, what it is about, and its card; the repository is created if missing."""
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    files: dict[str, str | bytes] = {
+        path.name: str(path),
+        ABOUT: json.dumps(about, indent=2).encode(),
+        "README.md": card(about).encode(),
+    }
+    with _explained(repository):
+        api = HfApi(endpoint=_endpoint())
+        api.create_repo(repository, repo_type=KIND, exist_ok=True)
+        added = [CommitOperationAdd(name, content) for name, content in files.items()]
+        message = f"Features of {about['dataset']} by {about['encoder']}"
+        api.create_commit(repository, added, commit_message=message, repo_type=KIND)
 
 
 def pull(source: str, out: str | Path | None = None, overwrite: bool = False) -> dict[str, Any]:

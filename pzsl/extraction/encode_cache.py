@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -155,33 +155,19 @@ def _encode(
     job: Job, data: Dataset, writer: CacheWriter, after: Callable[[int], None] | None
 ) -> Report:
     """Encode the missing rows of a cache."""
-    from pzsl.extraction.pipeline import Views, encode_blocks, run
-    from pzsl.extraction.smaller_batches import Halving
+    from pzsl.extraction.pipeline import run
 
-    encoder, augmentation = job.encoder, job.augmentation
-    reader = ImageReader(data, encoder.preprocess, augmentation)
-    views = Views(len(augmentation.kinds), reader.viewed) if augmentation else None
-    total, pending = len(data.paths), writer.pending
-    blocks = encode_blocks(
-        reader,
-        Halving(encoder.encode_images, job.batch_size),
-        data.paths,
-        pending,
-        job.batch_size,
-        job.threads,
-        lanes=None if encoder.device.type == "cpu" else 1,
-        views=views,
-        fetch_ahead=getattr(data.reader, "fetch_ahead", None),
-        upload=getattr(encoder, "upload", None),  # plugins have none
-    )
+    reader = ImageReader(data, job.encoder.preprocess, job.augmentation)
+    total, pending, has_views = len(data.paths), writer.pending, job.augmentation is not None
+    blocks = _blocks(job, data, reader, pending)
     with closing(blocks), progress(total, "images", total - len(pending)) as bar:
         report_images: Callable[[int], object] = after or bar.update
 
         def write(rows: NDArray[np.int64], features: NDArray[np.float32]) -> None:
-            if views is None:
-                writer.write(rows, features)
-            else:
+            if has_views:  # an image's own embedding, then those of its views
                 writer.write(rows, features[:, 0], features[:, 1:])
+            else:
+                writer.write(rows, features)
 
         def report_written(block: Block) -> None:
             report_images(len(block.rows) + len(block.failures))
@@ -192,6 +178,28 @@ def _encode(
             encoded = total - len(writer.pending)
             say(f"Stopped; {encoded} of {total} images are kept: run the same command to resume.")
             raise
+
+
+def _blocks(
+    job: Job, data: Dataset, reader: ImageReader, pending: NDArray[np.int64]
+) -> Generator[Block, None, None]:
+    """Embeddings of the pending rows, and of their views if there are any, block by block."""
+    from pzsl.extraction.pipeline import Views, encode_blocks
+    from pzsl.extraction.smaller_batches import Halving
+
+    encoder, augmentation = job.encoder, job.augmentation
+    return encode_blocks(
+        reader,
+        Halving(encoder.encode_images, job.batch_size),
+        data.paths,
+        pending,
+        job.batch_size,
+        job.threads,
+        lanes=None if encoder.device.type == "cpu" else 1,
+        views=Views(len(augmentation.kinds), reader.viewed) if augmentation else None,
+        fetch_ahead=getattr(data.reader, "fetch_ahead", None),
+        upload=getattr(encoder, "upload", None),  # plugins have none
+    )
 
 
 def unreadable(name: str, outcomes: Sequence[Outcome]) -> UserError:

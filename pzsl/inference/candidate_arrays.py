@@ -59,16 +59,13 @@ def _are_masks(rows: Sequence[Any]) -> bool:
     return len(masks) == len(rows) > 0 and len({row.shape for row in masks}) == 1
 
 
-def class_list(
-    candidates: Any, count: int | None, names: ArrayLike | None, mask_width: int | None
-) -> NDArray[Any]:
+def class_list(candidates: Any, count: int | None, names: ArrayLike | None) -> NDArray[Any]:
     """The classes (C,) that predictions are taken from.
 
     Args:
         candidates: as `as_plain` returns them.
         count: number of label embeddings; None without any.
         names: class names; None to use their numbers.
-        mask_width: columns of a mask; None if the candidates are no mask.
 
     Raises:
         UserError: the number of names is wrong, a name is missing or occurs twice, there is only
@@ -85,8 +82,8 @@ def class_list(
             raise UserError("classes: a name is missing (None or NaN): name each class.")
     elif count is not None:
         classes = np.arange(count)
-    elif mask_width is not None:
-        classes = np.arange(mask_width)
+    elif _is_mask(candidates):
+        classes = np.arange(candidates.shape[1])
     elif isinstance(candidates, np.ndarray) and candidates.dtype != object:
         classes = np.unique(candidates)
         if classes.dtype.kind == "f" and (classes != np.round(classes)).any():
@@ -99,6 +96,10 @@ def class_list(
             f"The classifier can't train with {len(classes)} class: it needs at least two."
         )
     return classes
+
+
+def _is_mask(candidates: Any) -> bool:
+    return isinstance(candidates, np.ndarray) and candidates.ndim == 2
 
 
 def _occurring(candidates: Any) -> NDArray[Any]:
@@ -159,7 +160,7 @@ def candidate_arrays(
     Raises:
         UserError: a wrong shape or type, an empty set, or an unknown label.
     """
-    count, is_mask = len(classes), isinstance(candidates, np.ndarray) and candidates.ndim == 2
+    count, is_mask = len(classes), _is_mask(candidates)
     expected: tuple[int, ...] = (images, count) if is_mask else (images,)
     shape: tuple[int, ...] = (
         candidates.shape if isinstance(candidates, np.ndarray) else (len(candidates),)

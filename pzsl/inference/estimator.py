@@ -110,22 +110,8 @@ class PartialLabelClassifier(ScikitClassifier):
         images, candidates = unit_vectors("X", X), as_plain(y)
         if candidates is None:
             raise UserError("fit requires y to be passed, but the target y is None.")
-        labels = (
-            None if label_embeddings is None else unit_vectors("label_embeddings", label_embeddings)
-        )
-        if labels is not None and images.shape[1] != labels.shape[1]:
-            raise UserError(
-                f"X has {images.shape[1]} dimensions and label_embeddings {labels.shape[1]}: "
-                "both should be of one encoder."
-            )
-        width = (
-            candidates.shape[1]
-            if isinstance(candidates, np.ndarray) and candidates.ndim == 2
-            else None
-        )
-        self.classes_ = class_list(
-            candidates, None if labels is None else len(labels), classes, width
-        )
+        labels = None if label_embeddings is None else _label_vectors(label_embeddings, images)
+        self.classes_ = class_list(candidates, None if labels is None else len(labels), classes)
         sets, self.seen_ = candidate_arrays(candidates, len(images), self.classes_, seen)
         source = ClassMeans() if labels is None else None
         if labels is None:
@@ -263,6 +249,17 @@ class PartialLabelClassifier(ScikitClassifier):
         if not hasattr(self, "method_"):
             raise UnfittedError(f"This {type(self).__name__} is not fitted yet: call fit first.")
         return self.method_
+
+
+def _label_vectors(label_embeddings: ArrayLike, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Label embeddings (C, D) as unit vectors of the images' dimension."""
+    labels = unit_vectors("label_embeddings", label_embeddings)
+    if images.shape[1] != labels.shape[1]:
+        raise UserError(
+            f"X has {images.shape[1]} dimensions and label_embeddings {labels.shape[1]}: "
+            "both should be of one encoder."
+        )
+    return labels
 
 
 def _threads(n_jobs: int | None) -> int:

@@ -89,9 +89,7 @@ def report(
     pairs = rows_of(records.runs)
     add_marks(pairs)
     add_commands(pairs)
-    records.warnings += _cache_warnings(records.runs) + _encoder_warnings(records.runs)
-    records.warnings += _partly_known(pairs) + mixed_options(pairs) + mixed_versions(pairs)
-    records.warnings += untested_rows(pairs)
+    records.warnings += _doubts(records.runs, pairs)
     records.warnings += add_differences(pairs, baseline) if baseline else []
     rows, lines = [row for row, _ in pairs], standings(pairs)
     compared, sweep_warnings = compare_sweeps(pairs, Path(compare)) if compare else ([], [])
@@ -180,6 +178,18 @@ def _page_and_figures(
     if kinds := [kind for kind in ("svg", "png") if kind in formats]:
         contents |= figure_files(list(pictures.items()), kinds)
     return contents
+
+
+def _doubts(runs: Sequence[Run], pairs: list[tuple[Row, list[Run]]]) -> list[str]:
+    """Warnings against comparing or trusting the rows."""
+    return [
+        *_cache_warnings(runs),
+        *_encoder_warnings(runs),
+        *_partly_known(pairs),
+        *mixed_options(pairs),
+        *mixed_versions(pairs),
+        *untested_rows(pairs),
+    ]
 
 
 def _link(runs: Path, out: Path) -> str:

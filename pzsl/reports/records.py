@@ -109,16 +109,8 @@ def read_runs(folder: Path) -> Records:
     first_name: dict[Any, str] = {}
     for path in files_called("config.json", folder):
         name = printable(path.parent.relative_to(folder).as_posix())
-        try:
-            config = read_object(path)
-            if not (path.parent / "metrics.json").exists():
-                _sort_unfinished(name, path.parent, config, records)
-                continue
-            metrics = read_object(path.parent / "metrics.json")
-            run = _run(name, config, metrics)
-            check_parts(path.parent, metrics, SMALL)
-        except UserError as error:
-            records.warnings.append(f"Left out: {error}")
+        run = _read_finished(name, path.parent, records)
+        if run is None:
             continue
         earlier = first_name.setdefault(run.configuration, name)
         if earlier != name:
@@ -131,14 +123,35 @@ def read_runs(folder: Path) -> Records:
     records.warnings += _without_configuration(folder)
     records.waiting += _not_begun(folder)
     if not records.runs:
-        waiting, failed, broken = records.waiting, records.failed, records.warnings
-        counts = f"{len(waiting)} unfinished, {len(failed)} failed, {len(broken)} broken"
-        reasons = [f" {name}: {reason}" for name, reason in records.failed]
-        first = next(iter([*(f" {warning}" for warning in records.warnings), *reasons]), "")
-        raise UserError(
-            f"No finished run in '{folder}' ({counts}): run pzsl train with --runs {folder}.{first}"
-        )
+        raise _no_finished_run(folder, records)
     return records
+
+
+def _read_finished(name: str, folder: Path, records: Records) -> Run | None:
+    """The run of a folder; None if it is unfinished or damaged, which `records` then lists."""
+    try:
+        config = read_object(folder / "config.json")
+        if not (folder / "metrics.json").exists():
+            _sort_unfinished(name, folder, config, records)
+            return None
+        metrics = read_object(folder / "metrics.json")
+        run = _run(name, config, metrics)
+        check_parts(folder, metrics, SMALL)
+    except UserError as error:
+        records.warnings.append(f"Left out: {error}")
+        return None
+    return run
+
+
+def _no_finished_run(folder: Path, records: Records) -> UserError:
+    """The error that no run is finished: how many are not, and the first reason."""
+    waiting, failed, broken = records.waiting, records.failed, records.warnings
+    counts = f"{len(waiting)} unfinished, {len(failed)} failed, {len(broken)} broken"
+    reasons = [*broken, *(f"{name}: {reason}" for name, reason in failed)]
+    first = f" {reasons[0]}" if reasons else ""
+    return UserError(
+        f"No finished run in '{folder}' ({counts}): run pzsl train with --runs {folder}.{first}"
+    )
 
 
 def _without_configuration(folder: Path) -> list[str]:

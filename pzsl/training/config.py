@@ -161,8 +161,8 @@ def expand(
         for preset in presets
         for method, preset_and_options in options_of(methods, preset, settings).items()
     ]
-    told = [line for method, _, own in systems for line in unread_options(method, own, settings)]
-    for line in dict.fromkeys(told):
+    lines = [line for method, _, own in systems for line in unread_options(method, own, settings)]
+    for line in dict.fromkeys(lines):
         say(line)
     ambiguities = _ambiguities(noises, rates, etas)
     runs: dict[str, RunConfig] = {}

@@ -119,14 +119,17 @@ def attempt(
 
     cache.check_unchanged()
     summary = summarise_tests(cache, method, check_block)
-    metrics: dict[str, Any] = dict(metrics_of(summary, gamma))
-    metrics |= probability_metrics(block_checks, calibration)
-    metrics |= _label_metrics(method, task)
-    metrics |= {name: task.statistics[name] for name in ("mean_candidates", "truth_outside")}
-    metrics |= {"gamma": gamma, "temperature": calibration.temperature}
-    metrics |= {"parameters": sum(parameter.numel() for parameter in method.parameters())}
-    metrics |= method.describe()
-    metrics["seconds"] = round((time.perf_counter() - started) / sharing, 3)
+    metrics: dict[str, Any] = {
+        **metrics_of(summary, gamma),
+        **probability_metrics(block_checks, calibration),
+        **_label_metrics(method, task),
+        **{name: task.statistics[name] for name in ("mean_candidates", "truth_outside")},
+        "gamma": gamma,
+        "temperature": calibration.temperature,
+        "parameters": sum(parameter.numel() for parameter in method.parameters()),
+        **method.describe(),
+        "seconds": round((time.perf_counter() - started) / sharing, 3),
+    }
     details = details_of(cache, task, watched, summary, gamma)
     cache.check_unchanged()
     with alone_in(folder):

@@ -25,8 +25,13 @@ from pzsl.methods.co_reg.contrast import Contrast, Prototypes
 from pzsl.methods.co_reg.mixing import Mixing, draw_mixing
 from pzsl.methods.co_reg.network import CoNetwork
 from pzsl.methods.co_reg.options import CoRegOptions, check_options
-from pzsl.methods.co_reg.preparation import choose_views, class_prior, mean_image
-from pzsl.methods.co_reg.pseudo_labels import CoPseudoLabels, Predict, PseudoLabels
+from pzsl.methods.co_reg.preparation import (
+    choose_views,
+    class_prior,
+    mean_image,
+    untrained_pseudo_labels,
+)
+from pzsl.methods.co_reg.pseudo_labels import Predict, PseudoLabels
 from pzsl.methods.core import OUTSIDE, BatchEntries, Method, Problem, Views, masked_softmax
 
 
@@ -71,18 +76,7 @@ class CoReg(Method):
             for _ in range(2)
         ]
         self.contrasts: Sequence[Contrast] = nn.ModuleList(contrasts)  # type: ignore[assignment]
-        sure = problem.labelled
-        if sure is None:
-            sure = self.weights.new_zeros(len(problem.images)).bool()
-        self.pseudo = CoPseudoLabels(
-            prior=problem.seen.new_full((classes,), 1 / classes),
-            align=options.distribution_alignment,
-            sure=sure,
-            co=options.co_pseudo_labels,
-            temperature=options.sharpening,
-            once=options.aligned == "epoch",
-            restricted=options.restricted,
-        )
+        self.pseudo = untrained_pseudo_labels(problem, options)
         self.views = Views(problem, options.weak_noise, options.strong_noise, options.mask)
         self.learn_from = options.learn_from
         self.epoch, self.generator = 0, generator

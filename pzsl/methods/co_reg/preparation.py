@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from pzsl.losses.ragged import add_groups
-from pzsl.methods.co_reg.pseudo_labels import Candidates
+from pzsl.methods.co_reg.options import CoRegOptions
+from pzsl.methods.co_reg.pseudo_labels import Candidates, CoPseudoLabels
 from pzsl.methods.core import CandidateEntries, Problem
 
 LEAST_SHARE = 0.1
@@ -46,3 +47,19 @@ def class_prior(
     sums = add_groups(weights.new_zeros(classes), candidates.labels.long(), weights)
     sums = sums.clamp_min(LEAST_SHARE * sums.mean()) ** power
     return sums / sums.sum()
+
+
+def untrained_pseudo_labels(problem: Problem, options: CoRegOptions) -> CoPseudoLabels:
+    """The pseudo-labels of both networks before training; only labels given by hand are sure."""
+    classes, sure = len(problem.seen), problem.labelled
+    if sure is None:
+        sure = problem.seen.new_zeros(len(problem.images)).bool()
+    return CoPseudoLabels(
+        prior=problem.seen.new_full((classes,), 1 / classes),
+        align=options.distribution_alignment,
+        sure=sure,
+        co=options.co_pseudo_labels,
+        temperature=options.sharpening,
+        once=options.aligned == "epoch",
+        restricted=options.restricted,
+    )
