@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 
 import pzsl
 from pzsl.cli import main
+from pzsl.cli.extract import _text as summary
 from pzsl.datasets import load_dataset
 from pzsl.datasets.shapes.dataset import ShapesReader
 from pzsl.encoders import encode_classes, load_encoder, load_templates
@@ -105,11 +106,25 @@ def test_the_command_prints_one_json_document_and_says_first_what_matters(
     assert "28 images, 4 classes, 3 seen and 1 unseen" in lines[0]
     for word in ("tiny", tiny_weights.name, "fp32 on cpu", "batches of 8"):
         assert word in lines[1]
-    assert "8 templates" in lines[2]
+    assert "8 built-in templates (default.txt)" in lines[2]
     assert lines[3] == f"Cache: {out}, float32."
     cache = load_cache(out)
     assert cache.provenance["model"] == "tiny"
     assert cache.provenance["origin"]["root"] == str(photos)
+
+
+def test_the_summary_has_a_line_for_each_matter_and_leaves_out_what_did_not_happen():
+    seconds = {"read": 6.4, "encode": 3.6, "write": 0.0, "all": 5.3}
+    result = {"cache": "x.h5", "images": 4000, "classes": 40, "resumed": 0, "failed": []}
+    result |= {"zero_shot": dict.fromkeys("SUH") | {"T1": 97.7}, "seconds": seconds}
+    assert summary(result | {"images_per_second": 76.1}).splitlines() == [
+        "cache      x.h5",
+        "images     4,000 of 40 classes",
+        "zero-shot  S -  U -  H -  T1 97.70",
+        "time       5.3 s (read 64%, encode 36%), 76.1 images a second",
+    ]
+    again = summary(result | {"images_per_second": None, "resumed": 4000})
+    assert "4,000 of them from an earlier run" in again and "time" not in again
 
 
 def test_every_row_is_the_embedding_of_its_own_image(photos, tiny, tmp_path):

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from pzsl.cli.common import annotators_of, emit, words
-from pzsl.cli.common import table as aligned
 from pzsl.cli.options import from_request
 from pzsl.errors import UsageError
 from pzsl.progress import counted
@@ -64,20 +63,19 @@ def extract(
 
 
 def _text(result: dict[str, Any]) -> str:
-    speed = result["images_per_second"]
+    speed, resumed, failed = result["images_per_second"], result["resumed"], result["failed"]
+    scores = (
+        f"{name} {'-' if value is None else f'{value:.2f}'}"
+        for name, value in result["zero_shot"].items()
+    )
     lines = [
         f"cache      {result['cache']}",
-        f"images     {result['images']} of {result['classes']} classes, {result['resumed']} of "
-        f"them from an earlier run" + (f", {speed} a second" if speed else ""),
-        "zero-shot  "
-        + "  ".join(
-            f"{name} {'-' if value is None else f'{value:.2f}'}"
-            for name, value in result["zero_shot"].items()
-        ),
+        f"images     {result['images']:,} of {result['classes']:,} classes"
+        + (f", {resumed:,} of them from an earlier run" if resumed else ""),
+        f"zero-shot  {'  '.join(scores)}",
     ]
     if speed:
-        lines += _times(result["seconds"])
-    failed = result["failed"]
+        lines.append(f"time       {_time(result['seconds'])}, {speed} images a second")
     if failed:
         lines.append(f"left out   {counted(len(failed), 'image')} that can't be read:")
         lines += [f"  {row['path']}: {row['reason']}" for row in failed[:SHOWN]]
@@ -86,11 +84,10 @@ def _text(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _times(seconds: dict[str, float]) -> list[str]:
-    """A table of the time that all threads spent in each step, and of the wall-clock time."""
-    parts = {name: value for name, value in seconds.items() if name != "all"}
-    total = sum(parts.values()) or 1.0
-    rows = [(name, f"{value:.1f} s", f"{value / total:.0%}") for name, value in parts.items()]
-    rows.append(("all", f"{seconds['all']:.1f} s", "by the clock"))
-    lines = aligned(rows, ("time", "", "of all threads")).splitlines()
-    return [lines[0], *(f"  {line}" for line in lines[1:])]
+def _time(seconds: dict[str, float]) -> str:
+    """The wall-clock time, and the steps by their share of the threads' time, longest first."""
+    steps = {name: value for name, value in seconds.items() if name != "all"}
+    total = sum(steps.values()) or 1.0
+    longest = sorted(steps.items(), key=lambda step: -step[1])
+    shares = [f"{name} {value / total:.0%}" for name, value in longest if value / total >= 0.005]
+    return f"{seconds['all']:.1f} s ({', '.join(shares)})"

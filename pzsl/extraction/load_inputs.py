@@ -13,6 +13,7 @@ from pzsl.datasets.fetching import PUBLICATIONS, fetch, find_root, is_by_hand, u
 from pzsl.device import cores, default_batch
 from pzsl.encoders import Encoder, load_encoder
 from pzsl.encoders.descriptions import Prompts, choose_prompts
+from pzsl.encoders.prompts import FOLDER as BUILT_IN
 from pzsl.errors import UserError
 from pzsl.extraction.views import Augmentation, choose_views
 from pzsl.progress import counted
@@ -70,10 +71,10 @@ class Job:
 def _about_prompts(prompts: Prompts) -> str:
     if not prompts.columns:
         return "No prompts: the encoder reads no texts, attributes stand for the classes."
-    return (
-        f"Prompts: {len(prompts.columns)} templates from {prompts.source}, the first "
-        f"'{prompts.columns[0]}'."
-    )
+    count, file = len(prompts.columns), Path(prompts.source)
+    is_built_in = file.parent == BUILT_IN
+    source = f"built-in templates ({file.name})" if is_built_in else f"templates from {file}"
+    return f"Prompts: {count} {source}, the first '{prompts.columns[0]}'."
 
 
 def with_root(request: ExtractRequest) -> ExtractRequest:
