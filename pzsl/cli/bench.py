@@ -78,11 +78,11 @@ def bench(
     ] = None,
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="Other parts: measure briefly; not for figures to quote."),
+        typer.Option("--quick", help="Measure speed and memory briefly; not for figures to quote."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Measure this machine: both sides alternate in one run; prints medians of three and ratios.
+    """Measure how fast this machine is, beside usual ways to do the same; prints ratios of medians.
 
     `accuracy` trains the default on problems drawn from your caches and compares it with frozen
     CLIP, with a part of it changed (parts), or with every other method (methods, transductive).

@@ -27,7 +27,9 @@ def report(
     ] = None,
     layout: Annotated[
         str,
-        typer.Option(help="Lines by columns: settings, methods-by-rates or methods-by-datasets."),
+        typer.Option(
+            help="What lines and columns are: settings, methods-by-rates or methods-by-datasets."
+        ),
     ] = "settings",
     metrics: Annotated[
         list[str] | None,
@@ -39,7 +41,9 @@ def report(
     ] = None,
     compare: Annotated[
         Path | None,
-        typer.Option(help="Folder of another sweep; show it less this one, paired by seed."),
+        typer.Option(
+            help="Folder of another sweep: show its differences to this one, paired by seed."
+        ),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Follow a sweep until it ends, then report.")

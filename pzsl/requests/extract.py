@@ -121,8 +121,7 @@ class ExtractRequest:
         ("--split-seed",),
     )
     unseen: float | None = option(
-        "Share of classes to make unseen, 0 to 1 (folder, table, tar; shapes takes 0 alone). "
-        "[0.25]",
+        "Share of classes to make unseen, 0 to 1 (folder, table, tar; for shapes only 0). [0.25]",
         OWN,
         None,
     )

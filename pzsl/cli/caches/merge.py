@@ -16,7 +16,7 @@ def merge(
     ],
     parts: Annotated[
         list[Path] | None,
-        typer.Argument(help="Part files, or addresses. [all of OUT, beside it]"),
+        typer.Argument(help="Part files, or addresses. [all parts of OUT, beside it]"),
     ] = None,
     virtual: Annotated[
         bool,
