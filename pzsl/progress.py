@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Iterable
 from typing import Any, TextIO
+
+SHARE = re.compile(r"(\d+) %")
 
 
 def progress(total: int, unit: str, done: int = 0, label: str = "") -> Any:
@@ -24,6 +28,21 @@ def progress(total: int, unit: str, done: int = 0, label: str = "") -> Any:
 def counted(count: int, noun: str, plural: str = "") -> str:
     """A count with its noun: '1 run', '1,200 runs'; `plural` where that is not noun and s."""
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def gravest(warnings: Iterable[str]) -> str:
+    """The worst of some warnings of one kind: of an encoder, or of its estimated noise.
+
+    Each names a share in percent first: of right first guesses, or of candidate sets without the
+    truth.
+    """
+
+    def gravity(warning: str) -> tuple[float, str]:
+        match = SHARE.search(warning)
+        share = float(match[1]) if match else 0.0
+        return (share if "noise" in warning else -share), warning
+
+    return max(warnings, key=gravity)
 
 
 def say(message: str) -> None:

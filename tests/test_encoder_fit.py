@@ -21,6 +21,7 @@ from pzsl.evaluation import (
     other_encoder_doubt,
 )
 from pzsl.exchange.npz import npz_arrays
+from pzsl.progress import gravest
 from pzsl.store import CacheWriter, load_cache
 
 WARNING = "The encoder does not seem to fit these images"
@@ -63,6 +64,13 @@ def test_agreement_is_held_against_chance(tmp_path, labelled):
     assert bad.chance == pytest.approx(1 / 3 if labelled else 2 / 3)
     assert good.images == bad.images == 72 and bad.agreement < 0.1
     assert WARNING in bad.warning and "for 0 % of 72" in bad.warning
+
+
+def test_the_worst_warning_is_that_of_the_worst_share():
+    fits = [EncoderFit(share, 0.2, 500).warning for share in (0.03, 0.1, 0.2)]
+    assert gravest(fits) == fits[0] == gravest(fits[::-1])
+    noises = [noise_doubt(share) for share in (0.6, 0.95, 1.0)]
+    assert gravest(noises) == noises[2]
 
 
 def test_few_images_and_hard_data_are_no_reason_to_warn():

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from pzsl.errors import UsageError, nearest
 from pzsl.files import write_atomic
+from pzsl.progress import gravest
 from pzsl.reports.comparison import (
     add_differences,
     add_marks,
@@ -218,8 +219,11 @@ def _partly_known(pairs: list[tuple[Row, list[Run]]]) -> list[str]:
 def _encoder_warnings(runs: Sequence[Run]) -> list[str]:
     """Warnings in the runs' records against trusting them: the worst of each kind a data set."""
     recorded = {(run.dataset, str(run.environment.get("encoder_warning", ""))) for run in runs}
-    worst = {(name, line.partition(":")[0]): line for name, line in sorted(recorded) if line}
-    return [f"{name}: {line}" for (name, _), line in worst.items()]
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for name, line in sorted(recorded):
+        if line:
+            kinds.setdefault((name, line.partition(":")[0]), []).append(line)
+    return [f"{name}: {gravest(lines)}" for (name, _), lines in kinds.items()]
 
 
 def _cache_warnings(runs: Sequence[Run]) -> list[str]:

@@ -11,7 +11,7 @@ import torch
 
 from pzsl.device import resolve_device
 from pzsl.evaluation import encoder_fit
-from pzsl.progress import counted, say
+from pzsl.progress import counted, gravest, say
 from pzsl.record_hashes import SMALL, check_parts, read_object
 from pzsl.requests import TrainRequest, as_list, as_lists
 from pzsl.store import Cache, load_cache
@@ -108,10 +108,9 @@ def _train(request: TrainRequest) -> dict[str, Any]:
     trained_now = run_sweep(cache, grid, sweep, device, request.workers, *execution)
     if trained_now < len(grid):
         say(f"{counted(len(grid) - trained_now, 'run')} finished earlier")
-    for run_warning in sorted(
-        {_encoder_warning(folder) for folder in folders} - {warning or "", ""}
-    )[-1:]:
-        say(run_warning)
+    run_warnings = {_encoder_warning(folder) for folder in folders} - {warning or "", ""}
+    if run_warnings:
+        say(gravest(run_warnings))
     rows = [_row(config, folder) for config, folder in zip(grid, folders, strict=True)]
     return {"sweep": str(sweep), "runs": rows}
 
