@@ -56,6 +56,21 @@ SHAPES = {
 }
 
 
+def test_all_missing_and_all_unknown_arrays_are_named_at_once(tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez(path, images=np.ones((2, 3), "f4"), labels=np.arange(2), text=np.ones((2, 3), "f4"))
+    with pytest.raises(UserError, match=r"mine.npz: it lacks 'image_features' \(N, D\)") as lacking:
+        import_any(path, tmp_path / "a.h5")
+    for name in ("class_names", "text_features", "unseen", "split", "model", "pretrained"):
+        assert f"'{name}' (" in str(lacking.value)
+    assert "it has images (2, 3), labels (2,), text (2, 3)." in str(lacking.value)
+    export_any(caches.make(tmp_path / "pets.h5"), path, overwrite=True)
+    with np.load(path) as file:
+        np.savez(tmp_path / "more.npz", **file, seen=np.ones(2), note=np.array("mine"))
+    with pytest.raises(UserError, match=r"unknown arrays 'seen' \(2,\), 'note' \(\): leave them"):
+        import_any(tmp_path / "more.npz", tmp_path / "b.h5")
+
+
 @pytest.mark.parametrize("kind", SHAPES)
 def test_what_is_exported_as_npz_comes_back_bit_for_bit(tmp_path, kind):
     changes, options = SHAPES[kind]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -180,18 +181,7 @@ def _check_arrays(source: Path, arrays: Arrays) -> None:
     shapes = SHAPES | OPTIONAL
     if "templates" in arrays:
         shapes["text_features"] = "CTD"
-    for name, letters in SHAPES.items():
-        if name not in arrays:
-            raise UserError(
-                f"{source}: the array '{name}' {_shape(letters)} is missing; it has "
-                f"{', '.join(f'{key} {array.shape}' for key, array in arrays.items())}."
-            )
-    for name, array in arrays.items():
-        if name not in shapes:
-            raise UserError(
-                f"{source}: unknown array '{name}' {array.shape}: leave it out; known: "
-                f"{', '.join(f'{key} {_shape(letters)}' for key, letters in shapes.items())}."
-            )
+    _check_names(source, arrays, shapes)
     sizes: dict[str, int] = {}
     for name in [name for name in shapes if name in arrays]:
         array, letters = arrays[name], shapes[name]
@@ -206,6 +196,21 @@ def _check_arrays(source: Path, arrays: Arrays) -> None:
         kinds, words = KINDS.get(name, ("U", "text"))
         if array.dtype.kind not in kinds:
             raise UserError(f"{source}: '{name}' should hold {words}, but is {array.dtype}.")
+
+
+def _check_names(source: Path, arrays: Arrays, shapes: Mapping[str, str]) -> None:
+    missing = [f"'{name}' {_shape(SHAPES[name])}" for name in SHAPES if name not in arrays]
+    if missing:
+        raise UserError(
+            f"{source}: it lacks {', '.join(missing)}; it has "
+            f"{', '.join(f'{name} {array.shape}' for name, array in arrays.items())}."
+        )
+    unknown = [f"'{name}' {array.shape}" for name, array in arrays.items() if name not in shapes]
+    if unknown:
+        raise UserError(
+            f"{source}: unknown arrays {', '.join(unknown)}: leave them out; known: "
+            f"{', '.join(f'{name} {_shape(letters)}' for name, letters in shapes.items())}."
+        )
 
 
 def _shape(sizes: Any) -> str:
