@@ -16,12 +16,12 @@ from problems import write_cache
 from scipy.io import savemat
 
 from pzsl import files
-from pzsl.datasets import image_reader
+from pzsl.datasets import reading
 from pzsl.datasets.fetching.archives import unpack
-from pzsl.datasets.image_reader import open_image
 from pzsl.datasets.own import read_parquet
 from pzsl.datasets.own.tar import load_tar
 from pzsl.datasets.published.mat_process import _load
+from pzsl.datasets.reading import open_image
 from pzsl.encoders.weights import read_weights
 from pzsl.exchange import import_any
 from pzsl.store import load_cache
@@ -107,7 +107,7 @@ def test_a_bomb_is_refused_in_one_line(make, tmp_path, monkeypatch):
 
 
 def test_an_image_file_of_gigabytes_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_reader, "LARGEST", 1000)
+    monkeypatch.setattr(reading, "LARGEST", 1000)
     (tmp_path / "a.webp").write_bytes(b"RIFF" + bytes(2000))
     with pytest.raises(OSError, match="too much for a photograph"):
         open_image(tmp_path / "a.webp")

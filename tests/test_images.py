@@ -19,7 +19,7 @@ from PIL import Image
 from torchvision.transforms import Compose
 
 from pzsl import extract
-from pzsl.datasets.image_reader import FileReader, open_image
+from pzsl.datasets.reading import FileReader, open_image
 from pzsl.encoders import load_encoder
 from pzsl.encoders.image_warnings import Oddities, image_doubts
 from pzsl.encoders.preprocessing import (

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pzsl.cli.common import complain
 from pzsl.datasets import Dataset, load_dataset
-from pzsl.datasets.image_reader import FileReader
+from pzsl.datasets.reading import FileReader
 from pzsl.errors import UsageError, UserError
 from pzsl.exchange import import_npz
 from pzsl.files import parse_json, replacing, unfit_text

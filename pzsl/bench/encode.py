@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pzsl.bench.timing import REPEATS, interleaved
-from pzsl.datasets.image_reader import open_image
+from pzsl.datasets.reading import open_image
 from pzsl.device import CPU_BATCH, cores
 from pzsl.encoders.base import Identity
 from pzsl.encoders.int8 import to_int8

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pzsl.datasets.image_reader import open_image
+from pzsl.datasets.reading import open_image
 from pzsl.device import cores, default_batch
 from pzsl.encoders import Encoder
 from pzsl.encoders.image_warnings import Oddities, image_doubts

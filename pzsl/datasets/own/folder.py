@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from pzsl.datasets.base import Dataset
-from pzsl.datasets.image_reader import reader_below
 from pzsl.datasets.names import normal_form, tidy
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.folder_files import find_images
 from pzsl.datasets.own.same_image import check_once
+from pzsl.datasets.reading import reader_below
 from pzsl.errors import UsageError, UserError, nearest
 from pzsl.files import digest, parse_json, read_text, real_path
 from pzsl.folders import same_letters

@@ -24,7 +24,6 @@ import numpy as np
 
 from pzsl.datasets.annotators import Annotators
 from pzsl.datasets.base import UNKNOWN, Candidates, Dataset
-from pzsl.datasets.image_reader import FileReader, reader_below
 from pzsl.datasets.names import normal_form
 from pzsl.datasets.own.class_list import find_classes, join_rows, read_class_list
 from pzsl.datasets.own.drawn_split import (
@@ -39,6 +38,7 @@ from pzsl.datasets.own.row_checks import Classes, check_rows, note_missing
 from pzsl.datasets.own.rows import CANDIDATES, Row, rows_of
 from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.own.table_files import identity_of, read_table
+from pzsl.datasets.reading import FileReader, reader_below
 from pzsl.errors import UsageError, UserError
 from pzsl.files import real_path
 from pzsl.folders import spelt_on_disk

@@ -20,12 +20,12 @@ import numpy as np
 from PIL import Image
 
 from pzsl.datasets.base import Dataset
-from pzsl.datasets.image_reader import Reader, RemoteReader, check_length, open_image
 from pzsl.datasets.names import join_spellings, joined_spellings_message, normal_form, tidy
 from pzsl.datasets.own.class_list import read_class_list, say_without_images
 from pzsl.datasets.own.folder import TEST, UNSEEN, check_shares, draw_share
 from pzsl.datasets.own.folder_files import SUFFIXES
 from pzsl.datasets.own.tar_files import CLASSES, Place, Sample, find_tars, read_samples
+from pzsl.datasets.reading import Reader, RemoteReader, check_length, open_image
 from pzsl.errors import UserError
 from pzsl.files import digest
 from pzsl.progress import say

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pzsl.datasets.image_reader import FileReader
+from pzsl.datasets.reading import FileReader
 from pzsl.errors import UserError
 from pzsl.files import read_text
 from pzsl.folders import walk

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pzsl.datasets.base import SPLITS, Dataset
-from pzsl.datasets.image_reader import FileReader
 from pzsl.datasets.published.apy import object_ids
 from pzsl.datasets.published.class_names import prompt_names, published_names
 from pzsl.datasets.published.mat_files import ImageFile, SplitFile, read_image_file, read_split_file
 from pzsl.datasets.published.matching import ids_of
+from pzsl.datasets.reading import FileReader
 from pzsl.errors import UserError
 
 

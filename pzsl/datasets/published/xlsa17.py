@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from pzsl.datasets.base import Dataset
-from pzsl.datasets.image_reader import FileReader
 from pzsl.datasets.published.apy import ObjectReader, assign_boxes, read_boxes
 from pzsl.datasets.published.listing import Listing, find_splits, read_listing
 from pzsl.datasets.published.matching import Matches, match_files
+from pzsl.datasets.reading import FileReader
 from pzsl.errors import UsageError, UserError
 from pzsl.progress import say
 

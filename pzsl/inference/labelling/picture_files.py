@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from pzsl.datasets import load_dataset
-from pzsl.datasets.image_reader import open_image
+from pzsl.datasets.reading import open_image
 from pzsl.errors import UserError
 from pzsl.folders import common_suffix, spelt_on_disk
 from pzsl.remote import is_address
