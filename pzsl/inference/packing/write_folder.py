@@ -16,6 +16,7 @@ from pzsl import __version__
 from pzsl.errors import UserError
 from pzsl.files import write_atomic, write_json
 from pzsl.folders import say_disclosed
+from pzsl.inference.model import ENCODER_FIELDS
 from pzsl.inference.packing.model_card import model_card
 from pzsl.inference.packing.onnx import export_onnx
 from pzsl.inference.packing.read_folder import (
@@ -41,7 +42,6 @@ from pzsl.training.checkpoint import model_bytes
 CHECKED, CLOSE = 512, 1e-6
 """Images whose scores are compared with those of the run, and how far they may differ, relative
 to the logit scale."""
-ENCODER_FIELDS = ("model", "pretrained", "weights_hash", "precision", "preprocessing")
 
 
 @with_paths
