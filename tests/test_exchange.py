@@ -56,6 +56,20 @@ SHAPES = {
 }
 
 
+def test_a_logit_scale_that_is_taken_for_granted_is_said(tmp_path, capsys):
+    path = tmp_path / "mine.npz"
+    export_any(caches.make(tmp_path / "pets.h5"), path)
+    with np.load(path) as file:
+        given = dict(file)
+    import_any(path, tmp_path / "a.h5")
+    assert "logit scale" not in capsys.readouterr().err
+    given.pop("logit_scale")
+    np.savez(path, **given)
+    import_any(path, tmp_path / "b.h5")
+    assert "mine.npz: no logit scale is given: 100 is taken" in capsys.readouterr().err
+    assert load_cache(tmp_path / "b.h5").logit_scale == 100
+
+
 def test_all_missing_and_all_unknown_arrays_are_named_at_once(tmp_path):
     path = tmp_path / "mine.npz"
     np.savez(path, images=np.ones((2, 3), "f4"), labels=np.arange(2), text=np.ones((2, 3), "f4"))

@@ -106,8 +106,8 @@ def test_equal_class_names_are_numbered_as_their_vectors_come_along(tmp_path, ca
 NOT_UNIT = caches.images(7)
 NOT_UNIT[4] *= 3
 BAD = {
-    "the array 'unseen' (C,) is missing; it has image_features (7, 5), ": {"unseen": None},
-    "unknown array 'feats' (3,): leave it out; known: image_features (N, D), labels (N,)": {
+    "it lacks 'unseen' (C,); it has image_features (7, 5), ": {"unseen": None},
+    "unknown arrays 'feats' (3,): leave them out; known: image_features (N, D), labels (N,)": {
         "feats": np.zeros(3)
     },
     "'labels' should have shape (7,), but has (6,)": {"labels": np.zeros(6, int)},

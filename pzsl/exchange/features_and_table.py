@@ -16,7 +16,13 @@ from pzsl.encoders import Identity, load_encoder
 from pzsl.encoders.descriptions import choose_prompts, encode_prompts
 from pzsl.errors import UsageError, UserError
 from pzsl.exchange.clip_retrieval import find_rows, read_clip_retrieval
-from pzsl.exchange.vectors import LOGIT_SCALE, check_vectors, read_vectors, write_vectors
+from pzsl.exchange.vectors import (
+    LOGIT_SCALE,
+    check_vectors,
+    read_vectors,
+    say_assumed_scale,
+    write_vectors,
+)
 from pzsl.extraction.header import header_of
 from pzsl.files import digest, sha256_of
 from pzsl.progress import say
@@ -149,6 +155,7 @@ def _texts(data: Dataset, images: NDArray[Any], labelling: Labelling, normalise:
             f"but has {vectors.shape}."
         )
     check_vectors(str(labelling.text), vectors, normalise)
+    say_assumed_scale(str(labelling.text), "To give another model's, import a .npz file.")
     identity = Identity(IMPORTED, "", "", {}, str(images.dtype), expected[1], LOGIT_SCALE)
     return Texts(identity, (IMPORTED,), vectors[:, None])
 

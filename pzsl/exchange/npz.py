@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from pzsl.errors import UserError
 from pzsl.exchange.import_doubts import check_doubtful
-from pzsl.exchange.vectors import LOGIT_SCALE, UNREADABLE, check_vectors, write_vectors
+from pzsl.exchange.vectors import (
+    LOGIT_SCALE,
+    UNREADABLE,
+    check_vectors,
+    say_assumed_scale,
+    write_vectors,
+)
 from pzsl.files import check_zip, digest, parse_json, sha256_of
 from pzsl.progress import say
 from pzsl.store.cache import Cache
@@ -91,6 +97,8 @@ def import_npz(source: Path, out: Path, overwrite: bool = False, normalise: bool
     for problem in content_problems(header):
         raise UserError(f"{source}: {problem}: correct the arrays and import again.")
     check_doubtful(source, header)
+    if "logit_scale" not in arrays:
+        say_assumed_scale(str(source), "Another model's goes into the array 'logit_scale' ().")
     for name in ("image_features", "text_features", "views"):
         if name in arrays:
             check_vectors(f"{source}: '{name}'", arrays[name], normalise)

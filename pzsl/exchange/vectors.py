@@ -28,6 +28,11 @@ UNREADABLE = (
 """Errors of `numpy.load` and `zipfile` for damaged files."""
 
 
+def say_assumed_scale(source: str, remedy: str) -> None:
+    """Say that the logit scale is a guess: label weights and the estimated noise depend on it."""
+    say(f"{source}: no logit scale is given: {LOGIT_SCALE:.0f} is taken, OpenAI's. {remedy}")
+
+
 def read_vectors(source: Path) -> NDArray[Any]:
     """Read the matrix (n, D) of a `.npy` or `.safetensors` file; nothing in it is executed.
 
