@@ -105,7 +105,7 @@ def test_attributes_that_tell_nothing_are_asked_about(tmp_path, capsys):
     count = len(arrays()["class_names"])
     several = np.eye(count, 5, dtype=np.float32)
     imported(tmp_path, attributes=several)
-    assert "attributes" not in capsys.readouterr().err
+    assert "the attributes" not in capsys.readouterr().err
     zero = several.copy()
     zero[1] = 0
     imported(tmp_path, attributes=zero)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from pzsl.errors import UserError
 from pzsl.exchange.import_doubts import check_doubtful
+from pzsl.exchange.npz_format import OPTIONAL, Arrays, check_arrays
 from pzsl.exchange.vectors import (
     LOGIT_SCALE,
     UNREADABLE,
@@ -27,50 +27,7 @@ from pzsl.store.hdf5 import OPTIONAL_JSON, CacheHeader
 from pzsl.store.validation import content_problems
 from pzsl.store.whole_numbers import as_whole
 
-SHAPES = {
-    "image_features": "ND",
-    "labels": "N",
-    "class_names": "C",
-    "text_features": "CD",
-    "unseen": "C",
-    "split": "N",
-    "model": "",
-    "pretrained": "",
-}
-"""The required arrays, each with one letter per dimension of its shape."""
-OPTIONAL = {
-    "paths": "N",
-    "templates": "T",
-    "attributes": "CA",
-    "views": "NKD",
-    "candidate_offsets": "P",
-    "candidate_labels": "M",
-    "dataset": "",
-    "split_hash": "",
-    "split_check": "",
-    "weights_hash": "",
-    "precision": "",
-    "preprocessing": "",
-    "origin": "",
-    "annotation": "",
-    "augmentation": "",
-    "logit_scale": "",
-}
-"""The optional arrays; with `templates`, `text_features` are (C, T, D)."""
-KINDS = {
-    "image_features": ("f", "floating-point numbers"),
-    "text_features": ("f", "floating-point numbers"),
-    "attributes": ("fiu", "numbers"),
-    "views": ("f", "floating-point numbers"),
-    "logit_scale": ("fiu", "a number"),
-    "labels": ("iu", "whole numbers"),
-    "candidate_offsets": ("iu", "whole numbers"),
-    "candidate_labels": ("iu", "whole numbers"),
-    "unseen": ("b", "bool"),
-}
-"""Array -> NumPy's letters of the allowed types, and their name; all others are text."""
 TEMPLATE = "(imported)"
-Arrays = dict[str, NDArray[Any]]
 
 
 def import_npz(source: Path, out: Path, overwrite: bool = False, normalise: bool = False) -> Path:
@@ -97,7 +54,7 @@ def import_npz(source: Path, out: Path, overwrite: bool = False, normalise: bool
     for problem in content_problems(header):
         raise UserError(f"{source}: {problem}: correct the arrays and import again.")
     check_doubtful(source, header)
-    if "logit_scale" not in arrays:
+    if "logit_scale" not in arrays and header.pretrained != "openai":
         say_assumed_scale(str(source), "Another model's goes into the array 'logit_scale' ().")
     for name in ("image_features", "text_features", "views"):
         if name in arrays:
@@ -181,48 +138,8 @@ def _read(source: Path) -> Arrays:
             f"{source}: can't be read as .npz ({text}): copy it again, or write it with "
             "numpy.savez from plain arrays, without pickle."
         ) from error
-    _check_arrays(source, arrays)
+    check_arrays(source, arrays)
     return arrays
-
-
-def _check_arrays(source: Path, arrays: Arrays) -> None:
-    shapes = SHAPES | OPTIONAL
-    if "templates" in arrays:
-        shapes["text_features"] = "CTD"
-    _check_names(source, arrays, shapes)
-    sizes: dict[str, int] = {}
-    for name in [name for name in shapes if name in arrays]:
-        array, letters = arrays[name], shapes[name]
-        expected = tuple(sizes.get(letter, letter) for letter in letters)
-        if array.ndim != len(letters) or any(
-            sizes.setdefault(letter, size) != size
-            for letter, size in zip(letters, array.shape, strict=True)
-        ):
-            raise UserError(
-                f"{source}: '{name}' should have shape {_shape(expected)}, but has {array.shape}."
-            )
-        kinds, words = KINDS.get(name, ("U", "text"))
-        if array.dtype.kind not in kinds:
-            raise UserError(f"{source}: '{name}' should hold {words}, but is {array.dtype}.")
-
-
-def _check_names(source: Path, arrays: Arrays, shapes: Mapping[str, str]) -> None:
-    missing = [f"'{name}' {_shape(SHAPES[name])}" for name in SHAPES if name not in arrays]
-    if missing:
-        raise UserError(
-            f"{source}: it lacks {', '.join(missing)}; it has "
-            f"{', '.join(f'{name} {array.shape}' for name, array in arrays.items())}."
-        )
-    unknown = [f"'{name}' {array.shape}" for name, array in arrays.items() if name not in shapes]
-    if unknown:
-        raise UserError(
-            f"{source}: unknown arrays {', '.join(unknown)}: leave them out; known: "
-            f"{', '.join(f'{name} {_shape(letters)}' for name, letters in shapes.items())}."
-        )
-
-
-def _shape(sizes: Any) -> str:
-    return f"({', '.join(map(str, sizes))}{',' if len(sizes) == 1 else ''})"
 
 
 def _header(source: Path, arrays: Arrays) -> CacheHeader:
