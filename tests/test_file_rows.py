@@ -157,12 +157,12 @@ from pzsl.store import load_cache
 from pzsl.training import features_in_blocks
 from pzsl.training.loop import batches, epoch_generator
 
-features.MIXED = 4
+features_in_blocks.MIXED = 4
 before = peak()
 cache = load_cache(sys.argv[1])
 cache.fingerprint
 rows = np.flatnonzero(cache.splits == "trainval")
-images = features.load_rows(cache.images, rows, torch.device("cpu"), 0.01)
+images = features_in_blocks.load_rows(cache.images, rows, torch.device("cpu"), 0.01)
 for chosen in batches(images, 512, epoch_generator(0, 0)):
     images[chosen]
 print((peak() - before) / cache.images.nbytes)
