@@ -33,6 +33,7 @@ GROUND = {
     "ray",
     "requests",
     "record_hashes",
+    "results_version",
     "thumbnails",
     "remote",
     "sweep_progress",

@@ -11,8 +11,10 @@ from records import LAST_DIGIT, write_run
 from scipy import stats
 
 from pzsl.errors import UsageError
+from pzsl.methods import METHODS
 from pzsl.reports import report
 from pzsl.reports.statistics import mean_ranks, paired_difference
+from pzsl.training.config import Source, expand
 
 PERCENT = st.floats(0, 100).map(lambda value: round(value, 3))
 
@@ -208,13 +210,19 @@ def test_a_row_without_common_seeds_is_marked_as_not_tested(make, tmp_path):
     ]
 
 
-def test_numbers_of_several_versions_are_reported(make):
-    make.write({"conse": [60, 62]}, results=7)
+def test_numbers_of_an_older_version_are_reported(make):
     make.write({"b": [60, 62]}, results=6)
-    assert not any("versions" in warning for warning in make()["warnings"])
     make.write({"a": [70, 71]}, results=5)
-    (warning,) = (warning for warning in make()["warnings"] if "versions" in warning)
-    assert warning.startswith("On birds there are numbers of several versions of pzsl (5: a; 6: b)")
+    (warning,) = (warning for warning in make()["warnings"] if "version" in warning)
+    assert warning.startswith("On birds the numbers of a are of an older version of pzsl than")
+
+
+def test_numbers_of_one_sweep_are_of_one_version(make, tmp_path):
+    axes = ["default"], ["uniform"], [0.1], [0.0], [0]
+    for labels in ("text", "attributes", "both"):
+        for run in expand(Source("birds", "hash", "m"), [*METHODS], *axes, labels):
+            write_run(tmp_path / "runs", run.name, run.as_dict())
+    assert not any("version" in warning for warning in make()["warnings"])
 
 
 def test_a_plugin_with_another_source_on_another_data_set_is_reported(make):

@@ -15,8 +15,8 @@ from pzsl.evaluation import Calibration
 from pzsl.progress import say
 from pzsl.record_hashes import REMEDY, check_parts, read_object
 from pzsl.requests import is_number, is_whole
+from pzsl.results_version import results_of
 from pzsl.training import RunConfig
-from pzsl.training.config import results_of
 from pzsl.training.run import is_finished
 
 

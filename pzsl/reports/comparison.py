@@ -11,6 +11,7 @@ from pzsl.reports.groups import Row, setting_of
 from pzsl.reports.records import Run
 from pzsl.reports.statistics import Difference, Values, mean_ranks, paired_difference
 from pzsl.reports.wording import setting_text
+from pzsl.results_version import own_changes
 
 Pairs = Sequence[tuple[Row, list[Run]]]
 
@@ -92,18 +93,23 @@ def untested_rows(pairs: Pairs, metric: str = "H") -> list[str]:
 
 
 def mixed_versions(pairs: Pairs) -> list[str]:
-    """A warning for each data set with rows whose numbers are of several versions of pzsl."""
-    labels_of: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
+    """A warning for each data set with rows whose numbers are older than those of the others."""
+    labels_of: dict[str, dict[int, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
     for row, runs in pairs:
-        if row["method"] != "conse" and (version := runs[0].options.get("results")):
-            labels_of[row["dataset"]][version][row["label"]] = None  # conse counts by itself
-    return [
-        f"On {dataset} there are numbers of several versions of pzsl ("
-        + "; ".join(f"{number}: {', '.join(labels)}" for number, labels in sorted(found.items()))
-        + "): train the older ones again before you compare them."
-        for dataset, found in labels_of.items()
-        if len(found) > 1
-    ]
+        version = runs[0].options.get("results", "")
+        if version.isdecimal():
+            labels = runs[0].options.get("labels", "text")
+            common = int(version) - own_changes(row["method"], runs[0].settings, labels)
+            labels_of[row["dataset"]][common][row["label"]] = None
+    warnings = []
+    for dataset, found in labels_of.items():
+        older = dict.fromkeys(name for at in sorted(found)[:-1] for name in found[at])
+        if older:
+            warnings.append(
+                f"On {dataset} the numbers of {', '.join(older)} are of an older version of pzsl "
+                "than the others: train them again before you compare them."
+            )
+    return warnings
 
 
 def _rival(row: Row) -> bool:

@@ -15,15 +15,7 @@ from pzsl.errors import UsageError, nearest
 from pzsl.files import digest
 from pzsl.methods import METHODS, find_method, make_options, unread_options
 from pzsl.progress import say
-
-RESULTS = 6
-"""Version of the numbers: raised when a change of the code changes the results of any run."""
-CHANGED = {"gda": 2, "tip-adapter": 2}
-"""How often the results of a method have changed alone: both chose alpha anew in each fold, on
-images that they took by their position in the file."""
-CHANGED_CLASSIFIERS = ("zlap", "transclip", "em-dirichlet", "gda")
-"""Classifiers of `conse` whose results have changed alone: all but `gda` were not shown the images
-to classify."""
+from pzsl.results_version import RESULTS, results_of
 
 
 class Source(NamedTuple):
@@ -98,16 +90,6 @@ class RunConfig:
             for name, value in values.items()
             if name not in defaults or value != defaults[name]
         }
-
-
-def results_of(method: str, options: Mapping[str, Any], labels: str) -> int:
-    """Version of the numbers of a run of this method with these options and labels.
-
-    Labels from attributes were learnt on held-out images, too, when gamma was chosen.
-    """
-    classifier = options.get("classifier") if method == "conse" else None
-    changes = CHANGED.get(method, 0) + (classifier in CHANGED_CLASSIFIERS)
-    return RESULTS + changes + (labels != "text")
 
 
 def options_of(methods: Sequence[str], preset: str, settings: Mapping[str, Any]) -> dict[str, Any]:
