@@ -149,3 +149,21 @@ def test_the_page_shows_names_safely_and_pictures_within_their_folder(runs, tmp_
     names = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
     assert "birds-seen-unseen-curve-uniform-rate-0-1.svg" in names
     assert "birds-weights-cat-1-png-true-label-cat.svg" in names
+
+
+def test_a_figures_file_names_each_line_once(runs, tmp_path):
+    for number, rate in enumerate((0.1, 0.3)):
+        write_run(runs, f"other{number}", {"method": "rc", "rate": rate})
+        write_run(runs, f"more{number}", {"method": "cc", "rate": rate, "seed": 5})
+    write_run(runs, "single", {"method": "rc", "noise": "uss"})
+    write_run(runs, "single2", {"method": "cc", "noise": "uss"})
+    report(runs, tmp_path / "out", ("html", "svg"))
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    in_figures = "".join(re.findall("<svg.*?</svg>", page, re.DOTALL))
+    assert in_figures.count(">rc<") == 3  # of the dots: H, S and U; the others have a legend beside
+    for name in ("h-over-the-noise-rate-uniform", "h-uss-rate-0-1"):
+        drawing = (tmp_path / "out" / "figures" / f"birds-{name}.svg").read_text(encoding="utf-8")
+        assert drawing.count(">rc<") == drawing.count(">cc<") == 1, name
+    curve = "birds-seen-unseen-curve-uniform-rate-0-1.svg"
+    drawing = (tmp_path / "out" / "figures" / curve).read_text(encoding="utf-8")
+    assert drawing.count(">cc<") == 1

@@ -73,7 +73,8 @@ def figure_files(parts: Sequence[tuple[str, Pictures]], kinds: Sequence[str]) ->
             stem = re.sub(r"[^a-z0-9]+", "-", f"{title} {caption}".lower()).strip("-")[:100]
             while f"figures/{stem}.{kinds[0]}" in files:
                 stem += "-2"
-            files |= {f"figures/{stem}.{kind}": figures.to_file(figure, kind) for kind in kinds}
+            named = figures.with_legend(figure)
+            files |= {f"figures/{stem}.{kind}": figures.to_file(named, kind) for kind in kinds}
     return files
 
 

@@ -49,11 +49,12 @@ WIDTH = 4.7
 
 
 class Style(NamedTuple):
-    """Colour, marker and line of a method, the same in every figure."""
+    """Colour, marker and line of a row's label, the same in every figure."""
 
     colour: str
     marker: str
     line: str
+    label: str = ""
 
     @property
     def glyph(self) -> str:
@@ -92,7 +93,7 @@ def styles(methods: Mapping[str, str]) -> dict[str, Style]:
         marker = next((m for m in markers if (colour, m) not in taken), markers[0])
         taken.add((colour, marker))
         lines = ("--", ":", "-.") if method == _BASELINE else ("-", "-.", ":")
-        style_of_label[label] = Style(colour, marker, lines[variant % len(lines)])
+        style_of_label[label] = Style(colour, marker, lines[variant % len(lines)], label)
     return style_of_label
 
 
@@ -114,9 +115,7 @@ def rate_curves(series: Sequence[Series], xlabel: str, ylabel: str) -> Figure:
             shift = step * (index - (len(series) - 1) / 2)
             x = [value + shift for value in curve.x]
             bars = _error_bars(curve.deviation)
-            axes.errorbar(
-                x, curve.mean, bars, **_line_style(curve.style), capsize=2.5, elinewidth=1.0
-            )
+            axes.errorbar(x, curve.mean, bars, **look_of(curve.style), capsize=2.5, elinewidth=1.0)
         axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
         return labelled(figure, axes, xlabel, ylabel)
 
@@ -128,7 +127,8 @@ def dots(labels: Sequence[str], series: Sequence[Series], xlabel: str) -> Figure
         figure, axes = new_figure(0.9 + 0.3 * len(labels), left=0.25 + room_for(names))
         for index, point in enumerate(series):
             bars = _error_bars(point.deviation)
-            axes.errorbar(point.mean, [-index], xerr=bars, **_line_style(point.style), capsize=2.5)
+            look = {**look_of(point.style), "label": ""}  # the axis names it
+            axes.errorbar(point.mean, [-index], xerr=bars, **look, capsize=2.5)
         axes.set_yticks([-index for index in range(len(labels))], names)
         axes.set_ylim(-len(labels) + 0.4, 0.6)
         return labelled(figure, axes, xlabel, "")
@@ -140,7 +140,7 @@ def epoch_curves(series: Sequence[Series], ylabel: str) -> Figure:
         figure, axes = new_figure()
         for curve in series:
             colour = curve.style.colour
-            axes.plot(curve.x, curve.mean, **_line_style(curve.style), markevery=[len(curve.x) - 1])
+            axes.plot(curve.x, curve.mean, **look_of(curve.style), markevery=[len(curve.x) - 1])
             bands = list(zip(curve.mean, _error_bars(curve.deviation), strict=True))
             low, high = [mean - band for mean, band in bands], [mean + band for mean, band in bands]
             axes.fill_between(curve.x, low, high, color=colour, alpha=0.15, linewidth=0)
@@ -172,9 +172,10 @@ def room_for(texts: Sequence[str], size: float = 10.0) -> float:
     return min(0.0083 * size * max(map(len, texts), default=0), WIDTH / 2)
 
 
-def _line_style(style: Style) -> dict[str, Any]:
-    line_style = {"color": style.colour, "marker": style.marker, "linestyle": style.line}
-    return {**line_style, "markersize": 5.0, "linewidth": 1.6}
+def look_of(style: Style) -> dict[str, Any]:
+    """Keywords of Matplotlib that draw a line in a style, named in a legend."""
+    look = {"color": style.colour, "marker": style.marker, "linestyle": style.line}
+    return {**look, "markersize": 5.0, "linewidth": 1.6, "label": _short(style.label)}
 
 
 def labelled(figure: Figure, axes: Axes, xlabel: str, ylabel: str) -> Figure:
@@ -191,13 +192,29 @@ def to_page(figure: Figure) -> str:
     return _for_page(to_file(figure, "svg", transparent=True).decode())
 
 
+def with_legend(figure: Figure) -> Figure:
+    """The figure with the names of its lines below it, if nothing in it names them; for a file."""
+    (axes,) = figure.axes
+    handles, names = axes.get_legend_handles_labels()
+    if not names or axes.get_legend():
+        return figure
+    columns = 2 if max(map(len, names)) <= 20 else 1
+    with rc_context(RC):
+        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.02, 0.0)}
+        figure.legend(handles, names, ncols=columns, frameon=False, **place)
+    return figure
+
+
 def to_file(figure: Figure, kind: str, transparent: bool = False) -> bytes:
     """The figure as the content of an `svg` or `png` file; equal figures give equal bytes."""
     names = ("Date", "Creator", "Format", "Type") if kind == "svg" else ("Software",)
     buffer = io.BytesIO()
     nothing = dict.fromkeys(names)
     with rc_context(RC):
-        figure.savefig(buffer, format=kind, transparent=transparent, metadata=nothing, dpi=200)
+        box = "tight" if figure.legends else None
+        figure.savefig(
+            buffer, format=kind, transparent=transparent, metadata=nothing, dpi=200, bbox_inches=box
+        )
     return buffer.getvalue()
 
 

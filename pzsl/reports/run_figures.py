@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pzsl.reports.details import LabelMap, Points
-from pzsl.reports.figures import RC, Style, labelled, new_figure, room_for
+from pzsl.reports.figures import RC, Style, labelled, look_of, new_figure, room_for
 
 SEEN, UNSEEN = "#0072b2", "#d55e00"
 """Colours of Okabe and Ito; the markers differ as well."""
@@ -43,9 +43,10 @@ def seen_unseen(trades: Sequence[Trade]) -> Figure:
         figure, axes = new_figure()
         for trade in trades:
             u, s = zip(*trade.curve, strict=True)
-            axes.plot(u, s, trade.style.line, color=trade.style.colour, linewidth=1.3)
+            look = {**look_of(trade.style), "linewidth": 1.3, "markersize": 6}
+            axes.plot(u, s, **look, markevery=[])
             if trade.chosen:
-                axes.plot(*trade.chosen, trade.style.marker, color=trade.style.colour, markersize=6)
+                axes.plot(*trade.chosen, **{**look, "label": ""})
         return labelled(figure, axes, "U (%)", "S (%)")
 
 
