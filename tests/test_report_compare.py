@@ -86,6 +86,46 @@ def test_other_caches_and_broken_records_are_reported(two):
     assert (rc["n"], rc["other_n"], rc["H_pairs"]) == (4, 3, 3)
 
 
+def test_rows_of_equal_options_match_whatever_else_a_sweep_has(tmp_path):
+    """A sweep with a preset or an option more has other labels for the same rows."""
+    for sweep, ranks in (("a", (32,)), ("b", (16, 32))):
+        for seed in range(2):
+            write_run(tmp_path / sweep, f"clip{seed}", {"method": "clip", "seed": seed})
+            for rank in ranks:
+                config = {"method": "cc", "seed": seed, "options": {"rank": rank}}
+                write_run(tmp_path / sweep, f"cc-{rank}-{seed}", config, {"H": float(rank)})
+    write_run(tmp_path / "b", "more", {"method": "clip", "preset": "calibrated"})
+    for here, there, labels in (
+        ("a", "b", ["clip", "cc"]),
+        ("b", "a", ["clip (default)", "cc (rank=32)"]),
+    ):
+        result = report(tmp_path / here, tmp_path / "out", ("csv",), compare=tmp_path / there)
+        assert [row["label"] for row in result["compared"]] == labels
+        assert all(row["H_difference"] == 0 for row in result["compared"])
+        alone = [line for line in result["warnings"] if line.startswith("Not compared")]
+        assert len(alone) == 2 and not [w for w in result["warnings"] if "other options" in w]
+
+
+def test_rows_of_the_same_cache_match_first(tmp_path):
+    for sweep, caches in (("a", "e"), ("b", "ef")):
+        for cache in caches:
+            config = {"method": "cc", "cache_hash": cache * 64}
+            write_run(tmp_path / sweep, cache, config, {"H": 60.0 + (cache == "f")})
+    for here, there in (("a", "b"), ("b", "a")):
+        (row,) = report(tmp_path / here, tmp_path / "out", ("csv",), compare=tmp_path / there)[
+            "compared"
+        ]
+        assert row["H_difference"] == 0 and row["cache_hash"] == row["other_cache_hash"]
+
+
+def test_differences_are_in_a_metric_that_is_compared(two):
+    shown = {"baseline": "cc", "compare": two / "b"}
+    text = report(two / "a", two / "out", ("csv",), metrics=("seconds", "S"), **shown)["text"]
+    assert "Differences in S: birds" in text and "The other sweep in S: birds" in text
+    text = report(two / "a", two / "out", ("csv",), metrics="seconds", **shown)["text"]
+    assert "Differences in H: birds" in text and "The other sweep in H: birds" in text
+
+
 def test_sweeps_without_a_common_row_cannot_be_compared(two):
     write_run(two / "c", "a", {"dataset": "fish"})
     with pytest.raises(UserError, match="--compare: no row"):

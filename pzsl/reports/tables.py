@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from pzsl.reports import wording
+from pzsl.reports.comparison import COMPARED
 from pzsl.reports.groups import Row, setting_of
 from pzsl.reports.table_parts import Block, Cell, Line, Table, View
 
@@ -209,7 +210,8 @@ def compared_tables(
 
 
 def _first(view: View) -> str:
-    return view.metrics[0] if view.metrics else "H"
+    """The first metric that rows are compared in; seconds depend on what else a machine does."""
+    return next((metric for metric in view.metrics if metric in COMPARED), "H")
 
 
 def _differences(title: str, subtraction: str, file: str, rows: Sequence[Row], view: View) -> Table:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from pzsl.reports.groups import Row, rows_of, setting_of
 from pzsl.reports.records import Run, read_runs
 from pzsl.reports.wording import setting_text
 
-Pairs = Sequence[tuple[Row, list[Run]]]
+Pair = tuple[Row, list[Run]]
+Pairs = Sequence[Pair]
 _SHARED = (
     *("dataset", "cache_hash", "cache", "method", "preset", "variant", "label"),
     *("noise", "rate", "eta", "few_shot", "imbalance"),
@@ -23,8 +25,8 @@ _SHARED = (
 def compare_sweeps(pairs: Pairs, other_folder: Path) -> tuple[list[Row], list[str]]:
     """The paired differences (other sweep minus this one) of the rows that both sweeps have.
 
-    Two rows match if data set, label and setting are equal. Their caches may differ, as for two
-    encoders; that gives a warning.
+    Two rows match if data set, setting, method, preset and options are equal, or else if data set,
+    setting and label are. Their caches may differ, as for two encoders; that gives a warning.
 
     Args:
         pairs: rows of this sweep with their runs.
@@ -38,20 +40,16 @@ def compare_sweeps(pairs: Pairs, other_folder: Path) -> tuple[list[Row], list[st
         UserError: the other sweep has no finished run, or no row in common.
     """
     records = read_runs(other_folder)
-    own_rows, other_rows = _by_key(pairs), _by_key(rows_of(records.runs))
-    rows = [_compared(own_rows[key], other_rows[key]) for key in own_rows if key in other_rows]
+    matches, alone, others_alone = _matched(pairs, rows_of(records.runs))
+    rows = [_compared(*match) for match in matches]
     if not rows:
         raise UserError(
             f"--compare: no row of '{other_folder}' has the data set, method and setting of one "
             "here: train the same methods, noise and rates in both."
         )
     warnings = [f"In the other sweep: {warning}" for warning in records.warnings]
-    warnings += _alone(own_rows, other_rows, "here only") + _alone(
-        other_rows, own_rows, "in the other sweep only"
-    )
-    warnings += _other_options(
-        [(*own_rows[key], other_rows[key][1]) for key in own_rows if key in other_rows]
-    )
+    warnings += _alone(alone, "here only") + _alone(others_alone, "in the other sweep only")
+    warnings += _other_options([(*own, other[1]) for own, other in matches])
     moved = sum(row["cache_hash"] != row["other_cache_hash"] for row in rows)
     if moved:
         warnings.append(
@@ -61,17 +59,44 @@ def compare_sweeps(pairs: Pairs, other_folder: Path) -> tuple[list[Row], list[st
     return rows, warnings
 
 
-def _by_key(pairs: Pairs) -> dict[tuple[Any, ...], tuple[Row, list[Run]]]:
-    """Rows by data set, label and setting, and by cache if a data set has several."""
-    keys = [(row["dataset"], row["label"], *setting_of(row)) for row, _ in pairs]
-    counts = Counter(keys)
-    return {
-        (*key, pair[0]["cache_hash"] if counts[key] > 1 else ""): pair
-        for key, pair in zip(keys, pairs, strict=True)
-    }
+def _matched(own: Pairs, others: Pairs) -> tuple[list[tuple[Pair, Pair]], Pairs, Pairs]:
+    """The rows that both sweeps have, in the order of the first, and those that only one has.
+
+    A label depends on what else a sweep has: 'clip' is 'clip (default)' beside 'clip (calibrated)'.
+    So rows of equal options come first, and rows of the same cache before those of another one.
+    """
+    order = {id(pair): place for place, pair in enumerate(own)}
+    matches: list[tuple[Pair, Pair]] = []
+    for same_cache, key_of in product((True, False), (_configuration, _label)):
+        ours, theirs = _unique(own, key_of, same_cache), _unique(others, key_of, same_cache)
+        matches += [(ours[key], theirs[key]) for key in ours if key in theirs]
+        matched = {id(pair) for match in matches for pair in match}
+        own, others = ([pair for pair in p if id(pair) not in matched] for p in (own, others))
+    return sorted(matches, key=lambda match: order[id(match[0])]), own, others
 
 
-def _compared(own_pair: tuple[Row, list[Run]], other_pair: tuple[Row, list[Run]]) -> Row:
+def _configuration(pair: Pair) -> tuple[Any, ...]:
+    row, runs = pair
+    settings = tuple(sorted(runs[0].settings.items()))
+    return row["method"], row["preset"], settings, runs[0].options.get("labels", "text")
+
+
+def _label(pair: Pair) -> tuple[Any, ...]:
+    return (pair[0]["label"],)
+
+
+def _unique(
+    pairs: Pairs, key_of: Callable[[Pair], tuple[Any, ...]], same_cache: bool
+) -> dict[tuple[Any, ...], Pair]:
+    """Rows by data set, setting and key, and by cache if it is to be the same; no two alike."""
+    found: dict[tuple[Any, ...], list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        cache = pair[0]["cache_hash"] if same_cache else ""
+        found[pair[0]["dataset"], cache, *setting_of(pair[0]), *key_of(pair)].append(pair)
+    return {key: alike[0] for key, alike in found.items() if len(alike) == 1}
+
+
+def _compared(own_pair: Pair, other_pair: Pair) -> Row:
     row: Row = {name: own_pair[0][name] for name in _SHARED}
     row |= {"n": own_pair[0]["n"], "other_n": other_pair[0]["n"]}
     row["other_cache_hash"] = other_pair[0]["cache_hash"]
@@ -99,12 +124,11 @@ def _other_options(compared: Sequence[tuple[Row, list[Run], list[Run]]]) -> list
     return [*differing]
 
 
-def _alone(rows: dict[Any, Any], others: dict[Any, Any], where: str) -> list[str]:
+def _alone(pairs: Pairs, where: str) -> list[str]:
     """A warning for each row that only one of the two sweeps has."""
     return [
         f"Not compared: {row['dataset']}, {row['label']}, {setting_text(row)}, is {where}."
-        for key, (row, _) in rows.items()
-        if key not in others
+        for row, _ in pairs
     ]
 
 
