@@ -231,3 +231,18 @@ def test_a_plugin_with_another_source_on_another_data_set_is_reported(make):
         make.write({"m.py:M": [70, 71], "b": [1, 2]}, dataset=dataset, plugins=record)
     warnings = [warning for warning in make()["warnings"] if "'m.py:M' stands for" in warning]
     assert len(warnings) == 1 and ".source: 5e on one, 77 on two" in warnings[0]
+
+
+def test_a_row_has_the_same_label_on_every_data_set(make):
+    """Here one data set also has another rank; the encoder differs, too."""
+    for dataset, ranks in (("one", (16, 32)), ("two", (32,))):
+        make.write({"b": [60, 61]}, dataset=dataset)
+        for rank in ranks:
+            make.write({"a": [rank, rank + 1]}, dataset=dataset, model=dataset, options={"r": rank})
+    result = make()
+    assert {(row["dataset"], row["label"]) for row in result["rows"]} == {
+        *(("one", name) for name in ("b", "a (r=16)", "a (r=32)")),
+        *(("two", name) for name in ("b", "a (r=32)")),
+    }
+    ranks = {line["label"]: line["rank"] for line in result["standings"]}
+    assert ranks == {"b": 1, "a (r=32)": 2, "a (r=16)": None}

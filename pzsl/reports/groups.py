@@ -55,9 +55,9 @@ def _system(run: Run) -> tuple[str, ...]:
     return run.dataset, run.cache_hash, run.method, run.preset
 
 
-def _row(group: list[Run], variants: dict[tuple[str, ...], set[str]], presets: set[str]) -> Row:
+def _row(group: list[Run], variants: dict[tuple[str, str], set[str]], presets: set[str]) -> Row:
     run = group[0]
-    differing = sorted(variants[_system(run)])
+    differing = sorted(variants[run.method, run.preset])
     variant = ", ".join(f"{key}={run.options.get(key, '-')}" for key in differing)
     preset = run.preset if run.method in presets else ""
     notes = ", ".join(part for part in (preset, variant) if part)
@@ -89,19 +89,22 @@ def _cache_name(group: Sequence[Run]) -> str:
     return next((PureWindowsPath(path).stem for path in paths if path), "")
 
 
-def _variants(runs: Sequence[Run]) -> dict[tuple[str, ...], set[str]]:
-    """The options in which the runs of one data set, method and preset differ."""
+def _variants(runs: Sequence[Run]) -> dict[tuple[str, str], set[str]]:
+    """The options in which the runs of a method and preset differ on any data set.
+
+    They are named on all data sets, so that a row has the same label on each.
+    """
     systems: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
     for run in runs:
         systems[_system(run)].append(run.options)
-    return {
-        system: {
+    variants: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for (*_, method, preset), options in systems.items():
+        variants[method, preset] |= {
             key
             for key in set().union(*options)
             if len({run_options.get(key) for run_options in options}) > 1
         }
-        for system, options in systems.items()
-    }
+    return variants
 
 
 def _presets(runs: Sequence[Run]) -> set[str]:
