@@ -21,6 +21,9 @@ CPU = torch.device("cpu")
 IMAGES_PER_CLASS = 250
 """Enough that torch splits the passes over all images between threads."""
 LAST_BITS = 1e-5
+LESS_THAN_AN_IMAGE = 1e-3
+"""Metrics are in percent: the area under a curve follows the last bits of scores, one image more
+or less that is right is worth a hundred times this."""
 
 
 @pytest.mark.parametrize("method", ["clip-pzsl", "pico"])
@@ -44,7 +47,7 @@ def test_a_run_on_two_threads_has_the_numbers_of_one_thread(method, tmp_path):
         assert environment["threads"] == threads
         rows.append([row[name] for name in ("S", "U", "H", "AUSUC", "disambiguation", "gamma")])
         models.append(load_file(record / "model.safetensors"))
-    assert rows[0] == pytest.approx(rows[1], abs=LAST_BITS)
+    assert rows[0] == pytest.approx(rows[1], abs=LESS_THAN_AN_IMAGE)
     for name, expected in models[0].items():
         torch.testing.assert_close(models[1][name], expected, rtol=LAST_BITS, atol=LAST_BITS)
 
