@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -188,6 +189,21 @@ def test_the_printed_noise_draws_sets(cache, package, printed, way):
     sizes = [json.loads(Path(row["path"], "metrics.json").read_text()) for row in rows]
     assert sizes[0]["mean_candidates"] < sizes[1]["mean_candidates"]
     assert all(size["truth_outside"] == 0 for size in sizes)
+
+
+def test_the_reports_commands_make_the_runs_again(pzsl, cache, printed):
+    """From any folder, with plugins, threads and features in blocks."""
+    method, noise = f"{printed}/sharpen.py:Sharpen", f"{printed}/neighbours.py:Neighbours"
+    conse = QUICK | {"classifier": method}
+    rows = sweep(cache, method=[method, "clip"], noise=noise, memory=0)
+    rows += sweep(cache, method="conse", settings=conse, threads=2)
+    report = library.report(cache.parent / "runs", cache.parent / "report", ["csv"])
+    for row in report["rows"]:
+        words = [*shlex.split(row["command"])[1:], "--runs", cache.parent / "again"]
+        assert pzsl(*words, "--workers", "1")[0] == 0
+        assert ("--threads 2" in row["command"]) == (row["method"] == "conse")
+    again = {path.parent.name for path in (cache.parent / "again").rglob("metrics.json")}
+    assert again == {Path(row["path"]).name for row in rows}
 
 
 # --- a data set and an encoder -------------------------------------------------------------------

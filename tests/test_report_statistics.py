@@ -233,6 +233,31 @@ def test_a_plugin_with_another_source_on_another_data_set_is_reported(make):
     assert len(warnings) == 1 and ".source: 5e on one, 77 on two" in warnings[0]
 
 
+def test_a_plugin_is_named_in_a_label_only_with_several_sources(make):
+    """A kind of noise is a setting: other settings of the same method have no other label."""
+    for dataset in ("one", "two"):
+        make.write({"a": [60, 61]}, dataset=dataset, noise="uniform")
+    for source in ("5e" * 32, "77" * 32):
+        plugins = {"candidates n.py:N": {"at": "/n.py:N", "source": source}}
+        make.write({"a": [60, 61]}, dataset="one", noise="n.py:N", plugins=plugins)
+    result = make()
+    assert {(row["dataset"], row["noise"], row["label"]) for row in result["rows"]} == {
+        ("one", "n.py:N", "a (n.py:N=5e5e5e5e)"),
+        ("one", "n.py:N", "a (n.py:N=77777777)"),
+        ("one", "uniform", "a"),
+        ("two", "uniform", "a"),
+    }
+    assert not any("other options" in warning for warning in result["warnings"])
+
+
+def test_versions_that_follow_from_other_options_are_not_in_labels(make):
+    for classifier, results in (("clip", 6), ("gda", 7)):
+        options = {"classifier": classifier}
+        make.write({"conse": [60, 61]}, options=options, results=results)
+    labels = {row["label"] for row in make()["rows"]}
+    assert labels == {"conse (classifier=clip)", "conse (classifier=gda)"}
+
+
 def test_a_row_has_the_same_label_on_every_data_set(make):
     """Here one data set also has another rank; the encoder differs, too."""
     for dataset, ranks in (("one", (16, 32)), ("two", (32,))):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from pzsl.errors import UsageError, nearest
-from pzsl.reports.groups import Row, setting_of
+from pzsl.reports.groups import Row, setting_of, version_of
 from pzsl.reports.records import Run
 from pzsl.reports.statistics import Difference, Values, mean_ranks, paired_difference
 from pzsl.reports.wording import setting_text
-from pzsl.results_version import own_changes
 
 Pairs = Sequence[tuple[Row, list[Run]]]
 
@@ -96,11 +96,8 @@ def mixed_versions(pairs: Pairs) -> list[str]:
     """A warning for each data set with rows whose numbers are older than those of the others."""
     labels_of: dict[str, dict[int, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
     for row, runs in pairs:
-        version = runs[0].options.get("results", "")
-        if version.isdecimal():
-            labels = runs[0].options.get("labels", "text")
-            common = int(version) - own_changes(row["method"], runs[0].settings, labels)
-            labels_of[row["dataset"]][common][row["label"]] = None
+        with suppress(ValueError):  # in records of others, and in very old ones
+            labels_of[row["dataset"]][int(version_of(runs[0]))][row["label"]] = None
     warnings = []
     for dataset, found in labels_of.items():
         older = dict.fromkeys(name for at in sorted(found)[:-1] for name in found[at])
@@ -232,7 +229,7 @@ def mixed_options(pairs: Pairs) -> list[str]:
     for label, places in runs_of.items():
         told = [run.settings | _others(run) for run in places.values()]
         names = sorted(set().union(*told))
-        differing = [name for name in names if len({each.get(name) for each in told}) > 1]
+        differing = [name for name in names if _told_apart(name, told)]
         values = "; ".join(
             f"{name}: "
             + ", ".join(
@@ -256,6 +253,12 @@ def _others(run: Run) -> dict[str, str]:
         for name, text in run.options.items()
         if name in ("labels", "results") or name.startswith("plugins.")
     }
+
+
+def _told_apart(name: str, told: Sequence[dict[str, str]]) -> bool:
+    """Whether an option has several values; a plugin that is not used everywhere has one."""
+    plugin = name.startswith("plugins.")
+    return len({each.get(name) for each in told if name in each or not plugin}) > 1
 
 
 _VERDICTS = {"wins": "win", "ties": "tie", "losses": "loss"}

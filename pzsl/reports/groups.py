@@ -9,10 +9,12 @@ from pathlib import PureWindowsPath
 from typing import Any
 
 from pzsl.reports.records import METRICS, Run
+from pzsl.results_version import own_changes
 
 Row = dict[str, Any]
 """One line of the table: names, setting, `n`, `seeds`, and for each metric `_mean` and `_std`."""
 
+_PLUGIN = "plugins."
 Setting = tuple[str, float | None, float, int, float]
 """Noise, rate, eta, true labels per class, and imbalance."""
 
@@ -58,7 +60,7 @@ def _system(run: Run) -> tuple[str, ...]:
 def _row(group: list[Run], variants: dict[tuple[str, str], set[str]], presets: set[str]) -> Row:
     run = group[0]
     differing = sorted(variants[run.method, run.preset])
-    variant = ", ".join(f"{key}={run.options.get(key, '-')}" for key in differing)
+    variant = ", ".join(_told(run, key) for key in differing if not _is_elsewhere(run, key))
     preset = run.preset if run.method in presets else ""
     notes = ", ".join(part for part in (preset, variant) if part)
     row: Row = {
@@ -89,22 +91,48 @@ def _cache_name(group: Sequence[Run]) -> str:
     return next((PureWindowsPath(path).stem for path in paths if path), "")
 
 
+def _told(run: Run, key: str) -> str:
+    """An option in a label; of a plugin its name, and the first digits of its source's hash."""
+    value = run.options.get(key, "-")
+    if not key.startswith(_PLUGIN):
+        return f"{key}={value}"
+    return f"{key.removesuffix('.source').partition(' ')[2]}={value[:8]}"
+
+
+def _is_elsewhere(run: Run, key: str) -> bool:
+    """Whether an option is the source of a plugin that the run does not use."""
+    return key.startswith(_PLUGIN) and key not in run.options
+
+
+def version_of(run: Run) -> str:
+    """The version of a run's numbers, without what its method and labels count by themselves."""
+    version, labels = run.options.get("results", ""), run.options.get("labels", "text")
+    if not version.isdecimal():
+        return version
+    return str(int(version) - own_changes(run.method, run.settings, labels))
+
+
 def _variants(runs: Sequence[Run]) -> dict[tuple[str, str], set[str]]:
     """The options in which the runs of a method and preset differ on any data set.
 
     They are named on all data sets, so that a row has the same label on each.
     """
-    systems: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
+    systems: dict[tuple[str, ...], list[Run]] = defaultdict(list)
     for run in runs:
-        systems[_system(run)].append(run.options)
+        systems[_system(run)].append(run)
     variants: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for (*_, method, preset), options in systems.items():
-        variants[method, preset] |= {
-            key
-            for key in set().union(*options)
-            if len({run_options.get(key) for run_options in options}) > 1
-        }
+    for (*_, method, preset), alike in systems.items():
+        names = set().union(*(run.options for run in alike))
+        variants[method, preset] |= {key for key in names if _differs(key, alike)}
     return variants
+
+
+def _differs(key: str, runs: Sequence[Run]) -> bool:
+    """Whether an option tells some of these runs from others."""
+    if key == "results":
+        return len({version_of(run) for run in runs}) > 1
+    values = {run.options.get(key) for run in runs if not _is_elsewhere(run, key)}
+    return len(values) > 1
 
 
 def _presets(runs: Sequence[Run]) -> set[str]:

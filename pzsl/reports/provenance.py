@@ -10,6 +10,7 @@ from typing import Any
 from pzsl.reports.groups import Row, setting_of
 from pzsl.reports.records import Run
 from pzsl.reports.wording import setting_text
+from pzsl.requests import TrainRequest
 
 Pairs = Sequence[tuple[Row, list[Run]]]
 _FACTS = {
@@ -36,21 +37,33 @@ def command_of(runs: Sequence[Run]) -> str:
     correct when defaults change.
     """
     run = runs[0]
+    noise = run.plugins.get(f"candidates {run.noise}", run.noise)
     words = ["pzsl", "train", "--cache", run.environment.get("cache") or "CACHE"]
-    words += ["--method", run.method]
+    words += ["--method", run.plugins.get(f"methods {run.method}", run.method)]
     words += ["--preset", run.preset] if run.preset else []
-    words += ["--noise", run.noise] if run.noise else []
+    words += ["--noise", noise] if noise else []
     words += ["--rate", f"{run.rate!r}"] if run.rate is not None and run.noise != "uss" else []
     words += ["--eta", f"{run.eta!r}"] if run.noise == "noisy" else []
     words += ["--few-shot", str(run.few_shot)] if run.few_shot else []
     words += ["--imbalance", f"{run.imbalance!r}"] if run.imbalance != 1 else []
     words += ["--labels", run.options["labels"]] if "labels" in run.options else []
     words += ["--device", run.options["device"]] if "device" in run.options else []
+    words += _of_machine(run)
     for name, value in run.settings.items():
-        words += ["--set", f"{name}={value}"]
+        at = run.plugins.get(f"methods {value}", value) if name == "classifier" else value
+        words += ["--set", f"{name}={at}"]
     line = shlex.join(words)
     stretches = _stretches(run.seed for run in runs)
     return "\n".join(f"{line} --first-seed {first} --seeds {count}" for first, count in stretches)
+
+
+def _of_machine(run: Run) -> list[str]:
+    """What changes numbers beside the configuration: threads of a CPU, and what fits in memory."""
+    threads, memory = (run.environment.get(name, "") for name in ("threads", "memory"))
+    on_cpu = run.environment.get("device") == "cpu"
+    words = ["--threads", threads] if on_cpu and threads not in ("", "1") else []
+    usual = f"{TrainRequest.memory}"
+    return [*words, "--memory", memory] if memory not in ("", usual) else words
 
 
 def _stretches(seeds: Iterable[int]) -> Iterator[tuple[int, int]]:

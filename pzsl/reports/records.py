@@ -47,6 +47,7 @@ class Run:
         metrics: one value for each of `METRICS`; None if unknown.
         history: one dict per epoch.
         settings: the method's own options, a part of `options`.
+        plugins: group and name of each plugin -> where it is.
         environment: of the run (`env.json`), nested names joined by dots; {} if unknown.
         folder: of its record.
     """
@@ -66,6 +67,7 @@ class Run:
     few_shot: int = 0
     imbalance: float = 1.0
     settings: dict[str, str] = field(default_factory=dict)
+    plugins: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
 
@@ -206,6 +208,10 @@ def _run(name: str, config: dict[str, Any], metrics: dict[str, Any]) -> Run:
     seed = config.get("seed")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise UserError(f"{name}/config.json: 'seed' should be a whole number from 0 on.")
+    flat = dict(flatten({**extra, **options}))
+    places = {  # where a plugin is does not count, only what is in it
+        key: at for key, at in flat.items() if key.startswith("plugins.") and key.endswith(".at")
+    }
     return Run(
         path=name,
         dataset=text_of(config, "dataset", name),
@@ -216,12 +222,11 @@ def _run(name: str, config: dict[str, Any], metrics: dict[str, Any]) -> Run:
         rate=axis_value(config, "rate", f"{name}/config.json"),
         eta=axis_value(config, "eta", f"{name}/config.json") or 0.0,
         seed=seed,
-        options={
-            key: text
-            for key, text in flatten({**extra, **options})
-            if not (key.startswith("plugins.") and key.endswith(".at"))  # only what is in it counts
-        },
+        options={key: text for key, text in flat.items() if key not in places},
         settings=dict(flatten(options)),
+        plugins={
+            key.removeprefix("plugins.").removesuffix(".at"): at for key, at in places.items()
+        },
         few_shot=int(number_of(config, "few_shot", f"{name}/config.json") or 0),
         imbalance=axis_value(config, "imbalance", f"{name}/config.json") or 1.0,
         metrics={key: metric_of(metrics, key, f"{name}/metrics.json") for key in METRICS},

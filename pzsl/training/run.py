@@ -135,7 +135,7 @@ def attempt(
     with alone_in(folder):
         if not is_finished(folder):  # otherwise another process has done this run
             write_atomic(folder / "details.json", json.dumps(details, allow_nan=False))
-            _write_record(folder, method, config, history, metrics, calibration, cache)
+            _write_record(folder, method, config, history, metrics, calibration, cache, memory)
         checkpoint.unlink(missing_ok=True)
     return metrics
 
@@ -248,6 +248,7 @@ def _write_record(
     metrics: dict[str, Any],
     calibration: Calibration,
     cache: Cache,
+    memory: float,
 ) -> None:
     """Write all files of a run's record but `config.json` and `details.json`; metrics come last."""
     model_metadata = {"config": json.dumps(config.as_dict()), "gamma": repr(metrics["gamma"])}
@@ -256,12 +257,15 @@ def _write_record(
     is_annotated = config.noise == "annotated"
     noise_warning = noise_doubt(metrics.get("estimated_eta"), config.eta, is_annotated)
     warning = encoder_fit(cache).warning or noise_warning or ""
-    write_json(folder / "env.json", _environment(cache, method.problem.images.device, warning))
+    device = method.problem.images.device
+    write_json(folder / "env.json", _environment(cache, device, memory, warning))
     write_json(folder / "calibration.json", asdict(calibration))
     write_json(folder / "metrics.json", sealed(metrics, folder))
 
 
-def _environment(cache: Cache, device: torch.device, encoder_warning: str) -> dict[str, Any]:
+def _environment(
+    cache: Cache, device: torch.device, memory: float, encoder_warning: str
+) -> dict[str, Any]:
     """The contents of `env.json`: where, with what, and on which cache a run was done."""
     packages = {name: version(name) for name in ("torch", "numpy", "h5py")}
     return {
@@ -269,6 +273,7 @@ def _environment(cache: Cache, device: torch.device, encoder_warning: str) -> di
         "platform": platform.platform(),
         "device": str(device),
         "threads": torch.get_num_threads(),
+        "memory": memory,
         "packages": {"pzsl": __version__, **packages},
         "cache": str(cache.path),
         "split_hash": cache.split_hash,
