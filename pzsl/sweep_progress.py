@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TextIO
 
 from pzsl.files import write_atomic
 from pzsl.folders import files_called
+from pzsl.locks import alone_in
 from pzsl.progress import printable, write_text
 from pzsl.requests import is_plain_name
 
@@ -53,10 +54,21 @@ class RunStatus(NamedTuple):
 def write_plan(folder: Path, plan: Plan) -> None:
     """Write the planned runs of a sweep into its folder.
 
+    Runs that another command planned there and that have not begun stay planned: it may have been
+    stopped, or be one of several jobs that share the folder.
+
     Raises:
         OSError: the folder can't be written.
     """
-    write_atomic(folder / PLAN, json.dumps({name: list(about) for name, about in plan.items()}))
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone_in(folder):
+        runs = {
+            name: about
+            for name, about in read_plan(folder / PLAN).items()
+            if not (folder / name / "config.json").exists()
+        }
+        runs |= plan
+        write_atomic(folder / PLAN, json.dumps({name: list(about) for name, about in runs.items()}))
 
 
 def read_plan(path: Path) -> Plan:

@@ -11,6 +11,7 @@ import pytest
 from records import CONFIG, write_run
 
 from pzsl import sweep_progress
+from pzsl.reports.records import read_runs
 from pzsl.sweep_progress import (
     ProgressBoard,
     RunStatus,
@@ -63,6 +64,14 @@ def test_planned_begun_failed_and_finished_runs_are_told_apart(sweep):
 def test_a_train_table_holds_its_own_runs_only(sweep):
     looks = SweepWatcher(sweep / "sun", {"cc-0": ("cc", ""), "new": ("able", "")}).run_statuses()
     assert [(look.label, look.state) for look in looks] == [("cc", "finished"), ("able", "waiting")]
+
+
+def test_a_later_command_forgets_no_run_that_has_not_begun(sweep):
+    """As of a sweep that was killed, or of jobs that share a folder; begun runs have folders."""
+    sweep_progress.write_plan(sweep / "sun", {"able-0": ("able", "default")})
+    plan = sweep_progress.read_plan(sweep / "sun" / "plan.json")
+    assert plan == {"rc-0": ("rc", "paper"), "able-0": ("able", "default")}
+    assert sorted(read_runs(sweep).waiting) == ["sun/able-0", "sun/cc-2", "sun/rc-0"]
 
 
 @pytest.mark.parametrize(
