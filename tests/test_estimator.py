@@ -163,7 +163,7 @@ CANNOT_APPLY = {
     "check_classifiers_classes": "two classes have two columns of scores, as any number has",
     "check_classifiers_train": "two classes have two columns of scores, as any number has",
     "check_decision_proba_consistency": "two classes have two columns of scores",
-    "check_supervised_y_2d": "a y of two dimensions is a mask of candidates",
+    "check_supervised_y_2d": "a y of one column is read without a warning, others are masks",
 }
 
 

@@ -10,16 +10,57 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pzsl.candidates import CandidateSets, validate
+from pzsl.cells import text_of
 from pzsl.datasets.class_warnings import name_doubts
 from pzsl.datasets.names import tidy
 from pzsl.errors import UserError
 from pzsl.progress import say
 
+NAME = str | bytes
+"""What is one name, although Python can iterate over it."""
+
+
+def as_candidates(values: Any) -> Any:
+    """Candidates as `as_plain` gives them; those of two dimensions are a mask of bool, or refused.
+
+    A single column of labels is read as the labels.
+
+    Raises:
+        UserError: there are none, or an array of two dimensions is no mask.
+    """
+    plain = as_plain(values)
+    if plain is None:
+        raise UserError("The classifier requires y to be passed, but the target y is None.")
+    if not _is_mask(plain) or plain.dtype == np.bool_:
+        return plain
+    if plain.shape[1] == 1:
+        return plain[:, 0]
+    entries = set(plain.ravel().tolist()) if plain.dtype != object else {*map(_key, plain.ravel())}
+    if any(map(_is_missing, entries)):
+        raise UserError(
+            "candidates: entries are missing (None or NaN): fill them, as in y.fillna(False) for "
+            "a mask, or leave such images out."
+        )
+    if all(isinstance(entry, bool) for entry in entries):
+        return plain.astype(bool)  # pandas' nullable booleans
+    raise UserError(
+        f"candidates should be a mask of bool, but are {plain.dtype}: {_remedy(entries)}"
+    )
+
+
+def _remedy(entries: Collection[Any]) -> str:
+    """What makes candidates of an array of two dimensions that holds these values."""
+    if {0, 1}.issuperset(entries):
+        return "write mask.astype(bool)."
+    if all(isinstance(entry, float) and 0 <= entry <= 1 for entry in entries):
+        return "choose how large a value makes a class a candidate, as in values > 0.1."
+    return "if its rows list classes, give [set(row) for row in numpy.asarray(y)]."
+
 
 def as_plain(values: Any, name: str = "candidates") -> Any:
     """Convert tensors, sparse matrices and frames to arrays; lists of candidates stay lists."""
     if hasattr(values, "detach"):  # a torch tensor, wherever it lies
-        plain = values.detach().cpu()
+        plain = values.detach().cpu().to_dense()
         return (plain.float() if "bfloat16" in str(plain.dtype) else plain).numpy()
     if hasattr(values, "tocsr"):  # a sparse matrix: what isn't zero is a candidate
         return values.tocsr().astype(bool).toarray()
@@ -29,13 +70,13 @@ def as_plain(values: Any, name: str = "candidates") -> Any:
         return np.asarray(values)
     if values is None:
         return None
-    if not isinstance(values, Sequence) or isinstance(values, str):
+    if not isinstance(values, Sequence) or isinstance(values, NAME):
         raise UserError(
             f"{name}: an array, a frame or a list is needed, with an entry for each row, but this "
             f"is of type {type(values).__name__}."
         )
     if _are_single(values):
-        texts = sum(isinstance(value, str) for value in values)
+        texts = sum(isinstance(value, NAME) for value in values)
         # NumPy would make text of numbers among names, and a class 'nan' of a missing name.
         return np.asarray(values, dtype=object if 0 < texts < len(values) else None)
     rows = [_plain_row(row) for row in values]
@@ -44,13 +85,13 @@ def as_plain(values: Any, name: str = "candidates") -> Any:
 
 def _plain_row(candidates: Any) -> Any:
     """The candidates of one image; an array if they are array-like or a list of plain values."""
-    listed = isinstance(candidates, Sequence) and not isinstance(candidates, str)
+    listed = isinstance(candidates, Sequence) and not isinstance(candidates, NAME)
     return as_plain(candidates) if listed or hasattr(candidates, "__array__") else candidates
 
 
 def _are_single(values: Sequence[Any]) -> bool:
     """Whether each image has one number or name, not a collection of them."""
-    return all(isinstance(value, str | int | float | np.generic) for value in values)
+    return all(isinstance(value, NAME | int | float | np.generic) for value in values)
 
 
 def _are_masks(rows: Sequence[Any]) -> bool:
@@ -86,6 +127,7 @@ def class_list(candidates: Any, count: int | None, names: ArrayLike | None) -> N
         classes = np.arange(candidates.shape[1])
     elif isinstance(candidates, np.ndarray) and candidates.dtype != object:
         classes = np.unique(candidates)
+        _refuse_missing(classes.tolist())
         if classes.dtype.kind == "f" and (classes != np.round(classes)).any():
             raise UserError("Unknown label type: continuous. Classes should be numbers or names.")
         _check_names(classes.tolist())
@@ -104,9 +146,8 @@ def _is_mask(candidates: Any) -> bool:
 
 def _occurring(candidates: Any) -> NDArray[Any]:
     """All classes that occur, sorted."""
-    names = {label for row in candidates for label in _items(row)}
-    if any(map(_is_missing, names)):
-        raise UserError("candidates: a class is missing (None or NaN): leave such images out.")
+    names = {_key(label) for row in candidates for label in _items(row)}
+    _refuse_missing(names)
     _check_names(names)
     try:
         return np.array(sorted(names))
@@ -117,8 +158,18 @@ def _occurring(candidates: Any) -> NDArray[Any]:
         ) from None
 
 
+def _refuse_missing(names: Collection[Any]) -> None:
+    if any(map(_is_missing, names)):
+        raise UserError("candidates: a class is missing (None or NaN): leave such images out.")
+
+
 def _is_missing(name: Any) -> bool:
-    return name is None or (isinstance(name, float) and bool(np.isnan(name)))
+    return not isinstance(name, NAME) and text_of(name) == ""
+
+
+def _key(label: Any) -> Any:
+    """A label as Python compares it: a number of NumPy or torch, or a date, as the plain one."""
+    return label.item() if getattr(label, "ndim", 1) == 0 else label
 
 
 def _check_names(names: Collection[Any]) -> None:
@@ -129,7 +180,7 @@ def _check_names(names: Collection[Any]) -> None:
     Raises:
         UserError: a name is empty, or a number -1, except for the two classes -1 and 1.
     """
-    empty = any(isinstance(name, str) and not tidy(name) for name in names)
+    empty = any(isinstance(name, NAME) and not tidy(text_of(name)) for name in names)
     if empty or (-1 in names and set(names) != {-1, 1}):
         raise UserError(
             f"candidates: {'an empty name' if empty else '-1'} stands for an unknown class: leave "
@@ -143,7 +194,7 @@ def _check_names(names: Collection[Any]) -> None:
 def _items(candidates: Any) -> Any:
     return (
         [candidates]
-        if isinstance(candidates, str) or not hasattr(candidates, "__iter__")
+        if isinstance(candidates, NAME) or not hasattr(candidates, "__iter__")
         else candidates
     )
 
@@ -168,11 +219,6 @@ def candidate_arrays(
     if shape != expected:
         raise UserError(f"candidates should have shape {expected}, but have {shape}.")
     if is_mask:
-        if candidates.dtype != np.bool_:
-            raise UserError(
-                f"candidates should be a mask of bool, but are {candidates.dtype}: write "
-                "mask.astype(bool)."
-            )
         sets = CandidateSets.from_masks([candidates], np.arange(count))
     else:
         row_of = {label: row for row, label in enumerate(classes.tolist())}
@@ -185,7 +231,7 @@ def candidate_arrays(
     if seen is None:
         allowed = np.isin(np.arange(count), sets.labels)
     else:
-        allowed = np.asarray(seen)
+        allowed = np.array(as_plain(seen, "seen"))  # a copy: that of a frame may be read-only
         if allowed.shape != (count,) or allowed.dtype != np.bool_:
             raise UserError(
                 f"seen should be ({count},) bool, but is {allowed.shape} {allowed.dtype}."
@@ -216,7 +262,7 @@ def _doubt_mask(lists: list[list[int]], classes: int) -> None:
 
 def _rows(row: int, candidates: Any, row_of: dict[Any, int] | None) -> list[int]:
     """The class indices of one image's candidates."""
-    items = _items(candidates)
+    items = [_key(label) for label in _items(candidates)]
     try:
         if row_of is None:
             if any(isinstance(label, bool) for label in items):

@@ -15,7 +15,7 @@ from pzsl.candidates import CandidateSets
 from pzsl.device import cores, cpu_threads, resolve_device, usual_torch
 from pzsl.errors import UsageError, UserError
 from pzsl.inference.candidate_arrays import (
-    as_plain,
+    as_candidates,
     candidate_arrays,
     class_list,
 )
@@ -107,9 +107,7 @@ class PartialLabelClassifier(ScikitClassifier):
         """
         vars(self).pop("method_", None)  # if this fails, no old method answers with new classes
         names = check_frames(X, y, label_embeddings, classes, seen)
-        images, candidates = unit_vectors("X", X), as_plain(y)
-        if candidates is None:
-            raise UserError("fit requires y to be passed, but the target y is None.")
+        images, candidates = unit_vectors("X", X), as_candidates(y)
         labels = None if label_embeddings is None else _label_vectors(label_embeddings, images)
         self.classes_ = class_list(candidates, None if labels is None else len(labels), classes)
         sets, self.seen_ = candidate_arrays(candidates, len(images), self.classes_, seen)
@@ -171,7 +169,7 @@ class PartialLabelClassifier(ScikitClassifier):
         self._fitted()
         check_frames(X, y, None, self._names, sample_weight=sample_weight)
         best = self.decision_function(X).argmax(axis=1)
-        sets, _ = candidate_arrays(as_plain(y), len(best), self.classes_, None)
+        sets, _ = candidate_arrays(as_candidates(y), len(best), self.classes_, None)
         weights = None if sample_weight is None else image_weights(sample_weight, len(best))
         return float(np.average(sets.contains(best).astype(np.float64), weights=weights))
 

@@ -39,9 +39,10 @@ def check_frames(
             "the index of sample_weight": axis(sample_weight, "index"),
         }
     )
+    columns = axis(candidates, "columns") or []
     names = {
         "classes": None if classes is None else np.asarray(classes).tolist(),
-        "the columns of y": axis(candidates, "columns"),
+        "the columns of y": columns if len(columns) > 1 else None,  # one column is of labels
         "the index of label_embeddings": axis(label_embeddings, "index"),
         "the index of seen": axis(seen, "index"),
     }

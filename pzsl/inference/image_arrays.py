@@ -12,7 +12,7 @@ from pzsl.exchange.vectors import as_unit, check_vectors
 from pzsl.inference.candidate_arrays import as_plain
 
 
-def unit_vectors(name: str, values: ArrayLike) -> NDArray[np.float32]:
+def unit_vectors(name: str, values: Any) -> NDArray[np.float32]:
     """Unit vectors (n, D) of the argument `name`.
 
     Raises:
@@ -21,6 +21,8 @@ def unit_vectors(name: str, values: ArrayLike) -> NDArray[np.float32]:
     if hasattr(values, "tocsr"):
         raise UserError(f"{name} is a sparse matrix: dense vectors are needed, use X.toarray().")
     array = np.asarray(as_plain(values, name))
+    if array.dtype == object and _are_nullable_numbers(values):
+        array = values.to_numpy(np.float64, na_value=np.nan)
     fault = _fault(array)
     if fault is not None:
         raise UserError(
@@ -45,6 +47,12 @@ def image_weights(sample_weight: ArrayLike, images: int) -> NDArray[np.float64]:
             f"{weights.shape}."
         )
     return weights
+
+
+def _are_nullable_numbers(values: Any) -> bool:
+    """Whether all columns of a frame are pandas' nullable numbers, an array of which is objects."""
+    kinds = [getattr(dtype, "kind", "O") for dtype in getattr(values, "dtypes", ["O"])]
+    return all(kind in "fiu" for kind in kinds)
 
 
 def _fault(array: NDArray[Any]) -> str | None:
