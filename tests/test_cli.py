@@ -116,6 +116,13 @@ def test_unknown_names_are_answered_with_the_nearest(pzsl, tmp_path):
     one_line(pzsl("extract", "--dataset", "shape"), 2, "Did you mean 'shapes'")
 
 
+def test_sets_of_the_cache_have_no_rate_in_the_table(pzsl, tmp_path):
+    cache = write_cache(tmp_path / "c.h5", candidates=True)
+    words = ["--runs", tmp_path / "runs", "--method", "clip", "--noise", "file,uniform"]
+    _, out, _ = pzsl("train", "--cache", cache, *words, "--rate", "0.1", "--seeds", "1")
+    assert [line.split()[2] for line in out.splitlines()[1:3]] == ["-", "0.1"]
+
+
 def test_a_broken_cache_is_named_with_its_remedy(pzsl, tmp_path):
     whole = write_cache(tmp_path / "toy.h5")
     train = ["train", "--runs", tmp_path / "runs", "--cache"]

@@ -167,3 +167,26 @@ def test_a_figures_file_names_each_line_once(runs, tmp_path):
     curve = "birds-seen-unseen-curve-uniform-rate-0-1.svg"
     drawing = (tmp_path / "out" / "figures" / curve).read_text(encoding="utf-8")
     assert drawing.count(">cc<") == 1
+
+
+def test_the_gap_is_to_the_best_oracle_of_the_same_labels(tmp_path):
+    runs = tmp_path / "oracles"
+    for labels, rank, h in (("text", 32, 80.0), ("text", 4, 75.0), ("attributes", 32, 60.0)):
+        config = {"method": "oracle", "labels": labels, "options": {"rank": rank}}
+        write_run(runs, f"o{labels}{rank}", config, {"H": h})
+    for labels, h in (("text", 70.0), ("attributes", 59.0), ("both", 10.0)):
+        write_run(runs, f"m{labels}", {"method": "rc", "labels": labels}, {"H": h})
+    pairs = rows_of(read_runs(runs).runs)
+    looks = styles({row["label"]: row["method"] for row, _ in pairs})
+    (gaps,) = (f for name, f in pictures_of(pairs, looks, []).more if name.startswith("Gap of H"))
+    points = [container[0].get_xdata()[0] for container in gaps.axes[0].containers]
+    assert sorted(points) == [1.0, 10.0]
+
+
+def test_the_page_says_how_candidate_sets_were_made(runs, tmp_path):
+    for name, rule, k in (("a", "union", None), ("b", "topk", 3)):
+        folder = write_run(runs, f"by-{rule}", {"cache_hash": name * 64, "noise": "annotated"})
+        (folder / "env.json").write_text(json.dumps({"annotation": {"rule": rule, "k": k}}))
+    report(runs, tmp_path / "out", ("html",))
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "<dd>union</dd>" in page and "<dd>topk</dd>" in page and "<dd>null</dd>" not in page

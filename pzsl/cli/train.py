@@ -68,7 +68,11 @@ def _text(result: dict[str, Any]) -> str:
     plain = ["rate", *others, "seed"]
     header = ["method", *preset, "noise", *plain, "S", "U", "H", "T1", "AUSUC", "disambiguation"]
     rows = [
-        [row[key] if key in plain else _shown(row[key]) for key in header] for row in result["runs"]
+        [
+            str(row[key]) if key in plain and row[key] is not None else _shown(row[key])
+            for key in header
+        ]
+        for row in result["runs"]
     ]
     lines = table(rows, header)
     return f"{lines}\n\n{counted(len(rows), 'run')} in {result['sweep']}; next: pzsl report"

@@ -20,6 +20,8 @@ _FACTS = {
     "cache": "Cache file",
     "split_hash": "Split",
     "templates": "Prompts",
+    "annotation.rule": "Rule of the annotation",
+    "annotation.k": "Most labels by the rule",
 }
 """Entry of a run's `env.json` -> its heading; `packages` and `encoder` are shown separately."""
 
@@ -90,7 +92,7 @@ def facts_of(row: Row, runs: Sequence[Run]) -> list[tuple[str, str]]:
     ]
     for key, name in _FACTS.items():
         facts.append((name, _values(run.environment.get(key, "") for run in runs)))
-    return [(name, value) for name, value in facts if value]
+    return [(name, value) for name, value in facts if value not in ("", "null")]
 
 
 def _values(values: Iterable[str]) -> str:
