@@ -30,6 +30,7 @@ from pzsl.encoders.preprocessing import (
     eight_bits,
     resize_and_crop,
 )
+from pzsl.errors import UserError
 from pzsl.extraction.pipeline import encode_blocks
 from pzsl.inference.embedding_blocks import embedding_blocks
 from pzsl.inference.sources import find_images
@@ -378,6 +379,43 @@ def test_images_that_are_encoded_lying_on_their_side_are_reported(tmp_path, caps
     blocks = embedding_blocks(find_images([tmp_path]), load_encoder("tiny"), 2, 2)
     assert sum(len(block.rows) for block in blocks(np.arange(4))) == 4
     assert capsys.readouterr().err.count(line) == 1
+
+
+@pytest.fixture
+def lying(tmp_path):
+    """Two classes of two images each, three of which are to be turned."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for number in range(4):
+        file = tmp_path / "photos" / "ab"[number % 2] / f"{number}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        drawing().save(file, exif=exif if number else Image.Exif())
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize("devices", [None, ["cpu"]])
+def test_images_are_reported_also_where_another_one_fails_the_command(lying, devices, capsys):
+    """The command that is run then skips what is encoded already."""
+    (lying / "a" / "9.jpg").write_bytes(b"junk")
+    given = {"model": "tiny", "out": lying.parent / "x.h5", "devices": devices}
+    with pytest.raises(UserError, match="1 of 5 images can't be read"):
+        extract("folder", lying, **given)
+    assert capsys.readouterr().err.count("3 images encoded as stored, turned") == 1
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, UserError("the network is gone")])
+def test_images_are_reported_also_where_the_command_is_stopped(lying, error, monkeypatch, capsys):
+    def stop(*given):
+        raise error
+
+    monkeypatch.setattr("pzsl.store.CacheWriter.write", stop)
+    with pytest.raises((KeyboardInterrupt, UserError)):
+        extract("folder", lying, model="tiny", out=lying.parent / "x.h5", workers=1)
+    assert "3 images encoded as stored, turned" in capsys.readouterr().err
+    blocks = embedding_blocks(find_images([lying]), load_encoder("tiny"), 2, 1)(np.arange(4))
+    next(blocks)
+    blocks.close()  # as `predict` does when it is stopped
+    assert "images encoded as stored, turned" in capsys.readouterr().err
 
 
 def test_transparent_parts_are_reported():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from threading import Lock
 
-from pzsl.progress import counted
+from pzsl.progress import counted, say
 
 Counts = Counter[tuple[str, int]]
 """(`integers` or `floats`, value of white), (`TURNED`, 0) or (`TRANSPARENT`, 0) -> images."""
@@ -44,6 +44,12 @@ def image_doubts(counts: Counts) -> list[str]:
         *_mixed_whites(counts),
         *(f"{counted(count, 'image')} {doubt}" for count, doubt in found if count),
     ]
+
+
+def say_image_doubts(counts: Counts) -> None:
+    """Print these warnings."""
+    for line in image_doubts(counts):
+        say(line)
 
 
 def _mixed_whites(counts: Counts) -> list[str]:

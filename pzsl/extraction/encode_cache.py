@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from pzsl.datasets import Dataset
 from pzsl.encoders.descriptions import encode_prompts
+from pzsl.encoders.image_warnings import say_image_doubts
 from pzsl.errors import UserError
 from pzsl.extraction.header import header_of
 from pzsl.extraction.image_files import image_files
@@ -174,9 +176,12 @@ def _encode(
 
         try:
             return replace(run(blocks, write, report_written), oddities=reader.oddities.counts)
-        except KeyboardInterrupt:
-            encoded = total - len(writer.pending)
-            say(f"Stopped; {encoded} of {total} images are kept: run the same command to resume.")
+        except BaseException as error:
+            if after is None:  # resuming, the command doesn't look at these images again
+                say_image_doubts(reader.oddities.counts)
+            if isinstance(error, KeyboardInterrupt):
+                kept = f"{total - len(writer.pending)} of {total} images are kept"
+                say(f"Stopped; {kept}: run the same command to resume.")
             raise
 
 
@@ -202,13 +207,20 @@ def _blocks(
     )
 
 
-def unreadable(name: str, outcomes: Sequence[Outcome]) -> UserError:
-    """The error about images that can't be read, raised once all others are encoded."""
+def check_images(name: str, outcomes: Sequence[Outcome], on_error: str) -> None:
+    """Warn about images that may look otherwise than expected, once all of them are encoded.
+
+    Raises:
+        UserError: some images can't be read, and are not to be skipped.
+    """
+    say_image_doubts(sum((outcome.report.oddities for outcome in outcomes), Counter()))
     failures = [failure for outcome in outcomes for failure in outcome.report.failures]
+    if not failures or on_error != "fail":
+        return
     total = sum(outcome.images for outcome in outcomes)
     named = ", ".join(f"'{failure.path}' ({failure.reason})" for failure in failures[:SHOWN])
     others = f" and {len(failures) - SHOWN} more" if len(failures) > SHOWN else ""
-    return UserError(
+    raise UserError(
         f"{name}: {len(failures)} of {total} images can't be read: {named}{others}. The other "
         f"{total - len(failures)} are encoded and kept: leave these out with --on-error skip, or "
         "repair them and run again: it resumes from here."

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pzsl.device import CPU_BATCH, GPU_BATCH, cores, default_batch, resolve_device
 from pzsl.errors import UserError
-from pzsl.extraction.encode_cache import Outcome, Shard, unreadable
+from pzsl.extraction.encode_cache import Outcome, Shard, check_images
 from pzsl.extraction.load_inputs import load_images
 from pzsl.progress import progress, say
 from pzsl.ray import connect
@@ -97,8 +97,7 @@ def _extract(
     except KeyboardInterrupt:
         say(f"Stopped; what is encoded is kept beside {target}: run the same command to resume.")
         raise
-    if request.on_error == "fail" and any(outcome.report.failures for outcome in outcomes):
-        raise unreadable(data.name, outcomes)
+    check_images(data.name, outcomes, request.on_error)
     merge_parts(files, target, overwrite=overwrite)
     remove_parts(files)
     return outcomes, time.perf_counter() - start

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pzsl.device import usual_torch
-from pzsl.encoders.image_warnings import image_doubts
 from pzsl.errors import UsageError
-from pzsl.extraction.encode_cache import Outcome, Shard, fill, unreadable
+from pzsl.extraction.encode_cache import Outcome, Shard, check_images, fill
 from pzsl.extraction.judge_cache import NAMES, doubts, zero_shot
 from pzsl.extraction.load_inputs import prepare, with_root
 from pzsl.extraction.views import choose_views
@@ -146,8 +144,7 @@ def _extract(request: ExtractRequest) -> dict[str, Any]:
         say(line)
     say(f"Cache: {part.path(target) if part else target}, {request.dtype}.")
     outcome = fill(job, target, part, overwrite)
-    if outcome.report.failures and request.on_error == "fail":
-        raise unreadable(job.data.name, [outcome])
+    check_images(job.data.name, [outcome], request.on_error)
     return _result(part.path(target) if part else target, [outcome], outcome.report.seconds["all"])
 
 
@@ -204,8 +201,7 @@ def _result(target: Path, outcomes: Sequence[Outcome], seconds: float) -> dict[s
     reports = [outcome.report for outcome in outcomes]
     encoded = sum(report.encoded for report in reports)
     reasons = {failure.path: failure.reason for report in reports for failure in report.failures}
-    oddities = sum((report.oddities for report in reports), Counter())
-    for warning in (*image_doubts(oddities), *(() if cache.part else doubts(cache))):
+    for warning in () if cache.part else doubts(cache):
         say(warning)
     left_out = json.loads(cache.provenance["origin"].get("skipped", "[]"))
     return {

@@ -12,7 +12,7 @@ from torch import Tensor
 from pzsl.datasets.reading import open_image
 from pzsl.device import cores, default_batch
 from pzsl.encoders import Encoder
-from pzsl.encoders.image_warnings import Oddities, image_doubts
+from pzsl.encoders.image_warnings import Oddities, say_image_doubts
 from pzsl.encoders.preprocessing import eight_bits
 from pzsl.exchange.vectors import as_unit
 from pzsl.extraction.pipeline import Block, encode_blocks
@@ -47,18 +47,19 @@ def embedding_blocks(
         return encoder.preprocess(eight_bits(open_image(Path(file)), oddities))
 
     def blocks(rows: NDArray[np.int64]) -> Generator[Block]:
-        yield from encode_blocks(
-            load,
-            Halving(encoder.encode_images, size),
-            source.files,
-            rows,
-            size,
-            threads,
-            lanes=None if encoder.device.type == "cpu" else 1,
-            upload=getattr(encoder, "upload", None),  # plugins have none
-        )
-        for warning in image_doubts(oddities.counts):
-            say(warning)
+        try:
+            yield from encode_blocks(
+                load,
+                Halving(encoder.encode_images, size),
+                source.files,
+                rows,
+                size,
+                threads,
+                lanes=None if encoder.device.type == "cpu" else 1,
+                upload=getattr(encoder, "upload", None),  # plugins have none
+            )
+        finally:  # also after an interruption: resuming, the command doesn't look at them again
+            say_image_doubts(oddities.counts)
 
     return blocks
 
