@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from unicodedata import normalize
 
 import pytest
@@ -10,9 +11,11 @@ from standin import plant
 
 from pzsl.datasets.own.folder import load_folder
 from pzsl.datasets.own.table import load_table
+from pzsl.datasets.reading import open_image
 from pzsl.errors import UserError
 from pzsl.exchange.clip_retrieval import find_rows
 from pzsl.folders import same_letters, spelt_on_disk
+from pzsl.inference.labelling.corrections import _checked
 from pzsl.inference.labelling.picture_files import _Folder
 from pzsl.inference.sources import find_images
 
@@ -55,6 +58,33 @@ def test_predict_and_review_find_them_too(tmp_path, names):
     assert source.names == ("owl/1.jpg", names[0])
     assert source.files[1] == str(tmp_path / names[1])
     assert _Folder(tmp_path, [names[0]])(names[0]).size
+
+
+@pytest.mark.parametrize("moved", ["new", "new/elsewhere"])
+def test_a_picture_that_moved_is_found_by_its_end(tmp_path, names, moved):
+    """Its folder tells it from the picture of another class, in whichever form that is written."""
+    (tmp_path / moved).mkdir(parents=True)
+    for folder in ("owl", names[1].partition("/")[0]):
+        (tmp_path / folder).rename(tmp_path / moved / folder)
+    file = names[0].rpartition("/")[2]
+    plant(tmp_path, ["other.jpg", f"{moved}/owl/{names[1].rpartition('/')[2]}"])
+    opened = _Folder(tmp_path, [names[0], f"owl/{file}"])(names[0])
+    assert opened.tobytes() == open_image(tmp_path / moved / names[1]).tobytes()
+    with pytest.raises(OSError, match="no such file"):
+        _Folder(tmp_path, [names[0]])(names[0].replace(".jpg", ".png"))
+
+
+def test_corrections_find_their_images_and_each_once(tmp_path):
+    written, stored = COMPOSED, DECOMPOSED
+    cache = SimpleNamespace(paths=(stored, "owl/1.jpg"))
+    rows = SimpleNamespace(rows=[0, 1])
+    trained = SimpleNamespace(cache=cache, task=rows, names=("fox", "écu"), seen=2)
+    file = tmp_path / "corrections.csv"
+    file.write_text(f"path,label\n{written},{normalize('NFD', 'Écu')}\n", "utf-8")
+    assert _checked(file, trained) == {stored: "écu"}
+    file.write_text(f"path,label\n{written},fox\n{stored},écu\n", "utf-8")
+    with pytest.raises(UserError, match=r"line 3: .* has a different label in a row above"):
+        _checked(file, trained)
 
 
 def test_a_split_file_finds_its_test_images(tmp_path, names):

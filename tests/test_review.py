@@ -212,9 +212,9 @@ def test_wrong_corrections_are_refused_before_anything_is_written(pzsl, reviewed
     )
     wrong = [
         ("path,label\nnone.png,class 1\n", "'none.png' is not a training image"),
-        (f"path,label\n{test_image},class 1\n", "is not a training image"),
+        (f"path,label\n{test_image},class 1\n", "is a test image, and only labels of training"),
         (f"path,label\n{path},clas 1\n", "unknown class 'clas 1'"),
-        (f"path,label\n{path},class 9\n", "unknown class 'class 9'"),  # an unseen one
+        (f"path,label\n{path},Class_9\n", "'Class_9' is an unseen class, which no training image"),
         (f"path,label\n{path},class 1\n{path},class 2\n", "a different label in a row above"),
         ("a,b\n1,2\n", "no column 'path'"),
         (f"path,label,label\n{path},class 1,class 2\n", "two columns are called 'label'"),

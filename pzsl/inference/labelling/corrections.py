@@ -11,6 +11,7 @@ from pzsl.datasets.names import normal_form
 from pzsl.datasets.own import plain_path, read_rows
 from pzsl.errors import UserError, nearest
 from pzsl.files import check_output
+from pzsl.folders import same_letters
 from pzsl.inference.label_table import check_names, check_out, write_table
 from pzsl.inference.labelling.find_labels import given_or_trained
 from pzsl.inference.record import read_record
@@ -82,21 +83,42 @@ def _checked(file: Path, trained: Trained) -> dict[str, str]:
             f"{file} has more columns than the page saves: its column 'label' counts as corrected "
             f"by hand, for all of its {len(rows)} images."
         )
-    seen = list(trained.names[: trained.seen])
-    train_paths = [trained.cache.paths[row] for row in trained.task.rows]
+    cache, seen = trained.cache, list(trained.names[: trained.seen])
+    train_paths = [cache.paths[row] for row in trained.task.rows]
     path_of = {plain_path(path): path for path in train_paths}
+    spelt = same_letters((row.path for row in rows), path_of)
     name_of = {normal_form(name): name for name in seen} | {name: name for name in seen}
     chosen: dict[str, str] = {}
     for place, given_path, label, *_ in rows:
         where = f"{file}, {place}"
-        if given_path not in path_of:
-            raise UserError(f"{where}: '{given_path}' is not a training image of this run.")
-        path, name = path_of[given_path], name_of.get(label) or name_of.get(normal_form(label), "")
+        if given_path not in spelt:
+            raise UserError(f"{where}: {_no_training_image(given_path, cache)}")
+        path = path_of[spelt[given_path]]
+        name = name_of.get(label) or name_of.get(normal_form(label), "")
         if label and not name:
-            raise UserError(f"{where}: unknown class '{label}'.{nearest(label, seen)}")
+            raise UserError(f"{where}: {_no_seen_class(label, trained)}")
         if chosen.setdefault(path, name) != name:
             raise UserError(f"{where}: '{path}' has a different label in a row above.")
     return chosen
+
+
+def _no_training_image(path: str, cache: Cache) -> str:
+    if path in same_letters([path], map(plain_path, cache.paths)):
+        return (
+            f"'{path}' is a test image, and only labels of training images are corrected: take "
+            "the row out, or extract anew with the image for training."
+        )
+    return f"'{path}' is not a training image of this run."
+
+
+def _no_seen_class(label: str, trained: Trained) -> str:
+    seen, unseen = trained.names[: trained.seen], trained.names[trained.seen :]
+    if normal_form(label) in map(normal_form, unseen):
+        return (
+            f"'{label}' is an unseen class, which no training image can have: leave the label "
+            "empty to leave the image out, or extract anew with the class as a seen one."
+        )
+    return f"unknown class '{label}'.{nearest(label, list(seen))}"
 
 
 def _table(trained: Trained, chosen: dict[str, str], from_data: bool) -> dict[str, list[Any]]:
