@@ -11,7 +11,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -21,6 +21,8 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from pzsl.errors import UsageError, UserError
+from pzsl.files import sha256_of
+from pzsl.plugin_sources import own_files, source_hash
 from pzsl.progress import say
 
 GROUPS = ("methods", "candidates", "datasets", "encoders")
@@ -47,7 +49,7 @@ class Plugin(NamedTuple):
         name: as records write it: `mine.py:Mine`, `package.module:Mine`, or the entry point.
         target: the class or function.
         at: where to find it again: like `name`, but with the full path of a file.
-        source: SHA-256 of its source file; a run's numbers depend on it.
+        source: SHA-256 of its source (`source_hash`); a run's numbers depend on it.
     """
 
     name: str
@@ -64,8 +66,8 @@ _places: dict[tuple[str, str], tuple[str, str]] = {}
 """(group, name) -> (place, digest) of the plugins that records have named, see `enrol`."""
 _files: dict[str, str] = {}
 """Source file of each loaded plugin -> its name."""
-_imported: dict[str, str] = {}
-"""Module of each loaded plugin that is no file -> digest of its source then."""
+_imported: dict[Path, str] = {}
+"""File of each module that a plugin imports -> its digest then."""
 _STARTED = time.time()
 
 
@@ -97,15 +99,15 @@ def find(group: str, name: str) -> Plugin | None:
             )
         return None
     where = _source_file(name, entry.module if entry else reference["place"])  # type: ignore[index]
-    source = hashlib.sha256(where.read_bytes()).hexdigest()
+    files = own_files(where)
+    source = source_hash(files)
+    again = entry is None and reference is not None and reference["place"].endswith(".py")
+    _check_imports(name, files[1:] if again else files)  # a file that is named is run again
     if recorded_digest and source != recorded_digest:
         raise PluginError(
-            f"Plugin '{name}' has changed since the run was made ({where}): put back the source "
-            f"with SHA-256 {recorded_digest[:12]}, or train again."
+            f"Plugin '{name}' has changed since the run was made ({where}{_and_others(files)}): "
+            f"put back the source with SHA-256 {recorded_digest[:12]}, or train again."
         )
-    if entry or not reference["place"].endswith(".py"):  # type: ignore[index]
-        module = entry.module if entry else reference["place"]  # type: ignore[index]
-        _check_import(name, module, where, source)
     target = _load(name, where, source, entry, reference, NEEDED[group])
     if reference and reference["place"].endswith(".py"):
         return Plugin(
@@ -210,23 +212,32 @@ def _source_file(name: str, place: str) -> Path:
     return file
 
 
-def _check_import(name: str, module: str, where: Path, source: str) -> None:
+def _and_others(files: Sequence[Path]) -> str:
+    return (
+        f", or what it imports: {', '.join(file.name for file in files[1:])}" if files[1:] else ""
+    )
+
+
+def _check_imports(name: str, files: Sequence[Path]) -> None:
     """Check that Python doesn't hold an older state of a module than its file has.
 
     Raises:
-        PluginError: the file has changed since pzsl imported the module.
+        PluginError: a file has changed since pzsl imported its module.
     """
-    known = _imported.get(module, "") if module in sys.modules else source
-    if known and known != source:
-        raise PluginError(
-            f"Plugin '{name}': {where} has changed since Python imported it: restart Python."
-        )
-    if not known and where.stat().st_mtime > _STARTED:
-        say(
-            f"Plugin '{name}': {where} was changed after this process had started: if its module "
-            "was imported before that, restart Python."
-        )
-    _imported[module] = source
+    held = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
+    for file in files:
+        source = sha256_of(file)
+        known = _imported.get(file, "") if str(file) in held else source
+        if known and known != source:
+            raise PluginError(
+                f"Plugin '{name}': {file} has changed since Python imported it: restart Python."
+            )
+        if not known and file.stat().st_mtime > _STARTED:
+            say(
+                f"Plugin '{name}': {file} was changed after this process had started: if its "
+                "module was imported before that, restart Python."
+            )
+        _imported[file] = source
 
 
 def _load(

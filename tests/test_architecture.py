@@ -29,6 +29,7 @@ GROUND = {
     "device",
     "network",
     "plugins",
+    "plugin_sources",
     "progress",
     "ray",
     "requests",

@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from pzsl.candidates import known_noises
 from pzsl.datasets import known_datasets, load_dataset
 from pzsl.errors import UsageError, UserError
 from pzsl.methods import known_methods, make_options
+from pzsl.plugin_sources import own_files, source_hash
 
 DOC = Path(__file__).parents[1] / "docs" / "extend.md"
 BLOCK = re.compile(r"^```python\n# (\w+)\.py\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -152,6 +154,69 @@ def test_so_is_a_run_of_conse_with_a_classifier_from_a_file(cache, printed, tmp_
     assert path(copy) == first
     copy.write_text(copy.read_text() + "\n# another state\n")
     assert path(copy) != first
+
+
+@pytest.fixture
+def in_parts(printed, tmp_path, monkeypatch) -> Path:
+    """The folder of a package `parted`, whose method takes its sharpness from another file."""
+    folder = tmp_path / "parted"
+    folder.mkdir()
+    text = (printed / "sharpen.py").read_text(encoding="utf-8")
+    text = text.replace("self.options.sharpness *", "FACTOR *")
+    (folder / "main.py").write_text(f"from .lib.factor import FACTOR\n{text}")
+    (folder / "lib").mkdir()
+    (folder / "lib" / "factor.py").write_text("FACTOR = 2.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield folder
+    forget("parted")
+
+
+def forget(package: str) -> None:
+    """Forget a package, as a new process would."""
+    for name in [name for name in sys.modules if name.split(".")[0] == package]:
+        del sys.modules[name]
+
+
+def test_a_run_is_named_after_all_files_of_a_plugin(cache, in_parts):
+    def path() -> str:
+        return sweep(cache, method="parted.main:Sharpen")[0]["path"]
+
+    first = path()
+    (in_parts / "lib" / "factor.py").write_text("FACTOR = 0.1\n")
+    with pytest.raises(UserError, match=r"factor\.py has changed since Python imported it"):
+        path()
+    forget("parted")
+    plugins._imported.clear()
+    with pytest.raises(UserError, match=r"has changed since .*, or what it imports: factor\.py\)"):
+        library.refine(first, out=cache.parent / "labels.csv")
+    plugins._places.clear()
+    assert path() != first
+
+
+def test_only_modules_of_its_own_belong_to_a_plugin(tmp_path):
+    for name, text in {
+        "lab/mine.py": "import numpy, helper, lab.models.net as net\nfrom pzsl import train",
+        "lab/helper.py": "from .models import *",
+        "lab/models/__init__.py": "import broken",
+        "lab/models/net.py": "from .. import mine",
+        "lab/models/broken.py": "def (",
+        "lab/other.py": "",
+        "lab/pzsl/__init__.py": "",
+        "site-packages/alone.py": "import helper",
+        "site-packages/helper.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = own_files(tmp_path / "lab" / "mine.py")
+    names = {file.relative_to(tmp_path / "lab").as_posix() for file in found}
+    files = {"mine.py", "helper.py", "models/__init__.py", "models/net.py", "models/broken.py"}
+    assert names == files
+    alone = tmp_path / "site-packages" / "alone.py"
+    assert own_files(alone) == [alone]
+    before = source_hash(found)
+    shutil.move(tmp_path / "lab", tmp_path / "moved" / "lab")
+    assert source_hash(own_files(tmp_path / "moved" / "lab" / "mine.py")) == before
 
 
 def test_a_record_says_what_is_missing_of_its_plugin(cache, printed, monkeypatch):
