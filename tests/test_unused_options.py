@@ -100,6 +100,20 @@ def test_a_value_that_the_method_does_not_read_is_reported(method, preset, setti
     assert told in capsys.readouterr().err
 
 
+def test_options_of_training_where_nothing_is_trained(tmp_path, capsys):
+    given = {"rate": 0.3, "seeds": 1, "workers": 1, "runs": tmp_path / "r"}
+    cache = write_cache(tmp_path / "c.h5")
+    for methods, settings, told in (
+        (["clip", "gda"], {"lr": 0.1}, "Option 'lr' changes nothing: no method here is trained."),
+        ("clip", {"lr": 0.1, "epochs": 99}, "Options 'lr', 'epochs' change nothing: no method"),
+        (["clip", "probe"], {"lr": 0.1}, ""),
+        ("clip", {"calibrate": True}, ""),
+    ):
+        api.train(cache, method=methods, settings=settings, **given)
+        err = capsys.readouterr().err
+        assert told in err and ("nothing: no method" in err) == bool(told)
+
+
 def test_a_value_that_is_read_is_not_told_of_and_one_reason_is_one_line(capsys):
     grid(["gda", "tip-adapter"], ["default", "fine-tuned"], alpha=3, search="off")
     grid(["clip-pzsl"], ["paper"], layers=3, unseen_points="test")

@@ -22,7 +22,7 @@ from pzsl.training.features_in_blocks import MEMORY, in_blocks
 from pzsl.training.folds import shares_sample
 from pzsl.training.run import CHECKPOINT_SECONDS, is_finished
 from pzsl.training.settings import read_config, read_settings, with_parts_off
-from pzsl.training.sweep_messages import announcement, say_doubts
+from pzsl.training.sweep_messages import announcement, say_doubts, say_untrained
 
 __all__ = ["RunConfig", "read_config", "read_settings", "train", "with_parts_off"]
 
@@ -111,7 +111,9 @@ def _train(request: TrainRequest) -> dict[str, Any]:
     run_warnings = {_encoder_warning(folder) for folder in folders} - {warning or "", ""}
     if run_warnings:
         say(gravest(run_warnings))
-    rows = [_row(config, folder) for config, folder in zip(grid, folders, strict=True)]
+    metrics = [read_object(folder / "metrics.json") for folder in folders]
+    say_untrained(request.settings, [of_run.get("parameters") for of_run in metrics])
+    rows = [_row(*run) for run in zip(grid, folders, metrics, strict=True)]
     return {"sweep": str(sweep), "runs": rows}
 
 
@@ -162,8 +164,7 @@ def _encoder(data: Cache) -> str:
     return f"{model} ({pretrained})" if pretrained else str(model)
 
 
-def _row(config: RunConfig, folder: Path) -> dict[str, Any]:
-    metrics = read_object(folder / "metrics.json")
+def _row(config: RunConfig, folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
     setting = config.as_dict()
     names = ("method", "preset", "noise", "rate", "eta", "seed")
     row = {name: setting[name] for name in names}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,10 @@ from pzsl.requests import TrainRequest, as_list, say_unused, unless
 from pzsl.store import Cache
 from pzsl.training.candidate_sets import training_rows
 from pzsl.training.config import RunConfig
+
+
+OF_TRAINING = ("epochs", "min_steps", "batch_size", "lr", "weight_decay")
+"""Options that all methods have, for those that are trained."""
 
 
 def say_doubts(request: TrainRequest, data: Cache, grid: Sequence[RunConfig]) -> None:
@@ -35,6 +40,18 @@ def _say_unused(request: TrainRequest, grid: Sequence[RunConfig]) -> None:
     elif not {config.rate for config in grid} & {*map(float, as_list(request.rate))}:
         rate = unless(TrainRequest.rate, request.rate)
         say_unused("each kind of --noise has a rate of its own", rate=rate)
+
+
+def say_untrained(settings: Mapping[str, Any] | None, parameters: Sequence[int | None]) -> None:
+    """Warn about options of training in a sweep whose methods have nothing to train.
+
+    Args:
+        settings: what the user set. parameters: how many each run has trained.
+    """
+    named = [f"'{name}'" for name in settings or {} if name in OF_TRAINING]
+    if named and all(number == 0 for number in parameters):
+        words = "Options {} change" if len(named) > 1 else "Option {} changes"
+        say(f"{words.format(', '.join(named))} nothing: no method here is trained.")
 
 
 def _say_stored_sets(data: Cache, grid: Sequence[RunConfig]) -> None:
