@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import h5py
@@ -131,6 +132,17 @@ def test_refine_says_in_one_line_what_is_wrong(pzsl, tmp_path):
     cache.unlink()
     code, _, err = pzsl("refine", "--run", folder, "--out", tmp_path / "a.csv")
     assert code == 1 and "toy.h5" in err
+
+
+@pytest.mark.parametrize("later", ["clip-1", "clip-2"])
+def test_of_several_runs_the_one_that_finished_last_is_named(tmp_path, later):
+    """After a correction the older run answers with the older labels."""
+    for name in ("clip-1", "clip-2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.json").write_text("{}")
+        os.utime(tmp_path / name / "metrics.json", (1000 + (name == later),) * 2)
+    with pytest.raises(UserError, match=f"holds 2 finished runs.*{later}\\."):
+        read_record(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["no JSON", "{}", "[]"])

@@ -67,7 +67,7 @@ def text_of(result: dict[str, Any]) -> str:
         )
     if result["unchecked"]:
         lines.append(
-            f"not checked  {result['unchecked']:,} test images: to have all checked, extract with "
-            "--unseen 0 --test-share 0"
+            f"not checked  {counted(result['unchecked'], 'test image')}: to have all checked, "
+            "extract with --unseen 0 --test-share 0, and without a split of the data's own"
         )
     return "\n".join(lines)

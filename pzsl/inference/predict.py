@@ -180,8 +180,8 @@ def _calibration_of(run: Model, error_rate: float | None, added: int) -> dict[st
     if not calibration.images:
         if error_rate is not None:
             raise UserError(
-                f"{run.folder} was trained without held-out images, so --error-rate can't be "
-                "kept: train with the method's calibrate=true, or again if it is of an old version."
+                f"{run.folder} was trained without held-out images, so --error-rate can't be kept: "
+                "train with --set calibrate=true on two seen classes or more, or anew if it is old."
             )
         say(f"{run.folder} held no images out: probabilities are CLIP's uncalibrated softmax.")
     doubt = noise_doubt(None, annotated=run.noise == "annotated")

@@ -88,13 +88,20 @@ def _finished(folder: Path) -> Path:
     """
     if is_finished(folder):
         return folder
-    inside = sorted(file.parent for file in folder.glob("*/metrics.json"))
+    inside = sorted(folder.glob("*/metrics.json"), key=lambda file: file.stat().st_mtime)
     if len(inside) == 1:
-        return inside[0]
+        return inside[0].parent
     if (folder / "SHA256SUMS").is_file():
         raise UserError(f"{folder} is a packed model: give the run that it was made from.")
-    hint = f", such as {inside[0]}" if inside else " (pzsl train --json names it as 'path')"
-    raise UserError(f"{folder} is not a finished run: give the folder of one{hint}.")
+    if inside:
+        raise UserError(
+            f"{folder} holds {len(inside)} finished runs: give the folder of one; the last to be "
+            f"finished is {inside[-1].parent}."
+        )
+    raise UserError(
+        f"{folder} is not a finished run: give the folder of one (pzsl train --json names it as "
+        "'path')."
+    )
 
 
 def check_values(run: RunConfig, gamma: Any) -> None:
