@@ -118,6 +118,17 @@ def test_rows_of_the_same_cache_match_first(tmp_path):
         assert row["H_difference"] == 0 and row["cache_hash"] == row["other_cache_hash"]
 
 
+def test_rows_of_the_same_noise_match_though_one_sweep_has_another_state_of_it(tmp_path):
+    for sweep, sources in (("a", ("5e",)), ("b", ("5e", "77"))):
+        for source in sources:
+            plugins = {"candidates n.py:N": {"at": "/n.py:N", "source": source * 32}}
+            config = {"method": "cc", "noise": "n.py:N", "plugins": plugins}
+            write_run(tmp_path / sweep, source, config, {"H": 60.0 + (source == "77")})
+    for here, there in (("a", "b"), ("b", "a")):
+        result = report(tmp_path / here, tmp_path / "out", ("csv",), compare=tmp_path / there)
+        assert [row["H_difference"] for row in result["compared"]] == [0]
+
+
 def test_differences_are_in_a_metric_that_is_compared(two):
     shown = {"baseline": "cc", "compare": two / "b"}
     text = report(two / "a", two / "out", ("csv",), metrics=("seconds", "S"), **shown)["text"]

@@ -233,21 +233,32 @@ def test_a_plugin_with_another_source_on_another_data_set_is_reported(make):
     assert len(warnings) == 1 and ".source: 5e on one, 77 on two" in warnings[0]
 
 
-def test_a_plugin_is_named_in_a_label_only_with_several_sources(make):
-    """A kind of noise is a setting: other settings of the same method have no other label."""
+def test_a_noise_that_was_changed_is_another_setting(make):
+    """Its candidate sets are others; other settings of the same method have no other label."""
     for dataset in ("one", "two"):
-        make.write({"a": [60, 61]}, dataset=dataset, noise="uniform")
-    for source in ("5e" * 32, "77" * 32):
+        make.write({"a": [60, 61], "b": [50, 51]}, dataset=dataset, noise="uniform")
+    for method, source in (("a", "5e" * 32), ("b", "77" * 32)):
         plugins = {"candidates n.py:N": {"at": "/n.py:N", "source": source}}
-        make.write({"a": [60, 61]}, dataset="one", noise="n.py:N", plugins=plugins)
+        make.write({method: [60, 61]}, dataset="one", noise="n.py:N", plugins=plugins)
+        if method == "a":
+            assert {row["noise"] for row in make()["rows"]} == {"uniform", "n.py:N"}
     result = make()
-    assert {(row["dataset"], row["noise"], row["label"]) for row in result["rows"]} == {
-        ("one", "n.py:N", "a (n.py:N=5e5e5e5e)"),
-        ("one", "n.py:N", "a (n.py:N=77777777)"),
-        ("one", "uniform", "a"),
-        ("two", "uniform", "a"),
+    assert {(row["noise"], row["label"], row["H_mark"]) for row in result["rows"]} == {
+        ("n.py:N (5e5e5e5e)", "a", ""),
+        ("n.py:N (77777777)", "b", ""),
+        ("uniform", "a", "best"),
+        ("uniform", "b", ""),
     }
     assert not any("other options" in warning for warning in result["warnings"])
+
+
+def test_a_method_that_was_changed_is_another_row(make):
+    make.write({"b": [1, 2]})
+    for source in ("5e" * 32, "77" * 32):
+        plugins = {"methods m.py:M": {"at": "/m.py:M", "source": source}}
+        make.write({"m.py:M": [60, 61]}, plugins=plugins)
+    labels = {row["label"] for row in make()["rows"]}
+    assert labels == {"b", "m.py:M (m.py:M=5e5e5e5e)", "m.py:M (m.py:M=77777777)"}
 
 
 def test_versions_that_follow_from_other_options_are_not_in_labels(make):

@@ -6,7 +6,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import PureWindowsPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from pzsl.reports.records import METRICS, Run
 from pzsl.results_version import own_changes
@@ -15,6 +15,7 @@ Row = dict[str, Any]
 """One line of the table: names, setting, `n`, `seeds`, and for each metric `_mean` and `_std`."""
 
 _PLUGIN = "plugins."
+_OF_NOISE = "plugins.candidates "
 Setting = tuple[str, float | None, float, int, float]
 """Noise, rate, eta, true labels per class, and imbalance."""
 
@@ -40,9 +41,8 @@ def rows_of(runs: Sequence[Run]) -> list[tuple[Row, list[Run]]]:
     for run in sorted(runs, key=lambda run: (run.seed, run.path)):
         setting = (run.noise, run.rate, run.eta, run.few_shot, run.imbalance)
         groups[(*_system(run), tuple(sorted(run.options.items())), *setting)].append(run)
-    variants = _variants(runs)
-    presets = _presets(runs)
-    pairs = [(_row(group, variants, presets), group) for group in groups.values()]
+    names = _Names(_variants(runs), _presets(runs), _noises(runs))
+    pairs = [(_row(group, names), group) for group in groups.values()]
     return sorted(pairs, key=lambda pair: _order(pair[0]))
 
 
@@ -57,11 +57,25 @@ def _system(run: Run) -> tuple[str, ...]:
     return run.dataset, run.cache_hash, run.method, run.preset
 
 
-def _row(group: list[Run], variants: dict[tuple[str, str], set[str]], presets: set[str]) -> Row:
+class _Names(NamedTuple):
+    """What the names of rows depend on.
+
+    Attributes:
+        variants: options to name, of each method and preset.
+        presets: methods whose preset is named.
+        noises: kind of noise and the hash of its source -> its name.
+    """
+
+    variants: dict[tuple[str, str], set[str]]
+    presets: set[str]
+    noises: dict[tuple[str, str], str]
+
+
+def _row(group: list[Run], names: _Names) -> Row:
     run = group[0]
-    differing = sorted(variants[run.method, run.preset])
+    differing = sorted(names.variants[run.method, run.preset])
     variant = ", ".join(_told(run, key) for key in differing if not _is_elsewhere(run, key))
-    preset = run.preset if run.method in presets else ""
+    preset = run.preset if run.method in names.presets else ""
     notes = ", ".join(part for part in (preset, variant) if part)
     row: Row = {
         "dataset": run.dataset,
@@ -71,7 +85,7 @@ def _row(group: list[Run], variants: dict[tuple[str, str], set[str]], presets: s
         "preset": run.preset,
         "variant": variant,
         "label": f"{run.method} ({notes})" if notes else run.method,
-        "noise": run.noise,
+        "noise": names.noises[run.noise, noise_source(run)],
         "rate": run.rate,
         "eta": run.eta,
         "few_shot": run.few_shot,
@@ -129,10 +143,32 @@ def _variants(runs: Sequence[Run]) -> dict[tuple[str, str], set[str]]:
 
 def _differs(key: str, runs: Sequence[Run]) -> bool:
     """Whether an option tells some of these runs from others."""
+    if key.startswith(_OF_NOISE):
+        return False  # it is part of the setting
     if key == "results":
         return len({version_of(run) for run in runs}) > 1
     values = {run.options.get(key) for run in runs if not _is_elsewhere(run, key)}
     return len(values) > 1
+
+
+def _noises(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
+    """The name of each kind of noise; of a plugin with several sources, with that source's hash.
+
+    A plugin that was changed draws other candidate sets, so that it is another setting.
+    """
+    sources: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        sources[run.noise].add(noise_source(run))
+    return {
+        (noise, source): f"{noise} ({source[:8]})" if len(found) > 1 and source else noise
+        for noise, found in sources.items()
+        for source in found
+    }
+
+
+def noise_source(run: Run) -> str:
+    """The hash of the source of a run's noise; '' unless it is a plugin."""
+    return run.options.get(f"{_OF_NOISE}{run.noise}.source", "")
 
 
 def _presets(runs: Sequence[Run]) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pzsl.errors import UserError
 from pzsl.reports.comparison import COMPARED, add_difference
-from pzsl.reports.groups import Row, rows_of, setting_of
+from pzsl.reports.groups import Row, noise_source, rows_of, setting_of
 from pzsl.reports.records import Run, read_runs
 from pzsl.reports.wording import setting_text
 
@@ -78,7 +78,8 @@ def _matched(own: Pairs, others: Pairs) -> tuple[list[tuple[Pair, Pair]], Pairs,
 def _configuration(pair: Pair) -> tuple[Any, ...]:
     row, runs = pair
     settings = tuple(sorted(runs[0].settings.items()))
-    return row["method"], row["preset"], settings, runs[0].options.get("labels", "text")
+    labels, source = runs[0].options.get("labels", "text"), noise_source(runs[0])
+    return row["method"], row["preset"], settings, labels, source
 
 
 def _label(pair: Pair) -> tuple[Any, ...]:
@@ -91,8 +92,10 @@ def _unique(
     """Rows by data set, setting and key, and by cache if it is to be the same; no two alike."""
     found: dict[tuple[Any, ...], list[Pair]] = defaultdict(list)
     for pair in pairs:
-        cache = pair[0]["cache_hash"] if same_cache else ""
-        found[pair[0]["dataset"], cache, *setting_of(pair[0]), *key_of(pair)].append(pair)
+        row, runs = pair
+        setting = runs[0].noise, *setting_of(row)[1:]  # a row's own name of it may have a hash
+        cache = row["cache_hash"] if same_cache else ""
+        found[row["dataset"], cache, *setting, *key_of(pair)].append(pair)
     return {key: alike[0] for key, alike in found.items() if len(alike) == 1}
 
 
