@@ -38,6 +38,13 @@ def source_hash(files: Sequence[Path]) -> str:
     )
 
 
+def and_others(files: Sequence[Path]) -> str:
+    """The names of all files of a plugin but the first, for a message; '' for one alone."""
+    return (
+        f", or what it imports: {', '.join(file.name for file in files[1:])}" if files[1:] else ""
+    )
+
+
 def _imported_by(file: Path) -> Iterator[Path]:
     """The files of the plugin's own that one of them imports."""
     try:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from pzsl.errors import UsageError, UserError
 from pzsl.files import sha256_of
-from pzsl.plugin_sources import own_files, source_hash
+from pzsl.plugin_sources import and_others, own_files, source_hash
 from pzsl.progress import say
 
 GROUPS = ("methods", "candidates", "datasets", "encoders")
@@ -76,6 +76,12 @@ def names(group: str) -> list[str]:
     return sorted(_installed(group))
 
 
+def say_hidden(group: str, name: str) -> None:
+    """Warn where an installed plugin has the name of a built-in one, which is used."""
+    if (entry := _installed(group).get(name)) is not None:
+        say(f"'{name}' is the built-in one: the installed plugin of this name is {entry.value}.")
+
+
 def find(group: str, name: str) -> Plugin | None:
     """Load the plugin with this name; None if no plugin has it.
 
@@ -105,7 +111,7 @@ def find(group: str, name: str) -> Plugin | None:
     _check_imports(name, files[1:] if again else files)  # a file that is named is run again
     if recorded_digest and source != recorded_digest:
         raise PluginError(
-            f"Plugin '{name}' has changed since the run was made ({where}{_and_others(files)}): "
+            f"Plugin '{name}' has changed since the run was made ({where}{and_others(files)}): "
             f"put back the source with SHA-256 {recorded_digest[:12]}, or train again."
         )
     target = _load(name, where, source, entry, reference, NEEDED[group])
@@ -181,7 +187,19 @@ def _trusted() -> set[str]:
 
 
 def _installed(group: str) -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=f"pzsl.{group}")}
+    """The entry points of a group by name.
+
+    Raises:
+        PluginError: two packages have one of the same name.
+    """
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=f"pzsl.{group}"):
+        if found.setdefault(entry.name, entry).value != entry.value:
+            raise PluginError(
+                f"Two installed plugins of pzsl.{group} are called '{entry.name}' "
+                f"({found[entry.name].value} and {entry.value}): uninstall one of them."
+            )
+    return found
 
 
 def _source_file(name: str, place: str) -> Path:
@@ -210,12 +228,6 @@ def _source_file(name: str, place: str) -> Path:
             "its file (path/to/file.py:Name)."
         )
     return file
-
-
-def _and_others(files: Sequence[Path]) -> str:
-    return (
-        f", or what it imports: {', '.join(file.name for file in files[1:])}" if files[1:] else ""
-    )
 
 
 def _check_imports(name: str, files: Sequence[Path]) -> None:

@@ -348,6 +348,24 @@ def test_installed_plugins_are_listed_and_offered(pzsl, package, cache):
     assert code == 2 and "Did you mean 'neighbours'?" in err
 
 
+def test_installed_plugins_that_have_a_name_of_ours_or_of_another_are_told(pzsl, package, cache):
+    points = package / "my_package-1.0.dist-info" / "entry_points.txt"
+    text = points.read_text()
+    points.write_text(text.replace("sharpen =", "clip ="))
+    train = "train", "--cache", cache, "--runs", cache.parent / "runs", "--seeds", "1"
+    _, _, err = pzsl(*train, "--method", "clip", "--rate", "0.1")
+    assert "'clip' is the built-in one: the installed plugin of this name is my_package." in err
+    points.write_text(text)
+    shutil.copytree(points.parent, package / "other-1.0.dist-info")
+    metadata = package / "other-1.0.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text().replace("my-package", "other"))
+    again = package / "other-1.0.dist-info" / "entry_points.txt"
+    assert pzsl(*train, "--method", "sharpen", "--rate", "0.1")[0] == 0  # the same one twice
+    again.write_text(text.replace("sharpen:Sharpen", "another:Sharpen"))
+    code, _, err = pzsl(*train, "--method", "sharpen", "--rate", "0.1")
+    assert code == 1 and "are called 'sharpen' (my_package." in err and "another:Sharpen" in err
+
+
 def test_options_of_a_plugin_are_read_as_ours(printed):
     name = f"{printed}/sharpen.py:Sharpen"
     assert make_options(name, changes={"sharpness": "3"}).sharpness == 3.0

@@ -111,6 +111,8 @@ def load_dataset(name: str, **options: Any) -> Dataset:
         UsageError: the name is unknown (the message suggests the nearest), or an option is.
         UserError: files are missing or invalid.
     """
+    if name in SOURCES:
+        plugins.say_hidden("datasets", name)
     plugin = None if name in SOURCES else plugins.find("datasets", name)
     loader = plugin.target if plugin else _own_loader(name)
     import inspect

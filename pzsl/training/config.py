@@ -197,9 +197,12 @@ def _without_paths(
     records: dict[str, dict[str, str]] = {}
 
     def recorded_name(group: str, name: str, built_in: Container[str]) -> str:
-        plugin = None if name in built_in else plugins.find(group, name)
+        if name in built_in:
+            plugins.say_hidden(group, name)
+            return name
+        plugin = plugins.find(group, name)
         if plugin is None:
-            return name  # built in, or unknown: reported when it is looked up
+            return name  # unknown: reported when it is looked up
         key = f"{group} {plugin.name}"
         if records.setdefault(key, plugin.record()) != plugin.record():
             raise UsageError(
