@@ -106,6 +106,7 @@ def test_options_of_training_where_nothing_is_trained(tmp_path, capsys):
     for methods, settings, told in (
         (["clip", "gda"], {"lr": 0.1}, "Option 'lr' changes nothing: no method here is trained."),
         ("clip", {"lr": 0.1, "epochs": 99}, "Options 'lr', 'epochs' change nothing: no method"),
+        ("gda", {"fold_share": 0.25}, "Option 'fold_share' changes nothing: no method here"),
         (["clip", "probe"], {"lr": 0.1}, ""),
         ("clip", {"calibrate": True}, ""),
     ):

@@ -15,7 +15,7 @@ from pzsl.store import Cache
 from pzsl.training.candidate_sets import training_rows
 from pzsl.training.config import RunConfig
 
-OF_TRAINING = ("epochs", "min_steps", "batch_size", "lr", "weight_decay")
+OF_TRAINING = ("epochs", "min_steps", "batch_size", "lr", "weight_decay", "fold_share")
 """Options that all methods have, for those that are trained."""
 
 
