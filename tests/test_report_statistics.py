@@ -38,6 +38,14 @@ def test_differences_equal_scipys_paired_t_test_and_wilcoxon(pairs):
         assert found.wilcoxon == pytest.approx(stats.wilcoxon(list(differences)).pvalue)
 
 
+def test_values_that_differ_in_their_last_bits_are_equal():
+    first = {seed: 0.1 + 0.2 + seed for seed in range(8)}
+    second = {seed: 0.3 + seed for seed in range(8)}
+    assert first[0] != second[0]
+    found = paired_difference(first, second, signed_ranks=True)
+    assert (found.mean, found.verdict, found.p, found.wilcoxon) == (0, "tie", 1.0, None)
+
+
 def test_a_difference_done_by_hand():
     found = paired_difference({0: 62.0, 1: 63.0, 2: 67.0}, {0: 60.0, 1: 62.0, 2: 64.0, 3: 1.0})
     half = 4.302652729911275 / 3**0.5  # quantile of t with two degrees of freedom; deviation 1
