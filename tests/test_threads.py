@@ -23,7 +23,7 @@ IMAGES_PER_CLASS = 250
 LAST_BITS = 1e-5
 LESS_THAN_AN_IMAGE = 1e-3
 """Metrics are in percent: the area under a curve follows the last bits of scores, one image more
-or less that is right is worth a hundred times this."""
+or less that is right is worth far more."""
 
 
 @pytest.mark.parametrize("method", ["clip-pzsl", "pico"])
