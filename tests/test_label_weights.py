@@ -37,6 +37,29 @@ def test_the_share_of_wrong_labels_and_the_temperature_are_found(eta, temperatur
     assert found.temperature / part == pytest.approx(temperature, rel=0.25)
 
 
+def test_two_images_a_class_hide_no_wrong_sets():
+    """Labels that are easy to tell, in sets of half the classes; a fifth lack the truth."""
+    classes, images, right, shares = 20, 40, [], []
+    for seed in range(10):
+        random = torch.Generator().manual_seed(seed)
+        logits = torch.randn(images, classes, generator=random)
+        truth = logits.argmax(dim=1)
+        logits[torch.arange(images), truth] += 8
+        members = torch.rand(images, classes, generator=random) < 0.5
+        members[torch.arange(images), truth] = torch.arange(images) % 5 > 0
+        candidates = CandidateEntries.of(
+            torch.nn.functional.pad(members.sum(1).cumsum(0), (1, 0)), members.nonzero()[:, 1]
+        )
+        nothing = torch.zeros_like(logits)
+        evidence = LabelEvidence(logits.__getitem__, nothing.__getitem__)
+        found = fit(evidence, candidates)
+        entries, weights = weigh(evidence, candidates, found)
+        right.append((entries.heaviest(weights) == truth).float().mean().item())
+        shares.append(found.eta)
+    assert np.mean(right) > 0.97
+    assert np.mean(shares) == pytest.approx(0.2, abs=0.03)
+
+
 def test_logits_that_say_nothing_get_next_to_no_weight():
     """As with class names that fit poorly: the other images alone know."""
     evidence, candidates, _, truth, given = drawn(0.2, 1.0)

@@ -4,9 +4,9 @@ The evidence for each label ignores the image's own candidates, so that they can
 it. Let `p = softmax(logits / T)`, and let a set of n of the K labels lose its true label to a
 random other one with probability eta. Up to a factor that depends on n alone, the likelihood of the
 set is `m (1 - eta) + (1 - m) eta n / (K - n)`, with m the sum of p inside it. T, eta and the
-strength of the other images' evidence maximise the likelihood of all sets, times a weak prior of T:
-no true label is needed. This estimates the share of wrong sets again, now with everything that
-training has learnt.
+strength of the other images' evidence maximise the likelihood of all sets, times priors of T and of
+the strength: no true label is needed. This estimates the share of wrong sets again, now with
+everything that training has learnt.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ from torch import Tensor
 
 from pzsl.methods.core import CandidateEntries, LabelEvidence, Method
 
-STRENGTHS = tuple(0.5 * 4.0**step for step in range(4))
+STRENGTHS = tuple(4.0**step for step in range(-1, 4))
 """Factors to try on the other images' evidence, relative to its strength in training."""
-TEMPERATURES = tuple(0.2 * 2.0**step for step in range(7))
-"""0.2 to 12.8. Where the logits say little, strength and temperature are both large."""
+TEMPERATURES = tuple(2.0**step for step in range(-2, 4))
+"""1/4 to 8. Where the logits say little, strength and temperature are both large."""
+STRENGTH_SPREAD, TEMPERATURE_SPREAD = 0.5, 0.25
+"""Standard deviations of the logarithms of both, a priori. A few dozen images can't tell labels
+that are right at a high temperature from labels that are wrong at a low one."""
 REFINEMENTS = 4
 """How often the neighbours of the best pair are tried, each time at half the distance before."""
 SAMPLE = 10_000
@@ -76,8 +79,7 @@ def reported_weights(method: Method) -> LabelWeights:
 def fit(evidence: LabelEvidence, candidates: CandidateEntries) -> Fit:
     """Strength, temperature and eta of the highest posterior density, given the candidate sets.
 
-    The prior is a standard normal one of log temperature. Without it the temperature of a few
-    hundred images whose labels are easy to tell runs away, as if no label could be in doubt.
+    The priors of log strength and log temperature are normal around zero, the values in training.
     """
     rows = _some(len(candidates), candidates.labels.device)
     logits, others = evidence.logits(rows), evidence.of_others(rows)
@@ -90,7 +92,9 @@ def fit(evidence: LabelEvidence, candidates: CandidateEntries) -> Fit:
         return Fit(strength, temperature, *_estimate(mass, odds))
 
     def density(found: Fit) -> float:
-        return len(rows) * found.likelihood - math.log(found.temperature) ** 2 / 2
+        unlikely = math.log(found.strength) / STRENGTH_SPREAD
+        hot = math.log(found.temperature) / TEMPERATURE_SPREAD
+        return len(rows) * found.likelihood - (unlikely**2 + hot**2) / 2
 
     best = max(starmap(fitted, product(STRENGTHS, TEMPERATURES)), key=density)
     for refinement in range(1, REFINEMENTS + 1):
