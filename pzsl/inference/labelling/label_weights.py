@@ -25,15 +25,18 @@ STRENGTHS = tuple(4.0**step for step in range(-1, 4))
 """Factors to try on the other images' evidence, relative to its strength in training."""
 TEMPERATURES = tuple(2.0**step for step in range(-2, 4))
 """1/4 to 8. Where the logits say little, strength and temperature are both large."""
-STRENGTH_SPREAD, TEMPERATURE_SPREAD = 0.5, 0.25
-"""Standard deviations of the logarithms of both, a priori. A few dozen images can't tell labels
-that are right at a high temperature from labels that are wrong at a low one."""
+SPREAD = 0.1
+"""Scale of the Laplace priors of the logarithms of both, around their values in training. A few
+dozen images can't tell labels that are right at a high temperature from labels that are wrong at a
+low one; thousands can, against the prior."""
+IMAGINED = 2
+"""Wrong sets that are added to those found, as a prior of eta: that none is wrong is not likely."""
 REFINEMENTS = 4
 """How often the neighbours of the best pair are tried, each time at half the distance before."""
 SAMPLE = 10_000
 """Most images used to choose."""
-ROUNDS, START, LEAST, MOST = 100, 0.1, 1e-6, 0.95
-"""EM steps for eta; its first, smallest and largest value."""
+ROUNDS, START, MOST = 100, 0.1, 0.95
+"""EM steps for eta; its first and largest value."""
 TINY = 1e-30
 FAINT = 1e-4
 """Labels outside the set with less weight are left out, except for the two largest weights."""
@@ -79,7 +82,8 @@ def reported_weights(method: Method) -> LabelWeights:
 def fit(evidence: LabelEvidence, candidates: CandidateEntries) -> Fit:
     """Strength, temperature and eta of the highest posterior density, given the candidate sets.
 
-    The priors of log strength and log temperature are normal around zero, the values in training.
+    The priors of log strength and log temperature are Laplace distributions around zero; that of
+    eta is Beta(3, 1).
     """
     rows = _some(len(candidates), candidates.labels.device)
     logits, others = evidence.logits(rows), evidence.of_others(rows)
@@ -92,9 +96,9 @@ def fit(evidence: LabelEvidence, candidates: CandidateEntries) -> Fit:
         return Fit(strength, temperature, *_estimate(mass, odds))
 
     def density(found: Fit) -> float:
-        unlikely = math.log(found.strength) / STRENGTH_SPREAD
-        hot = math.log(found.temperature) / TEMPERATURE_SPREAD
-        return len(rows) * found.likelihood - (unlikely**2 + hot**2) / 2
+        distance = abs(math.log(found.strength)) + abs(math.log(found.temperature))
+        imagined = IMAGINED * math.log(found.eta)
+        return len(rows) * found.likelihood + imagined - distance / SPREAD
 
     best = max(starmap(fitted, product(STRENGTHS, TEMPERATURES)), key=density)
     for refinement in range(1, REFINEMENTS + 1):
@@ -136,8 +140,8 @@ def _estimate(mass: Tensor, odds: Tensor) -> tuple[float, float]:
     mass, odds, eta = mass.double().clamp(0, 1), odds.double(), START
     for _ in range(ROUNDS):
         outside, inside = (1 - mass) * eta * odds, mass * (1 - eta)
-        share = (outside / (outside + inside).clamp_min(TINY)).mean().item()
-        eta = min(max(share, LEAST), MOST)
+        wrong = (outside / (outside + inside).clamp_min(TINY)).sum().item() + IMAGINED
+        eta = min(wrong / (len(mass) + IMAGINED), MOST)
     return eta, (outside + inside).clamp_min(TINY).log().mean().item()
 
 
