@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from problems import write_cache
 
-from pzsl.evaluation import class_hits, evaluate_summary, summarise, thin_curve, top_confusions
+from pzsl.evaluation import (
+    best_gamma,
+    class_hits,
+    evaluate_summary,
+    summarise,
+    thin_curve,
+    top_confusions,
+)
 from pzsl.store import load_cache
 from pzsl.training import train
 
@@ -96,6 +103,19 @@ def test_confusions_hits_and_curve_equal_a_slow_reference():
     assert images.tolist() == [(labels == c).sum() for c in range(9)]
     assert hits.tolist() == [((labels == c) & (predicted == c)).sum() for c in range(9)]
     s, u = thin_curve(summary, 40)
-    assert len(s) == len(u) <= 40 and s == sorted(s, reverse=True) and u == sorted(u)
+    assert len(s) == len(u) <= 41 and s == sorted(s, reverse=True) and u == sorted(u)
     area = sum((s[i] + s[i + 1]) / 2 * (u[i + 1] - u[i]) / 100 for i in range(len(s) - 1))
     assert area == pytest.approx(evaluate_summary(summary)["AUSUC"], abs=0.5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_thinned_curve_keeps_its_highest_h(seed):
+    """It is what the chosen gamma is compared with."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 9, 300)
+    scores = rng.normal(size=(300, 9)) + 1.5 * np.eye(9)[labels]
+    summary = summarise(scores, labels, np.arange(9) < 6)
+    best = best_gamma(scores, labels, np.arange(9) < 6)
+    s, u = map(np.array, thin_curve(summary, 10))
+    h = (2 * s * u / np.maximum(s + u, 1e-9)).max()
+    assert h == pytest.approx(evaluate_summary(summary, best)["H"], abs=1e-3)

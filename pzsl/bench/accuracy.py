@@ -233,7 +233,8 @@ def _row(name: str, noise: str, runs: list[tuple[Problem, dict[str, Any]]]) -> d
 def _best(run: dict[str, Any]) -> float:
     """The highest H of a run's seen-unseen curve: that of the best gamma, known only afterwards.
 
-    The run's own point counts, too: records keep some 120 points of the curve, rounded.
+    The run's own point counts, too: that of the record is rounded. Records of older versions keep
+    some 120 points, of which the best may be lower.
     """
     if run["H"] is None:
         return score(run)

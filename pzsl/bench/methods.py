@@ -8,6 +8,7 @@ from statistics import mean
 from typing import Any
 
 from pzsl.methods import METHODS
+from pzsl.reports.statistics import DIGITS
 from pzsl.training import train
 
 TRANSDUCTIVE = ("zlap", "transclip", "em-dirichlet")
@@ -100,10 +101,10 @@ def mean_ranks(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     for cache in dict.fromkeys(row["cache"] for row in rows):
         ranked = [row for row in rows if row["cache"] == cache and row["method"] not in REFERENCE]
         for kind in [key for key in ranked[0] if key not in ("cache", "method")]:
-            scores = [row[kind] for row in ranked]
-            for row in ranked:
-                higher = sum(score > row[kind] for score in scores)
-                equal = sum(score == row[kind] for score in scores)
+            scores = [round(row[kind], DIGITS) for row in ranked]
+            for row, own in zip(ranked, scores, strict=True):
+                higher = sum(score > own for score in scores)
+                equal = sum(score == own for score in scores)
                 ranks.setdefault(row["method"], []).append(higher + (equal + 1) / 2)
     means = {method: mean(values) for method, values in ranks.items()}
     return dict(sorted(means.items(), key=lambda item: item[1]))

@@ -10,6 +10,7 @@ from pzsl.evaluation.metrics import predict
 from pzsl.evaluation.summary import Summary
 
 Counts = NDArray[np.int64]
+SMALLEST = 1e-12
 
 
 def class_hits(summary: Summary, gamma: float, classes: int) -> tuple[Counts, Counts]:
@@ -45,15 +46,17 @@ def top_confusions(summary: Summary, gamma: float, count: int) -> list[tuple[int
 
 
 def thin_curve(summary: Summary, points: int) -> tuple[list[float], list[float]]:
-    """The seen-unseen curve at no more than `points` points, evenly spaced along its length.
+    """The seen-unseen curve at some points, evenly spaced along its length, and at its highest H.
 
     Returns:
-        S and U in percent; empty unless there are images of both seen and unseen classes.
+        S and U in percent, at most `points` and one more; empty unless there are images of both
+        seen and unseen classes.
     """
     curve = seen_unseen_curve(summary)
     if curve is None:
         return [], []
-    way = np.cumsum(np.abs(np.diff(curve["S"], prepend=curve["S"][0])))
-    way += curve["U"]
-    at = np.unique(np.searchsorted(way, np.linspace(way[0], way[-1], points)))
-    return curve["S"][at].round(3).tolist(), curve["U"][at].round(3).tolist()
+    seen, unseen = curve["S"], curve["U"]
+    way = np.cumsum(np.abs(np.diff(seen, prepend=seen[0]))) + unseen
+    best = np.argmax(seen * unseen / np.maximum(seen + unseen, SMALLEST))
+    at = np.unique([*np.searchsorted(way, np.linspace(way[0], way[-1], points)), best])
+    return seen[at].round(3).tolist(), unseen[at].round(3).tolist()
