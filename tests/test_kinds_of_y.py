@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -62,6 +63,11 @@ def test_labels_of_every_type_are_the_classes(y, classes):
         (pd.DataFrame(MASK).astype("boolean").mask(MASK), r"missing.* as in y.fillna\(False\)"),
         (MASK.astype(int), r"write mask.astype\(bool\)"),
         (np.where(MASK, 0.8, 0.1), "how large a value makes a class a candidate, as in values > 0"),
+        (
+            [{"ash": 0.9, "elm": 0.1}] * len(X),
+            r"\{'ash': .* is a dict.* \[set\(row\) for row in y\]",
+        ),
+        ([Counter({name: 2, "oak": 1}) for name in NAMES[TRUTH]], "Counter.* is a dict"),
         (np.stack([TRUTH, TRUTH[::-1]], 1), r"give \[set\(row\) for row in numpy.asarray\(y\)\]"),
     ],
 )

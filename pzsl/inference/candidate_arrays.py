@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from operator import index
 from typing import Any
 
@@ -192,6 +192,11 @@ def _check_names(names: Collection[Any]) -> None:
 
 
 def _items(candidates: Any) -> Any:
+    if isinstance(candidates, Mapping):
+        raise UserError(
+            f"candidates: {candidates!r:.60} is a dict, but its values would not count: give the "
+            "names alone, as in [set(row) for row in y]."
+        )
     return (
         [candidates]
         if isinstance(candidates, NAME) or not hasattr(candidates, "__iter__")
