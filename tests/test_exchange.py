@@ -316,6 +316,7 @@ FAULTS = {
     "birds.npy: should be a matrix of floats, a row for each vector, but is (6,)": {
         "birds.npy": np.ones(6)
     },
+    "numpy.atleast_2d(vectors).astype('float32')": {"birds.npy": np.ones(6)},
     "but is (5, 6) int64": {"birds.npy": np.ones((5, 6), int)},
     "without pickle": {"birds.npy": np.array([[print]], dtype=object)},
 }

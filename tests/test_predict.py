@@ -26,7 +26,8 @@ from pzsl.inference import answer_file
 from pzsl.inference.answers import AnswerOptions
 from pzsl.inference.encoder import check_texts, encoder_of
 from pzsl.inference.model import open_model
-from pzsl.inference.predict import _question_digest, _tell_near
+from pzsl.inference.new_names import new_names
+from pzsl.inference.predict import _question_digest
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import restore
 from pzsl.inference.sources import find_images
@@ -370,10 +371,21 @@ def test_options_of_an_encoder_mean_nothing_to_features(toy_run, tmp_path, capsy
 
 
 def test_a_new_name_that_is_nearly_another_is_reported(capsys):
-    _tell_near(("red fox", "heron", "kite", "kites"), ("red-fox", "zebra", "zebras"))
+    new_names(("red fox", "heron", "kite", "kites"), ("red-fox", "zebra", "zebras"))
     told = capsys.readouterr().err.splitlines()
     assert [line.count("one letter apart") for line in told] == [1, 1]
     assert "'red fox' and 'red-fox'" in told[0] and "'zebra' and 'zebras'" in told[1]
+
+
+@pytest.mark.parametrize("name", ["owl,hawk", "owl, hawk", "owl; hawk", "owl|hawk"])
+def test_a_new_name_that_reads_like_a_list_is_reported(name, capsys):
+    """Other options take lists with commas; a name may hold one, as those of ImageNet do."""
+    assert new_names(("red fox", "heron"), (name,)) == (name,)
+    told = f"'{name}' is added as one class: if it is a list, repeat --class for each name."
+    assert told in capsys.readouterr().err
+    new_names(("tench, Tinca tinca", "heron"), (name,))
+    new_names(("red fox", "heron"), ("owl", "tit or mouse"))
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import caches
 import numpy as np
@@ -18,7 +17,7 @@ from pzsl.datasets.reading import FileReader
 from pzsl.errors import UsageError, UserError
 from pzsl.exchange import import_npz
 from pzsl.files import parse_json, replacing, unfit_text
-from pzsl.inference.predict import _new_names
+from pzsl.inference.new_names import new_names
 from pzsl.store import CacheWriter
 
 UNFIT = ("a\0b", "\0", "owl\0", "half \ud800")
@@ -154,4 +153,4 @@ def test_a_full_disk_names_the_file(tmp_path):
 @pytest.mark.parametrize("name", ["x\udcff", "x\0"])
 def test_a_new_class_by_such_a_name_is_refused(name):
     with pytest.raises(UsageError, match=r"--class .* holds a"):
-        _new_names(SimpleNamespace(classes=("heron",)), [name])
+        new_names(["heron"], [name])

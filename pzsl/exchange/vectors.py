@@ -58,7 +58,7 @@ def read_vectors(source: Path) -> NDArray[Any]:
         shape = f"{array.shape} {array.dtype}" if isinstance(array, np.ndarray) else "an archive"
         raise UserError(
             f"{source}: should be a matrix of floats, a row for each vector, but is {shape}: write "
-            "it again with numpy.save(FILE, vectors.astype('float32'))."
+            "it again with numpy.save(FILE, numpy.atleast_2d(vectors).astype('float32'))."
         )
     return array
 

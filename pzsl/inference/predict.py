@@ -12,14 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pzsl.datasets.class_warnings import one_edit_apart
-from pzsl.datasets.names import normal_form, tidy
 from pzsl.device import resolve_device, usual_torch
 from pzsl.encoders import Encoder
 from pzsl.errors import UsageError, UserError
 from pzsl.evaluation import level_of, noise_doubt
 from pzsl.extraction.pipeline import Block
-from pzsl.files import check_output, digest, unfit_text
+from pzsl.files import check_output, digest
 from pzsl.inference.answer_file import AnswerFile
 from pzsl.inference.answers import Answer, AnswerOptions, answers
 from pzsl.inference.embedding_blocks import Blocks, embedding_blocks
@@ -27,9 +25,10 @@ from pzsl.inference.encoder import check_texts, embed_names, encoder_of
 from pzsl.inference.feature_check import check_features
 from pzsl.inference.label_table import check_names, check_out
 from pzsl.inference.model import Model, open_model
+from pzsl.inference.new_names import new_names
 from pzsl.inference.restore import Scorer
 from pzsl.inference.sources import Source, find_images
-from pzsl.progress import counted, printable, progress, say
+from pzsl.progress import counted, progress, say
 from pzsl.requests import as_list, check_counts, is_number, say_unused, with_paths
 
 
@@ -98,7 +97,7 @@ def predict(
     if not source.tables:
         say_unused("no table of paths is given", root=root)
     run_model = open_model(run, cache)
-    names = _new_names(run_model, classes)
+    names = new_names(run_model.classes, classes)
     if out is not None:
         check_names(Path(out), (*run_model.classes, *names))
     encoder = None
@@ -270,28 +269,3 @@ def _answers_of(
         block_answers = answers(scorer, names, torch.from_numpy(block.features), options)
         of_row |= dict(zip(block.rows.tolist(), block_answers, strict=True))
     return [of_row[row] for row in sorted(of_row)]
-
-
-def _new_names(run: Model, classes: Sequence[str]) -> tuple[str, ...]:
-    """Class names that the run lacks, each once; known ones are reported and left out."""
-    known_forms = {normal_form(name) for name in run.classes}
-    new_names: dict[str, str] = {}
-    for given_name in classes:
-        name = tidy(given_name) if isinstance(given_name, str) else ""
-        if not name:
-            raise UsageError(f"--class should be a name, not {given_name!r}.")
-        if unfit := unfit_text([name]):
-            raise UsageError(f"--class {printable(name)!r} holds {unfit[1]}: type the name again.")
-        if normal_form(name) in known_forms:
-            say(f"'{name}' is already a class of the run.")
-        else:
-            new_names.setdefault(normal_form(name), name)
-    _tell_near(run.classes, tuple(new_names.values()))
-    return tuple(new_names.values())
-
-
-def _tell_near(known: Sequence[str], new: Sequence[str]) -> None:
-    """Warn of new names that are one edit apart from another class: each takes from the other."""
-    near = [pair for pair in one_edit_apart((*known, *new)) if {*pair} & {*new}]
-    for first, second in near:
-        say(f"'{first}' and '{second}' are one letter apart and classes of their own: misspelt?")
