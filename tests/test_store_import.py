@@ -52,6 +52,16 @@ def run(monkeypatch, capsys, *words: object) -> tuple[int, str, str]:
 # --- arrays in -----------------------------------------------------------------------------------
 
 
+def test_text_embeddings_of_each_prompt_need_their_texts(tmp_path):
+    text = caches.text()
+    given = {"text_features": text}
+    with pytest.raises(UserError, match=r"has \(4, \d, 5\): add 'templates', the text of each"):
+        import_npz(write(tmp_path, **given), tmp_path / "pets.h5")
+    templates = np.array([f"{number} {{}}" for number in range(text.shape[1])])
+    path = import_npz(write(tmp_path, **given, templates=templates), tmp_path / "pets.h5")
+    assert load_cache(path).text.shape == text.shape
+
+
 def test_arrays_become_a_cache(tmp_path):
     path = import_npz(write(tmp_path), tmp_path / "new" / "pets.h5")
     cache = load_cache(path)

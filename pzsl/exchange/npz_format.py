@@ -73,8 +73,10 @@ def check_arrays(source: Path, arrays: Arrays) -> None:
             sizes.setdefault(letter, size) != size
             for letter, size in zip(letters, array.shape, strict=True)
         ):
+            by_template = name == "text_features" and (array.ndim, len(letters)) == (3, 2)
             raise UserError(
-                f"{source}: '{name}' should have shape {_shape(expected)}, but has {array.shape}."
+                f"{source}: '{name}' should have shape {_shape(expected)}, but has {array.shape}"
+                + (": add 'templates', the text of each of its prompts." if by_template else ".")
             )
         kinds, words = KINDS.get(name, ("U", "text"))
         if array.dtype.kind not in kinds:
