@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import warnings
 from errno import EACCES, EEXIST, ENOENT, ENOTDIR
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from problems import write_cache
 
 import pzsl as library
 from pzsl.candidates import NOISES
+from pzsl.cli import main
 from pzsl.cli.common import complain, emit
 from pzsl.datasets import SOURCES
 from pzsl.errors import UsageError
@@ -64,6 +66,17 @@ def test_one_of_a_kind_is_counted_in_the_singular():
 
 def test_the_version_is_printed(pzsl):
     assert pzsl("--version")[:2] == (0, f"pzsl {library.__version__}\n")
+
+
+def test_warnings_of_pillow_which_name_no_file_are_not_shown(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["pzsl", "--version"])
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        with pytest.raises(SystemExit):
+            main()
+        for module in ("PIL.TiffImagePlugin", "PIL.Image", "somebody.else"):
+            warnings.warn_explicit("Corrupt EXIF data.", UserWarning, "x.py", 1, module=module)
+    assert len(shown) == 1
 
 
 def test_env_says_what_a_bug_report_needs(pzsl):

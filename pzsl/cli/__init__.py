@@ -7,6 +7,7 @@ h5py at its top, so that `pzsl --help` is quick.
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated, ClassVar
 
 import typer
@@ -92,6 +93,8 @@ def main() -> None:
     debug = "--debug" in sys.argv
     sys.argv = [word for word in sys.argv if word != "--debug"]
     explain_sigbus()
+    # Pillow's warnings name no file; what matters of them, such as transparency, is counted.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     try:
         app(prog_name="pzsl")
     except Exception as error:
