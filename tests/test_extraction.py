@@ -166,7 +166,7 @@ def test_classes_that_the_encoder_reads_alike_are_reported(photos, tiny, tmp_pat
     sentences = {"ash": ["red circle"], "beech": ["blue square"], "elm": ["a green triangle"]}
     (tmp_path / "own.json").write_text(json.dumps({**sentences, "cedar": ["red circle"]}))
     extract("folder", photos, out=tmp_path / "x.h5", descriptions=tmp_path / "own.json", **tiny)
-    told = "The text vectors of 'ash' and 'cedar' are equal (1 such pairs)"
+    told = "The text vectors of 'ash' and 'cedar' are equal (1 such pair)"
     assert told in capsys.readouterr().err
 
 

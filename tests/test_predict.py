@@ -148,6 +148,7 @@ def test_images_of_one_name_keep_apart_and_those_named_again_are_reported(
         (tmp_path / name).mkdir()
         tables.append(tmp_path / name / "table.csv")
         tables[-1].write_text(f"path\n1.png\nof {name}.png\n", encoding="utf-8")
+        (tmp_path / name / "1.png").touch()
     source = find_images([*tables, tables[0]])
     full = [str(tmp_path / name / "1.png") for name in ("one", "two")]
     assert source.names == (full[0], "of one.png", full[1], "of two.png")
@@ -300,6 +301,23 @@ def test_a_table_says_which_images(trained_on_shapes, drawings, tmp_path):
         pzsl.predict(trained_on_shapes, [table])
 
 
+def test_a_table_without_the_folder_of_its_images_says_where_they_are(
+    pzsl, trained_on_shapes, drawings
+):
+    table = drawings.parent / "lists" / "labels.csv"
+    table.parent.mkdir()
+    table.write_text("path,label\nred plain star.png,x\nred plain ring.png,y\n")
+    words = ("predict", "--run", trained_on_shapes, table, "--out", table.parent / "out.csv")
+    code, out, err = pzsl(*words)
+    assert (code, out) == (1, "") and not (table.parent / "out.csv").exists()
+    told = f"none of its 2 images is below {table.parent}, such as 'red plain star.png': give their"
+    assert told in err and "give their folder as --root" in err
+    table.write_text(f"path\n{drawings.name}/red plain star.png\n")
+    code, _, err = pzsl(*words)
+    assert code == 1 and f"they are below {drawings.parent}: give that as --root" in err
+    assert pzsl(*words, "--root", drawings.parent)[0] == 0
+
+
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [
@@ -319,6 +337,7 @@ def test_a_malformed_row_of_a_table_of_images_is_refused(tmp_path, name, content
 
 
 def test_rows_without_an_answer_of_their_own_are_counted(tmp_path, capsys):
+    (tmp_path / "a.jpg").touch()
     (tmp_path / "t.csv").write_text("path;note\na.jpg;1\n;2\na.jpg;3\n./a.jpg;4\nb.jpg;5\n")
     assert find_images([tmp_path / "t.csv"]).names == ("a.jpg", "b.jpg")
     told = capsys.readouterr().err

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pzsl.datasets.own import (
     SUFFIXES,
+    folder_of,
     is_hidden,
     is_named_image,
     kinds_of,
@@ -100,7 +101,15 @@ def _images(place: Path, root: Path | None) -> Iterator[tuple[str, str]]:
             raise UserError(f"{place} names no image.")
         base = place.parent if root is None else root
         spelt = spelt_on_disk(base, paths)
-        yield from ((path, str(base / spelt.get(path, path))) for path in paths)
+        files = [base / spelt.get(path, path) for path in paths]
+        if not any(file.exists() for file in files):
+            near = folder_of(paths[0], base)
+            way = f"they are below {near}: give that" if near else "give their folder"
+            raise UserError(
+                f"{place}: none of its {counted(len(paths), 'image')} is below {base}, such as "
+                f"'{paths[0]}': {way} as --root."
+            )
+        yield from zip(paths, map(str, files), strict=True)
     else:
         yield str(place), str(place)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pzsl.errors import UserError
 from pzsl.files import unfit_text
-from pzsl.progress import printable
+from pzsl.progress import counted, printable
 from pzsl.store.hdf5 import DTYPES, SPLITS, UNKNOWN
 from pzsl.store.unit_length import lengths, not_unit
 
@@ -110,8 +110,9 @@ def alike_in_text(text: NDArray[Any], classes: Sequence[str]) -> str | None:
     if not pairs or not text.shape[1]:
         return None
     return (
-        f"The text vectors of '{pairs[0][0]}' and '{pairs[0][1]}' are equal ({len(pairs)} such "
-        "pairs): no method can tell these classes apart by name; rename one, or correct the rows."
+        f"The text vectors of '{pairs[0][0]}' and '{pairs[0][1]}' are equal "
+        f"({counted(len(pairs), 'such pair')}): no method can tell these classes apart by "
+        "name; rename one, or correct the rows."
     )
 
 

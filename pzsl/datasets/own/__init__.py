@@ -11,6 +11,7 @@ from pzsl.datasets.own.folder_files import (
     kinds_of,
     say_other_kinds,
 )
+from pzsl.datasets.own.row_checks import folder_of
 from pzsl.datasets.own.rows import CANDIDATES, plain_path, read_paths, read_rows
 from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.own.table import load_rows, load_table
@@ -23,6 +24,7 @@ __all__ = [
     "TEST_WORDS",
     "TRAIN_WORDS",
     "check_once",
+    "folder_of",
     "is_hidden",
     "is_named_image",
     "kinds_of",

@@ -132,7 +132,7 @@ def note_missing(rows: Sequence[Row], base: Path, faults: Faults, on_error: str)
         text = f"{len(missing)} of {len(rows)} images are not below {base}: {named}{remaining}."
         if on_error == "fail" or len(missing) == len(rows):
             all_missing = len(missing) == len(rows) and not address
-            near = _folder_of(missing[0].path, base) if all_missing else None
+            near = folder_of(missing[0].path, base) if all_missing else None
             way = (
                 f"They are below {near}: give that as --root."
                 if near
@@ -144,7 +144,7 @@ def note_missing(rows: Sequence[Row], base: Path, faults: Faults, on_error: str)
     return {row.place for row in missing}
 
 
-def _folder_of(path: str, base: Path) -> Path | None:
+def folder_of(path: str, base: Path) -> Path | None:
     """A folder next to the root in which a missing image is: the root was one folder off."""
     try:
         within = [entry for entry in sorted(base.iterdir()) if entry.is_dir()]
