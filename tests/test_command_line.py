@@ -168,6 +168,26 @@ def test_python_m_pzsl_answers_a_slip_in_one_line():
     assert done.stderr.startswith("pzsl: No such option '--cachee'. Did you mean '--cache'?")
 
 
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("extract photos", "--dataset folder --root photos"),
+        ("extract --dataset folder photos", "--root photos"),
+        ("extract photos.CSV", "--table photos.CSV"),
+        ("extract sun", "--dataset sun"),
+        ("labels photos", "--run photos"),
+        ("labels x.h5", "--cache x.h5"),
+        ("review c.csv", "--apply c.csv"),
+    ],
+)
+def test_a_stray_word_is_shown_with_the_option_that_takes_it(
+    pzsl, tmp_path, monkeypatch, line, meant
+):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert f"Did you mean '{meant}'? See" in last_line(pzsl(*line.split()))
+
+
 @pytest.mark.parametrize("words", [["--runs", "runs/x"], ["--out", "z", "--runs=runs/x"]])
 def test_an_argument_given_as_an_option_is_shown_as_it_should_be(pzsl, words):
     told = last_line(pzsl("report", *words))

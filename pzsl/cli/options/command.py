@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
@@ -28,7 +29,7 @@ _SHOWN = {
 """typer's name of a type -> the word that the help shows after an option's name."""
 _BRACKETS = re.compile(r"\s+\[(?:default: )?([^\[\]]*)\]$")
 """What typer adds to the help of an option: its default, or that it is required."""
-_INPUTS = ("--cache", "--run", "--dataset")
+_TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 
 
 def _methods() -> str:
@@ -278,6 +279,17 @@ def _unexpected_word(command: TyperCommand, message: str, args: list[str]) -> st
     if option and options[option].multiple:
         joined = ",".join(value.strip(",") for value in values)
         return f"Unexpected '{values[1]}'. Did you mean '{option} {joined}'?"
-    free = [name for name in _INPUTS if name in options and name not in args]
     stray = values[1] if option else values[0]
+    free = [name for name in _inputs(stray) if name.split()[-1] in {*options} - {*args}]
+    if "--dataset" in args:
+        free = [name.removeprefix("--dataset folder ") for name in free]
     return f"Unexpected '{stray}'. Did you mean '{free[0]} {stray}'?" if free else message
+
+
+def _inputs(word: str) -> tuple[str, ...]:
+    """Options that a word may be the value of, the likeliest first."""
+    if Path(word).is_dir():
+        return ("--run", "--dataset folder --root")
+    if Path(word).suffix.lower() in _TABLES:
+        return ("--table", "--apply")
+    return ("--cache", "--run", "--dataset")
