@@ -21,12 +21,13 @@ from torch import Tensor
 
 from pzsl.methods.core import CandidateEntries, LabelEvidence, Method
 
-STRENGTHS = tuple(4.0**step for step in range(-1, 4))
-"""Factors to try on the other images' evidence, relative to its strength in training."""
+STRENGTHS = tuple(4.0**step for step in range(4))
+"""Factors to try on the other images' evidence, relative to its strength in training: with less,
+few images would take wrong labels for right ones that CLIP finds hard to tell."""
 TEMPERATURES = tuple(2.0**step for step in range(-2, 4))
 """1/4 to 8. Where the logits say little, strength and temperature are both large."""
-SPREAD = 0.1
-"""Scale of the Laplace priors of the logarithms of both, around their values in training. A few
+STRENGTH_SPREAD, TEMPERATURE_SPREAD = 0.3, 0.1
+"""Scales of the priors of the logarithms of both, which favour their values in training. A few
 dozen images can't tell labels that are right at a high temperature from labels that are wrong at a
 low one; thousands can, against the prior."""
 IMAGINED = 2
@@ -82,8 +83,8 @@ def reported_weights(method: Method) -> LabelWeights:
 def fit(evidence: LabelEvidence, candidates: CandidateEntries) -> Fit:
     """Strength, temperature and eta of the highest posterior density, given the candidate sets.
 
-    The priors of log strength and log temperature are Laplace distributions around zero; that of
-    eta is Beta(3, 1).
+    The prior of log strength, which is not negative, is exponential, that of log temperature a
+    Laplace distribution around zero, and that of eta Beta(3, 1).
     """
     rows = _some(len(candidates), candidates.labels.device)
     logits, others = evidence.logits(rows), evidence.of_others(rows)
@@ -96,13 +97,15 @@ def fit(evidence: LabelEvidence, candidates: CandidateEntries) -> Fit:
         return Fit(strength, temperature, *_estimate(mass, odds))
 
     def density(found: Fit) -> float:
-        distance = abs(math.log(found.strength)) + abs(math.log(found.temperature))
+        strength = math.log(found.strength) / STRENGTH_SPREAD
+        temperature = abs(math.log(found.temperature)) / TEMPERATURE_SPREAD
         imagined = IMAGINED * math.log(found.eta)
-        return len(rows) * found.likelihood + imagined - distance / SPREAD
+        return len(rows) * found.likelihood + imagined - strength - temperature
 
     best = max(starmap(fitted, product(STRENGTHS, TEMPERATURES)), key=density)
     for refinement in range(1, REFINEMENTS + 1):
-        strengths = _around(best.strength, STRENGTHS, refinement)
+        around = _around(best.strength, STRENGTHS, refinement)
+        strengths = [strength for strength in around if strength >= STRENGTHS[0]]
         temperatures = _around(best.temperature, TEMPERATURES, refinement)
         best = max(starmap(fitted, product(strengths, temperatures)), key=density)
     return best
