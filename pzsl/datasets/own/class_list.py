@@ -37,8 +37,8 @@ def find_classes(
     """Collect all classes of a table and find the unseen ones.
 
     Unseen are the classes that are marked or listed as unseen; without any, those that occur only
-    as labels of test_unseen. Listed classes that occur nowhere are seen. A line names
-    them, and unseen ones that occur nowhere.
+    as labels of test_unseen. Listed classes that occur nowhere are seen. A line names them, if
+    others occur, and unseen ones that occur nowhere.
 
     Args:
         rows: of the table.
@@ -62,7 +62,7 @@ def find_classes(
     if beyond:
         faults.note("", f"the unseen class '{beyond[0]}' is not listed in --classes: add it.")
     absent = [name for name in listed if name not in occurring]
-    if absent:
+    if absent and (labels or trained):  # else nobody has labelled any image
         say(
             f"{len(absent)} of {len(listed)} classes of --classes occur in no row, such as "
             f"'{absent[0]}': they are seen classes, which may be drawn as candidates. If they "

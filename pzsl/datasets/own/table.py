@@ -209,7 +209,7 @@ def _without_empty(name: str, rows: list[Row], empty: str) -> list[Row]:
     if len(without) == len(rows) and empty == "skip":
         raise UserError(
             f"{name}: no image has a label or candidates: give --empty unlabelled and, with "
-            "--classes FILE, the names of all classes; 'pzsl annotate' then makes candidate sets."
+            "--classes FILE, the names of all classes; then 'pzsl annotate --overwrite'."
         )
     if not without or empty == "fail" or len(without) == len(rows):
         return rows
