@@ -219,3 +219,12 @@ def test_a_cache_of_the_same_name_has_problems_of_its_own(tmp_path):
     )
     assert first.cache != second.cache
     assert load_cache(first.cache).fingerprint != load_cache(second.cache).fingerprint
+
+
+def test_scores_that_differ_in_their_last_bits_are_equal(tmp_path):
+    run = {"H": None, "S": 0.1 + 0.2, "disambiguation": 1.0}
+    problem = accuracy.Problem("p", 0, 1, tmp_path, frozen=0.3, image=0.5)
+    assert run["S"] != problem.frozen
+    assert accuracy._row("p", "uniform:0.1", [(problem, run)])["worst"] == 0
+    rows = [{"cache": "c", "method": m, "uniform": s} for m, s in (("a", 0.3), ("b", run["S"]))]
+    assert mean_ranks(rows) == {"a": 1.5, "b": 1.5}

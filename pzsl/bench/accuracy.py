@@ -18,6 +18,7 @@ from pzsl.bench.problems import DrawnProblem, arrays, draw, only_training, recip
 from pzsl.errors import UsageError
 from pzsl.evaluation.accuracy import class_weights
 from pzsl.exchange import import_any
+from pzsl.reports.statistics import DIGITS
 from pzsl.store import Cache, load_cache
 from pzsl.training import train
 
@@ -209,7 +210,7 @@ def _cells(
 
 def _row(name: str, noise: str, runs: list[tuple[Problem, dict[str, Any]]]) -> dict[str, Any]:
     h = [score(run) for _, run in runs]
-    gains = [score(run) - problem.frozen for problem, run in runs]
+    gains = [round(score(run) - problem.frozen, DIGITS) for problem, run in runs]
     shortfalls = [
         min(0.0, gain + max(RUN, problem.image))
         for (problem, _), gain in zip(runs, gains, strict=True)
