@@ -255,6 +255,10 @@ def test_nothing_to_test_on_or_to_train_on_is_reported(tmp_path):
     table.loc[::2, "split"] = "val"
     (line,) = class_warnings(load_table(table, root=tmp_path))
     assert line.startswith("All 12 images are for training (val is, too) and none for testing")
+    drawn = table.drop(columns="split")
+    assert not class_warnings(load_table(drawn, root=tmp_path, unseen=0, test=0))  # as asked for
+    once = load_table(drawn[:3], root=tmp_path, unseen=0)  # too few images to draw one
+    assert "and none for testing" in class_warnings(once)[0]
     table["split"] = ["train", "train", "test_seen"] * 4
     (line,) = class_warnings(load_table(table, root=tmp_path))
     assert line.startswith("No training image of 1 seen class with test images ('owl')")

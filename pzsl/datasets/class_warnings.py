@@ -203,8 +203,10 @@ def _names_that_are_lists(classes: Sequence[str]) -> str | None:
 
 
 def _untested(data: Dataset) -> str | None:
-    """A warning if there are labels, but no image to test on."""
+    """A warning if there are labels, but no image to test on, unless a drawn split has no share."""
     if (data.labels == UNKNOWN).all() or (data.splits != "trainval").any():
+        return None
+    if dict(data.origin).get("test") in ("0", "0.0"):  # --test-share 0, to have all checked
         return None
     return (
         f"All {len(data.paths)} images are for training (val is, too) and none for testing, so "

@@ -163,6 +163,6 @@ def _tell_what_is_lost(classes: Sequence[str], lines: Sequence[Any], left_out: i
         say(f"Left out: {count} without a label, or marked as none of the classes.")
     if absent:
         say(
-            f"{len(absent)} classes occur in no row, such as '{absent[0]}': list all "
-            "classes with --classes, and unseen ones with --unseen-file, too."
+            f"{counted(len(absent), 'class occurs', 'classes occur')} in no row, such as "
+            f"'{absent[0]}': list all classes with --classes, and unseen ones with --unseen-file."
         )
