@@ -109,7 +109,7 @@ def test_images_deeper_in_a_class_folder_are_of_it_and_other_files_are_counted(r
 def test_a_folder_above_class_folders_is_not_taken_for_a_class(root, tmp_path):
     (tmp_path / "all").mkdir()
     root.rename(tmp_path / "all" / "train")
-    with pytest.raises(UserError, match=r"class folders, give --root .*train"):
+    with pytest.raises(UserError, match=r"class folders, give --root .*train; .* a split of you"):
         load_folder(tmp_path / "all")
 
 
