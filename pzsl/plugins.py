@@ -94,7 +94,7 @@ def find(group: str, name: str) -> Plugin | None:
         PluginError: it can't be loaded, or has changed since the record was made.
     """
     at, recorded_digest = _places.get((group, name), (name, ""))
-    entry = _installed(group).get(at)
+    entry = _entry(group, at)
     reference = _REFERENCE.fullmatch(at) if entry is None else None
     if entry is None and reference is None:
         if at.endswith(".py") and Path(at).is_file():
@@ -115,10 +115,9 @@ def find(group: str, name: str) -> Plugin | None:
             f"put back the source with SHA-256 {recorded_digest[:12]}, or train again."
         )
     target = _load(name, where, source, entry, reference, NEEDED[group])
-    if reference and reference["place"].endswith(".py"):
-        return Plugin(
-            f"{where.name}:{reference['name']}", target, f"{where}:{reference['name']}", source
-        )
+    if again and reference:
+        own = reference["name"]
+        return Plugin(f"{where.name}:{own}", target, f"{where}:{own}", source)
     return Plugin(name, target, at, source)
 
 
@@ -187,19 +186,21 @@ def _trusted() -> set[str]:
 
 
 def _installed(group: str) -> dict[str, EntryPoint]:
-    """The entry points of a group by name.
+    return {entry.name: entry for entry in entry_points(group=f"pzsl.{group}")}
+
+
+def _entry(group: str, name: str) -> EntryPoint | None:
+    """The entry point of this name, if there is one.
 
     Raises:
-        PluginError: two packages have one of the same name.
+        PluginError: two packages have one.
     """
-    found: dict[str, EntryPoint] = {}
-    for entry in entry_points(group=f"pzsl.{group}"):
-        if found.setdefault(entry.name, entry).value != entry.value:
-            raise PluginError(
-                f"Two installed plugins of pzsl.{group} are called '{entry.name}' "
-                f"({found[entry.name].value} and {entry.value}): uninstall one of them."
-            )
-    return found
+    found = {entry.value: entry for entry in entry_points(group=f"pzsl.{group}", name=name)}
+    if len(found) > 1:
+        raise PluginError(
+            f"Several plugins are called '{name}': name one of {', '.join(sorted(found))}."
+        )
+    return next(iter(found.values()), None)
 
 
 def _source_file(name: str, place: str) -> Path:

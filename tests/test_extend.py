@@ -363,7 +363,8 @@ def test_installed_plugins_that_have_a_name_of_ours_or_of_another_are_told(pzsl,
     assert pzsl(*train, "--method", "sharpen", "--rate", "0.1")[0] == 0  # the same one twice
     again.write_text(text.replace("sharpen:Sharpen", "another:Sharpen"))
     code, _, err = pzsl(*train, "--method", "sharpen", "--rate", "0.1")
-    assert code == 1 and "are called 'sharpen' (my_package." in err and "another:Sharpen" in err
+    assert code == 1 and "'sharpen': name one of my_package.another:Sharpen, my_package." in err
+    assert pzsl("methods")[0] == pzsl(*train, "--method", "my_package.sharpen:Sharpen")[0] == 0
 
 
 def test_options_of_a_plugin_are_read_as_ours(printed):
