@@ -16,6 +16,7 @@ from pzsl.methods.clip_pzsl.method import ClipPzsl
 from pzsl.methods.clip_pzsl.mining import choose_candidate, k_means
 from pzsl.methods.clip_pzsl.noise_model import NoiseModel, estimate_noise, widen
 from pzsl.methods.clip_pzsl.training_pass import InsideMass, walk
+from pzsl.methods.core import CandidateEntries
 from pzsl.models.adapter import LowRankAdapter
 from pzsl.models.mining_block import (
     Choose,
@@ -208,6 +209,21 @@ def test_the_noise_model_finds_the_share_outside(eta):
     walk(problem.candidates, lambda rows: logits[rows], inside)
     found = estimate_noise(problem.candidates, inside.mass, 12)
     assert found.eta == pytest.approx(eta, abs=0.05)
+    assert found.hard == (eta == 0)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.05, 0.1, 0.3])
+def test_the_noise_model_finds_the_share_of_wrong_single_labels(eta):
+    """A wrong label took the place of the true one: otherwise the image would have none."""
+    images, classes, random = 5000, 20, torch.Generator().manual_seed(0)
+    share = (3 * torch.randn(images, classes, generator=random)).softmax(dim=1)
+    truth = torch.multinomial(share, 1, generator=random).flatten()
+    wrong = torch.rand(images, generator=random) < eta
+    other = truth + torch.randint(1, classes, (images,), generator=random)
+    given = torch.where(wrong, other % classes, truth)
+    candidates = CandidateEntries.of(torch.arange(images + 1), given)
+    found = estimate_noise(candidates, share[torch.arange(images), given], classes)
+    assert found.eta == pytest.approx(wrong.float().mean().item(), abs=0.015)
     assert found.hard == (eta == 0)
 
 

@@ -47,9 +47,11 @@ class NoiseModel:
 def estimate_noise(candidates: CandidateEntries, mass: Tensor, classes: int) -> NoiseModel:
     """Estimate the share of images whose true label is not a candidate.
 
-    A true label is replaced with probability eta, each wrong label joins with probability q. With
-    m_i the mass that frozen CLIP puts inside the candidates, the posterior that image i is noisy is
-    `(1 - m_i) r / ((1 - m_i) r + m_i)` with `r = eta q / ((1 - eta)(1 - q))`; eta is its mean.
+    A true label is left out with probability eta, each wrong label joins with probability q. With
+    m_i the mass that frozen CLIP puts inside the candidates, the posterior that image i is noisy
+    is `(1 - m_i) r / ((1 - m_i) r + m_i)` with `r = eta q / ((1 - eta)(1 - q))`; eta is its mean.
+    Where each image has a single label, a random other label took the place of the true one:
+    `r = eta / ((1 - eta)(K - 1))`.
 
     Args:
         candidates: of N images.
@@ -59,14 +61,23 @@ def estimate_noise(candidates: CandidateEntries, mass: Tensor, classes: int) -> 
     size = candidates.sizes.float().mean().item()
     eta = START
     for _ in range(ROUNDS):
-        q = (size - (1 - eta)) / max(classes - 1, 1)
-        q = min(max(q, 1e-6), 1 - 1e-6)
-        odds = eta * q / ((1 - eta) * (1 - q))
+        odds = _odds(eta, size, max(classes - 1, 1))
         noisy = (1 - mass) * odds
         eta = (noisy / (noisy + mass).clamp_min(1e-12)).mean().item()
         eta = min(max(eta, 1e-6), 0.95)
-    penalty = max(0.0, math.log((1 - eta) * (1 - q) / (eta * q)))
-    return NoiseModel(eta, penalty)
+    return NoiseModel(eta, max(0.0, -math.log(odds)))
+
+
+def _odds(eta: float, size: float, others: int) -> float:
+    """Odds that a set of this mean size is noisy rather than not, by its labels alone.
+
+    Args:
+        eta: share of noisy images. size: mean size of their sets. others: classes but one, K - 1.
+    """
+    if size == 1:
+        return eta / ((1 - eta) * others)
+    q = min(max((size - (1 - eta)) / others, 1e-6), 1 - 1e-6)
+    return eta * q / ((1 - eta) * (1 - q))
 
 
 def widen(
