@@ -212,18 +212,24 @@ def test_the_noise_model_finds_the_share_outside(eta):
     assert found.hard == (eta == 0)
 
 
+@pytest.mark.parametrize(("classes", "second"), [(20, 0.0), (20, 0.2), (20, 0.5), (2, 0.0)])
 @pytest.mark.parametrize("eta", [0.0, 0.05, 0.1, 0.3])
-def test_the_noise_model_finds_the_share_of_wrong_single_labels(eta):
+def test_the_noise_model_finds_wrong_labels_where_most_images_have_one(eta, classes, second):
     """A wrong label took the place of the true one: otherwise the image would have none."""
-    images, classes, random = 5000, 20, torch.Generator().manual_seed(0)
+    images, random = 5000, torch.Generator().manual_seed(0)
     share = (3 * torch.randn(images, classes, generator=random)).softmax(dim=1)
     truth = torch.multinomial(share, 1, generator=random).flatten()
     wrong = torch.rand(images, generator=random) < eta
-    other = truth + torch.randint(1, classes, (images,), generator=random)
-    given = torch.where(wrong, other % classes, truth)
-    candidates = CandidateEntries.of(torch.arange(images + 1), given)
-    found = estimate_noise(candidates, share[torch.arange(images), given], classes)
-    assert found.eta == pytest.approx(wrong.float().mean().item(), abs=0.015)
+    other = (truth + torch.randint(1, classes, (images,), generator=random)) % classes
+    rows, members = torch.arange(images), torch.rand(images, classes, generator=random)
+    members = members < second / (classes - 1)
+    members[rows, truth] = ~wrong
+    members[rows[wrong], other[wrong]] = True
+    sizes = members.sum(dim=1).cumsum(0)
+    candidates = CandidateEntries.of(F.pad(sizes, (1, 0)), members.nonzero()[:, 1])
+    found = estimate_noise(candidates, (share * members).sum(dim=1), classes)
+    outside = (~members[rows, truth]).float().mean().item()
+    assert found.eta == pytest.approx(outside, abs=0.04)
     assert found.hard == (eta == 0)
 
 

@@ -50,8 +50,8 @@ def estimate_noise(candidates: CandidateEntries, mass: Tensor, classes: int) -> 
     A true label is left out with probability eta, each wrong label joins with probability q. With
     m_i the mass that frozen CLIP puts inside the candidates, the posterior that image i is noisy
     is `(1 - m_i) r / ((1 - m_i) r + m_i)` with `r = eta q / ((1 - eta)(1 - q))`; eta is its mean.
-    Where each image has a single label, a random other label took the place of the true one:
-    `r = eta / ((1 - eta)(K - 1))`.
+    But no image is without a label. Where most have a single one, a random other label took the
+    place of the true one: `r = eta / ((1 - eta)(K - 1))`.
 
     Args:
         candidates: of N images.
@@ -74,9 +74,10 @@ def _odds(eta: float, size: float, others: int) -> float:
     Args:
         eta: share of noisy images. size: mean size of their sets. others: classes but one, K - 1.
     """
-    if size == 1:
+    wrong = size - (1 - eta)
+    if wrong < 1:
         return eta / ((1 - eta) * others)
-    q = min(max((size - (1 - eta)) / others, 1e-6), 1 - 1e-6)
+    q = min(wrong / others, 1 - 1e-6)
     return eta * q / ((1 - eta) * (1 - q))
 
 
