@@ -218,11 +218,14 @@ def made_problem(size: Size) -> Problem:
 
 
 def made_method(source: Size | Problem, seed: int = 0) -> Method:
-    """`clip-pzsl` with its default preset, for one epoch."""
+    """`clip-pzsl` with its default preset, prepared, for one epoch."""
     problem = made_problem(source) if isinstance(source, Size) else source
     kind, _ = load_method("clip-pzsl")
     options = make_options("clip-pzsl", changes={"epochs": 1, "min_steps": 1})
-    return kind(problem, options, torch.Generator().manual_seed(seed))
+    method = kind(problem, options, torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        method.prepare()
+    return method
 
 
 def write_classes(path: Path, size: Size) -> Path:
