@@ -49,7 +49,9 @@ def same(name: str, expected: dict, found: dict) -> bool:
     pair = expected[name], found[name]
     if None in pair:
         return pair == (None, None)
-    return pair[0] == pytest.approx(pair[1], abs=TOLERANCE, rel=0)
+    # Gamma is the mean of two scores, and follows the last bits of a long training.
+    tolerance = 20 * TOLERANCE if name == "gamma" else TOLERANCE
+    return pair[0] == pytest.approx(pair[1], abs=tolerance, rel=0)
 
 
 def check(name: str, systems: list, held: dict, folder) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from math import prod
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,9 @@ def _process() -> ProcessPoolExecutor:
     executor = ProcessPoolExecutor(1, context, initializer=end_with_parent)
     with without_main_module():  # the first task starts the process
         executor.submit(abs, 0).result()
+    # A process of multiprocessing waits for its own ones before it ends their executors, whose
+    # queues it closes at priority 10.
+    Finalize(executor, executor.shutdown, exitpriority=100)
     return executor
 
 
