@@ -15,6 +15,7 @@ from problems import make_problem, write_cache
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import Normalizer
 from sklearn.utils.estimator_checks import check_estimator
@@ -160,9 +161,6 @@ def test_what_is_wrong_is_said_in_one_line():
 CANNOT_APPLY = {
     "check_estimators_dtypes": "it rounds X to whole numbers, and a vector of zeros has no angle",
     "check_dtype_object": "vectors are numbers; arrays of objects are refused",
-    "check_classifiers_classes": "two classes have two columns of scores, as any number has",
-    "check_classifiers_train": "two classes have two columns of scores, as any number has",
-    "check_decision_proba_consistency": "two classes have two columns of scores",
     "check_supervised_y_2d": "a y of one column is read without a warning, others are masks",
 }
 
@@ -194,6 +192,23 @@ def test_pipeline_and_search_take_it():
     scores = cross_val_score(short(method="clip"), images, mask, cv=folds, params=given)
     assert scores.shape == (3,) and scores.min() > 0.9
     assert repr(short(method="clip", seed=3)).startswith("PartialLabelClassifier(")
+
+
+def test_scorers_and_wrappers_take_its_scores_of_two_classes():
+    y = np.array(["cat", "dog"])[np.arange(60) % 2]
+    offset = np.where(y == "cat", 1, -1)[:, None]
+    points = np.random.default_rng(0).standard_normal((60, 16)) + 0.3 * offset
+    model = short(method="prototype").fit(points, y)
+    scores, predicted = model.decision_function(points), model.predict(points)
+    assert scores.shape == (60,) and {*predicted} == {*y}
+    assert np.array_equal(predicted == "dog", scores > 0)
+    ahead = model.predict_proba(points)[:, 1] / model.predict_proba(points)[:, 0]
+    assert np.allclose(scores, np.log(ahead) * model.calibration_.temperature, atol=1e-3)
+    auc = cross_val_score(short(method="prototype"), points, y, scoring="roc_auc")
+    assert auc.min() > 0.7
+    three = np.arange(60) % 3
+    many = OneVsRestClassifier(short(method="prototype")).fit(points, three)
+    assert many.decision_function(points).shape == (60, 3)
 
 
 @pytest.mark.parametrize("kind", ["sparse", "tensor", "names", "frame"])

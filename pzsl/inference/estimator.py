@@ -126,8 +126,16 @@ class PartialLabelClassifier(ScikitClassifier):
         self._settle()
         return self
 
-    @usual_torch()
     def decision_function(self, X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
+        """Scores of images (n, D), less gamma for seen classes: (n, C).
+
+        Of two classes, as scikit-learn has it, by how much the second is ahead of the first: (n,).
+        """
+        scores = self._scores(X)
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+
+    @usual_torch()
+    def _scores(self, X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
         """Scores of images (n, D), less gamma for seen classes: (n, C)."""
         problem = self._fitted().problem
         check_columns(X, self._columns, "X in fit")
@@ -151,7 +159,7 @@ class PartialLabelClassifier(ScikitClassifier):
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """The class of each image (n, D), seen or unseen, out of `classes_`: (n,)."""
-        best = self.decision_function(X).argmax(axis=1)
+        best = self._scores(X).argmax(axis=1)
         return np.asarray(self.classes_[best])
 
     def score(
@@ -168,7 +176,7 @@ class PartialLabelClassifier(ScikitClassifier):
         """
         self._fitted()
         check_frames(X, y, None, self._names, sample_weight=sample_weight)
-        best = self.decision_function(X).argmax(axis=1)
+        best = self._scores(X).argmax(axis=1)
         sets, _ = candidate_arrays(as_candidates(y), len(best), self.classes_, None)
         weights = None if sample_weight is None else image_weights(sample_weight, len(best))
         return float(np.average(sets.contains(best).astype(np.float64), weights=weights))
@@ -178,7 +186,7 @@ class PartialLabelClassifier(ScikitClassifier):
 
         Where `fit` held no images out, as with method `clip`, it is uncalibrated; a line says so.
         """
-        scores = torch.from_numpy(self.decision_function(X) / self.calibration_.temperature)
+        scores = torch.from_numpy(self._scores(X) / self.calibration_.temperature)
         if not self.calibration_.images:
             say("fit held no images out: probabilities are an uncalibrated softmax.")
         return np.asarray(scores.softmax(dim=1).numpy())
