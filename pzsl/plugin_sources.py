@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pzsl.files import digest, sha256_of
+from pzsl.progress import shell_word
 
 _INSTALLED = {"site-packages", "dist-packages"}
 """Folders in which modules lie beside those of others."""
@@ -80,3 +81,14 @@ def _modules(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
     for part in parts:
         yield from filter(Path.is_file, (folder / f"{part}.py", folder / part / "__init__.py"))
         folder /= part
+
+
+def naming(group: str, at: str) -> str:
+    """The command in which a user names a plugin, so that records may load it, too."""
+    command = {
+        "methods": "train --cache CACHE --method",
+        "candidates": "train --cache CACHE --noise",
+        "datasets": "extract --dataset",
+        "encoders": "extract --model",
+    }[group]
+    return f"pzsl {command} {shell_word(at)}"

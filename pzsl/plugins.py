@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from pzsl.errors import UsageError, UserError
 from pzsl.files import sha256_of
-from pzsl.plugin_sources import and_others, own_files, source_hash
+from pzsl.plugin_sources import and_others, naming, own_files, source_hash
 from pzsl.progress import say
 
 GROUPS = ("methods", "candidates", "datasets", "encoders")
@@ -140,8 +140,7 @@ def enrol(plugins: Mapping[str, Mapping[str, str]], trusted_only: bool = False) 
         if trusted_only and at not in _installed(group) and source not in _trusted():
             raise PluginError(
                 f"Plugin '{name}' of this run is code in {at.rpartition(':')[0]} that was never "
-                "used on this machine: read it, then name it once, as in 'pzsl train --method "
-                f"{at}'."
+                f"used on this machine: read it, then name it once, as in '{naming(group, at)}'."
             )
         _places[group, name] = at, source
 

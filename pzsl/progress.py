@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
@@ -62,6 +63,17 @@ def write_text(text: str, stream: TextIO | None) -> None:
     encoding = stream.encoding or "utf-8"
     shown = text.encode(encoding, "backslashreplace").decode(encoding)
     print(shown, file=stream, flush=True)
+
+
+def shell_word(text: object) -> str:
+    """A path or a name as one word of a printed command, which works when it is pasted.
+
+    Printed commands often stand between single quotes, so what needs quotes gets double ones,
+    unless a shell would read something in them.
+    """
+    word = shlex.quote(str(text))
+    plain = word == str(text) or set('"\\$`!') & set(str(text)) or not str(text)
+    return word if plain else f'"{text}"'
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -235,7 +235,10 @@ def test_a_record_says_what_is_missing_of_its_plugin(cache, printed, monkeypatch
 def test_a_record_runs_no_code_that_was_never_named_here(cache, printed, home):
     (row,) = sweep(cache, method=f"{printed}/sharpen.py:Sharpen")
     (home / ".cache" / "pzsl" / "plugins").unlink()
-    with pytest.raises(UserError, match="never used on this machine"):
+    named = (
+        r"never used on this machine.*'pzsl train --cache CACHE --method \S+/sharpen\.py:Sharpen'"
+    )
+    with pytest.raises(UserError, match=named):
         library.refine(row["path"], out=cache.parent / "labels.csv")
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pzsl.candidates import CandidateSets, annotate_images
 from pzsl.errors import UsageError, UserError, nearest
 from pzsl.files import read_text
+from pzsl.progress import shell_word
 from pzsl.store import Cache, load_cache
 
 
@@ -156,7 +157,7 @@ def _from_file(cache: Cache, file: Path) -> tuple[int, ...]:
         if line not in cache.templates:
             raise UsageError(
                 f"{cache.path} has no text embeddings of the template '{line}' ({file}): extract "
-                f"with --templates {file}, or leave it out."
+                f"with --templates {shell_word(file)}, or leave it out."
                 f"{nearest(line, list(cache.templates))}"
             )
         chosen.add(cache.templates.index(line))

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pzsl.cli.common import emit, weighted
+from pzsl.progress import shell_word
 
 
 def annotate(
@@ -85,5 +86,7 @@ def _text(result: dict[str, Any]) -> str:
     if result["never_named"]:
         lines.append(f"never named    {result['never_named']} seen classes are in no set")
     if not result["out"].lower().endswith(".csv"):
-        lines.append(f"next           pzsl train --cache {result['out']} --noise annotated")
+        lines.append(
+            f"next           pzsl train --cache {shell_word(result['out'])} --noise annotated"
+        )
     return "\n".join(lines)

@@ -9,6 +9,7 @@ import typer
 
 from pzsl.cli.common import emit, table
 from pzsl.cli.options import App
+from pzsl.progress import shell_word
 
 app = App(invoke_without_command=True)
 
@@ -75,4 +76,5 @@ def _extract(result: dict[str, Any]) -> str:
     from pzsl.datasets.fetching import usual_places
 
     name, root = result["dataset"], Path(result["root"])
-    return f"--dataset {name}" + ("" if root in usual_places(name) else f" --root {root}")
+    elsewhere = "" if root in usual_places(name) else f" --root {shell_word(root)}"
+    return f"--dataset {name}{elsewhere}"

@@ -9,7 +9,7 @@ import typer
 
 from pzsl.cli.common import emit, numbers, table, words
 from pzsl.cli.options import from_request
-from pzsl.progress import counted
+from pzsl.progress import counted, shell_word
 from pzsl.requests import TrainRequest
 
 Words = list[str] | None
@@ -75,7 +75,14 @@ def _text(result: dict[str, Any]) -> str:
         for row in result["runs"]
     ]
     lines = table(rows, header)
-    return f"{lines}\n\n{counted(len(rows), 'run')} in {result['sweep']}; next: pzsl report"
+    following = _report_of(Path(result["sweep"]))
+    return f"{lines}\n\n{counted(len(rows), 'run')} in {result['sweep']}; next: {following}"
+
+
+def _report_of(sweep: Path) -> str:
+    """The command that reports a sweep, beside others in the same folder of runs."""
+    runs = sweep.parent
+    return "pzsl report" if runs == Path(TrainRequest.runs) else f"pzsl report {shell_word(runs)}"
 
 
 def _shown(value: Any) -> str:

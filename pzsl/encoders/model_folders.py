@@ -15,7 +15,7 @@ from pzsl.encoders.preprocessing_files import MODEL, OPEN_CLIP
 from pzsl.encoders.weights import SUFFIXES
 from pzsl.errors import UsageError, UserError
 from pzsl.network import is_reachable
-from pzsl.progress import say
+from pzsl.progress import say, shell_word
 
 LOCAL, HUB = "local-dir:", "hf-hub:"
 SMALL = ["*.json", "*.txt", "*.model"]
@@ -79,9 +79,10 @@ def _weights(folder: Path, usual: tuple[str, ...], pretrained: str | None) -> Pa
                 "away, or name one of its files."
             )
         if file.parent.resolve() != folder.resolve():  # its preparation may be another
+            model = shell_word(f"{LOCAL}{file.parent}")
             raise UsageError(
-                f"{file} is not directly in {folder}: give --model {LOCAL}{file.parent} if that "
-                "folder holds the whole model, or copy the file and give its name alone."
+                f"{file} is not directly in {folder}: give --model {model} if that folder holds "
+                "the whole model, or copy the file and give its name alone."
             )
         return file
     weight_files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)

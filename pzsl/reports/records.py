@@ -10,7 +10,7 @@ from typing import Any
 
 from pzsl.errors import UserError
 from pzsl.folders import files_called
-from pzsl.progress import printable
+from pzsl.progress import printable, shell_word
 from pzsl.record_hashes import SMALL, check_parts, read_object
 from pzsl.reports.record_values import axis_value, flatten, metric_of, number_of, text_of
 from pzsl.sweep_progress import PLAN, read_plan
@@ -105,7 +105,8 @@ def read_runs(folder: Path) -> Records:
         UserError: the folder does not exist, or holds no finished run.
     """
     if not folder.is_dir():
-        way = "it is a file" if folder.is_file() else f"train first (pzsl train --runs {folder})"
+        way = f"train first (pzsl train --cache CACHE --runs {shell_word(folder)})"
+        way = "it is a file" if folder.is_file() else way
         raise UserError(f"No folder '{folder}': {way}.")
     records = Records()
     first_name: dict[Any, str] = {}
@@ -152,7 +153,8 @@ def _no_finished_run(folder: Path, records: Records) -> UserError:
     reasons = [*broken, *(f"{name}: {reason}" for name, reason in failed)]
     first = f" {reasons[0]}" if reasons else ""
     return UserError(
-        f"No finished run in '{folder}' ({counts}): run pzsl train with --runs {folder}.{first}"
+        f"No finished run in '{folder}' ({counts}): run pzsl train with --runs "
+        f"{shell_word(folder)}.{first}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from pzsl.errors import UserError
 from pzsl.files import state_of
+from pzsl.progress import shell_word
 from pzsl.requests import with_paths
 from pzsl.store.cache import LAZY, Cache
 from pzsl.store.hdf5 import RECREATE_HINT, Stored, checksum_problems, decoded, read_stored
@@ -50,19 +52,28 @@ def load_cache(path: str | Path, check: bool = True, part: bool = False) -> Cach
     path = Path(path)
     if not path.exists() and partial_path(path).exists():
         raise UserError(
-            f"{path}: not finished yet (see 'pzsl inspect {partial_path(path)}'): {RESUME_HINT}."
+            f"{path}: not finished yet (see 'pzsl inspect {shell_word(partial_path(path))}'): "
+            f"{RESUME_HINT}."
         )
     state, stored = state_of(path), read_stored(path)
     for problem in missing_rows(stored):
         raise UserError(f"{path}: {problem}: {RESUME_HINT}.")
     if stored.attributes["part"] and not part:
-        raise UserError(f"{path} is part of a cache: put all parts together with 'pzsl merge'.")
+        raise UserError(f"{path} is part of a cache: '{_merging(path)}' joins all of them.")
     cache = as_cache(path, stored)
     object.__setattr__(cache, "_state", state)
     if check:
         for problem in chain(cache_problems(cache), checksum_problems(stored)):
             raise UserError(f"{path}: {problem}: {RECREATE_HINT}.")
     return cache
+
+
+def _merging(part: Path) -> str:
+    """The command that joins all parts of a cache."""
+    whole = re.sub(r"\.part-\d+-of-\d+", "", part.name)
+    if whole == part.name:  # renamed: the others aren't found by its name
+        return "pzsl merge PART PART --out CACHE"
+    return f"pzsl merge --out {shell_word(part.with_name(whole))}"
 
 
 def as_cache(path: Path, stored: Stored) -> Cache:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pzsl.errors import UserError
 from pzsl.files import digest
-from pzsl.progress import say
+from pzsl.progress import say, shell_word
 from pzsl.store.hdf5 import (
     CHECKSUMS,
     FILES,
@@ -80,7 +80,7 @@ def finished(path: Path, header: CacheHeader, dtype: str, views: int) -> Stored:
     if mismatches:
         raise UserError(
             f"{path} exists already, with other settings ({'; '.join(mismatches)}): see 'pzsl "
-            f"inspect {path}', or replace it with --overwrite."
+            f"inspect {shell_word(path)}', or replace it with --overwrite."
         )
     check_files(path, expected, stored)
     return stored

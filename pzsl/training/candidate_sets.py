@@ -19,6 +19,7 @@ from pzsl.candidates import (
     validate,
 )
 from pzsl.errors import UserError
+from pzsl.progress import shell_word
 from pzsl.store import Cache
 from pzsl.training.config import RunConfig
 
@@ -78,7 +79,7 @@ def candidate_sets(cache: Cache, config: RunConfig, rows: NDArray[np.int64]) -> 
         if labels_are_candidates(cache, config.noise):
             return _single_labels(cache, rows)
         if cache.candidate_offsets is None or cache.candidate_labels is None:
-            remedy = _HOW_TO_GET_SETS.format(path=cache.path)
+            remedy = _HOW_TO_GET_SETS.format(path=shell_word(cache.path))
             raise UserError(f"{cache.path} holds no candidate sets: {remedy}")
         _check_origin(cache, config.noise)
         stored_sets = (cache.candidate_offsets, cache.candidate_labels, cache.seen)
@@ -113,7 +114,7 @@ def _single_labels(cache: Cache, rows: NDArray[np.int64]) -> CandidateSets:
     """
     unknown = rows[cache.labels[rows] < 0]
     if len(unknown):
-        remedy = _HOW_TO_GET_SETS.format(path=cache.path)
+        remedy = _HOW_TO_GET_SETS.format(path=shell_word(cache.path))
         raise UserError(
             f"{cache.path} holds no candidate sets, and {len(unknown)} training images have no "
             f"label either ('{cache.paths[unknown[0]]}'): {remedy}"
@@ -200,7 +201,7 @@ def _check_origin(cache: Cache, noise: str) -> None:
     if not rule and noise != "file":
         raise UserError(
             f"{cache.path}: its candidate sets came with the data: use --noise file, or replace "
-            f"them (pzsl annotate --cache {cache.path} --overwrite)."
+            f"them (pzsl annotate --cache {shell_word(cache.path)} --overwrite)."
         )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pzsl.cli.common import emit
+from pzsl.progress import shell_word
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -52,4 +53,4 @@ def _pushed(result: dict[str, Any]) -> str:
 
 def _pulled(result: dict[str, Any]) -> str:
     about = f"{result['dataset']} by {result['encoder']}, {result['bytes']:,} bytes"
-    return f"{result['cache']}: {about}; next: pzsl train --cache {result['cache']}"
+    return f"{result['cache']}: {about}; next: pzsl train --cache {shell_word(result['cache'])}"

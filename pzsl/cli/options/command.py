@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from pzsl.errors import UsageError, nearest
+from pzsl.progress import shell_word
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -242,7 +243,7 @@ def _instead(command: TyperCommand, name: str, path: str | None, args: list[str]
         bare = name.lstrip("-").upper()
         place = next((at for at, word in enumerate(args) if word.partition("=")[0] == name), 0)
         value = args[place].partition("=")[2] or (*args[place + 1 :], bare)[0]
-        return f": write its value alone, '{path} {value}'"
+        return f": write its value alone, '{path} {shell_word(value)}'"
     names = [option for option, _ in _options(command)]
     close = difflib.get_close_matches(name.replace("_", "-"), names, n=1)
     return f". Did you mean '{close[0]}'?" if close else ""
@@ -277,13 +278,14 @@ def _unexpected_word(command: TyperCommand, message: str, args: list[str]) -> st
     if not values:
         return message
     if option and options[option].multiple:
-        joined = ",".join(value.strip(",") for value in values)
+        joined = shell_word(",".join(value.strip(",") for value in values))
         return f"Unexpected '{values[1]}'. Did you mean '{option} {joined}'?"
     stray = values[1] if option else values[0]
     free = [name for name in _inputs(stray) if name.split()[-1] in {*options} - {*args}]
     if "--dataset" in args:
         free = [name.removeprefix("--dataset folder ") for name in free]
-    return f"Unexpected '{stray}'. Did you mean '{free[0]} {stray}'?" if free else message
+    meant = [f"{name} {shell_word(stray)}" for name in free]
+    return f"Unexpected '{stray}'. Did you mean '{meant[0]}'?" if meant else message
 
 
 def _inputs(word: str) -> tuple[str, ...]:

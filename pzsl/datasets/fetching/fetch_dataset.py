@@ -18,7 +18,7 @@ from pzsl.datasets.fetching.publishers import PUBLICATIONS, Download, Publicatio
 from pzsl.errors import UsageError, UserError, nearest
 from pzsl.files import parse_json, write_json
 from pzsl.locks import lock, unlock
-from pzsl.progress import say
+from pzsl.progress import say, shell_word
 
 RECORD = "pzsl-downloads.json"
 
@@ -100,7 +100,7 @@ def by_hand(name: str, publication: Publication, item: Download, root: Path) -> 
     """How to get an archive by hand, if its address is dead or asks for a form."""
     return (
         f"By hand: get {item.file} as {publication.home} says, put it into {root}, and run "
-        f"'pzsl datasets fetch {name} --root {root}' again to check and unpack it."
+        f"'pzsl datasets fetch {name} --root {shell_word(root)}' again to check and unpack it."
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from pzsl.datasets.own.faults import Faults
 from pzsl.errors import UserError
 from pzsl.files import real_path
-from pzsl.progress import counted, say
+from pzsl.progress import counted, say, shell_word
 
 SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".png", ".bmp", ".gif", ".webp"),
@@ -125,8 +125,8 @@ def _no_image(folder: Path, deep: list[Path], others: list[Path]) -> str:
     if deep:
         return (
             f"'{folder}' holds images only in folders within it, such as '{deep[0]}': if "
-            f"these are the class folders, give --root {folder}; else move the images up, or list "
-            "all of them in a table, which can keep a split of your own (--table)."
+            f"these are the class folders, give --root {shell_word(folder)}; else move the images "
+            "up, or list all of them in a table, which can keep a split of your own (--table)."
         )
     held = f", but {_listed(kinds_of(others))}" if others else ""
     return (

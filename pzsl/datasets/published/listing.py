@@ -15,6 +15,7 @@ from pzsl.datasets.published.mat_files import ImageFile, SplitFile, read_image_f
 from pzsl.datasets.published.matching import ids_of
 from pzsl.datasets.reading import FileReader
 from pzsl.errors import UserError
+from pzsl.progress import shell_word
 
 
 class Counts(NamedTuple):
@@ -107,7 +108,7 @@ def find_splits(name: str, root: Path, splits: Path | None = None) -> Path:
             return place
     raise UserError(
         f"{upper}'s att_splits.mat is not in {places[0]}: give its folder with --splits DIR, or "
-        f"get it with 'pzsl datasets fetch {name} --root {root}'."
+        f"get it with 'pzsl datasets fetch {name} --root {shell_word(root)}'."
     )
 
 

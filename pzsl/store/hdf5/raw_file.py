@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pzsl.errors import UserError
 from pzsl.files import check_regular, parse_json
+from pzsl.progress import shell_word
 from pzsl.requests import PUBLISHED
 from pzsl.store.hdf5.heap import check_heaps
 from pzsl.store.hdf5.io_errors import explained, unreadable
@@ -105,7 +106,7 @@ def read_stored(path: Path) -> Stored:
     if not path.exists():
         raise UserError(
             f"{path}: no such file: make it with 'pzsl extract --dataset {_dataset(path)} --out "
-            f"{path}' or 'pzsl import'."
+            f"{shell_word(path)}' or 'pzsl import'."
         )
     try:
         with h5py.File(path, "r", locking=False) as file:

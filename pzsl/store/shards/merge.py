@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pzsl.errors import UserError
 from pzsl.files import replacing
 from pzsl.locks import unlock
-from pzsl.progress import progress, say
+from pzsl.progress import progress, say, shell_word
 from pzsl.store.hdf5 import (
     FILES,
     VIRTUAL,
@@ -88,7 +88,7 @@ def _parts_beside(out: Path) -> list[Path]:
     if not divisions:
         raise UserError(
             f"{part_path(out, 1, 1).parent} holds no parts of {out.name}: make them with 'pzsl "
-            f"extract --out {out} --shard 1/4' and so on, or name them."
+            f"extract --out {shell_word(out)} --shard 1/4' and so on, or name them."
         )
     if len(divisions) > 1:
         sizes = " and of ".join(map(str, divisions))
