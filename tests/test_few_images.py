@@ -146,7 +146,7 @@ def test_what_is_not_done_as_asked_is_reported_and_the_table_shows_every_axis(
     assert "8 classes with fewer than 7 labelled training images, such as 'class 0'" in told
     row = train(cache, rate=0.1, few_shot=6, settings={"epochs": 2}, **given)["runs"][0]
     told = capsys.readouterr().err
-    assert "epochs=2 is raised to 60, because training takes at least 60 steps" in told
+    assert "epochs=2 was raised to 60, because training takes at least 60 steps" in told
     assert "fewer" not in told
     train(cache, rate=0.1, few_shot=2, imbalance=[1, 6], **{**given, "method": "clip"})
     assert "classes with fewer than 2 labelled" in capsys.readouterr().err  # in the long tail

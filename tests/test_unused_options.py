@@ -93,6 +93,12 @@ def grid(methods, presets, **settings) -> list:
         ("clip-pzsl", "default", {"progressive": "off", "momentum": 0.1}, "progressive is off"),
         ("proden", "default", {"calibrate": "off", "fold_share": 1}, "calibrate is off"),
         ("co-reg", "default", {"mixup_alpha": 2}, "add --set mixup=on"),
+        ("oracle", "default", {"balance": "off"}, "'balance' changes nothing for oracle: where"),
+        ("oracle", "default", {"momentum": 0.5}, "'momentum' changes nothing for oracle: where"),
+        ("clip-pzsl", "paper", {"whiten": "off"}, "'whiten' changes nothing for clip-pzsl"),
+        ("clip-pzsl", "paper", {"fade": "off"}, "'fade' changes nothing for clip-pzsl: calibrate"),
+        ("gda", "default", {"calibrate": 0, "fade": 0}, "'fade' changes nothing for gda: cali"),
+        ("tip-adapter", "default", {"calibrate": 0, "fade": 0}, "'fade' changes nothing for tip-"),
     ],
 )
 def test_a_value_that_the_method_does_not_read_is_reported(method, preset, settings, told, capsys):
@@ -115,9 +121,18 @@ def test_options_of_training_where_nothing_is_trained(tmp_path, capsys):
         assert told in err and ("nothing: no method" in err) == bool(told)
 
 
+def test_epochs_are_raised_only_where_something_is_trained(tmp_path, capsys):
+    given = {"rate": 0.3, "seeds": 1, "workers": 1, "runs": tmp_path / "r"}
+    cache = write_cache(tmp_path / "c.h5")
+    for method, lines in (("clip", 0), (["gda", "probe"], 1)):
+        api.train(cache, method=method, settings={"epochs": 3}, **given)
+        assert capsys.readouterr().err.count("epochs=3 was raised to 60, because") == lines
+
+
 def test_a_value_that_is_read_is_not_told_of_and_one_reason_is_one_line(capsys):
     grid(["gda", "tip-adapter"], ["default", "fine-tuned"], alpha=3, search="off")
     grid(["clip-pzsl"], ["paper"], layers=3, unseen_points="test")
+    grid(["clip-pzsl"], ["paper"], progressive="off")  # the preset's momentum is not the user's
     for method, entry in METHODS.items():
         grid([method], list(entry.presets))
     assert capsys.readouterr().err == ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -110,20 +110,24 @@ def make_options(name: str, preset: str = "default", changes: Settings = NONE) -
 
 
 def unread_options(name: str, values: Settings, settings: Settings = NONE) -> list[str]:
-    """Options that were changed, by a preset or by the user, but that the method doesn't read.
+    """Options that the user set, but that the method doesn't read.
+
+    Those of a preset are among them only if the method reads none of what the preset changes.
 
     Args:
         name: of the method.
         values: all its options.
-        settings: what the user set; it counts as changed even if it is the default.
+        settings: what the user set, be it the default.
 
     Returns:
         One line for each reason, which says what to do.
     """
     _, kind = load_method(name)
-    default, by_reason = kind(), dict[str, list[str]]()
-    for key, why in kind(**values).unread().items():
-        if key in settings or values[key] != getattr(default, key):
+    default, by_reason = asdict(kind()), dict[str, list[str]]()
+    unread = kind(**values).unread()
+    by_preset = {key for key in {*values} - {*settings} if values[key] != default[key]}
+    for key, why in unread.items():
+        if key in settings or (key in by_preset and by_preset <= {*unread}):
             by_reason.setdefault(why, []).append(f"'{key}'")
     return [
         f"{'Options' if len(keys) > 1 else 'Option'} {', '.join(keys)} "

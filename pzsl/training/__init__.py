@@ -22,7 +22,7 @@ from pzsl.training.features_in_blocks import MEMORY, in_blocks
 from pzsl.training.folds import shares_sample
 from pzsl.training.run import CHECKPOINT_SECONDS, is_finished
 from pzsl.training.settings import read_config, read_settings, with_parts_off
-from pzsl.training.sweep_messages import announcement, say_doubts, say_untrained
+from pzsl.training.sweep_messages import announcement, say_budget, say_doubts
 
 __all__ = ["RunConfig", "read_config", "read_settings", "train", "with_parts_off"]
 
@@ -112,7 +112,7 @@ def _train(request: TrainRequest) -> dict[str, Any]:
     if run_warnings:
         say(gravest(run_warnings))
     metrics = [read_object(folder / "metrics.json") for folder in folders]
-    say_untrained(request.settings, [of_run.get("parameters") for of_run in metrics])
+    say_budget(request, data, grid, [of_run.get("parameters") for of_run in metrics])
     rows = [_row(*run) for run in zip(grid, folders, metrics, strict=True)]
     return {"sweep": str(sweep), "runs": rows}
 

@@ -23,7 +23,6 @@ def say_doubts(request: TrainRequest, data: Cache, grid: Sequence[RunConfig]) ->
     """Warn about what was asked for and changes nothing, or is done in another way."""
     _say_unused(request, grid)
     _say_stored_sets(data, grid)
-    _say_epochs(request, data, grid)
     _say_few_shot(data, grid)
     _say_untested(data)
 
@@ -41,12 +40,22 @@ def _say_unused(request: TrainRequest, grid: Sequence[RunConfig]) -> None:
         say_unused("each kind of --noise has a rate of its own", rate=rate)
 
 
-def say_untrained(settings: Mapping[str, Any] | None, parameters: Sequence[int | None]) -> None:
-    """Warn about options of training in a sweep whose methods have nothing to train.
+def say_budget(
+    request: TrainRequest, data: Cache, grid: Sequence[RunConfig], parameters: Sequence[int | None]
+) -> None:
+    """Warn about options of training that changed nothing, or were not followed.
 
     Args:
-        settings: what the user set. parameters: how many each run has trained.
+        request, data, grid: the sweep.
+        parameters: how many each run of the grid has trained; None if its record doesn't say.
     """
+    _say_untrained(request.settings, parameters)
+    runs = zip(grid, parameters, strict=True)
+    _say_epochs(request, data, [run for run, trained in runs if trained != 0])
+
+
+def _say_untrained(settings: Mapping[str, Any] | None, parameters: Sequence[int | None]) -> None:
+    """Warn about options of training in a sweep whose methods have nothing to train."""
     named = [f"'{name}'" for name in settings or {} if name in OF_TRAINING]
     if named and all(number == 0 for number in parameters):
         words = "Options {} change" if len(named) > 1 else "Option {} changes"
@@ -64,7 +73,7 @@ def _say_stored_sets(data: Cache, grid: Sequence[RunConfig]) -> None:
 
 
 def _say_epochs(request: TrainRequest, data: Cache, grid: Sequence[RunConfig]) -> None:
-    """Warn about epochs that are raised because there would be too few steps."""
+    """Warn about epochs that were raised because there would be too few steps."""
     settings = request.settings or {}
     if "epochs" not in settings or "min_steps" in settings:
         return
@@ -79,7 +88,7 @@ def _say_epochs(request: TrainRequest, data: Cache, grid: Sequence[RunConfig]) -
             raised.add((run.options["epochs"], least, run.options["min_steps"]))
     for epochs, least, min_steps in sorted(raised):
         say(
-            f"epochs={epochs} is raised to {least}, because training takes at least {min_steps} "
+            f"epochs={epochs} was raised to {least}, because training takes at least {min_steps} "
             "steps: --set min_steps=1 keeps it."
         )
 

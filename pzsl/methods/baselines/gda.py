@@ -41,8 +41,9 @@ class GdaOptions(Options):
     fade: bool = True
 
     def unread(self) -> dict[str, str]:
-        """Alpha, if it is searched."""
-        return super().unread() | ({"alpha": SEARCHED} if self.search else {})
+        """Alpha, if it is searched, and what folds choose where there are none."""
+        searched = {"alpha": SEARCHED} if self.search else {}
+        return super().unread() | self.unread_without("calibrate", "fade") | searched
 
 
 class Moments(NamedTuple):

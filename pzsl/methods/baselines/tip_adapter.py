@@ -40,9 +40,9 @@ class TipAdapterOptions(Options):
     fade: bool = True
 
     def unread(self) -> dict[str, str]:
-        """Alpha and beta, if they are searched."""
-        searched = ("alpha", "beta") if self.search else ()
-        return super().unread() | dict.fromkeys(searched, SEARCHED)
+        """Alpha and beta, if they are searched, and what folds choose where there are none."""
+        searched = dict.fromkeys(("alpha", "beta") if self.search else (), SEARCHED)
+        return super().unread() | self.unread_without("calibrate", "fade") | searched
 
 
 class TipAdapter(TrainingCache):

@@ -50,13 +50,16 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
         return self.unseen_points == "test" and (self.prototypes or self.mining)
 
     def unread(self) -> dict[str, str]:
-        """Constants of parts that are off, and points without labels that attend to them."""
+        """What parts read that are off, and points without labels that attend to them."""
         unread = (
             super().unread()
             | self.unread_without("progressive", "momentum")
             | self.unread_without("left_out", "left_out_share")
             | self.unread_without("prototypes", "prototype_share", "unseen_strength")
+            | self.unread_without("calibrate", "fade")
         )
+        if not (self.left_out or self.prototypes):
+            unread["whiten"] = "left_out and prototypes are off: leave it out, or switch one on."
         if self.unseen_points == "test" and not self.transductive:
             unread["unseen_points"] = "it needs prototypes or the mining block: switch one on."
         return unread

@@ -19,6 +19,12 @@ class OracleOptions(ClipPzslOptions):
 
     noise_model: bool = False
 
+    def unread(self) -> dict[str, str]:
+        """Also those that only weigh several candidates of an image."""
+        why = "where an image's true label is known, that is its only candidate."
+        weights = ("progressive", "momentum", "left_out", "left_out_share", "balance")
+        return super().unread() | dict.fromkeys(weights, why)
+
 
 class Oracle(ClipPzsl):
     """Learns from the true labels, and from the candidates of an image whose label is unknown."""
