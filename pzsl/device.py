@@ -79,16 +79,20 @@ def cores() -> int:
 
 @contextmanager
 def usual_torch() -> Iterator[None]:
-    """In this block, torch computes in float32 and keeps gradients, whatever the caller has set."""
+    """In this block, torch is as it starts: float32 on the CPU, with gradients; then as it was."""
     import torch
 
-    before = torch.get_default_dtype()
+    before, place = torch.get_default_dtype(), torch.get_default_device()
     torch.set_default_dtype(torch.float32)
+    if place.type != "cpu":  # each call of a torch function costs more where it has been set
+        torch.set_default_device(None)
     try:
         with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
         torch.set_default_dtype(before)
+        if place.type != "cpu":
+            torch.set_default_device(place)
 
 
 @contextmanager

@@ -95,7 +95,8 @@ def tokenizer_of(model: str) -> Any:
         UserError: a package is missing, or a hub can't be reached.
     """
     try:
-        return open_clip.get_tokenizer(model)
+        with _no_alarm():
+            return open_clip.get_tokenizer(model)
     except Exception as error:  # those of the Hugging Face hub: missing package, unreachable hub
         raise _unusable(model, error) from error
 
@@ -107,14 +108,21 @@ def _unusable(model: str, error: Exception) -> UserError:
 
 @contextmanager
 def _no_alarm() -> Iterator[None]:
-    """Suppress open_clip's warning about random weights; the real ones are loaded right after."""
+    """Suppress open_clip's warning about random weights; the real ones are loaded right after.
+
+    It logs by functions that give the root logger a handler, which would make a later
+    `logging.basicConfig` of the caller do nothing.
+    """
 
     def drop(record: logging.LogRecord) -> bool:
         return not record.getMessage().startswith("No pretrained weights loaded")
 
     root = logging.getLogger()
+    handlers = [*root.handlers]
     root.addFilter(drop)
     try:
         yield
     finally:
         root.removeFilter(drop)
+        for handler in {*root.handlers} - {*handlers}:
+            root.removeHandler(handler)

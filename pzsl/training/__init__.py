@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pzsl.device import resolve_device
+from pzsl.device import resolve_device, usual_torch
 from pzsl.evaluation import encoder_fit
 from pzsl.progress import counted, gravest, say
 from pzsl.record_hashes import SMALL, check_parts, read_object
@@ -29,6 +29,7 @@ __all__ = ["RunConfig", "read_config", "read_settings", "train", "with_parts_off
 _REPORTED = ("S", "U", "H", "T1", "AUSUC", "disambiguation", "gamma", "seconds")
 
 
+@usual_torch()
 def train(
     cache: str | Path,
     *,

@@ -9,6 +9,7 @@ from typing import Any
 from pzsl.candidates import FROM_DATA
 from pzsl.datasets.names import normal_form
 from pzsl.datasets.own import plain_path, read_rows
+from pzsl.device import usual_torch
 from pzsl.errors import UserError, nearest
 from pzsl.files import check_output
 from pzsl.folders import same_letters
@@ -22,6 +23,7 @@ from pzsl.store import Cache
 
 
 @with_paths
+@usual_torch()
 def apply_corrections(
     corrections: str | Path,
     run: str | Path | None = None,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pzsl import __version__
+from pzsl.device import usual_torch
 from pzsl.errors import UserError
 from pzsl.files import write_atomic, write_json
 from pzsl.folders import say_disclosed
@@ -45,6 +46,7 @@ to the logit scale."""
 
 
 @with_paths
+@usual_torch()
 def pack(
     run: str | Path,
     out: str | Path,
