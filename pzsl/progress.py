@@ -47,8 +47,16 @@ def gravest(warnings: Iterable[str]) -> str:
 
 
 def say(message: str) -> None:
-    """Print a message, one line, on stderr; stdout is for results."""
-    write_text(printable(message, keep="\t"), sys.stderr)
+    """Print a message, one line, on stderr; stdout is for results.
+
+    Work goes on where stderr is a file on a full disk, or a terminal that was closed.
+    """
+    try:
+        write_text(printable(message, keep="\t"), sys.stderr)
+    except BrokenPipeError:  # whoever reads both, such as `head`, has seen enough
+        raise
+    except OSError:
+        pass
 
 
 def write_text(text: str, stream: TextIO | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 import typer
@@ -16,6 +17,7 @@ from pzsl.cli.caches import CACHE_COMMANDS
 from pzsl.cli.common import complain
 from pzsl.cli.options import App, Entry, LazyGroup
 from pzsl.cli.sigbus import explain_sigbus
+from pzsl.errors import UserError
 
 
 class Commands(LazyGroup):
@@ -88,6 +90,18 @@ def _whole(
     pass
 
 
+def _check_folder() -> None:
+    """Refuse a working directory that was removed, which libraries answer with errors of their own.
+
+    Raises:
+        UserError: it is not there any more.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UserError("The folder you are in was removed: cd to another one.") from None
+
+
 def main() -> None:
     """Entry point. Exit codes: 0 success, 1 failure (one line on stderr), 2 wrong usage."""
     debug = "--debug" in sys.argv
@@ -96,6 +110,7 @@ def main() -> None:
     # Pillow's warnings name no file; what matters of them, such as transparency, is counted.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     try:
+        _check_folder()
         app(prog_name="pzsl")
     except Exception as error:
         if debug:

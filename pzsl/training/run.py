@@ -275,7 +275,7 @@ def _environment(
         "threads": torch.get_num_threads(),
         "memory": memory,
         "packages": {"pzsl": __version__, **packages},
-        "cache": str(cache.path),
+        "cache": str(cache.path).encode("utf-8", "backslashreplace").decode(),
         "split_hash": cache.split_hash,
         "templates": list(cache.templates),
         "annotation": cache.annotation,
