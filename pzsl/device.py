@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from pzsl.errors import UsageError
@@ -87,7 +87,9 @@ def usual_torch() -> Iterator[None]:
     if place.type != "cpu":  # each call of a torch function costs more where it has been set
         torch.set_default_device(None)
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), ExitStack() as others:
+            for kind in filter(torch.is_autocast_enabled, ("cpu", "cuda")):
+                others.enter_context(torch.autocast(kind, enabled=False))
             yield
     finally:
         torch.set_default_dtype(before)

@@ -70,7 +70,8 @@ def write_text(text: str, stream: TextIO | None) -> None:
         return
     encoding = stream.encoding or "utf-8"
     shown = text.encode(encoding, "backslashreplace").decode(encoding)
-    print(shown, file=stream, flush=True)
+    stream.write(f"{shown}\n")  # at once: print would let another thread's line come between
+    stream.flush()
 
 
 def shell_word(text: object) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context, parent_process
+from multiprocessing import current_process, get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import ModuleType
@@ -103,6 +103,7 @@ class WorkerPool(Generic[Task]):
 
     def start_worker(self, device: str, task: Task) -> None:
         """Start a process and assign its first task."""
+        check_may_start()
         context = get_context("spawn")  # the same everywhere, and safe with threads and GPUs
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self.prepare, device), daemon=True)
@@ -217,6 +218,24 @@ def _send(pipe: Connection, kind: str, value: Any) -> None:
         pipe.send((kind, value))
     except OSError:
         sys.exit(1)  # the parent is gone
+
+
+def may_start() -> bool:
+    """Whether this process may start others: those of a `multiprocessing.Pool` may not."""
+    return not current_process().daemon
+
+
+def check_may_start() -> None:
+    """Refuse to start a process where Python refuses it.
+
+    Raises:
+        UserError: this is a daemonic process.
+    """
+    if not may_start():
+        raise UserError(
+            "This runs in a daemonic process, such as those of multiprocessing.Pool, which may "
+            "start no others: give workers=1, or use concurrent.futures.ProcessPoolExecutor."
+        )
 
 
 def end_with_parent() -> None:

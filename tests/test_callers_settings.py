@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from problems import write_cache
 from quick_processes import run_python
 
 import pzsl as api
+from pzsl.datasets.published.mat_process import _process
+from pzsl.errors import UserError
+from pzsl.training.engines.sweep import default_workers
 
 LOGGED = """
 import logging, sys, pzsl
@@ -108,9 +112,23 @@ def test_what_the_caller_set_changes_no_answer_and_stays(call, run, tmp_path):
         assert CALLS[call](run, tmp_path / "set") == expected
         assert torch.get_default_dtype() == torch.float64
         assert torch.get_default_device() == torch.device("meta")
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         assert CALLS[call](run, tmp_path / "inference") == expected
-        assert torch.is_inference_mode_enabled()
+        assert torch.is_inference_mode_enabled() and torch.is_autocast_enabled("cpu")
+
+
+def test_a_process_of_a_pool_trains_by_itself(run, tmp_path, monkeypatch):
+    """It is daemonic, and Python lets such a process start no others."""
+    monkeypatch.setattr("pzsl.training.engines.sweep.cores", lambda: 4)
+    options = {"method": "clip", "rate": 0.3, "seeds": 2, "runs": tmp_path / "r"}
+    monkeypatch.setitem(current_process()._config, "daemon", True)  # type: ignore[attr-defined]
+    assert default_workers(torch.device("cpu"), runs=9) == 1
+    assert len(api.train(run.parents[2] / "c.h5", **options)["runs"]) == 2
+    with pytest.raises(UserError, match=r"daemonic process.*: give workers=1"):
+        api.train(run.parents[2] / "c.h5", **options | {"seeds": 4}, workers=2)
+    _process.cache_clear()
+    with pytest.raises(UserError, match="daemonic process"):
+        _process()
 
 
 def test_an_extraction_leaves_logging_to_the_caller(tmp_path):

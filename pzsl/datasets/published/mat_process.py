@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pzsl.files import check_regular, check_unpacked
-from pzsl.workers import end_with_parent, without_main_module
+from pzsl.workers import check_may_start, end_with_parent, without_main_module
 
 TOO_NEW = "it is in MATLAB's HDF5 format: save it again as version 7 (save -v7)"
 
@@ -47,6 +47,7 @@ def load_apart(path: Path, fields: Sequence[str]) -> dict[str, Any]:
 @cache
 def _process() -> ProcessPoolExecutor:
     """One process for all files, as starting it takes most of the time."""
+    check_may_start()
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(1, context, initializer=end_with_parent)
     with without_main_module():  # the first task starts the process

@@ -20,13 +20,16 @@ from pzsl.training.engines.on_processes import run_on_processes
 from pzsl.training.engines.on_ray import run_on_ray
 from pzsl.training.features_in_blocks import MEMORY
 from pzsl.training.run import CHECKPOINT_SECONDS, is_finished
+from pzsl.workers import may_start
 
 
 def default_workers(device: torch.device, runs: int, threads: int = 1) -> int:
     """The number of processes: as many as keep the CPU's cores busy, at most one per run.
 
-    One on a GPU.
+    One on a GPU, and where this process may start none.
     """
+    if not may_start():
+        return 1
     return max(1, min(cores() // threads, runs)) if device.type == "cpu" else 1
 
 
