@@ -64,6 +64,18 @@ def test_a_cache_with_other_seen_classes_is_refused_though_its_label_embeddings_
         restore_scorer(read_record(folder))
 
 
+@pytest.mark.parametrize(("name", "other"), [("logit_scale", 50.0), ("weights_hash", "f" * 64)])
+def test_a_cache_of_another_encoder_is_refused_though_its_label_embeddings_are_the_same(
+    tmp_path, name, other
+):
+    cache, folder, _ = one_run(tmp_path, "clip")
+    with h5py.File(cache, "r+") as file:
+        file.attrs[name] = other
+        file["image/features"][0] = file["image/features"][1]
+    with pytest.raises(UserError, match="weights or logit scale"):
+        restore_scorer(read_record(folder))
+
+
 # --- refine --------------------------------------------------------------------------------------
 
 

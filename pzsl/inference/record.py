@@ -30,6 +30,7 @@ class Record:
         gamma: of calibrated stacking.
         calibration: of the probabilities.
         cache: the cache file that it was trained on.
+        encoder: what `env.json` has of the cache's encoder, as text; older records have less.
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class Record:
     gamma: float
     calibration: Calibration
     cache: Path
+    encoder: dict[str, str]
 
 
 def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
@@ -61,12 +63,13 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
         check_values(run, metrics["gamma"])
         calibration = read_calibration(folder / "calibration.json")
         place = Path(cache or environment["cache"])
+        encoder = dict(environment.get("encoder", {}))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}: its record is damaged ({error}): {REMEDY}.") from None
     check_parts(folder, metrics)
     say_version(folder, run)
     plugins.enrol(run.plugins, trusted_only=True)
-    return Record(folder, run, float(metrics["gamma"]), calibration, place)
+    return Record(folder, run, float(metrics["gamma"]), calibration, place, encoder)
 
 
 def say_version(folder: Path, run: RunConfig) -> None:

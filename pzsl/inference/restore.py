@@ -91,7 +91,8 @@ def restore_scorer(record: Record, names: Sequence[str] = (), text: Tensor | Non
         UserError: as in `restore`.
     """
     cache, file = open_cache(record, check=False), record.folder / MODEL
-    if not _has_labels(cache, read_state(file), record.config.labels):
+    has_labels = _has_labels(cache, read_state(file), record.config.labels)
+    if not (has_labels and _has_encoder(cache, record)):
         _check_cache(cache, record)
     method = restore_method(record.config, cache.logit_scale, file, text)
     all_names = (*class_names(cache), *names)
@@ -130,13 +131,22 @@ def restore_method(
 def _has_labels(cache: Cache, saved: dict[str, Tensor], kind: str) -> bool:
     """Whether a cache has the saved label embeddings, hence the same classes and encoder.
 
-    No answer depends on more of it: its training images may differ or be missing.
+    With the encoder's image tower and logit scale (`_has_encoder`), no answer depends on more of
+    it: its training images may differ or be missing.
     """
     if kind != "text" or not cache.templates:
         return False
     text = torch.from_numpy(cache.label_embeddings())
     seen = torch.from_numpy(cache.seen)
     return torch.equal(text[seen], saved[SEEN]) and torch.equal(text[~seen], saved[UNSEEN])
+
+
+def _has_encoder(cache: Cache, record: Record) -> bool:
+    """Whether a cache has the weights and the logit scale of the run's; older records lack them."""
+    return all(
+        str(cache.provenance[name]) == record.encoder.get(name, str(cache.provenance[name]))
+        for name in ("weights_hash", "logit_scale")
+    )
 
 
 def open_cache(record: Record, check: bool = True) -> Cache:
@@ -157,7 +167,7 @@ def _check_cache(cache: Cache, record: Record) -> None:
     if cache.fingerprint != record.config.cache_hash:
         raise UserError(
             f"{record.cache} isn't the cache that {record.folder} was trained on (other images, "
-            "labels or prompts): name that one with --cache, or train again."
+            "labels, prompts, weights or logit scale): name that one with --cache, or train again."
         )
 
 

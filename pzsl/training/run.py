@@ -50,6 +50,8 @@ CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 10.0
 FAILED = "failed.json"
 """Records why a run failed, in its folder; deleted when the run is started again."""
+ENCODER = ("model", "pretrained", "weights_hash", "logit_scale")
+"""What `env.json` records of the cache's encoder."""
 Attempt = Generator[Fit, None, dict[str, Any]]
 
 
@@ -280,6 +282,6 @@ def _environment(
         "templates": list(cache.templates),
         "annotation": cache.annotation,
         "encoder_warning": encoder_warning,
-        "encoder": {key: str(cache.provenance.get(key, "")) for key in ("model", "pretrained")},
+        "encoder": {key: str(cache.provenance.get(key, "")) for key in ENCODER},
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
