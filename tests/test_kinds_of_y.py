@@ -99,6 +99,27 @@ def test_frames_of_nullable_numbers_are_vectors_and_missing_ones_are_reported():
         PartialLabelClassifier(method="clip").fit(frame, TRUTH)
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        lambda rows: pd.Series(list(rows)),
+        lambda rows: pd.DataFrame({"embedding": rows.tolist()}),
+        lambda rows: pd.Series(list(rows)).to_numpy(),
+    ],
+)
+def test_a_column_of_vectors_is_reported_with_what_makes_an_array_of_it(column):
+    with pytest.raises(UserError, match=r"give numpy.stack\(numpy.ravel\(X\)\)"):
+        PartialLabelClassifier(method="clip").fit(column(X), TRUTH)
+    assert np.array_equal(np.stack(np.ravel(column(X))), X)
+
+
+def test_rows_of_different_lengths_are_reported():
+    with pytest.raises(UserError, match=r"X should be .* but its rows differ in length"):
+        PartialLabelClassifier(method="clip").fit(
+            [row[: 5 + i % 2] for i, row in enumerate(X)], TRUTH
+        )
+
+
 def test_a_frame_of_seen_classes_gives_no_warning_of_torch():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

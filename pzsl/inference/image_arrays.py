@@ -20,10 +20,17 @@ def unit_vectors(name: str, values: Any) -> NDArray[np.float32]:
     """
     if hasattr(values, "tocsr"):
         raise UserError(f"{name} is a sparse matrix: dense vectors are needed, use X.toarray().")
-    array = np.asarray(as_plain(values, name))
-    if array.dtype == object and _are_nullable_numbers(values):
+    try:
+        array = np.asarray(as_plain(values, name))
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"{name} should be an array (n, D) of numbers, but its rows differ in length."
+        ) from None
+    if array.dtype == object and array.ndim == 2 and _are_nullable_numbers(values):
         array = values.to_numpy(np.float64, na_value=np.nan)
-    fault = _fault(array)
+    fault = _fault(name, array)
     if fault is not None:
         raise UserError(
             f"{name} should be an array (n, D) of numbers, but is {array.shape} {array.dtype}"
@@ -55,12 +62,20 @@ def _are_nullable_numbers(values: Any) -> bool:
     return all(kind in "fiu" for kind in kinds)
 
 
-def _fault(array: NDArray[Any]) -> str | None:
+def _fault(name: str, array: NDArray[Any]) -> str | None:
     """Why an array can't be used as vectors, in scikit-learn's words where it has some."""
     if array.dtype.kind == "c":
         return ": Complex data not supported"
-    if array.ndim == 1:
+    if _is_column_of_vectors(array):
+        return f", a vector in each: give numpy.stack(numpy.ravel({name}))"
+    if array.ndim == 1 and array.dtype.kind in "fiub":
         return ": Reshape your data, X.reshape(1, -1) for one image"
     if array.ndim == 2 and array.shape[1] == 0:
         return f": 0 feature(s) (shape={array.shape}) while a minimum of 1 is required"
     return "" if array.ndim != 2 or not array.size or array.dtype.kind not in "fiu" else None
+
+
+def _is_column_of_vectors(array: NDArray[Any]) -> bool:
+    """Whether each row holds a vector as one value, as a column of a Parquet file does."""
+    column = array.dtype == object and array.size and array.shape[1:] in ((), (1,))
+    return bool(column) and isinstance(array.flat[0], np.ndarray | list | tuple)
