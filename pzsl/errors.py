@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 LISTED = 30
 """Most names that a message lists."""
+MOST_SHOWN = 200
+"""Most characters of a value that a message shows."""
 
 
 class UserError(ValueError):
@@ -47,6 +50,13 @@ _NO_MEMORY = re.compile(
 def lacks_memory(error: BaseException) -> bool:
     """Whether an error means that memory ran out; libraries report that in many ways."""
     return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
+
+
+def shown(value: Any) -> str:
+    """A value for a message of one line: its repr, or what it is if that is long."""
+    text = repr(value)
+    one_line = len(text) <= MOST_SHOWN and text.isprintable()
+    return text if one_line else f"a value of type {type(value).__name__}"
 
 
 def nearest(name: str, known_names: list[str]) -> str:

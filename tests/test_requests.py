@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from typer.main import get_command
 
@@ -12,6 +15,7 @@ import pzsl as library
 from pzsl.candidates import known_noises
 from pzsl.cli import app
 from pzsl.datasets import known_datasets
+from pzsl.errors import UsageError
 from pzsl.methods import METHODS, known_methods
 from pzsl.requests import LABELS, ExtractRequest, TrainRequest, described, is_plain_name
 
@@ -84,3 +88,37 @@ def test_values_of_a_request_keep_their_plain_types():
     }
     assert kinds <= {type(None), bool, int, float, str, tuple}
     assert is_plain_name("sun")
+
+
+def test_images_of_one_s_own_that_are_given_as_a_data_set_are_met_with_the_right_option(
+    pzsl, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("my photos").mkdir()
+    Path("labels.csv").write_text("path,label\n")
+    told = "Unknown data set 'my photos'. For a folder of your own images: "
+    told += "--dataset folder --root 'my photos'."
+    code, _, err = pzsl("extract", "--dataset", "my photos")
+    assert code == 2 and told in err
+    with pytest.raises(UsageError, match=re.escape(told)):
+        library.extract(Path("my photos"))
+    with pytest.raises(UsageError, match=r"table of your own images: --table labels\.csv\.$"):
+        library.extract("labels.csv")
+    with pytest.raises(UsageError, match="Did you mean 'sun'"):
+        library.extract("sum")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        library.extract,
+        lambda frame: library.train("cache.h5", settings=frame),
+        library.labels,
+        library.report,
+        lambda frame: library.PartialLabelClassifier(scale=frame).fit(np.eye(2), [0, 1]),
+    ],
+)
+def test_a_wrong_value_is_shown_in_one_line_however_long_it_is(call):
+    with pytest.raises(UsageError) as error:
+        call(pd.DataFrame({"path": ["a.png"] * 100}))
+    assert "\n" not in str(error.value) and "not a value of type DataFrame" in str(error.value)

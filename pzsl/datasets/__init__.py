@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 from pzsl import plugins
@@ -171,9 +173,19 @@ def _is_published(name: str) -> bool:
     return name in PUBLICATIONS
 
 
+def _own_images(place: str) -> str:
+    """The end of an error message for the name of a folder or a file; empty for other names."""
+    if Path(place).is_dir():
+        return f" For a folder of your own images: --dataset folder --root {quote(place)}."
+    if Path(place).is_file():
+        return f" For a table of your own images: --table {quote(place)}."
+    return ""
+
+
 def _own_loader(name: str) -> Callable[..., Any]:
     if name not in SOURCES:
-        raise UsageError(f"Unknown data set '{name}'.{nearest(name, known_datasets())}")
+        hint = _own_images(name) or nearest(name, known_datasets())
+        raise UsageError(f"Unknown data set '{name}'.{hint}")
     module, _, function = SOURCES[name].loader.partition(":")
     loader: Callable[..., Any] = getattr(import_module(module), function)
     return loader

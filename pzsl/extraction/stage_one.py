@@ -115,6 +115,8 @@ def extract(
         UserError: one line says what is wrong and what to do; encoded images are kept.
     """
     arguments = dict(locals())  # so far the arguments alone, which are the request's fields
+    if isinstance(dataset, Path):  # met with the same message as its text
+        arguments["dataset"] = str(dataset)
     return _extract(ExtractRequest(**as_lists(arguments)))
 
 

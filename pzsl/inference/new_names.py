@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from pzsl.datasets.class_warnings import one_edit_apart
 from pzsl.datasets.names import normal_form, tidy
-from pzsl.errors import UsageError
+from pzsl.errors import UsageError, shown
 from pzsl.files import unfit_text
 from pzsl.progress import printable, say
 
@@ -50,7 +50,7 @@ def new_names(known: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
     for given_name in given:
         name = tidy(given_name) if isinstance(given_name, str) else ""
         if not name:
-            raise UsageError(f"--class should be a name, not {given_name!r}.")
+            raise UsageError(f"--class should be a name, not {shown(given_name)}.")
         if unfit := unfit_text([name]):
             raise UsageError(f"--class {printable(name)!r} holds {unfit[1]}: type the name again.")
         if normal_form(name) in known_forms:

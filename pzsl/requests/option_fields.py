@@ -7,7 +7,7 @@ from dataclasses import MISSING, field, fields
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from pzsl.errors import UsageError
+from pzsl.errors import UsageError, shown
 from pzsl.requests.values import is_number, is_whole
 
 INPUT, MODEL, OUTPUT, MACHINE = "Input", "Model", "Output", "Machine"
@@ -93,4 +93,4 @@ def check_kinds(request: Any) -> None:
         fits, expected = KINDS[kind]
         if not fits(value):
             name = next(iter(entry.flags), entry.name)
-            raise UsageError(f"{name} should be {expected}, not {value!r}.")
+            raise UsageError(f"{name} should be {expected}, not {shown(value)}.")

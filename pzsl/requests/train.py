@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pzsl.errors import UsageError
+from pzsl.errors import UsageError, shown
 from pzsl.progress import printable
 from pzsl.requests.option_fields import INPUT, MACHINE, MODEL, OUTPUT, check_kinds, option
 from pzsl.requests.values import (
@@ -86,7 +86,7 @@ class TrainRequest:
             UsageError: a value is out of range; the first such value is reported.
         """
         if self.settings is not None and not isinstance(self.settings, Mapping):
-            raise UsageError(f"settings should be options by name, not {self.settings!r}.")
+            raise UsageError(f"settings should be options by name, not {shown(self.settings)}.")
         for name in LISTS:
             _check_list(f"--{name.replace('_', '-')}", getattr(self, name), name in WORDS)
         _check_whole("--seeds", self.seeds, 1, MOST_SEEDS)
@@ -121,12 +121,14 @@ def _check_list(name: str, values: Any, of_words: bool) -> None:
     try:
         listed = as_list(values)
     except TypeError:
-        raise UsageError(f"{name} should be a value or a list of values, not {values!r}.") from None
+        raise UsageError(
+            f"{name} should be a value or a list of values, not {shown(values)}."
+        ) from None
     if not listed:
         raise UsageError(f"{name} names nothing: give at least one value, or leave it out.")
     for value in listed:
         if of_words and not isinstance(value, str):
-            raise UsageError(f"{name} takes names, not {value!r}.")
+            raise UsageError(f"{name} takes names, not {shown(value)}.")
 
 
 def _check_whole(name: str, value: Any, low: int, high: int) -> None:

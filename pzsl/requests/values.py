@@ -11,7 +11,7 @@ from numbers import Integral, Real
 from pathlib import PurePath
 from typing import Any, ParamSpec, TypeVar
 
-from pzsl.errors import UsageError
+from pzsl.errors import UsageError, shown
 from pzsl.progress import say
 
 Value = TypeVar("Value", str, float, Any)
@@ -66,7 +66,7 @@ def with_paths(function: Callable[Arguments, Result]) -> Callable[Arguments, Res
             if optional is None or isinstance(value, str | os.PathLike):
                 continue
             if value is not None or not optional:
-                raise UsageError(f"'{name}' should be a text or a path, not {value!r}.")
+                raise UsageError(f"'{name}' should be a text or a path, not {shown(value)}.")
         return function(*arguments, **named)
 
     return checked
