@@ -17,7 +17,7 @@ from pzsl.training.config import Source, expand
 from pzsl.training.folds import fold_fits
 from pzsl.training.label_embeddings import project_attributes, standardise
 from pzsl.training.loop import fit_all
-from pzsl.training.run import prepared_method
+from pzsl.training.make_method import prepared_method
 from pzsl.training.task import make_task
 
 

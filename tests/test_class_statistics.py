@@ -26,8 +26,8 @@ from pzsl.methods.clip_pzsl.class_statistics import (
 from pzsl.methods.clip_pzsl.method import ClipPzsl
 from pzsl.methods.clip_pzsl.noise_model import keep_inside
 from pzsl.models.prototypes import leave_one_out_cosines, whitening, within_covariance
+from pzsl.training.calibration import refined_labels
 from pzsl.training.loop import fit
-from pzsl.training.run import refined_labels
 
 
 def ragged(problem, seed: int = 0):

@@ -47,11 +47,11 @@ from pzsl.methods.core.views import Views, mixing_shares, perturb
 from pzsl.models.gaussian_mixture import Mixture, fit_mixture, low_posterior
 from pzsl.store import load_cache
 from pzsl.training import train
+from pzsl.training.calibration import refined_labels
 from pzsl.training.config import expand
 from pzsl.training.folds import hold_out
 from pzsl.training.loop import fit, make_optimizer
 from pzsl.training.optimizer import Sgd
-from pzsl.training.run import refined_labels
 
 SOON = {"warm_up": 1, "ramp_up": 2, "late": 1}
 """All parts at work within a few epochs."""

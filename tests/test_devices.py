@@ -28,10 +28,11 @@ from pzsl.methods import METHODS, make_options
 from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.methods.partial_label.partial_method import PartialMethod
 from pzsl.models import prototypes
+from pzsl.training.calibration import calibrate
 from pzsl.training.config import RunConfig
 from pzsl.training.engines.batched import fit_groups
 from pzsl.training.loop import Fit, fit, fit_all, learning_rate
-from pzsl.training.run import calibrate, prepared_method
+from pzsl.training.make_method import prepared_method
 
 KINDS = ("cuda", "mps")
 IMAGES, SEEN, UNSEEN, DIM, VIEWS = 96, 6, 3, 8, 4

@@ -183,7 +183,8 @@ def test_predict_marks_what_is_unsure(pzsl, run, tmp_path):
 
 def test_sets_that_know_no_added_class_are_reported(run, capsys):
     for rate, added, told in ((None, 2, 0), (0.1, 0, 0), (0.1, 2, 1)):
-        _calibration_of(open_model(run), rate, added)
+        model = open_model(run)
+        _calibration_of(model, model.scorer((), None), rate, added)
         assert capsys.readouterr().err.count("without the 2 added classes") == told
 
 

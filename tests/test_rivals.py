@@ -18,9 +18,10 @@ from pzsl.methods.baselines.gda import FOLDS, GRID
 from pzsl.methods.baselines.zlap import Edges, propagate
 from pzsl.methods.core.candidate_entries import CandidateEntries
 from pzsl.methods.core.method import Method, Problem
+from pzsl.training.calibration import calibrate
 from pzsl.training.config import Source, expand
 from pzsl.training.loop import fit, fit_all
-from pzsl.training.run import calibrate, prepared_method
+from pzsl.training.make_method import prepared_method
 
 TRANSDUCTIVE = ("zlap", "transclip", "em-dirichlet")
 EXACT = {"rtol": 1e-6, "atol": 1e-6}

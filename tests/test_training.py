@@ -24,11 +24,12 @@ from pzsl.store import load_cache
 from pzsl.training import folds, train
 from pzsl.training import loop as loop_module
 from pzsl.training import run as run_module
+from pzsl.training.calibration import refined_labels
 from pzsl.training.config import RunConfig, expand
 from pzsl.training.folds import SHARES, fold_fits, hold_out, unseen_names
 from pzsl.training.label_embeddings import project_attributes
 from pzsl.training.loop import batches, epoch_generator, finite_loss, fit, fit_all, learning_rate
-from pzsl.training.run import execute, refined_labels
+from pzsl.training.run import execute
 from pzsl.training.settings import read_config, read_settings
 
 SOURCE = ("made", "hash", "model")

@@ -17,6 +17,7 @@ from pzsl.evaluation.metrics import Metrics, evaluate, evaluate_summary, predict
 from pzsl.evaluation.per_class import class_hits, thin_curve, top_confusions
 from pzsl.evaluation.probabilities import (
     COLDEST,
+    AddedClasses,
     Calibration,
     Checked,
     HeldOut,
@@ -33,6 +34,7 @@ from pzsl.evaluation.summary import Summary, summarise
 __all__ = [
     "COLDEST",
     "SAMPLE",
+    "AddedClasses",
     "Calibration",
     "Checked",
     "Curve",

@@ -151,16 +151,31 @@ class Calibration:
         coverage: (201,) entry i is the share of held-out images whose set contains their class at
             that error rate, with thresholds from the other half of the held-out images.
         images: number of held-out images.
+        added: what takes its place once classes are added to a run without unseen ones; else None.
     """
 
     temperature: float = 1.0
     thresholds: tuple[float, ...] = ()
     coverage: tuple[float, ...] = ()
     images: int = 0
+    added: AddedClasses | None = None
 
     def threshold(self, error_rate: float) -> float:
         """The least probability of a class in a prediction set; 0 <= error_rate < 1."""
         return self.thresholds[level_of(error_rate)]
+
+
+@dataclass(frozen=True)
+class AddedClasses:
+    """How a run without unseen classes scores once classes are added by their names.
+
+    Attributes:
+        gamma: subtracted from the scores of seen classes (calibrated stacking).
+        probabilities: their calibration, on images of held-out classes, too.
+    """
+
+    gamma: float
+    probabilities: Calibration
 
 
 class Checked(NamedTuple):

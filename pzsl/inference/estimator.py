@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pzsl.candidates import CandidateSets
 from pzsl.device import cores, cpu_threads, resolve_device, usual_torch
-from pzsl.errors import UsageError, UserError
+from pzsl.errors import UsageError, UserError, shown
 from pzsl.inference.candidate_arrays import (
     as_candidates,
     candidate_arrays,
@@ -28,9 +28,10 @@ from pzsl.methods.core import CandidateEntries, Method, Problem
 from pzsl.progress import say
 from pzsl.requests import LAST_SEED, is_number, is_whole
 from pzsl.training import RunConfig
+from pzsl.training.calibration import calibrate, refined_labels
 from pzsl.training.features_in_blocks import scored_together
 from pzsl.training.loop import fit, fit_all
-from pzsl.training.run import calibrate, prepared_method, refined_labels
+from pzsl.training.make_method import prepared_method
 from pzsl.training.task import TRUE_LABELS
 
 Candidates = ArrayLike | Sequence[Collection[int]] | Sequence[Collection[str]]
@@ -122,7 +123,9 @@ class PartialLabelClassifier(ScikitClassifier):
         config = self._config()
         with cpu_threads(device, _threads(self.n_jobs)):
             self.method_: Method = fit(prepared_method(config, problem, config.seed), config.seed)
-            self.gamma_, self.calibration_ = fit_all(calibrate(self.method_, problem, config))
+            self.gamma_, self.calibration_ = fit_all(
+                calibrate(self.method_, problem, config, names_may_follow=False)
+            )
         self._settle()
         return self
 
@@ -211,14 +214,14 @@ class PartialLabelClassifier(ScikitClassifier):
     def _config(self) -> RunConfig:
         """The configuration of the equivalent run, with candidate sets that came with the data."""
         if not (is_number(self.scale) and self.scale > 0):
-            raise UsageError(f"scale should be a number above 0, not {self.scale!r}.")
+            raise UsageError(f"scale should be a number above 0, not {shown(self.scale)}.")
         if not (is_whole(self.seed) and 0 <= self.seed <= LAST_SEED):
-            raise UsageError(f"seed should be a whole number from 0, not {self.seed!r}.")
+            raise UsageError(f"seed should be a whole number from 0, not {shown(self.seed)}.")
         for name in ("method", "preset"):
             if not isinstance(getattr(self, name), str):
-                raise UsageError(f"{name} should be a name, not {getattr(self, name)!r}.")
+                raise UsageError(f"{name} should be a name, not {shown(getattr(self, name))}.")
         if not isinstance(self.options, Mapping | None):
-            raise UsageError(f"options should be a mapping, not {self.options!r}.")
+            raise UsageError(f"options should be a mapping, not {shown(self.options)}.")
         options = asdict(make_options(self.method, self.preset, self.options or {}))
         for line in unread_options(self.method, options, self.options or {}):
             say(line)
@@ -273,5 +276,7 @@ def _threads(n_jobs: int | None) -> int:
     if n_jobs is None:
         return 1
     if not is_whole(n_jobs) or n_jobs == 0:
-        raise UsageError(f"n_jobs should be None or a whole number other than 0, not {n_jobs!r}.")
+        raise UsageError(
+            f"n_jobs should be None or a whole number other than 0, not {shown(n_jobs)}."
+        )
     return n_jobs if n_jobs > 0 else max(1, cores() + 1 + n_jobs)

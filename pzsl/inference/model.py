@@ -80,6 +80,7 @@ def _of_run(folder: Path, place: str | Path | None) -> Model:
     record = read_record(folder, place)
     cache = open_cache(record, check=False)
     config = json.dumps(record.config.as_dict())
+    weights_hash = sha256_of(record.folder / "model.safetensors")
     return Model(
         folder=record.folder,
         where=cache.path,
@@ -91,7 +92,7 @@ def _of_run(folder: Path, place: str | Path | None) -> Model:
         labels=record.config.labels,
         noise=record.config.noise,
         calibration=record.calibration,
-        identity=digest(config, sha256_of(record.folder / "model.safetensors")),
+        identity=digest(config, weights_hash, repr(record.calibration)),
         mean_image=lambda: mean_image(cache),
         scorer=lambda names, text: restore_scorer(record, names, text),
     )

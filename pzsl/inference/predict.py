@@ -29,6 +29,7 @@ from pzsl.inference.new_names import new_names
 from pzsl.inference.restore import Scorer
 from pzsl.inference.sources import Source, find_images
 from pzsl.progress import counted, progress, say
+from pzsl.record_hashes import REMEDY
 from pzsl.requests import as_list, check_counts, is_number, say_unused, with_paths
 
 
@@ -109,7 +110,7 @@ def predict(
     scorer = run_model.scorer(names, text)
     if encoder is not None and (model or pretrained):
         check_texts(run_model, encoder, scorer.method.problem.seen)
-    calibration = _calibration_of(run_model, error_rate, len(names))
+    calibration = _calibration_of(run_model, scorer, error_rate, len(names))
     options = AnswerOptions(top, calibration["threshold"])
     check_features(run_model, source)
     blocks = embedding_blocks(source, encoder, batch_size, workers)
@@ -165,17 +166,19 @@ def _answer_in_file(
     }
 
 
-def _calibration_of(run: Model, error_rate: float | None, added: int) -> dict[str, Any]:
+def _calibration_of(
+    run: Model, scorer: Scorer, error_rate: float | None, added: int
+) -> dict[str, Any]:
     """The calibration of the probabilities, and of the sets at an error rate; doubts are said.
 
     Args:
-        run: with its calibration. error_rate: of the sets, if any.
+        run, scorer: with its calibration. error_rate: of the sets, if any.
         added: how many classes are added to those that the calibration knows.
 
     Raises:
         UserError: an error rate is given, but no image was held out in training.
     """
-    calibration = run.calibration
+    calibration = scorer.calibration
     if not calibration.images:
         if error_rate is not None:
             raise UserError(
@@ -183,6 +186,12 @@ def _calibration_of(run: Model, error_rate: float | None, added: int) -> dict[st
                 "train with --set calibrate=true on two seen classes or more, or anew if it is old."
             )
         say(f"{run.folder} held no images out: probabilities are CLIP's uncalibrated softmax.")
+    unadjusted = run.calibration.added is None and len(scorer.method.problem.unseen) == added
+    if added and unadjusted and scorer.method.options.calibrate:
+        say(
+            f"{run.folder} is of an older version, without the gamma of added classes: they may be "
+            f"answered too rarely; {REMEDY}."
+        )
     doubt = noise_doubt(None, annotated=run.noise == "annotated")
     if doubt:
         say(doubt)

@@ -11,7 +11,7 @@ import numpy as np
 from pzsl import plugins
 from pzsl.candidates import FROM_DATA
 from pzsl.errors import UserError
-from pzsl.evaluation import Calibration
+from pzsl.evaluation import AddedClasses, Calibration
 from pzsl.progress import say
 from pzsl.record_hashes import REMEDY, check_parts, read_object
 from pzsl.requests import is_number, is_whole
@@ -134,10 +134,18 @@ def read_calibration(path: Path) -> Calibration:
     """
     if not path.is_file():
         return Calibration()
-    values = read_object(path)
+    return _calibration(read_object(path))
+
+
+def _calibration(values: dict[str, Any]) -> Calibration:
     thresholds, coverage = (tuple(map(float, values[key])) for key in ("thresholds", "coverage"))
+    added = values.get("added")  # older records lack it
+    if added is not None:
+        if not is_number(added["gamma"]):
+            raise ValueError("'gamma' in calibration.json should be a number")
+        added = AddedClasses(float(added["gamma"]), _calibration(added["probabilities"]))
     calibration = Calibration(
-        float(values["temperature"]), thresholds, coverage, int(values["images"])
+        float(values["temperature"]), thresholds, coverage, int(values["images"]), added
     )
     numbers = (calibration.temperature, *thresholds, *coverage)
     if not np.isfinite(numbers).all() or calibration.temperature <= 0:

@@ -23,7 +23,7 @@ from pzsl.record_hashes import REMEDY
 from pzsl.store import Cache, load_cache
 from pzsl.training import RunConfig
 from pzsl.training.checkpoint import SEEN, UNSEEN
-from pzsl.training.run import initial_method, prepared_method
+from pzsl.training.make_method import initial_method, prepared_method
 from pzsl.training.task import Task, make_task
 
 MODEL = "model.safetensors"
@@ -96,7 +96,14 @@ def restore_scorer(record: Record, names: Sequence[str] = (), text: Tensor | Non
         _check_cache(cache, record)
     method = restore_method(record.config, cache.logit_scale, file, text)
     all_names = (*class_names(cache), *names)
-    return Scorer(method, record.gamma, record.calibration, all_names)
+    return Scorer(method, *adjusted(record.gamma, record.calibration, len(names)), all_names)
+
+
+def adjusted(gamma: float, calibration: Calibration, added: int) -> tuple[float, Calibration]:
+    """The gamma and calibration that hold once so many classes are added to a run."""
+    if not added or calibration.added is None:
+        return gamma, calibration
+    return calibration.added.gamma, calibration.added.probabilities
 
 
 def restore_method(

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pzsl.errors import UserError
 from pzsl.evaluation import Summary, summarise
 from pzsl.methods.core import LabelSource, Method, Problem
 from pzsl.training.features_in_blocks import choose_rows, scored_together
@@ -33,13 +34,14 @@ def fold_fits(
     labels: Tensor,
     seed: int,
     on_fold: Callable[[Method, Tensor, Tensor], None] | None = None,
+    open_set: bool | None = None,
 ) -> Generator[Fit, None, list[list[Summary]]]:
     """Hold out a quarter of the classes and of the images, up to four times, and score them (ours).
 
     A fold is a small copy of the whole problem. Its unseen classes are the held-out ones and, if
     these are too few, names of true unseen classes, in the whole problem's proportion; so the
-    maximum over seen scores has the same advantage in both. Where the whole problem has no unseen
-    classes, images alone are held out. The label of a held-out image is its refined one: true
+    maximum over seen scores has the same advantage in both. In a closed set images alone are held
+    out. The label of a held-out image is its refined one: true
     labels are not used.
 
     Of more than 50,000 images the folds share a random sample of 32,768, or of eight a seen class
@@ -52,6 +54,7 @@ def fold_fits(
         seed: of the folds and the fits.
         on_fold: called for each fold with its trained method, the mask (K,) of its seen classes,
             and its held-out rows (n,).
+        open_set: whether to hold classes out; None: if the whole problem has unseen ones.
 
     Yields:
         An untrained method, which the caller trains before asking for the next.
@@ -66,11 +69,12 @@ def fold_fits(
     classes, count, device = len(problem.seen), len(problem.images), labels.device
     class_fold = (torch.randperm(classes, generator=generator) % FOLDS).to(device)
     class_fold = class_fold[first_alike(problem.seen)]
-    if not len(problem.unseen):
+    open_set = len(problem.unseen) > 0 if open_set is None else open_set
+    if not open_set:
         class_fold = torch.full_like(class_fold, FOLDS)  # a class is in no fold
     image_fold = (torch.randperm(count, generator=generator) % FOLDS).to(device)
     summaries: list[list[Summary]] = []
-    for fold in range(min(FOLDS, classes if len(problem.unseen) else count)):
+    for fold in range(min(FOLDS, classes if open_set else count)):
         scored_images = sum(len(per_share[0].label) for per_share in summaries)
         if fold >= FEWEST_FOLDS and scored_images >= ENOUGH_IMAGES:
             break
@@ -197,6 +201,12 @@ def _score(
 def _at_each_share(method: Method, images: Tensor, width: int) -> Iterator[Tensor]:
     """Scores (n, width) of images (n, D) as a method gives them, or at each of `SHARES`."""
     trained = method.scores(images)[:, :width]
+    if trained.shape[1] < width:
+        raise UserError(
+            f"Method '{type(method).__name__}' should score all classes of the problem, seen and "
+            f"unseen, at least {width}, but gave {trained.shape[1]} scores an image. If it can't "
+            "score classes without images, let its property takes_classes be False."
+        )
     if not method.fades:
         yield trained
         return

@@ -113,6 +113,22 @@ def choose(
     return Choice(float(shrinkage * share), float(shrinkage * gamma) + 0.0)  # no -0.0
 
 
+def gamma_at(
+    share: float, folds: Sequence[Sequence[Summary]], shares: Sequence[float], scale: float
+) -> float:
+    """The gamma that is best at a share of the trained scores, between those at `shares`.
+
+    Args:
+        share: of the trained scores.
+        folds, shares, scale: as in `choose`.
+    """
+    gammas = [
+        choose([[of_share[index]] for of_share in folds], [tried], scale, cautious=False).gamma
+        for index, tried in enumerate(shares)
+    ]
+    return float(np.interp(share, shares, gammas))
+
+
 def _is_closed_set(summary: Summary) -> bool:
     """Whether no class is unseen."""
     return bool(np.isneginf(summary.unseen_score).all())

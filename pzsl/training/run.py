@@ -6,23 +6,20 @@ import json
 import platform
 import time
 from collections.abc import Generator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pzsl import __version__
 from pzsl.device import cpu_threads
 from pzsl.evaluation import (
-    COLDEST,
     Calibration,
     Checked,
-    calibration_of,
     check_probabilities,
     disambiguation_accuracy,
     encoder_fit,
@@ -32,18 +29,16 @@ from pzsl.evaluation import (
 )
 from pzsl.files import write_atomic, write_json
 from pzsl.locks import alone_in
-from pzsl.methods import load_method, make_options
-from pzsl.methods.core import Method, Problem
+from pzsl.methods.core import Method
 from pzsl.record_hashes import sealed
 from pzsl.store import Cache
+from pzsl.training.calibration import calibrate
 from pzsl.training.checkpoint import History, Saver, load_checkpoint, model_bytes
 from pzsl.training.config import RunConfig
 from pzsl.training.details import Watched, details_of
 from pzsl.training.features_in_blocks import MEMORY
-from pzsl.training.fold_samples import FoldSample, sample_fold
-from pzsl.training.folds import SHARES, fold_fits
-from pzsl.training.gamma_and_share import choose
 from pzsl.training.loop import Fit, fit_all, make_optimizer
+from pzsl.training.make_method import prepared_method
 from pzsl.training.task import Task, make_task, metrics_of, summarise_tests
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -113,7 +108,9 @@ def attempt(
     first_fit, history, watched = _start_or_resume(task, config, checkpoint, checkpoint_seconds)
     method = first_fit.method
     yield first_fit
-    gamma, calibration = yield from calibrate(method, task.problem, config)
+    gamma, calibration = yield from calibrate(
+        method, task.problem, config, names_may_follow=config.labels == "text"
+    )
     block_checks: list[Checked] = []
 
     def check_block(scores: NDArray[np.floating], labels: NDArray[np.int64]) -> None:
@@ -142,31 +139,6 @@ def attempt(
     return metrics
 
 
-def initial_method(
-    config: RunConfig, problem: Problem, seed: int, whole: Method | None = None
-) -> Method:
-    """A method that has seen no data; its weights are drawn from `seed` on the CPU on any device.
-
-    A method for a fold of `whole` has fewer epochs, and the options that this chose itself.
-    """
-    method_class, _ = load_method(config.method)
-    options = make_options(config.method, config.preset, config.options)
-    if whole is not None:
-        epochs = max(1, round(options.fold_share * options.epochs))
-        options = replace(options, epochs=epochs, **whole.chosen_options())
-    return method_class(problem, options, torch.Generator().manual_seed(seed))
-
-
-def prepared_method(
-    config: RunConfig, problem: Problem, seed: int, whole: Method | None = None
-) -> Method:
-    """The `initial_method` after its preparation on the training data."""
-    method = initial_method(config, problem, seed, whole)
-    with torch.no_grad():
-        method.prepare()
-    return method
-
-
 def _start_or_resume(
     task: Task, config: RunConfig, checkpoint: Path, checkpoint_seconds: float
 ) -> tuple[Fit, History, Watched]:
@@ -183,52 +155,6 @@ def _start_or_resume(
         save(method, optimizer, epoch, history)
 
     return Fit(method, config.seed, optimizer, start, record_epoch), history, watched
-
-
-class Calibrated(NamedTuple):
-    """The folds' results: gamma of calibrated stacking, and the calibration of probabilities."""
-
-    gamma: float
-    probabilities: Calibration
-
-
-def calibrate(
-    method: Method, problem: Problem, config: RunConfig
-) -> Generator[Fit, None, Calibrated]:
-    """Calibrate a trained method on folds of its problem; gamma is 0 without unseen classes.
-
-    The folds also choose the share of a method that fades, and the temperature of probabilities.
-
-    Yields:
-        A fit, which the caller carries out before asking for the next.
-    """
-    if not method.options.calibrate:
-        return Calibrated(0.0, Calibration())
-    samples: list[FoldSample] = []
-
-    def sample(fold_method: Method, seen_classes: Tensor, held_out: Tensor) -> None:
-        samples.append(sample_fold(fold_method, method, seen_classes, held_out))
-
-    folds = yield from fold_fits(
-        lambda fold_problem, seed: prepared_method(config, fold_problem, seed, whole=method),
-        problem,
-        refined_labels(method),
-        config.seed,
-        sample,
-    )
-    shares = SHARES if method.fades else [1.0]
-    images_per_class = len(problem.images) / len(problem.seen)
-    choice = choose(folds, shares, problem.scale, images_per_class, method.cautious)
-    if method.fades:
-        method.fade(choice.share)
-    coldest = 1.0 if config.noise == "annotated" else COLDEST  # CLIP's own sets confirm CLIP
-    held_out = [samples.pop(0).at(*choice) for _ in range(len(samples))]  # frees memory of each
-    return Calibrated(choice.gamma, calibration_of(held_out, coldest))
-
-
-def refined_labels(method: Method) -> Tensor:
-    """The label of the largest weight of each training image, (N,) columns of the seen classes."""
-    return method.candidates.heaviest(method.weights)
 
 
 def _label_metrics(method: Method, task: Task) -> dict[str, float | None]:

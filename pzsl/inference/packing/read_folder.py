@@ -16,7 +16,7 @@ from pzsl.errors import UserError
 from pzsl.evaluation import Calibration
 from pzsl.files import digest, parse_json, read_text, sha256_of
 from pzsl.inference.record import check_values, read_calibration
-from pzsl.inference.restore import Scorer, restore_method
+from pzsl.inference.restore import Scorer, adjusted, restore_method
 from pzsl.requests import is_number, is_whole
 from pzsl.training import RunConfig
 
@@ -68,7 +68,8 @@ class Packed:
                 "pack the run again."
             )
         named = (*self.about["classes"], *names)
-        return Scorer(method, float(self.about["gamma"]), self.calibration, named)
+        calibrated = adjusted(float(self.about["gamma"]), self.calibration, added)
+        return Scorer(method, *calibrated, named)
 
 
 def is_packed(folder: Path) -> bool:

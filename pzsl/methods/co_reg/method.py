@@ -102,6 +102,11 @@ class CoReg(Method):
         """`adamw` or `sgd`, as the options say."""
         return self.options.optimizer
 
+    @property
+    def takes_classes(self) -> bool:
+        """Not with a linear head."""
+        return self.options.head != "linear"
+
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Update the trust of both networks in one pass over all images each."""
         self.epoch, self.generator = epoch, generator

@@ -194,6 +194,11 @@ class Method(nn.Module):
         return False
 
     @property
+    def takes_classes(self) -> bool:
+        """Whether it scores classes without images, and so can be given more of them later."""
+        return True
+
+    @property
     def epochs(self) -> int:
         """How often the loop passes over the training images."""
         if not self.trainable:
