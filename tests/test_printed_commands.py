@@ -69,6 +69,8 @@ def test_what_comes_next_is_named_with_its_paths(pzsl, tmp_path):
     options = "--method", "clip", "--seeds", 1, "--workers", 1, "--rate", 0.1
     _, out, _ = pzsl("train", "--cache", cache, *options, "--runs", tmp_path / "my runs")
     assert printed(out) == ["pzsl", "report", str(tmp_path / "my runs")]
+    _, out, _ = pzsl(*printed(out)[1:], "--out", tmp_path / "report", "--format", "csv")
+    assert "1 finished run;" in out
     _, _, err = pzsl("report", tmp_path / "no runs")
     assert printed(err)[2:] == ["--cache", "CACHE", "--runs", str(tmp_path / "no runs")]
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from records import details_of, write_run
 
+from pzsl.errors import UsageError
 from pzsl.reports import report
 from pzsl.reports.best_row import best_row, class_results, seen_unseen_curves
 from pzsl.reports.comparison import add_marks
@@ -149,6 +150,17 @@ def test_the_page_shows_names_safely_and_pictures_within_their_folder(runs, tmp_
     names = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
     assert "birds-seen-unseen-curve-uniform-rate-0-1.svg" in names
     assert "birds-weights-cat-1-png-true-label-cat.svg" in names
+
+
+def test_a_folder_without_the_pictures_is_reported(runs, tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    result = report(runs, tmp_path / "out", ("html",), images=tmp_path / "images")
+    (warning,) = [line for line in result["warnings"] if line.startswith("No picture is shown")]
+    assert "1.png is not there; --images takes the folder of the data" in warning
+    with pytest.raises(UsageError, match="none is not a folder"):
+        report(runs, tmp_path / "out", images=tmp_path / "none")
+    report(runs, tmp_path / "out", ("csv",), images=tmp_path / "images")
+    assert "--images means nothing here: only a page" in capsys.readouterr().err
 
 
 def test_a_figures_file_names_each_line_once(runs, tmp_path):

@@ -9,6 +9,7 @@ import typer
 
 from pzsl.cli.common import emit, table
 from pzsl.errors import UserError
+from pzsl.progress import counted
 
 
 def predict(
@@ -107,8 +108,8 @@ def _text(result: dict[str, Any]) -> str:
         rate = result["images_per_second"]
         speed = f", {rate:,} images per second" if rate else ""
         return (
-            f"{result['out']}: {result['answered']:,} images, {result['classes']:,} classes in "
-            f"question{speed}"
+            f"{result['out']}: {counted(result['answered'], 'image')}, "
+            f"{counted(result['classes'], 'class', 'classes')} in question{speed}"
         )
     rows = [
         [

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pzsl.cli.common import emit, words
-from pzsl.progress import say
+from pzsl.progress import counted, say
 
 
 def report(
@@ -88,6 +88,7 @@ def text_of(result: dict[str, Any]) -> str:
     """The tables of a report as plain text."""
     others = {"unfinished": result["unfinished"], "failed": len(result["failed"])}
     unfinished = "".join(f", {count} {name}" for name, count in others.items() if count)
-    counts = f"{result['finished']} finished runs{unfinished}; mean ± sample standard deviation."
+    runs = counted(result["finished"], "finished run")
+    counts = f"{runs}{unfinished}; mean ± sample standard deviation."
     files = "\n".join(f"wrote {file}" for file in result["files"])
     return "\n\n".join([result["text"], counts, files])

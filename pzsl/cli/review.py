@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pzsl.cli.common import emit
+from pzsl.progress import counted
 
 COUNT = 200
 
@@ -71,11 +72,12 @@ def review(
 
 
 def _page_text(result: dict[str, Any]) -> str:
-    return f"{result['page']}: {result['images']:,} images; open it in a browser"
+    return f"{result['page']}: {counted(result['images'], 'image')}; open it in a browser"
 
 
 def _corrections_text(result: dict[str, Any]) -> str:
+    images = counted(result["images"], "image")
     return (
-        f"{result['table']}: {result['images']:,} images, {result['corrected']:,} corrected, "
+        f"{result['table']}: {images}, {result['corrected']:,} corrected, "
         f"{result['removed']:,} left out"
     )

@@ -15,7 +15,7 @@ from pzsl.errors import UserError
 from pzsl.files import replacing
 from pzsl.inference.answers import Answer
 from pzsl.locks import unlock
-from pzsl.progress import say
+from pzsl.progress import counted, say
 from pzsl.store.hdf5 import locked
 
 ROWS = 10_000
@@ -65,7 +65,7 @@ class AnswerFile:
         if end:
             file.seek(end)
             file.truncate()
-            say(f"Resuming: {self.done:,} images have been answered already.")
+            say(f"Resuming: {counted(self.done, 'image')} answered already.")
         else:
             file.write(head + "\n")
         return file

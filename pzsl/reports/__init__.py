@@ -29,7 +29,7 @@ from pzsl.reports.table_parts import View
 from pzsl.reports.tables import LAYOUTS, all_tables, compared_tables
 from pzsl.reports.two_sweeps import compare_sweeps, verdict_text
 from pzsl.reports.wording import EXTRAS, SCORES, sections, setting_text
-from pzsl.requests import as_list, is_whole, with_paths
+from pzsl.requests import as_list, is_whole, say_unused, with_paths
 
 FORMATS = ("html", "md", "latex", "csv", "svg", "png")
 
@@ -80,12 +80,16 @@ def report(
         left out, and other warnings.
 
     Raises:
-        UsageError: an unknown format, layout or metric, a precision out of range, or a baseline
-            that matches no row or several rows.
+        UsageError: an unknown format, layout or metric, a precision out of range, a folder of
+            images that is none, or a baseline that matches no row or several rows.
         UserError: there is no finished run, or none in common with the other sweep.
     """
     formats = as_list(formats)
     view = _checked_view(formats, View(layout, tuple(as_list(metrics)), precision))
+    if images is not None and not Path(images).is_dir():
+        raise UsageError(f"--images {images} is not a folder: give that of the training images.")
+    if "html" not in formats:
+        say_unused("only a page (--format html) shows them", images=images)
     records = read_runs(Path(runs))
     pairs = rows_of(records.runs)
     add_marks(pairs)
@@ -173,12 +177,23 @@ def _page_and_figures(
     }
     contents: dict[str, str | bytes] = {}
     if "html" in formats:
+        best_rows = [picture.best_row for picture in pictures.values() if picture.best_row]
+        named = [path for best_row in best_rows for _, path, _ in best_row.weights]
+        records.warnings += _unseen_pictures(place.images, named)
         contents["index.html"] = render(
             pairs, records, parts, pictures, place.link, "csv" in formats, place.images
         )
     if kinds := [kind for kind in ("svg", "png") if kind in formats]:
         contents |= figure_files(list(pictures.items()), kinds)
     return contents
+
+
+def _unseen_pictures(folder: Path | None, names: Sequence[str]) -> list[str]:
+    """A warning if none of the images to show lies in the folder that was given for them."""
+    if folder is None or not names or any((folder / name).is_file() for name in names):
+        return []
+    missing = folder / names[0]
+    return [f"No picture is shown: {missing} is not there; --images takes the folder of the data."]
 
 
 def _doubts(runs: Sequence[Run], pairs: list[tuple[Row, list[Run]]]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pzsl.cli.common import emit, words
+from pzsl.progress import counted
 
 
 def export(
@@ -36,5 +37,6 @@ def export(
 
 
 def _text(result: dict[str, Any]) -> str:
-    count = f"{result['images']:,} images, {result['classes']:,} classes"
+    classes = counted(result["classes"], "class", "classes")
+    count = f"{counted(result['images'], 'image')}, {classes}"
     return "\n".join([f"{result['cache']}: {count}", *(f"wrote {f}" for f in result["files"])])

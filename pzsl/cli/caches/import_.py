@@ -9,6 +9,7 @@ import typer
 
 from pzsl.cli.common import annotators_of, emit
 from pzsl.cli.common import table as columns
+from pzsl.progress import counted
 
 
 def import_(
@@ -95,7 +96,8 @@ def import_(
 
 
 def _text(result: dict[str, Any]) -> str:
-    first = f"{result['cache']}: {result['images']:,} images, {result['classes']:,} classes"
+    classes = counted(result["classes"], "class", "classes")
+    first = f"{result['cache']}: {counted(result['images'], 'image')}, {classes}"
     scores = result["zero_shot"]
     if all(value is None for value in scores.values()):
         return f"{first}\nno zero-shot scores: no text embeddings, or no labelled test images"
