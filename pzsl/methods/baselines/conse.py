@@ -65,6 +65,7 @@ class Conse(Method):
         self.candidates = self.classifier.candidates
         self.kept_state = tuple(f"classifier.{name}" for name in self.classifier.kept_state)  # type: ignore[misc]
         self.training_state = self.classifier.training_state  # type: ignore[misc]
+        self._known = len(problem.seen) + len(problem.unseen)
 
     def prepare(self) -> None:
         """Prepare the classifier, and take over its candidates."""
@@ -102,7 +103,8 @@ class Conse(Method):
         self.classifier.finalize()
 
     def add_classes(self, count: int) -> None:
-        """Add the classes to the classifier."""
+        """Add the classes to the classifier; the mean label embedding stays that of the others."""
+        self._known -= count
         self.classifier.add_classes(count)
 
     def scores(self, images: Tensor) -> Tensor:
@@ -110,7 +112,7 @@ class Conse(Method):
         seen = len(self.problem.seen)
         labels = torch.cat([self.problem.seen, self.problem.unseen])
         if self.options.centre:
-            labels = F.normalize(labels - labels.mean(0), dim=-1)
+            labels = F.normalize(labels - labels[: self._known].mean(0), dim=-1)
         probabilities = self.classifier.scores(images)[:, :seen].softmax(dim=-1)
         top = probabilities.topk(min(self.options.top, seen), dim=1)
         top_weights = torch.zeros_like(probabilities).scatter_(1, top.indices, top.values)

@@ -47,6 +47,11 @@ class Prototype(Clip):
         self.means[:seen] = torch.where(means.any(1, keepdim=True), means, self.means[:seen])
         self.reweigh(lambda rows: self.scores(self.problem.images[rows])[:, :seen])
 
+    def add_classes(self, count: int) -> None:
+        """Centre the text embeddings of added classes as those of the others were."""
+        labels = torch.cat([self.problem.seen, self.problem.unseen])
+        self.means[-count:] = F.normalize(labels[-count:] - labels[:-count].mean(0), dim=-1)
+
     def scores(self, images: Tensor) -> Tensor:
         """`s cos(v - m, mu_c)` of images (n, D) for all classes, seen first: (n, K + U)."""
         return self.problem.scale * F.normalize(images - self.centre, dim=-1) @ self.means.T
