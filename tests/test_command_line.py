@@ -289,3 +289,15 @@ def test_single_values_and_iterators_are_lists_and_numbers_are_those_that_are_pr
 def test_an_error_of_a_library_without_text_is_named(error, capsys):
     assert complain(error) == 1
     assert capsys.readouterr().err.strip() == f"pzsl: {type(error).__name__}"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--versio"], "'--versio'. Did you mean '--version'? See 'pzsl --help'."),
+        (["--cache", "x", "train"], "No such option '--cache'. See 'pzsl --help'."),
+        (["prompts", "--all", "show"], "No such option '--all'. See 'pzsl prompts --help'."),
+    ],
+)
+def test_a_wrong_option_before_the_command_is_one_line(pzsl, words, told):
+    assert told in last_line(pzsl(*words))

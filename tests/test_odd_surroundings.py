@@ -1,4 +1,4 @@
-"""A terminal that was closed, a working directory that was removed, a path that is no Unicode."""
+"""A closed terminal, a removed working directory, a path that is no Unicode, a replaced file."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import errno
 import io
 import os
 import sys
+from pathlib import Path
+from typing import Any
 
+import h5py
 import pytest
 from problems import write_cache
 
 import pzsl as api
 from pzsl.progress import say
+from pzsl.store.hdf5 import raw_file
 
 
 class Broken(io.StringIO):
@@ -63,3 +67,19 @@ def test_a_run_on_a_cache_whose_path_is_no_unicode_is_read_again(tmp_path):
     assert api.train(cache, **options)["runs"][0]["path"] == run
     assert api.labels(run, tmp_path / "l.csv", cache=cache)["images"] > 0
     assert api.report(tmp_path / "r", tmp_path / "report", ["html", "csv"])["finished"] == 1
+
+
+def test_a_cache_that_is_replaced_while_it_is_opened_is_not_taken_for_damaged(
+    tmp_path, monkeypatch
+):
+    cache, annotated = write_cache(tmp_path / "c.h5"), tmp_path / "annotated.h5"
+    api.annotate(cache, out=annotated)
+    mapped = raw_file.mapped
+
+    def while_replaced(data: h5py.Dataset, path: Path) -> Any:
+        if annotated.exists():
+            annotated.replace(path)
+        return mapped(data, path)
+
+    monkeypatch.setattr(raw_file, "mapped", while_replaced)
+    assert api.load_cache(cache).candidate_labels is not None and not annotated.exists()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pzsl.cli.common import emit, weighted
-from pzsl.progress import shell_word
+from pzsl.progress import counted, shell_word
 
 
 def annotate(
@@ -84,7 +84,8 @@ def _text(result: dict[str, Any]) -> str:
             f"{worst['truth_outside']:.2f} %"
         )
     if result["never_named"]:
-        lines.append(f"never named    {result['never_named']} seen classes are in no set")
+        classes = counted(result["never_named"], "seen class", "seen classes")
+        lines.append(f"never named    {classes} in no set")
     if not result["out"].lower().endswith(".csv"):
         lines.append(
             f"next           pzsl train --cache {shell_word(result['out'])} --noise annotated"

@@ -124,7 +124,7 @@ def _split_examples(text: str | None) -> tuple[str, list[str]]:
 
 
 class _HelpWithExamples:
-    """A help that ends with examples, each in a line of its own."""
+    """A help that ends with examples, each in a line of its own, and usage errors in one line."""
 
     help: str | None
 
@@ -143,17 +143,6 @@ class _HelpWithExamples:
             with formatter.section("Examples"):
                 formatter.write("".join(f"  {line}\n" for line in examples))
 
-
-class Command(_HelpWithExamples, TyperCommand):
-    """A command whose help lists the registered names, and whose usage errors are one line."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the options under their headings; names are never broken across lines."""
-        for group, params in _group_options(self.get_params(ctx)).items():
-            with formatter.section(group):
-                formatter.write_dl([_help_row(param, ctx) for param in params])
-        formatter.buffer = [line.replace(_HYPHEN, "-") for line in formatter.buffer]
-
     def make_context(
         self, info_name: Any, args: list[str], parent: Any = None, **extra: Any
     ) -> Any:
@@ -161,11 +150,22 @@ class Command(_HelpWithExamples, TyperCommand):
         words = list(args)
         _check_given(words)
         try:
-            return super().make_context(info_name, args, parent, **extra)
+            return super().make_context(info_name, args, parent, **extra)  # type: ignore[misc]
         except _WRONG_USAGE as error:
             if type(error).__name__ == "NoArgsIsHelpError":
                 raise
             raise UsageError(_usage_message(self, error, words)) from None
+
+
+class Command(_HelpWithExamples, TyperCommand):
+    """A command whose help lists the registered names."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options under their headings; names are never broken across lines."""
+        for group, params in _group_options(self.get_params(ctx)).items():
+            with formatter.section(group):
+                formatter.write_dl([_help_row(param, ctx) for param in params])
+        formatter.buffer = [line.replace(_HYPHEN, "-") for line in formatter.buffer]
 
 
 class Group(_HelpWithExamples, TyperGroup):
@@ -210,7 +210,7 @@ def _check_given(args: Sequence[str]) -> None:
             raise UsageError("An argument is empty: give it a value, or leave it out.")
 
 
-def _usage_message(command: TyperCommand, error: Any, args: list[str]) -> str:
+def _usage_message(command: Any, error: Any, args: list[str]) -> str:
     """The message that says what is wrong with a command line, and suggests a correction."""
     path = error.ctx.command_path if error.ctx else command.name
     message = error.format_message().rstrip(".")

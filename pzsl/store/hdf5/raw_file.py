@@ -9,7 +9,7 @@ import h5py
 from numpy.typing import NDArray
 
 from pzsl.errors import UserError
-from pzsl.files import check_regular, parse_json
+from pzsl.files import check_regular, parse_json, state_of
 from pzsl.progress import shell_word
 from pzsl.requests import PUBLISHED
 from pzsl.store.hdf5.heap import check_heaps
@@ -95,10 +95,26 @@ class Stored(NamedTuple):
 def read_stored(path: Path) -> Stored:
     """Open a cache and check its schema and the shapes of its data sets, but not their contents.
 
+    It is opened twice, by HDF5 and to be mapped: if it was replaced in between, as `pzsl annotate`
+    does, its new file is read.
+
     Raises:
         UserError: the file is missing, cut off, not HDF5 or of another schema, or a data set is
             missing or has a wrong shape or type.
     """
+    device_and_inode = state_of(path)[:2]
+    try:
+        stored = _read_once(path)
+    except UserError:
+        if state_of(path)[:2] == device_and_inode:
+            raise
+    else:
+        if state_of(path)[:2] == device_and_inode:
+            return stored
+    return read_stored(path)
+
+
+def _read_once(path: Path) -> Stored:
     if path.is_dir():
         raise UserError(f"{path}: this is a folder, but a cache is one file: give its .h5 file.")
     with explained(path):
