@@ -10,7 +10,7 @@ import torch
 
 from pzsl.device import cores
 from pzsl.errors import UsageError, UserError
-from pzsl.progress import say
+from pzsl.progress import counted, say
 from pzsl.requests import ENGINES
 from pzsl.sweep_progress import following, write_plan
 from pzsl.training.config import RunConfig
@@ -83,10 +83,10 @@ def run_sweep(
         failed = _watch(_outcomes(jobs, device, workers, engine), len(configs), len(todo))
     if failed:
         name, reason = failed[0].job.config.name, failed[0].failure
+        done = len(configs) - len(failed)
         raise UserError(
-            f"{len(failed)} of {len(configs)} runs failed, the first is {name}: {reason} The "
-            f"other {len(configs) - len(failed)} are recorded; the same command tries the failed "
-            "ones again."
+            f"{len(failed)} of {len(configs)} runs failed, the first is {name}: {reason} "
+            f"{counted(done, 'run')} recorded; the same command tries the failed ones again."
         )
     return len(todo)
 
