@@ -297,7 +297,9 @@ def test_an_error_of_a_library_without_text_is_named(error, capsys):
         (["--versio"], "'--versio'. Did you mean '--version'? See 'pzsl --help'."),
         (["--cache", "x", "train"], "No such option '--cache'. See 'pzsl --help'."),
         (["prompts", "--all", "show"], "No such option '--all'. See 'pzsl prompts --help'."),
+        (["predict", "photos"], "Missing option '--run' (A finished run"),
+        (["merge", "a.h5", "b.h5"], "Missing option '--out' (The cache to write"),
     ],
 )
-def test_a_wrong_option_before_the_command_is_one_line(pzsl, words, told):
+def test_a_wrong_or_missing_option_is_named_as_such(pzsl, words, told):
     assert told in last_line(pzsl(*words))

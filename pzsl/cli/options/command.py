@@ -222,7 +222,8 @@ def _usage_message(command: Any, error: Any, args: list[str]) -> str:
     elif type(error).__name__ == "MissingParameter" and error.param is not None:
         help_text = getattr(error.param, "help", None)
         message += f" ({help_text.rstrip('.')})" if help_text else ""
-        message = _unexpected_word(command, message, args)
+        if all(param.param_type_name == "option" for param in command.params):
+            message = _unexpected_word(command, message, args)
     end = "" if message.endswith("?") else "."
     return f"{message}{end} See '{path} --help'."
 
