@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -178,24 +178,31 @@ def test_a_method_keeps_to_its_device_and_its_steps_hardly_wait(kind, system):
 
 
 @pytest.mark.parametrize(
-    ("kind", "system"),
+    ("kind", "system", "closed"),
     [
-        ("cuda", System("clip-pzsl", "default", False)),
-        ("mps", System("co-reg", "default", True)),
+        ("cuda", System("clip-pzsl", "default", False), False),
+        ("mps", System("co-reg", "default", True), False),
+        ("mps", System("clip-pzsl", "default", False), True),
     ],
 )
-def test_gamma_is_chosen_on_a_device_as_on_the_cpu(kind, system):
+def test_gamma_is_chosen_on_a_device_as_on_the_cpu(kind, system, closed):
     chosen = []
     for place in (kind, "cpu"):
         with nullcontext() if place == "cpu" else PretendDevice(kind) as device:
             problem = make_problem(place, system)
-            method = fit(prepared_method(config_of(system), problem, 0), 0)
-            chosen.append(fit_all(calibrate(method, problem, config_of(system))))
+            if closed:
+                problem = replace(problem, unseen=problem.unseen[:0])
+            config = config_of(system, **({"fade": closed} if system.method == "clip-pzsl" else {}))
+            method = fit(prepared_method(config, problem, 0), 0)
+            chosen.append(fit_all(calibrate(method, problem, config)))
         assert device is None or not in_no_order(device)
-    there, here = chosen
-    assert there.gamma == pytest.approx(here.gamma, abs=1e-2)
-    temperatures = [each.probabilities.temperature for each in chosen]
-    assert temperatures[0] == pytest.approx(temperatures[1], abs=1e-2)
+    calibrations = [each.probabilities for each in chosen]
+    gammas = [each.gamma for each in chosen]
+    if closed:
+        gammas = [each.added.gamma for each in calibrations]
+        calibrations = [each.added.probabilities for each in calibrations]
+    assert gammas[0] == pytest.approx(gammas[1], abs=1e-2) and gammas[0] != 0
+    assert calibrations[0].temperature == pytest.approx(calibrations[1].temperature, abs=1e-2)
 
 
 @pytest.mark.parametrize("kind", KINDS)
