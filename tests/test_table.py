@@ -163,6 +163,22 @@ def test_a_class_list_that_lacks_classes_is_reported(folder, listed, message):
 # --- malformed rows ------------------------------------------------------------------------------
 
 
+def test_absolute_paths_below_the_root_are_taken_as_relative_ones(folder, tmp_path_factory):
+    table = write(folder, [str(folder / row) for row in GOOD])
+    assert load_table(table).paths == load_table(write(folder)).paths
+    elsewhere = tmp_path_factory.mktemp("lists") / "labels.csv"
+    elsewhere.write_text(write(folder, [str(folder / row) for row in GOOD]).read_text())
+    assert load_table(elsewhere, root=folder).paths[0] == "a/1.jpg"
+    named = rf"line 2: the path '{folder}/a/1.jpg' leads out .*{elsewhere.parent}: give a folder"
+    with pytest.raises(UserError, match=named):
+        load_table(elsewhere)
+    above = load_table(elsewhere, root=folder.parent)  # as the message says
+    assert above.paths[0] == f"{folder.name}/a/1.jpg" and above.reader(above.paths[0])
+    tricky = [f"{folder}/a/../../x.jpg,fox,,trainval", *GOOD]
+    with pytest.raises(UserError, match=r"line 2: the path .* leads out"):
+        load_table(write(folder, tricky))
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

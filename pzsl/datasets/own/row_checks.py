@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from pzsl.datasets.base import SPLITS
 from pzsl.datasets.own.faults import Faults
@@ -50,6 +50,30 @@ def check_rows(rows: Sequence[Row], class_list: Classes, faults: Faults, empty: 
         if fault:
             faults.note(row.place, fault)
         before.setdefault(row.path, row)
+
+
+def below_root(rows: Sequence[Row], base: Path, faults: Faults) -> list[Row]:
+    """Rows with absolute paths made relative to `base`; those outside of it are noted."""
+    folders = [] if as_remote(base) else [base.absolute(), base.resolve()]
+    return [_below(row, folders, faults) if _is_absolute(row) else row for row in rows]
+
+
+def _is_absolute(row: Row) -> bool:
+    return PurePath(row.path).is_absolute()
+
+
+def _below(row: Row, folders: Sequence[Path], faults: Faults) -> Row:
+    path = PurePath(row.path)
+    for folder in folders:
+        if path.is_relative_to(folder):
+            return row._replace(path=path.relative_to(folder).as_posix())
+    if folders:
+        faults.note(
+            row.place,
+            f"the path '{row.path}' leads out of the folder of images, {folders[0]}: give a folder "
+            "above all images as --root.",
+        )
+    return row
 
 
 def _fault_of_repetition(first: Row, row: Row) -> str:

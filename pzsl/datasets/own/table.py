@@ -34,7 +34,7 @@ from pzsl.datasets.own.drawn_split import (
 )
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.folder import TEST, UNSEEN, check_shares
-from pzsl.datasets.own.row_checks import Classes, check_rows, note_missing
+from pzsl.datasets.own.row_checks import Classes, below_root, check_rows, note_missing
 from pzsl.datasets.own.rows import CANDIDATES, Row, rows_of
 from pzsl.datasets.own.same_image import check_once
 from pzsl.datasets.own.table_files import identity_of, read_table
@@ -61,8 +61,11 @@ class Reading:
     seed: int = 0
     unseen: float = UNSEEN
     test: float = TEST
+    on_error: str = "fail"
 
     def __post_init__(self) -> None:
+        if self.on_error not in ("fail", "skip"):
+            raise UsageError(f"Unknown way to treat errors '{self.on_error}': use fail or skip.")
         if self.empty not in ("fail", "skip", "unlabelled"):
             raise UsageError(f"--empty is skip, unlabelled or fail, not '{self.empty}'.")
         check_shares(self.unseen, self.test)
@@ -111,13 +114,12 @@ def load_table(
         UserError: a file is missing, or rows are invalid: up to twenty are listed, each with its
             line.
     """
-    if on_error not in ("fail", "skip"):
-        raise UsageError(f"Unknown way to treat errors '{on_error}': use fail or skip.")
-    reading = Reading(_file(unseen_file), _file(classes), annotators, empty, seed, unseen, test)
+    given = annotators, empty, seed, unseen, test, on_error
+    reading = Reading(_file(unseen_file), _file(classes), *given)
     source = _source(table)
     base = as_path(root) if root else (source.parent if isinstance(source, PurePath) else Path())
     faults = Faults("")
-    content = _read(source, reading, faults, base if on_error == "fail" else None)
+    content = _read(source, reading, faults, base)
     rows = content.rows
     if on_error == "skip":
         missing = note_missing(rows, base, faults, "skip")
@@ -130,8 +132,7 @@ def load_table(
         check_once(faults.where, [(row.path, row.split) for row in rows], real)
     data = _dataset(rows, content, empty)
     reader = reader_below(base, data.paths, spelt)
-    root_origin = ("root", str(base.resolve()))
-    origin = (*data.origin, root_origin, *_annotator_origin(annotators))
+    origin = (*data.origin, ("root", str(base.resolve())), *_annotator_origin(annotators))
     return replace(data, reader=reader, origin=origin)
 
 
@@ -176,7 +177,7 @@ def _read(source: Path | pd.DataFrame, reading: Reading, faults: Faults, base: P
         source: the table.
         reading: how to read it.
         faults: collects all that is wrong, and raises it; gets the table's name.
-        base: folder in which the images have to exist; None to skip that check.
+        base: folder that the paths are relative to; None if the images need not exist.
     """
     table = read_table(source)
     faults.where, faults.noted = table.name, table.faults.noted
@@ -186,6 +187,7 @@ def _read(source: Path | pd.DataFrame, reading: Reading, faults: Faults, base: P
         raise UserError(f"{table.name} lists no image.")
     if table.notes:
         say(f"{table.name}: {'; '.join(table.notes)}.")
+    rows = rows if base is None else below_root(rows, base, faults)
     rows = _without_empty(table.name, rows, reading.empty)
     listed = read_class_list(reading.classes) if reading.classes else ()
     unseen_listed = read_class_list(reading.unseen_file) if reading.unseen_file else ()
@@ -193,7 +195,7 @@ def _read(source: Path | pd.DataFrame, reading: Reading, faults: Faults, base: P
     rows, split_origin = _with_splits(table.name, rows, reading, unseen_listed)
     class_list = find_classes(rows, listed, unseen_listed, faults)
     check_rows(rows, class_list, faults, reading.empty)
-    if base is not None:
+    if base is not None and reading.on_error == "fail":
         note_missing(rows, base, faults, "fail")
     faults.check()
     return Rows(rows, class_list, (*identity_of(source), *split_origin))
