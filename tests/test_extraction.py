@@ -107,7 +107,8 @@ def test_the_command_prints_one_json_document_and_says_first_what_matters(
     for word in ("tiny", tiny_weights.name, "fp32 on cpu", "batches of 8"):
         assert word in lines[1]
     assert "8 built-in templates (default.txt)" in lines[2]
-    assert lines[3] == f"Cache: {out}, float32."
+    assert lines[3].startswith("Held out for tests: 1 class and ")
+    assert lines[4] == f"Cache: {out}, float32."
     cache = load_cache(out)
     assert cache.provenance["model"] == "tiny"
     assert cache.provenance["origin"]["root"] == str(photos)

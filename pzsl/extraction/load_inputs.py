@@ -17,10 +17,7 @@ from pzsl.encoders.prompts import FOLDER as BUILT_IN
 from pzsl.errors import UserError
 from pzsl.extraction.views import Augmentation, choose_views
 from pzsl.progress import counted
-from pzsl.requests import ExtractRequest
-
-OWN = ("folder", "table", "tar")
-"""Data sets of the user's own images, whose class names are checked for typing errors."""
+from pzsl.requests import OWN_IMAGES, ExtractRequest
 
 
 @dataclass(frozen=True)
@@ -64,8 +61,25 @@ class Job:
             f"({identity.weights_hash[:12]}), {identity.precision} on {self.encoder.device}, "
             f"batches of {self.batch_size}, {self.threads} threads.",
             f"{_about_prompts(prompts)}{kinds}",
-            *(class_warnings(data) if data.name in OWN else []),
+            *_about_held_out(data, self.request),
+            *(class_warnings(data) if data.name in OWN_IMAGES else []),
         ]
+
+
+def _about_held_out(data: Dataset, request: ExtractRequest) -> list[str]:
+    """Of one's own images, how to learn from all of them if a split is drawn unasked."""
+    asked = request.unseen is not None or request.test is not None or request.splits is not None
+    unseen, tested = int((~data.seen).sum()), int((data.splits == "test_seen").sum())
+    if data.name not in OWN_IMAGES or asked or "test" not in dict(data.origin):
+        return []
+    held_out = [counted(unseen, "class", "classes")] * (unseen > 0)
+    held_out += [counted(tested, "image") + " of the others" * (unseen > 0)] * (tested > 0)
+    if not held_out:
+        return []
+    return [
+        f"Held out for tests: {' and '.join(held_out)}, drawn at random. To learn from all images, "
+        "as for a classifier to use: --unseen 0 --test-share 0."
+    ]
 
 
 def _about_prompts(prompts: Prompts) -> str:

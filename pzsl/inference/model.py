@@ -15,7 +15,7 @@ from torch import Tensor
 from pzsl.evaluation import Calibration
 from pzsl.files import digest, sha256_of
 from pzsl.inference.packing import fetched, is_packed, open_packed
-from pzsl.inference.record import read_record, say_version
+from pzsl.inference.record import read_record, say_drawn, say_version
 from pzsl.inference.restore import Scorer, class_names, mean_image, open_cache, restore_scorer
 from pzsl.requests import say_unused
 
@@ -78,6 +78,7 @@ def open_model(run: str | Path, cache: str | Path | None = None) -> Model:
 
 def _of_run(folder: Path, place: str | Path | None) -> Model:
     record = read_record(folder, place)
+    say_drawn(record.config, record.folder)
     cache = open_cache(record, check=False)
     config = json.dumps(record.config.as_dict())
     weights_hash = sha256_of(record.folder / "model.safetensors")
@@ -101,6 +102,7 @@ def _of_run(folder: Path, place: str | Path | None) -> Model:
 def _of_pack(folder: Path) -> Model:
     packed = open_packed(folder)
     say_version(folder, packed.config)
+    say_drawn(packed.config, folder)
     about = packed.about
     return Model(
         folder=folder,

@@ -12,9 +12,9 @@ from pzsl import plugins
 from pzsl.candidates import FROM_DATA
 from pzsl.errors import UserError
 from pzsl.evaluation import AddedClasses, Calibration
-from pzsl.progress import say
+from pzsl.progress import printable, say
 from pzsl.record_hashes import REMEDY, check_parts, read_object
-from pzsl.requests import is_number, is_whole
+from pzsl.requests import OWN_IMAGES, is_number, is_whole
 from pzsl.results_version import results_of
 from pzsl.training import RunConfig
 from pzsl.training.run import is_finished
@@ -70,6 +70,16 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
     say_version(folder, run)
     plugins.enrol(run.plugins, trusted_only=True)
     return Record(folder, run, float(metrics["gamma"]), calibration, place, encoder)
+
+
+def say_drawn(run: RunConfig, folder: Path) -> None:
+    """Warn of a classifier of one's own images that learnt from sets drawn for an experiment."""
+    if run.dataset in OWN_IMAGES and run.noise not in FROM_DATA and run.rate:
+        say(
+            f"{printable(str(folder))} learnt from wrong labels, too, that were added for an "
+            f"experiment (noise {run.noise}, rate {run.rate:g}): for a classifier to use, train "
+            "with --noise file."
+        )
 
 
 def say_version(folder: Path, run: RunConfig) -> None:

@@ -8,7 +8,14 @@ Python function list the same fields. Nothing here imports torch, numpy or h5py,
 
 from __future__ import annotations
 
-from pzsl.requests.extract import ENGINES, ON_ERROR, OWN, PUBLISHED, ExtractRequest
+from pzsl.requests.extract import (
+    ENGINES,
+    ON_ERROR,
+    OWN,
+    OWN_IMAGES,
+    PUBLISHED,
+    ExtractRequest,
+)
 from pzsl.requests.option_fields import OUTPUT, Described, described, option
 from pzsl.requests.train import LABELS, LAST_SEED, TrainRequest
 from pzsl.requests.values import (
@@ -31,6 +38,7 @@ __all__ = [
     "ON_ERROR",
     "OUTPUT",
     "OWN",
+    "OWN_IMAGES",
     "PUBLISHED",
     "Described",
     "ExtractRequest",

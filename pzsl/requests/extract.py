@@ -15,6 +15,8 @@ ON_ERROR = ("fail", "skip")
 ENGINES = ("local", "ray")
 PUBLISHED = ("sun", "cub", "awa2", "apy", "flo")
 """The published benchmark data sets."""
+OWN_IMAGES = ("folder", "table", "tar")
+"""Data sets of the user's own images."""
 OWN, VIEWS, PROMPTS = "Images of your own", "Views", "Prompts"
 OF_DATA = (
     *("splits", "names", "table", "unseen_file", "classes"),

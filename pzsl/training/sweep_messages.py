@@ -10,7 +10,7 @@ import numpy as np
 
 from pzsl.candidates import FROM_DATA
 from pzsl.progress import counted, say
-from pzsl.requests import TrainRequest, as_list, say_unused, unless
+from pzsl.requests import OWN_IMAGES, TrainRequest, as_list, say_unused, unless
 from pzsl.store import Cache
 from pzsl.training.candidate_sets import training_rows
 from pzsl.training.config import RunConfig
@@ -23,6 +23,7 @@ def say_doubts(request: TrainRequest, data: Cache, grid: Sequence[RunConfig]) ->
     """Warn about what was asked for and changes nothing, or is done in another way."""
     _say_unused(request, grid)
     _say_stored_sets(data, grid)
+    _say_drawn(request, data, grid)
     _say_few_shot(data, grid)
     _say_untested(data)
 
@@ -90,6 +91,17 @@ def _say_epochs(request: TrainRequest, data: Cache, grid: Sequence[RunConfig]) -
         say(
             f"epochs={epochs} was raised to {least}, because training takes at least {min_steps} "
             "steps: --set min_steps=1 keeps it."
+        )
+
+
+def _say_drawn(request: TrainRequest, data: Cache, grid: Sequence[RunConfig]) -> None:
+    """Say of one's own images that sets are drawn, if nobody asked for that."""
+    asked = tuple(as_list(request.noise)) != TrainRequest.noise
+    stored = data.candidate_offsets is not None  # these have a message of their own
+    if data.dataset in OWN_IMAGES and not asked and not stored:
+        say(
+            f"Wrong labels are added to those of your images (noise {grid[0].noise}), as for an "
+            "experiment: --noise file learns from the labels as they are."
         )
 
 

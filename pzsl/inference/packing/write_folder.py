@@ -32,7 +32,7 @@ from pzsl.inference.packing.read_folder import (
     open_packed,
     sums_of,
 )
-from pzsl.inference.record import Record, read_record
+from pzsl.inference.record import Record, read_record, say_drawn
 from pzsl.inference.restore import Trained, mean_image, restore, restore_scorer
 from pzsl.locks import unlock
 from pzsl.progress import say
@@ -83,6 +83,7 @@ def pack(
         raise UserError(f"{out} exists already: give another --out ({hint}).")
     record = read_record(run, cache)
     trained = restore(record)
+    say_drawn(record.config, record.folder)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         lock = locked(out)
