@@ -303,3 +303,16 @@ def test_an_error_of_a_library_without_text_is_named(error, capsys):
 )
 def test_a_wrong_or_missing_option_is_named_as_such(pzsl, words, told):
     assert told in last_line(pzsl(*words))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["demo", "--seeds", "0"], "--seeds should be a whole number from 1"),
+        (["extract", "--dataset", "shapes", "--dtype", "float64"], "--dtype is float32 or float16"),
+    ],
+)
+def test_a_wrong_value_is_refused_before_images_are_drawn(pzsl, words, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert told in last_line(pzsl(*words))
+    assert not [*tmp_path.iterdir()]

@@ -23,9 +23,11 @@ def run_demo(out: Path, seeds: int = 3) -> dict[str, Any]:
     """
     from pzsl.extraction import extract
     from pzsl.reports import report
+    from pzsl.requests import TrainRequest
     from pzsl.training import train
 
     cache = out / "cache" / "shapes.h5"
+    TrainRequest(cache, seeds=seeds).check()  # before half a minute of extraction
     extracted = None if cache.exists() else extract(dataset="shapes", model="tiny", out=cache)
     trained = train(cache, method=("clip", "clip-pzsl"), rate=RATES, seeds=seeds, runs=out / "runs")
     reported = report(out / "runs", out / "report")

@@ -9,6 +9,7 @@ Python function list the same fields. Nothing here imports torch, numpy or h5py,
 from __future__ import annotations
 
 from pzsl.requests.extract import (
+    DTYPES,
     ENGINES,
     ON_ERROR,
     OWN,
@@ -32,6 +33,7 @@ from pzsl.requests.values import (
 )
 
 __all__ = [
+    "DTYPES",
     "ENGINES",
     "LABELS",
     "LAST_SEED",

@@ -13,6 +13,8 @@ from pzsl.requests.values import check_counts, check_ray_devices
 
 ON_ERROR = ("fail", "skip")
 ENGINES = ("local", "ray")
+DTYPES = ("float32", "float16")
+"""Types of stored embeddings."""
 PUBLISHED = ("sun", "cub", "awa2", "apy", "flo")
 """The published benchmark data sets."""
 OWN_IMAGES = ("folder", "table", "tar")
@@ -151,6 +153,8 @@ class ExtractRequest:
         check_counts(batch_size=self.batch_size, workers=self.workers, limit=self.limit)
         if self.on_error not in ON_ERROR:
             raise UsageError(f"--on-error is {' or '.join(ON_ERROR)}, not '{self.on_error}'.")
+        if self.dtype not in DTYPES:
+            raise UsageError(f"--dtype is {' or '.join(DTYPES)}, not '{self.dtype}'.")
         if self.engine not in ENGINES:
             raise UsageError(f"--engine is {' or '.join(ENGINES)}, not '{self.engine}'.")
         if self.engine == "ray":

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pzsl.errors import UserError
 from pzsl.files import unfit_text
 from pzsl.progress import counted, printable
-from pzsl.store.hdf5 import DTYPES, SPLITS, UNKNOWN
+from pzsl.requests import DTYPES
+from pzsl.store.hdf5 import SPLITS, UNKNOWN
 from pzsl.store.unit_length import lengths, not_unit
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from pzsl.store.hdf5.file_rows import FileRows, in_files
 from pzsl.store.hdf5.io_errors import explained
 from pzsl.store.hdf5.layout import (
     CHECKSUMS,
-    DTYPES,
     FILES,
     SCHEMA,
     SPLITS,
@@ -38,7 +37,6 @@ from pzsl.store.hdf5.virtual import VIRTUAL, layouts, read_attributes, relative_
 
 __all__ = [
     "CHECKSUMS",
-    "DTYPES",
     "FILES",
     "OF_CANDIDATES",
     "OPTIONAL",

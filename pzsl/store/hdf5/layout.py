@@ -31,7 +31,6 @@ SCHEMA = 1
 SPLITS = ("trainval", "test_seen", "test_unseen")
 UNKNOWN = -1
 """The label of an image whose class isn't known."""
-DTYPES = ("float32", "float16")
 ALIGNMENT = 64
 """Data sets start at multiples of this many bytes, so that mapped arrays are aligned."""
 FILES = "/image/file"
