@@ -106,7 +106,7 @@ def test_a_method_for_seen_classes_alone_keeps_none(tmp_path: Path):
 def test_answers_use_it_once_a_class_is_added_and_only_then(tmp_path: Path):
     run = closed_run(tmp_path)
     packed = Path(pack(run, tmp_path / "packed")["out"])
-    added, images = added_of(run), vectors(40, seed=1)
+    added = added_of(run)
     assert added is not None
     for place in (run, packed):
         own = open_model(place).scorer((), None)
@@ -114,9 +114,7 @@ def test_answers_use_it_once_a_class_is_added_and_only_then(tmp_path: Path):
         assert own.gamma == 0 and more.gamma == added["gamma"]
         assert more.calibration.temperature == added["probabilities"]["temperature"]
         assert own.calibration.added is not None
-    with torch.no_grad():
-        before, after = own.method.scores(images), more.method.scores(images)[:, : own.seen]
-    assert torch.equal(before.argmax(dim=1), after.argmax(dim=1))  # among themselves: as before
+    assert own.method.share == more.method.share  # how far the scores go from frozen CLIP's
 
 
 def test_a_record_without_it_is_told_of_where_it_would_be_used(tmp_path: Path, capsys):

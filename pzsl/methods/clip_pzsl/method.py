@@ -234,15 +234,16 @@ class ClipPzsl(AdaptedMethod):
 
             self.hubness.copy_(balanced_hubness(self.candidates, scores, weights))
 
-    def _with_prototypes(self, logits: Tensor, projected: Tensor) -> Tensor:
+    def _with_prototypes(self, logits: Tensor, projected: Tensor, share: float = 0) -> Tensor:
         """Add the weighted cosines of projected images (n, D) with prototypes to logits (n, C)."""
         if not self.options.prototypes:
             return logits
-        return torch.addmm(logits, projected, self.prototypes.T, alpha=self._prototype_weight)
+        weight = self.problem.scale * (share or self.options.prototype_share)
+        return torch.addmm(logits, projected, self.prototypes.T, alpha=weight)
 
     @property
-    def _prototype_weight(self) -> float:
-        return self.options.prototype_share * self.problem.scale
+    def _score_share(self) -> float:
+        return self.options.share_in_score(len(self.problem.unseen) == 0, self.counts)
 
     @property
     def _space(self) -> WhitenedSpace:
@@ -266,12 +267,12 @@ class ClipPzsl(AdaptedMethod):
         self.share.fill_(share)
 
     def _scored(self, images: Tensor) -> Scored:
-        """`s (x'.e + 0.06 unit(L(x' - m)).p_c) - 0.4 h_c`, and the images (n, D) as projected."""
+        """`s (x'.e + w unit(L(x' - m)).p_c) - 0.4 h_c`, and the images (n, D) as projected."""
         adapted, labels = self.image_adapter(images), self.label_embeddings()
         if self.miner is not None:
             labels = self.miner.refined_labels(labels, adapted)
         projected = self._space.project(adapted)
-        scores = self._with_prototypes(self.logits(adapted, labels), projected)
+        scores = self._with_prototypes(self.logits(adapted, labels), projected, self._score_share)
         return scores.sub_(self.options.hubness * self.hubness), projected
 
     def observe_queries(self, blocks: Blocks) -> None:
@@ -279,7 +280,8 @@ class ClipPzsl(AdaptedMethod):
         self.query_prototypes = None
         initial = self.prototypes[len(self.problem.seen) :]
         if self.transductive and self.options.prototypes and len(initial):
-            weighting = self._prototype_weight, lambda: map(self._scored, blocks())
+            weight = self.options.prototype_share * self.problem.scale
+            weighting = weight, lambda: map(self._scored, blocks())
             self.query_prototypes = TransductivePrototypes(initial, *weighting)
 
     def describe(self) -> dict[str, Any]:

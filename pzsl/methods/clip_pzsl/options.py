@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from pzsl.methods.clip_pzsl.mining import MiningOptions
 from pzsl.methods.core import AdaptedOptions, within
 
@@ -23,6 +25,8 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
             sizes of the classes; the reported label weights are not balanced.
         prototypes: mine prototypes in closed form, after training.
         prototype_share: weight of the prototypes in the score, in units of the logit scale.
+        closed_share: what that weight grows to where no class is unseen, with the images of a
+            class.
         unseen_strength: length of an unseen label's prototype.
         whiten: whiten images within classes before comparing them with prototypes.
         hubness: share of a label's hubness to subtract from its logits: in the noise model, in the
@@ -39,6 +43,7 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
     balance: bool = True
     prototypes: bool = True
     prototype_share: float = within(0.06, 0)
+    closed_share: float = within(0.25, 0)
     unseen_strength: float = within(0.75, 0)
     whiten: bool = True
     hubness: float = within(0.4, 0)
@@ -49,13 +54,31 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
         """Whether unseen labels attend to the images that are to be classified."""
         return self.unseen_points == "test" and (self.prototypes or self.mining)
 
+    def share_in_score(self, closed: bool, counts: Tensor) -> float:
+        """Weight of the prototypes in the score, in units of the logit scale (ours).
+
+        Where no class is unseen it is `prototype_share (1 + n) / 2` for n images of a class, at
+        most `closed_share` and no less than `prototype_share`. With unseen classes, whose
+        prototypes are guessed, a larger weight costs these more than the seen ones gain.
+
+        Args:
+            closed: whether no class is unseen.
+            counts: (K,) training images of each class, as sums of label weights.
+        """
+        if not closed:
+            return self.prototype_share
+        grown = self.prototype_share * (1 + counts.mean().item()) / 2
+        return max(self.prototype_share, min(grown, self.closed_share))
+
     def unread(self) -> dict[str, str]:
         """What parts read that are off, and points without labels that attend to them."""
         unread = (
             super().unread()
             | self.unread_without("progressive", "momentum")
             | self.unread_without("left_out", "left_out_share")
-            | self.unread_without("prototypes", "prototype_share", "unseen_strength")
+            | self.unread_without(
+                "prototypes", "prototype_share", "closed_share", "unseen_strength"
+            )
             | self.unread_without("calibrate", "fade")
         )
         if not (self.left_out or self.prototypes):
