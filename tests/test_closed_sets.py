@@ -24,6 +24,8 @@ from pzsl.training.loop import fit
 from pzsl.training.make_method import prepared_method
 from pzsl.training.task import make_task
 
+OPEN = make_problem(images=8)[0]
+CLOSED = replace(OPEN, unseen=OPEN.unseen[:0])
 OPTIONS = {"epochs": 1, "min_steps": 2, "batch_size": 64}
 
 
@@ -51,12 +53,15 @@ def slow_scores(method: Method, images: Tensor, share: float) -> Tensor:
 def test_the_share_grows_from_one_limit_to_the_other(least, most, images):
     options = make_options("clip-pzsl", "default", {"prototype_share": least, "closed_share": most})
     counts = torch.full((3,), images)
-    assert options.share_in_score(False, counts) == least
-    share = options.share_in_score(True, counts)
+    assert options.share_in_score(OPEN, counts) == least
+    share = options.share_in_score(CLOSED, counts)
     assert least <= share <= max(least, most)
-    assert options.share_in_score(True, counts + 1) >= share
-    assert options.share_in_score(True, torch.ones(3)) == least
-    assert options.share_in_score(True, torch.full((3,), 1e9)) == max(least, most)
+    assert options.share_in_score(CLOSED, counts + 1) >= share
+    chosen = {"prototype_share": least, **options.of_folds(CLOSED, counts)}
+    fold = make_options("clip-pzsl", "default", chosen)
+    assert fold.share_in_score(CLOSED, 0.75 * counts) == (share if images > 1.4 else least)
+    assert options.share_in_score(CLOSED, torch.ones(3)) == least
+    assert options.share_in_score(CLOSED, torch.full((3,), 1e9)) == max(least, most)
 
 
 def test_scores_of_closed_and_of_open_sets_are_those_of_the_formula():

@@ -31,6 +31,8 @@ from pzsl.models.prototypes import (
     within_covariance,
 )
 
+ALTERNATIONS = 3
+"""Of label weights and leave-one-out prototypes before training: more are no use."""
 POWER = 0.4
 """Exponent of the power mean in `hubness`."""
 SMALLEST = 1e-9

@@ -15,6 +15,7 @@ from pzsl.losses.partial import losses_and_log_p, partial_zero_shot_losses
 from pzsl.losses.ragged import row_softmax
 from pzsl.methods.clip_pzsl.balance import balanced_weights
 from pzsl.methods.clip_pzsl.class_statistics import (
+    ALTERNATIONS,
     SMALLEST,
     ClassStatistics,
     WhitenedSpace,
@@ -48,9 +49,6 @@ from pzsl.methods.clip_pzsl.training_pass import (
 )
 from pzsl.methods.clip_pzsl.transduction import Scored, TransductivePrototypes
 from pzsl.methods.core import AdaptedMethod, BatchEntries, Blocks, LabelEvidence, Problem
-
-ROUNDS = 3
-"""Alternations of label weights and leave-one-out prototypes before training: more are no use."""
 
 
 class ClipPzsl(AdaptedMethod):
@@ -122,7 +120,7 @@ class ClipPzsl(AdaptedMethod):
         space = find_space(problem, candidates, weights, problem.embeddings, self.options.whiten)
         projected = cache_rows(candidates, lambda rows: space.project(problem.embeddings(rows)))
         strength = leave_one_out_strength(problem, self.options.left_out_share)
-        for _ in range(ROUNDS):
+        for _ in range(ALTERNATIONS):
             parts = problem, candidates, weights
             weights = leave_one_out_weights(*parts, projected, self._frozen_at, strength)
         return weights
@@ -242,10 +240,6 @@ class ClipPzsl(AdaptedMethod):
         return torch.addmm(logits, projected, self.prototypes.T, alpha=weight)
 
     @property
-    def _score_share(self) -> float:
-        return self.options.share_in_score(len(self.problem.unseen) == 0, self.counts)
-
-    @property
     def _space(self) -> WhitenedSpace:
         return WhitenedSpace(self.centre, self.metric)
 
@@ -272,7 +266,8 @@ class ClipPzsl(AdaptedMethod):
         if self.miner is not None:
             labels = self.miner.refined_labels(labels, adapted)
         projected = self._space.project(adapted)
-        scores = self._with_prototypes(self.logits(adapted, labels), projected, self._score_share)
+        share = self.options.share_in_score(self.problem, self.counts)
+        scores = self._with_prototypes(self.logits(adapted, labels), projected, share)
         return scores.sub_(self.options.hubness * self.hubness), projected
 
     def observe_queries(self, blocks: Blocks) -> None:
@@ -283,6 +278,10 @@ class ClipPzsl(AdaptedMethod):
             weight = self.options.prototype_share * self.problem.scale
             weighting = weight, lambda: map(self._scored, blocks())
             self.query_prototypes = TransductivePrototypes(initial, *weighting)
+
+    def chosen_options(self) -> dict[str, Any]:
+        """The weight of the prototypes, which would be less with the fewer images of a fold."""
+        return self.options.of_folds(self.problem, self.counts)
 
     def describe(self) -> dict[str, Any]:
         """The share of the trained scores, and the estimated noise."""

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from pzsl.methods.clip_pzsl.mining import MiningOptions
-from pzsl.methods.core import AdaptedOptions, within
+from pzsl.methods.core import AdaptedOptions, Problem, within
+
+AT_ONCE = 1e9
+"""Growth of the weight of prototypes to its limit with the second image."""
+OF_PROTOTYPES = ("prototype_share", "closed_share", "closed_growth", "unseen_strength")
+"""What only `prototypes` reads."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
         prototype_share: weight of the prototypes in the score, in units of the logit scale.
         closed_share: what that weight grows to where no class is unseen, with the images of a
             class.
+        closed_growth: by how many times `prototype_share` it grows with each image after the first.
         unseen_strength: length of an unseen label's prototype.
         whiten: whiten images within classes before comparing them with prototypes.
         hubness: share of a label's hubness to subtract from its logits: in the noise model, in the
@@ -44,6 +51,7 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
     prototypes: bool = True
     prototype_share: float = within(0.06, 0)
     closed_share: float = within(0.25, 0)
+    closed_growth: float = within(0.5, 0)
     unseen_strength: float = within(0.75, 0)
     whiten: bool = True
     hubness: float = within(0.4, 0)
@@ -54,21 +62,26 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
         """Whether unseen labels attend to the images that are to be classified."""
         return self.unseen_points == "test" and (self.prototypes or self.mining)
 
-    def share_in_score(self, closed: bool, counts: Tensor) -> float:
+    def share_in_score(self, problem: Problem, counts: Tensor) -> float:
         """Weight of the prototypes in the score, in units of the logit scale (ours).
 
-        Where no class is unseen it is `prototype_share (1 + n) / 2` for n images of a class, at
-        most `closed_share` and no less than `prototype_share`. With unseen classes, whose
-        prototypes are guessed, a larger weight costs these more than the seen ones gain.
+        Where no class is unseen it is `prototype_share (1 + closed_growth (n - 1))` for n images of
+        a class, at most `closed_share` and no less than `prototype_share`. With unseen classes,
+        whose prototypes are guessed, a larger weight costs these more than the seen ones gain.
 
         Args:
-            closed: whether no class is unseen.
+            problem: that is scored.
             counts: (K,) training images of each class, as sums of label weights.
         """
-        if not closed:
+        if len(problem.unseen):
             return self.prototype_share
-        grown = self.prototype_share * (1 + counts.mean().item()) / 2
+        grown = self.prototype_share * (1 + self.closed_growth * (counts.mean().item() - 1))
         return max(self.prototype_share, min(grown, self.closed_share))
+
+    def of_folds(self, problem: Problem, counts: Tensor) -> dict[str, Any]:
+        """Options with which folds weigh prototypes as a problem does that has more images."""
+        share = self.share_in_score(problem, counts)
+        return {"closed_share": share, "closed_growth": AT_ONCE}
 
     def unread(self) -> dict[str, str]:
         """What parts read that are off, and points without labels that attend to them."""
@@ -76,9 +89,7 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
             super().unread()
             | self.unread_without("progressive", "momentum")
             | self.unread_without("left_out", "left_out_share")
-            | self.unread_without(
-                "prototypes", "prototype_share", "closed_share", "unseen_strength"
-            )
+            | self.unread_without("prototypes", *OF_PROTOTYPES)
             | self.unread_without("calibrate", "fade")
         )
         if not (self.left_out or self.prototypes):
