@@ -52,7 +52,7 @@ def calibrate(
     calibration = _probabilities(samples, choice, config)
     if names_may_follow and method.takes_classes and not len(problem.unseen):
         folds, samples = yield from _folds(method, problem, config, open_set=True)
-        # The share stays: an added class leaves the scores of the others as they are.
+        # At the share of the closed set, whose scores the metrics of the run are made of.
         gamma = gamma_at(choice.share, folds, _shares(method), problem.scale)
         probabilities = _probabilities(samples, Choice(choice.share, gamma), config)
         if not probabilities.images:  # a single class can't be held out
