@@ -80,8 +80,9 @@ def test_sets_drawn_unasked_are_told_of_in_training_and_wherever_the_run_is_used
     assert ADDED not in lines
     assert ADDED not in told(train, cache, noise="fixed-size:2", **given)[1]
     picture = [photos / "red" / "20.png"]
-    for result, expected in ((drawn, 1), (own, 0)):
+    swapped = train(cache, noise="noisy", rate=0, eta=0.2, **given)
+    for number, (result, expected) in enumerate(((drawn, 1), (own, 0), (swapped, 1))):
         run = result["runs"][0]["path"]
-        packed = tmp_path / f"packed-{expected}"
+        packed = tmp_path / f"packed-{number}"
         uses = (predict, run, picture), (pack, run, packed), (predict, packed, picture)
         assert [told(*use)[1].count(LEARNT) for use in uses] == [expected] * 3

@@ -74,7 +74,7 @@ def read_record(folder: str | Path, cache: str | Path | None = None) -> Record:
 
 def say_drawn(run: RunConfig, folder: Path) -> None:
     """Warn of a classifier of one's own images that learnt from sets drawn for an experiment."""
-    if run.dataset in OWN_IMAGES and run.noise not in FROM_DATA and run.rate:
+    if run.dataset in OWN_IMAGES and run.noise not in FROM_DATA and (run.rate or run.eta):
         say(
             f"{printable(str(folder))} learnt from wrong labels, too, that were added for an "
             f"experiment (noise {run.noise}, rate {run.rate:g}): for a classifier to use, train "
