@@ -97,7 +97,7 @@ def test_images_of_one_s_own_that_are_given_as_a_data_set_are_met_with_the_right
     Path("my photos").mkdir()
     Path("labels.csv").write_text("path,label\n")
     told = "Unknown data set 'my photos'. For a folder of your own images: "
-    told += "--dataset folder --root 'my photos'."
+    told += '--dataset folder --root "my photos".'
     code, _, err = pzsl("extract", "--dataset", "my photos")
     assert code == 2 and told in err
     with pytest.raises(UsageError, match=re.escape(told)):

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from shlex import quote
 from typing import Any, NamedTuple
 
 from pzsl import plugins
 from pzsl.datasets.annotators import Annotators
 from pzsl.datasets.base import SPLITS, UNKNOWN, Candidates, Dataset
 from pzsl.errors import UsageError, nearest
+from pzsl.progress import shell_word
 
 
 class Source(NamedTuple):
@@ -176,9 +176,9 @@ def _is_published(name: str) -> bool:
 def _own_images(place: str) -> str:
     """The end of an error message for the name of a folder or a file; empty for other names."""
     if Path(place).is_dir():
-        return f" For a folder of your own images: --dataset folder --root {quote(place)}."
+        return f" For a folder of your own images: --dataset folder --root {shell_word(place)}."
     if Path(place).is_file():
-        return f" For a table of your own images: --table {quote(place)}."
+        return f" For a table of your own images: --table {shell_word(place)}."
     return ""
 
 
