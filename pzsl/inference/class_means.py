@@ -63,5 +63,10 @@ class ClassMeans:
 def _sums(images: NDArray[np.float32], sets: CandidateSets, classes: int) -> NDArray[np.float64]:
     """Sums (C, D) of images (N, D), each divided evenly among its candidates."""
     sums = np.zeros((classes, images.shape[1]))
-    np.add.at(sums, sets.labels, images[sets.rows()] / sets.sizes()[sets.rows()][:, None])
+    np.add.at(sums, sets.labels, (images * image_shares(sets)[:, None])[sets.rows()])
     return sums
+
+
+def image_shares(sets: CandidateSets) -> NDArray[np.float64]:
+    """How much of an image counts for each of its candidates (N,)."""
+    return 1.0 / sets.sizes()

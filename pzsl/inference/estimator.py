@@ -22,6 +22,7 @@ from pzsl.inference.candidate_arrays import (
 from pzsl.inference.class_means import ClassMeans, class_means
 from pzsl.inference.frames import axis, check_columns, check_frames
 from pzsl.inference.image_arrays import image_weights, unit_vectors
+from pzsl.inference.likeliest_scale import USUAL_SCALE, likeliest_scale
 from pzsl.inference.scikit_learn import ScikitClassifier, UnfittedError
 from pzsl.methods import find_method, make_options, unread_options
 from pzsl.methods.core import CandidateEntries, Method, Problem
@@ -45,7 +46,7 @@ class PartialLabelClassifier(ScikitClassifier):
         method: what to train, a name of `pzsl methods`.
         preset: of the method's options.
         options: options of the method that differ from the preset's.
-        scale: the encoder's logit scale.
+        scale: the encoder's logit scale; None: 100, or without label embeddings the likeliest.
         seed: of all random numbers.
         device: auto, cpu, cuda or mps.
         n_jobs: CPU threads that `fit` computes on; None: 1, -1: all cores, -2: all but one.
@@ -53,6 +54,7 @@ class PartialLabelClassifier(ScikitClassifier):
     Attributes:
         classes_: (C,) class numbers (the rows of the label embeddings), or names.
         n_features_in_: D.
+        scale_: the logit scale.
         seen_: (C,) which classes had candidates.
         labels_: (N,) refined label of each training image.
         confidence_: (N,) its label weight, 0 to 1.
@@ -66,7 +68,7 @@ class PartialLabelClassifier(ScikitClassifier):
         method: str = "clip-pzsl",
         preset: str = "default",
         options: Mapping[str, Any] | None = None,
-        scale: float = 100.0,
+        scale: float | None = None,
         seed: int = 0,
         device: str = "auto",
         n_jobs: int | None = None,
@@ -113,8 +115,11 @@ class PartialLabelClassifier(ScikitClassifier):
         self.classes_ = class_list(candidates, None if labels is None else len(labels), classes)
         sets, self.seen_ = candidate_arrays(candidates, len(images), self.classes_, seen)
         source = ClassMeans() if labels is None else None
+        self.scale_ = USUAL_SCALE if self.scale is None else self.scale
         if labels is None:
             labels = class_means(images, sets, len(self.classes_))
+            if self.scale is None:
+                self.scale_ = likeliest_scale(images, sets, len(self.classes_))
         self._names = self.classes_.tolist() if names is None else names
         self.n_features_in_, self._columns = images.shape[1], axis(X, "columns")
         self._order = np.argsort(~self.seen_, kind="stable")
@@ -213,8 +218,8 @@ class PartialLabelClassifier(ScikitClassifier):
 
     def _config(self) -> RunConfig:
         """The configuration of the equivalent run, with candidate sets that came with the data."""
-        if not (is_number(self.scale) and self.scale > 0):
-            raise UsageError(f"scale should be a number above 0, not {shown(self.scale)}.")
+        if self.scale is not None and not (is_number(self.scale) and self.scale > 0):
+            raise UsageError(f"scale should be None or a number above 0, not {shown(self.scale)}.")
         if not (is_whole(self.seed) and 0 <= self.seed <= LAST_SEED):
             raise UsageError(f"seed should be a whole number from 0, not {shown(self.seed)}.")
         for name in ("method", "preset"):
@@ -245,7 +250,7 @@ class PartialLabelClassifier(ScikitClassifier):
         text = torch.from_numpy(labels).to(device)
         seen = torch.from_numpy(self.seen_).to(device)
         image_features = torch.from_numpy(images).to(device)
-        return Problem(image_features, candidates, text[seen], text[~seen], self.scale)
+        return Problem(image_features, candidates, text[seen], text[~seen], self.scale_)
 
     def _settle(self) -> None:
         """Store the refined label of each training image and its confidence."""

@@ -1,0 +1,78 @@
+"""The logit scale of embeddings that come from no encoder of images and texts."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pzsl.candidates import CandidateSets
+from pzsl.inference.class_means import image_shares
+
+USUAL_SCALE = 100.0
+"""OpenAI's, and that of most CLIP models."""
+_SCALES = USUAL_SCALE * 1.2 ** np.arange(-19, 7)
+"""3 to 300."""
+_WRONG = np.array([0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5])
+"""Shares of images whose set has nothing to do with them."""
+_COSINES = 4_000_000
+"""Images of as many cosines are looked at."""
+_IMAGES = 4096
+
+
+def likeliest_scale(images: NDArray[np.float32], sets: CandidateSets, classes: int) -> float:
+    """The logit scale at which class means predict the candidates of left-out images best.
+
+    An encoder of images alone has no logit scale, and cosines of pixels, of centred features or of
+    a few principal components lie much farther apart than CLIP's, or much closer together: at 100
+    right labels are then taken for wrong, or wrong ones for right. The likelihood that an image's
+    class is among its candidates, where the image has no part in the means, times a density around
+    100 with a deviation of a factor of three, so that few images change little (ours).
+
+    Args:
+        images: (N, D) unit image embeddings.
+        sets: their candidates among `classes` classes.
+    """
+    chosen = np.flatnonzero(sets.sizes() < classes)
+    most = min(_IMAGES, max(1, _COSINES // classes))
+    if len(chosen) > most:
+        chosen = np.sort(np.random.default_rng(0).choice(chosen, most, replace=False))
+    cosines, is_candidate = _left_out_cosines(images, sets, classes, chosen)
+    inside = np.where(is_candidate, cosines, -np.inf).max(axis=1, initial=-np.inf)
+    outside = np.where(is_candidate, -np.inf, cosines).max(axis=1, initial=-np.inf)
+    known = np.isfinite(inside) & np.isfinite(outside)  # else the image says nothing
+    cosines, is_candidate = cosines[known], is_candidate[known]
+    prior = -0.5 * (np.log(_SCALES / USUAL_SCALE) / np.log(3)) ** 2
+    return float(_SCALES[(prior + _log_likelihoods(cosines, is_candidate)).argmax()])
+
+
+def _left_out_cosines(
+    images: NDArray[np.float32], sets: CandidateSets, classes: int, chosen: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Cosines (n, C) of images with the means of all others, and which are candidates (n, C).
+
+    A class that no other image tells apart has -inf.
+    """
+    rows, shares, telling = sets.rows(), image_shares(sets), sets.sizes() < classes
+    sums = np.zeros((classes, images.shape[1]))
+    np.add.at(sums, sets.labels, images[rows] * shares[rows][:, None])
+    part, own = sets.subset(chosen), np.zeros((len(chosen), classes))
+    own[part.rows(), part.labels] = shares[chosen][part.rows()]
+    products = images[chosen] @ sums.T
+    squares = (sums * sums).sum(axis=1) - 2 * own * products + own * own
+    others = np.bincount(sets.labels[telling[rows]], minlength=classes) - (own > 0)
+    cosines = (products - own) / np.sqrt(np.maximum(squares, 1e-12))
+    return np.where(others > 0, cosines, -np.inf), own > 0
+
+
+def _log_likelihoods(
+    cosines: NDArray[np.float64], is_candidate: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Log-likelihood of the candidates at each of `_SCALES`, at the likeliest share of `_WRONG`."""
+    by_chance = is_candidate.mean(axis=1)[:, None] * _WRONG
+    likelihoods = []
+    for scale in _SCALES:
+        odds = np.exp(scale * (cosines - cosines.max(axis=1, keepdims=True, initial=-1.0)))
+        mass = (odds * is_candidate).sum(axis=1) / odds.sum(axis=1)
+        mixed = mass[:, None] * (1 - _WRONG) + by_chance
+        likelihoods.append(np.log(np.maximum(mixed, 1e-30)).sum(axis=0).max())
+    return np.array(likelihoods)
