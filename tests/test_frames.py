@@ -61,7 +61,7 @@ def test_frames_that_number_the_classes_otherwise_are_refused():
 def test_a_fit_that_fails_leaves_no_older_one_with_other_classes():
     fitted = clip().fit(X, MASK, EMBEDDINGS, classes=NAMES)
     fitted.set_params(scale=-1)
-    with pytest.raises(UsageError, match="scale should be a number above 0"):
+    with pytest.raises(UsageError, match="scale should be None or a number above 0"):
         fitted.fit(X, MASK[NAMES[::-1]].to_numpy(), VECTORS[::-1], classes=NAMES[::-1])
     with pytest.raises(UserError, match="is not fitted yet"):
         fitted.predict(X)
