@@ -183,7 +183,10 @@ def test_left_out_prototypes_find_more_true_labels_than_frozen_clip():
     problem = replace(problem, seen=F.normalize(problem.seen + 0.2 * drawn, dim=-1))  # poor names
     first = [
         prepared(ClipPzsl(problem, make_options("clip-pzsl", changes=changes), torch.Generator()))
-        for changes in ({"left_out": False}, {"left_out_share": 0.5})
+        for changes in (
+            {"weigh_names": False, "left_out": False},
+            {"weigh_names": False, "left_out_share": 0.5},
+        )
     ]
     frozen, corrected = ((refined_labels(m).numpy() == truth).mean() for m in first)
     assert corrected > frozen + 0.02

@@ -57,7 +57,7 @@ def test_the_share_grows_from_one_limit_to_the_other(least, most, images):
     share = options.share_in_score(CLOSED, counts)
     assert least <= share <= max(least, most)
     assert options.share_in_score(CLOSED, counts + 1) >= share
-    chosen = {"prototype_share": least, **options.of_folds(CLOSED, counts)}
+    chosen = {"prototype_share": least, **options.of_folds(CLOSED, counts, True)}
     fold = make_options("clip-pzsl", "default", chosen)
     assert fold.share_in_score(CLOSED, 0.75 * counts) == (share if images > 1.4 else least)
     assert options.share_in_score(CLOSED, torch.ones(3)) == least

@@ -19,6 +19,7 @@ PARTS: dict[str, tuple[str, dict[str, Any]]] = {
     "--set hubness=0": ("default", {"hubness": 0}),
     "--off left_out": ("default", {"left_out": False}),
     "--off balance": ("default", {"balance": False}),
+    "--off weigh_names": ("default", {"weigh_names": False}),
     "--off noise_model": ("default", {"noise_model": False}),
     "--off label_adapter": ("default", {"label_adapter": False}),
     "--off image_adapter": ("default", {"image_adapter": False}),

@@ -10,6 +10,7 @@ from pzsl.evaluation.encoder_fit import (
     SAMPLE,
     EncoderFit,
     encoder_fit,
+    labels_doubt,
     noise_doubt,
     other_encoder_doubt,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "evaluate_summary",
     "expected_calibration_error",
     "harmonic_mean",
+    "labels_doubt",
     "level_of",
     "log_softmax",
     "mean_entropy",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -26,12 +27,38 @@ more on four real sets, those of another one up to 0.15."""
 PLAUSIBLE = 0.5
 """Share of candidate sets that may lack the truth: with more, who made them did not know it."""
 BESIDE = 0.1
-"""How far an estimate may lie above a share that was drawn."""
+"""How far an estimate may lie above a share that was drawn, or that is estimated otherwise."""
 OWN_SETS = (
     "The candidate sets were made by the encoder (pzsl annotate), and agree with it where it is "
     "wrong: the estimated noise is too low, and probabilities and the confidence of labels tend to "
     "be too high. Look at some labels (pzsl review) before you rely on them."
 )
+
+
+def labels_doubt(
+    described: Mapping[str, Any],
+    drawn: float = 0.0,
+    annotated: bool = False,
+    encoder: str | None = None,
+) -> str | None:
+    """One line of what is to doubt about a run's labels, the most telling one; else None.
+
+    Args:
+        described: what a method estimated, by name, as in a run's metrics.
+        drawn, annotated: as in `noise_doubt`.
+        encoder: the warning of `encoder_fit`, which ignores the images' likeness.
+    """
+    eta = described.get("estimated_eta")
+    noise, by_names = noise_doubt(eta, drawn, annotated), described.get("eta_by_names", eta)
+    if noise is None and eta is not None and by_names > eta + BESIDE:
+        return (
+            f"The class names say little to the encoder: by them the true label would be outside "
+            f"the candidate set of {100 * by_names:.0f} % of the training images, by the other "
+            f"images of each label of {100 * eta:.0f} %. So labels were judged by images. A class "
+            "without images can't be recognised by such names: give clearer ones (pzsl extract "
+            "--names)."
+        )
+    return encoder or noise
 
 
 def noise_doubt(estimated: float | None, drawn: float = 0.0, annotated: bool = False) -> str | None:

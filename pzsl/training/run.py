@@ -23,8 +23,8 @@ from pzsl.evaluation import (
     check_probabilities,
     disambiguation_accuracy,
     encoder_fit,
+    labels_doubt,
     mean_entropy,
-    noise_doubt,
     probability_metrics,
 )
 from pzsl.files import write_atomic, write_json
@@ -183,8 +183,7 @@ def _write_record(
     write_atomic(folder / "model.safetensors", model_bytes(method, model_metadata))
     write_atomic(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in history))
     is_annotated = config.noise == "annotated"
-    noise_warning = noise_doubt(metrics.get("estimated_eta"), config.eta, is_annotated)
-    warning = encoder_fit(cache).warning or noise_warning or ""
+    warning = labels_doubt(metrics, config.eta, is_annotated, encoder_fit(cache).warning) or ""
     device = method.problem.images.device
     write_json(folder / "env.json", _environment(cache, device, memory, warning))
     write_json(folder / "calibration.json", asdict(calibration))

@@ -11,7 +11,7 @@ import numpy as np
 from pzsl.candidates import FROM_DATA
 from pzsl.device import usual_torch
 from pzsl.errors import UsageError
-from pzsl.evaluation import encoder_fit, noise_doubt
+from pzsl.evaluation import encoder_fit, labels_doubt
 from pzsl.inference.label_table import check_names, check_out, write_table
 from pzsl.inference.labelling.label_rows import LabelRow, calibration_error, label_rows, share_right
 from pzsl.inference.record import read_record
@@ -97,10 +97,10 @@ def say_drawn(config: RunConfig) -> None:
 
 def _say_doubt(trained: Trained, config: RunConfig) -> None:
     """Warn if the encoder doesn't suit the images, or the noise that was estimated is too high."""
-    estimated = trained.method.describe().get("estimated_eta")
-    doubt = noise_doubt(estimated, config.eta, config.noise == "annotated")
-    if warning := encoder_fit(trained.cache).warning or doubt:
-        say(warning)
+    described, annotated = trained.method.describe(), config.noise == "annotated"
+    encoder = encoder_fit(trained.cache).warning
+    if doubt := labels_doubt(described, config.eta, annotated, encoder):
+        say(doubt)
 
 
 def given_or_trained(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pzsl import __version__
-from pzsl.evaluation import noise_doubt
+from pzsl.evaluation import labels_doubt
 from pzsl.inference.new_names import UNNAMED, takes_names
 from pzsl.inference.restore import Trained
 from pzsl.methods import find_method
@@ -109,7 +109,7 @@ def _limits(trained: Trained, config: RunConfig, metrics: Mapping[str, Any]) -> 
     else:
         probabilities = "Probabilities are an uncalibrated softmax: no images were held out."
     annotated = config.noise == "annotated"
-    doubt = noise_doubt(metrics.get("estimated_eta"), config.eta, annotated)
+    doubt = labels_doubt(metrics, config.eta, annotated)
     own = "It errs as its encoder errs, and has its biases."
     return [unknown, probabilities, *([doubt] if doubt else []), own, _held(trained)]
 

@@ -146,14 +146,14 @@ def leave_one_out_strength(problem: Problem, share: float) -> float:
 def label_logits(
     candidates: CandidateEntries, logits: RowFunction, frozen: Tensor, seen: int, share: float
 ) -> Tensor:
-    """Logits of the entries (M,): mean of the trained network's, less hubness, and frozen CLIP's.
+    """Logits of the entries (M,): mean of the trained network's, less hubness, and those before.
 
-    Frozen CLIP has half the weight because the network was trained on the image's own candidates.
+    Those have half the weight because the network was trained on the image's own candidates.
 
     Args:
         candidates: of N images.
         logits: (B, K + U) of training rows, by the trained network.
-        frozen: (M,) logits of frozen CLIP.
+        frozen: (M,) logits that read the sets before training: frozen CLIP's, or with other images.
         seen: K.
         share: of the labels' hubness to subtract.
     """

@@ -31,21 +31,18 @@ from pzsl.methods.clip_pzsl.class_statistics import (
     leave_one_out_weights,
 )
 from pzsl.methods.clip_pzsl.evidence import evidence_of
+from pzsl.methods.clip_pzsl.explanation import NameWeight, read_sets
 from pzsl.methods.clip_pzsl.mining import Miner
 from pzsl.methods.clip_pzsl.noise_model import (
     NoiseModel,
-    estimate_noise,
     keep_inside,
     weight_inside,
     widen,
 )
 from pzsl.methods.clip_pzsl.options import ClipPzslOptions
 from pzsl.methods.clip_pzsl.training_pass import (
-    EntryLogits,
-    InsideMass,
     RowFunction,
     cache_rows,
-    walk,
 )
 from pzsl.methods.clip_pzsl.transduction import Scored, TransductivePrototypes
 from pzsl.methods.core import AdaptedMethod, BatchEntries, Blocks, LabelEvidence, Problem
@@ -83,24 +80,22 @@ class ClipPzsl(AdaptedMethod):
         self.register_buffer("share", problem.seen.new_ones(()))
         self.frozen_hubness, self.inside, self.noise = zeros(seen), None, None
         self.query_prototypes: TransductivePrototypes | None = None
-        self._frozen_at = zeros(0)
+        self._frozen_at, self.name_weight = zeros(0), NameWeight()
         self._last_pass: tuple[BatchEntries, Tensor, Tensor] | None = None
         self.to(problem.images.device)
 
     def prepare(self) -> None:
-        """Compute frozen CLIP's hubness, estimate the noise, and set the initial label weights."""
-        candidates, inside = self.candidates, InsideMass()
-        at_entries = EntryLogits(candidates)
-        if self.options.hubness:
-            self.frozen_hubness = self.options.hubness * hubness(candidates, self._similarities)
-        walk(candidates, self._frozen_logits, at_entries, inside)
-        if self.options.noise_model:
-            self.noise = estimate_noise(candidates, inside.mass, len(self.problem.seen))
+        """Compute frozen CLIP's hubness, read the candidate sets, and set the initial weights."""
+        candidates, options = self.candidates, self.options
+        if options.hubness:
+            self.frozen_hubness = options.hubness * hubness(candidates, self._similarities)
+        parts = self._frozen_logits, options.noise_model, options.weigh_names
+        reading = read_sets(self.problem, candidates, *parts)
+        self.noise, self.name_weight = reading.noise, reading.weight
         if self.noise is None or self.noise.hard:
-            self._frozen_at = at_entries.values
+            self._frozen_at = reading.at_entries
         else:
-            del at_entries  # before the larger one is made
-            self.candidates, self._frozen_at = widen(candidates, self.noise, self._frozen_logits)
+            self.candidates, self._frozen_at = widen(candidates, self.noise, reading.logits)
         weights = self._initial_weights()
         if self.noise is not None and not self.noise.hard:
             self.inside = weight_inside(self.candidates, weights)
@@ -112,7 +107,7 @@ class ClipPzsl(AdaptedMethod):
         return balanced_weights(self.candidates, weights, seen) if self.options.balance else weights
 
     def _initial_weights(self) -> Tensor:
-        """Frozen CLIP's softmax over the candidates, corrected by leave-one-out prototypes."""
+        """Softmax of the logits that read the sets, corrected by leave-one-out prototypes."""
         problem, candidates = self.problem, self.candidates
         weights = candidates_softmax(candidates, self._frozen_at)
         if not self.options.left_out:
@@ -130,6 +125,9 @@ class ClipPzsl(AdaptedMethod):
 
     def _frozen_logits(self, rows: Tensor) -> Tensor:
         return self._similarities(rows).sub_(self.frozen_hubness)
+
+    def _weighed_names(self, rows: Tensor) -> Tensor:
+        return self._frozen_logits(rows).mul_(self.name_weight.names)
 
     @property
     def stackable(self) -> bool:
@@ -280,13 +278,14 @@ class ClipPzsl(AdaptedMethod):
             self.query_prototypes = TransductivePrototypes(initial, *weighting)
 
     def chosen_options(self) -> dict[str, Any]:
-        """The weight of the prototypes, which would be less with the fewer images of a fold."""
-        return self.options.of_folds(self.problem, self.counts)
+        """The weight of prototypes, less with few images; whether other images are asked, too."""
+        return self.options.of_folds(self.problem, self.counts, self.name_weight.images > 0)
 
     def describe(self) -> dict[str, Any]:
-        """The share of the trained scores, and the estimated noise."""
+        """The share of the trained scores, the estimated noise, and the weight of the names."""
         share = {"trained_share": round(self.share.item(), 4)} if self.fades else {}
-        return share | ({"estimated_eta": round(self.noise.eta, 4)} if self.noise else {})
+        eta = {"estimated_eta": round(self.noise.eta, 4)} if self.noise else {}
+        return share | eta | self.name_weight.describe()
 
     def label_evidence(self) -> LabelEvidence | None:
         """Logits behind the last label weights; None without noise model or left-out prototypes."""
@@ -294,5 +293,5 @@ class ClipPzsl(AdaptedMethod):
             return None
         labels = self.miner.refined if self.miner else self.label_embeddings()
         strength = leave_one_out_strength(self.problem, self.options.left_out_share)
-        parts = self._frozen_logits, strength, self.options.hubness, self.options.whiten
+        parts = self._weighed_names, strength, self.options.hubness, self.options.whiten
         return evidence_of(self, labels[: len(self.problem.seen)], *parts)

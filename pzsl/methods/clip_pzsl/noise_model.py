@@ -1,4 +1,4 @@
-"""Estimate how often the true label is not a candidate: EM on frozen CLIP (ours)."""
+"""Estimate how often the true label is not a candidate: EM on logits before training (ours)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ START = 0.1
 NEGLIGIBLE = 0.03
 """Below this estimated share the candidate sets are trusted."""
 OUTSIDERS = 32
-"""Number of labels outside a candidate set that may carry weight: the likeliest under CLIP."""
+"""Number of labels outside a candidate set that may carry weight: the likeliest."""
 SMALL = 1e-6
 """Bound that keeps shares of an image's weight away from 0 and 1 in single precision."""
 ALL_OUTSIDERS = 1 << 23
@@ -48,14 +48,15 @@ def estimate_noise(candidates: CandidateEntries, mass: Tensor, classes: int) -> 
     """Estimate the share of images whose true label is not a candidate.
 
     A true label is left out with probability eta, each wrong label joins with probability q. With
-    m_i the mass that frozen CLIP puts inside the candidates, the posterior that image i is noisy
+    m_i the mass inside the candidates, the posterior that image i is noisy
     is `(1 - m_i) r / ((1 - m_i) r + m_i)` with `r = eta q / ((1 - eta)(1 - q))`; eta is its mean.
     But no image is without a label. Where most have a single one, a random other label took the
     place of the true one: `r = eta / ((1 - eta)(K - 1))`.
 
     Args:
         candidates: of N images.
-        mass: (N,) share of frozen CLIP's softmax over the seen classes that lies on them.
+        mass: (N,) share of the softmax over the seen classes that lies on them, by logits that
+            know nothing of an image's own candidates, such as frozen CLIP's.
         classes: number of seen classes.
     """
     size = candidates.sizes.float().mean().item()
@@ -89,7 +90,7 @@ def widen(
     Args:
         candidates: of the N images.
         model: the estimate.
-        logits: of frozen CLIP for training rows (B,) over the seen classes: (B, K), contiguous.
+        logits: the same, of training rows (B,) over the seen classes: (B, K), contiguous.
 
     Returns:
         The candidates with log-mask 0 and up to `OUTSIDERS` others with log-mask -rho; fewer if
@@ -158,8 +159,8 @@ def keep_inside(predicted: Tensor, entries: BatchEntries, inside: Tensor) -> Ten
 
     The model is trained on weights that penalise labels outside the candidates, and learns to avoid
     them; a penalty on its predictions would count twice. So the probability that the true label is
-    among the candidates stays that of frozen CLIP, which has not seen them; which label it is
-    follows the model.
+    among the candidates stays that of the logits before training, which have not seen them; which
+    label it is follows the model.
 
     Args:
         predicted: (m,) label weights by the model.

@@ -22,6 +22,9 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
 
     Attributes:
         noise_model: estimate how often the true label is outside the candidates, and allow for it.
+        weigh_names: choose by the likelihood of the candidate sets how much frozen CLIP's answers
+            by name count beside the other images of a label: for the noise model, and for the label
+            weights before and after training.
         progressive: let the label weights follow the model; off: they keep their initial values.
         momentum: momentum of the moving average of the label weights.
         left_out: before and after training, weigh each image's candidates also by leave-one-out
@@ -43,6 +46,7 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
     """
 
     noise_model: bool = True
+    weigh_names: bool = True
     progressive: bool = True
     momentum: float = within(0.9, 0, 1)
     left_out: bool = True
@@ -78,15 +82,19 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
         grown = self.prototype_share * (1 + self.closed_growth * (counts.mean().item() - 1))
         return max(self.prototype_share, min(grown, self.closed_share))
 
-    def of_folds(self, problem: Problem, counts: Tensor) -> dict[str, Any]:
-        """Options with which folds weigh prototypes as a problem does that has more images."""
-        share = self.share_in_score(problem, counts)
-        return {"closed_share": share, "closed_growth": AT_ONCE}
+    def of_folds(self, problem: Problem, counts: Tensor, by_images: bool) -> dict[str, Any]:
+        """Options with which folds weigh prototypes as a problem does that has more images.
+
+        They read candidate sets by names alone where the problem does (not `by_images`).
+        """
+        share, weigh = self.share_in_score(problem, counts), self.weigh_names and by_images
+        return {"closed_share": share, "closed_growth": AT_ONCE, "weigh_names": weigh}
 
     def unread(self) -> dict[str, str]:
         """What parts read that are off, and points without labels that attend to them."""
         unread = (
             super().unread()
+            | self.unread_without("noise_model", "weigh_names")
             | self.unread_without("progressive", "momentum")
             | self.unread_without("left_out", "left_out_share")
             | self.unread_without("prototypes", *OF_PROTOTYPES)

@@ -14,9 +14,16 @@ from pzsl.methods.core.features import ChosenRows, Deferred, TrainingFeatures
 from pzsl.methods.core.label_source import LabelSource
 from pzsl.methods.core.method import KEPT, Blocks, LabelEvidence, Method, Options, Problem
 from pzsl.methods.core.option_ranges import LARGEST, counting, one_of, within
+from pzsl.methods.core.set_likelihood import (
+    IMAGINED,
+    SetLikelihood,
+    inside_odds,
+    set_likelihood,
+)
 from pzsl.methods.core.views import Views, mixing_shares, perturb
 
 __all__ = [
+    "IMAGINED",
     "KEPT",
     "LARGEST",
     "OUTSIDE",
@@ -33,13 +40,16 @@ __all__ = [
     "Method",
     "Options",
     "Problem",
+    "SetLikelihood",
     "TrainingFeatures",
     "Views",
     "counting",
     "entries_softmax",
+    "inside_odds",
     "masked_softmax",
     "mixing_shares",
     "one_of",
     "perturb",
+    "set_likelihood",
     "within",
 ]

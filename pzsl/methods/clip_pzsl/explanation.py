@@ -1,0 +1,286 @@
+"""How much the names of the classes, and how much the other images, explain the candidate sets.
+
+Where names say little to CLIP (codes, jargon, another language), it finds few of the given labels
+plausible, though images of one label resemble each other. So the logits that find the true labels
+are weighted sums of both, by the likelihood of the sets (ours).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pzsl.losses.ragged import add_groups, row_sum
+from pzsl.methods.clip_pzsl.class_statistics import SMALLEST, candidates_softmax, gather
+from pzsl.methods.clip_pzsl.noise_model import NoiseModel, estimate_noise
+from pzsl.methods.clip_pzsl.training_pass import (
+    EntryLogits,
+    InsideMass,
+    RowFunction,
+    cache_rows,
+    walk,
+)
+from pzsl.methods.core import CandidateEntries, Problem, inside_odds, set_likelihood
+from pzsl.models.prototypes import leave_one_out_cosines
+
+ROUNDS = 10
+"""Most alternations of label weights and prototypes."""
+CONVERGED = 3e-3
+"""Gain in mean log-likelihood below which they end."""
+NAMES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+"""Weights of frozen CLIP's logits that are tried."""
+IMAGES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+"""Weights of the cosines with prototypes of other images that are tried."""
+FIRST = IMAGES[2:5]
+"""Those that are tried with the first prototypes; later the neighbours of both weights are."""
+FEW, MANY = 1 << 20, 1 << 24
+"""Images times classes of the sample on which both are chosen: one image a class or more, if that
+is at most MANY."""
+GAIN, TOTAL_GAIN = 0.02, 30.0
+"""By how much the log-likelihood must rise: on average, and in total."""
+PROMISING = 0.3
+"""Share of this that the first prototypes must reach."""
+FITTING = 0.3
+"""A name fits a class if it is frozen CLIP's first for so large a share of the class's images."""
+FORGIVEN, SPARED, OF_THOSE = 0.03, 0.05, 0.4
+"""If images call more than FORGIVEN of all sets right that names call wrong, on balance, at most
+SPARED of all sets, and OF_THOSE of these, may be of classes whose names fit."""
+NAMED = 0.25
+"""A smaller weight of the names says next to nothing."""
+
+
+class NameWeight(NamedTuple):
+    """How much names and other images count in the logits that read candidate sets.
+
+    Attributes:
+        names: weight of frozen CLIP's logits.
+        images: weight of the cosines with prototypes of other images; 0 if names do as well alone.
+        eta_by_names: share of sets without the true label, as names alone estimate it.
+    """
+
+    names: float = 1.0
+    images: float = 0.0
+    eta_by_names: float = 0.0
+
+    def describe(self) -> dict[str, float]:
+        """The weight of the names and their eta, for a run's record; nothing if names do alone."""
+        if not self.images:
+            return {}
+        return {"name_weight": self.names, "eta_by_names": round(self.eta_by_names, 4)}
+
+
+class Reading(NamedTuple):
+    """Candidate sets as read by logits that know nothing of an image's own set.
+
+    Attributes:
+        weight: of the names.
+        noise: as estimated; None without a noise model.
+        logits: of training rows (B,) over the seen classes: (B, K).
+        at_entries: (M,) those of the candidates.
+        mass: (N,) the probability inside each set.
+    """
+
+    weight: NameWeight
+    noise: NoiseModel | None
+    logits: RowFunction
+    at_entries: Tensor
+    mass: Tensor
+
+
+@dataclass(frozen=True, order=True)
+class Weighed:
+    """The mean log-likelihood of the sets, and of which weights and logits."""
+
+    likelihood: float
+    names: float = field(compare=False)
+    images: float = field(compare=False)
+    logits: RowFunction = field(compare=False)
+
+
+def read_sets(
+    problem: Problem, candidates: CandidateEntries, frozen: RowFunction, noise: bool, weigh: bool
+) -> Reading:
+    """Read the candidate sets by frozen CLIP, and if they are likelier so by other images, too.
+
+    Args:
+        problem: the training problem. candidates: its entries.
+        frozen: frozen CLIP's logits (B, K) of training rows.
+        noise: whether to estimate how often the true label is outside a set.
+        weigh: whether to weigh names and other images.
+    """
+    alone = Weighed(-torch.inf, 1.0, 0.0, frozen)
+    reading = _read(candidates, alone, len(problem.seen), noise)
+    certain = len(candidates.labels) == len(candidates)  # each set has a single label
+    if not weigh or reading.noise is None or (certain and reading.noise.hard):
+        return reading
+    found = weigh_names(problem, candidates, reading)
+    if found is None:
+        return reading
+    better = _read(candidates, found, len(problem.seen), noise)
+    if _overrules(better, reading, candidates, len(problem.seen)):
+        return reading
+    return better._replace(weight=better.weight._replace(eta_by_names=reading.noise.eta))
+
+
+def _overrules(
+    better: Reading, by_names: Reading, candidates: CandidateEntries, classes: int
+) -> bool:
+    """Whether images call sets right that names call wrong where the names mostly fit.
+
+    Wrong labels with a system, such as one of two look-alikes for the other, are as if the name
+    included them: the images of the label resemble each other. But most of them fit the name.
+    """
+    odds, images = inside_odds(candidates.sizes, classes), len(candidates)
+    masses = torch.stack([by_names.mass, better.mass])
+    by_name, by_image = set_likelihood(masses, odds).wrong
+    forgiven = by_name - by_image
+    total = float(forgiven.sum())
+    if total <= FORGIVEN * images:
+        return False
+    weights = candidates_softmax(candidates, better.at_entries)
+    sums = forgiven.new_zeros(classes, 3)
+    for rows in candidates.blocks():
+        entries = candidates.batch(rows, 0)
+        named = entries.rows.spread(by_names.logits(rows).argmax(dim=1)) == entries.labels
+        spared = entries.rows.spread(forgiven.index_select(0, rows))
+        columns = torch.stack([torch.ones_like(spared), named.to(spared), spared], dim=1)
+        sums = add_groups(sums, entries.labels, columns * entries.of(weights)[:, None])
+    counts, fitting, spared = sums.unbind(dim=1)
+    of_fitting = float(spared[fitting >= FITTING * counts].sum())
+    return of_fitting > min(SPARED * images, OF_THOSE * total)
+
+
+def _read(candidates: CandidateEntries, by: Weighed, classes: int, noise: bool) -> Reading:
+    at_entries, inside = EntryLogits(candidates), InsideMass()
+    walk(candidates, by.logits, at_entries, inside)
+    mass = inside.mass
+    model = estimate_noise(candidates, mass, classes) if noise else None
+    weight = NameWeight(by.names, by.images)
+    return Reading(weight, model, by.logits, at_entries.values, mass)
+
+
+def weigh_names(
+    problem: Problem, candidates: CandidateEntries, by_names: Reading
+) -> Weighed | None:
+    """The likeliest weights of names and other images; None if names alone do as well.
+
+    Label weights and prototypes alternate, first from frozen CLIP's weights. If names say next to
+    nothing, or images seem no help, then from equal weights, too.
+    """
+    sets = _Sets(problem, candidates, by_names.logits)
+    alone = sets.weigh(None, [1.0], [0.0]).likelihood
+    enough = alone + max(GAIN, TOTAL_GAIN / len(candidates))
+    promising = alone + PROMISING * (enough - alone)
+    best = sets.weigh_beside(candidates_softmax(candidates, by_names.at_entries))
+    say_little = best.names < NAMED or best.likelihood < promising
+    if best.likelihood >= promising:
+        best = sets.alternate(best)
+    if say_little:
+        start = sets.weigh_beside(candidates.uniform())
+        if start.likelihood >= promising:
+            best = max(best, sets.alternate(start))
+    return best if best.likelihood > enough else None
+
+
+def _around(value: float, grid: Sequence[float]) -> Sequence[float]:
+    """A value of an ascending grid and its neighbours."""
+    place = grid.index(value)
+    return grid[max(0, place - 1) : place + 2]
+
+
+class _Sets:
+    """Candidate sets, and a sample of evenly spaced images on which weights are chosen.
+
+    Args:
+        problem: the training problem. candidates: its entries.
+        frozen: frozen CLIP's logits (B, K) of training rows.
+    """
+
+    def __init__(self, problem: Problem, candidates: CandidateEntries, frozen: RowFunction) -> None:
+        self.problem, self.candidates, self.frozen = problem, candidates, frozen
+        self.classes = len(problem.seen)
+        blocks = candidates.blocks()
+        centre = torch.stack([problem.embeddings(rows).sum(0) for rows in blocks]).sum(0)
+        centre /= len(candidates)
+        self.images = cache_rows(
+            candidates, lambda rows: F.normalize(problem.embeddings(rows) - centre, dim=-1)
+        )
+        count = min(
+            len(candidates), max(FEW // self.classes, min(MANY // self.classes, self.classes))
+        )
+        self.rows = torch.arange(count, device=centre.device) * len(candidates) // count
+        self.entries = candidates.batch(self.rows, self.classes)
+        self.odds = inside_odds(candidates.sizes, self.classes)
+        self.frozen_at = frozen(self.rows)
+
+    def alternate(self, best: Weighed) -> Weighed:
+        """Alternate label weights and prototypes as long as the likelihood rises."""
+        for _ in range(ROUNDS):
+            weights = self._likely_weights(best)
+            tried = _around(best.names, NAMES), _around(best.images, IMAGES)
+            weighed = self.weigh_beside(weights, *tried)
+            gain = weighed.likelihood - best.likelihood
+            best = max(best, weighed)
+            if gain < CONVERGED:
+                break
+        return best
+
+    def weigh_beside(
+        self, weights: Tensor, names: Sequence[float] = NAMES, images: Sequence[float] = FIRST
+    ) -> Weighed:
+        """Weigh names and prototypes that are made with label weights (M,)."""
+        return self.weigh(self._cosines(weights), names, images)
+
+    def weigh(
+        self, cosines: RowFunction | None, names: Sequence[float], images: Sequence[float]
+    ) -> Weighed:
+        """Choose the weights of names and of the cosines (B, K) with prototypes by likelihood."""
+        cosines_at = cosines(self.rows) if cosines else torch.zeros_like(self.frozen_at)
+        tried = list(product(names, images))
+        mass = torch.stack([self._mass(cosines_at, *weights) for weights in tried])
+        likelihood, place = set_likelihood(mass, self.odds[self.rows]).mean.max(dim=0)
+        of_names, of_images = tried[int(place)]
+
+        def logits(rows: Tensor) -> Tensor:
+            weighed = self.frozen(rows) * of_names
+            return weighed if cosines is None else weighed.add_(cosines(rows), alpha=of_images)
+
+        return Weighed(likelihood.item(), of_names, of_images, logits)
+
+    def _mass(self, cosines: Tensor, names: float, images: float) -> Tensor:
+        """The probability (n,) inside the sets of the sample."""
+        logits = torch.add(self.frozen_at * names, cosines, alpha=images)
+        rows = self.entries.rows
+        return row_sum((rows.take(logits) - rows.spread(logits.logsumexp(dim=1))).exp_(), rows)
+
+    def _cosines(self, weights: Tensor) -> RowFunction:
+        """Cosines (B, K) of training rows with prototypes of all other images."""
+        sums = gather(self.problem, self.candidates, weights, self.images).sums
+        squares = sums.square().sum(1)
+
+        def cosines(rows: Tensor) -> Tensor:
+            products = self.images(rows) @ sums.T
+            entries = self.candidates.batch(rows, self.classes)
+            own = products.view(-1).index_select(0, entries.rows.cells)
+            squares_at = squares.index_select(0, entries.labels)
+            own = leave_one_out_cosines(own, squares_at, entries.of(weights))
+            all_cosines = products.div_(squares.sqrt().clamp_min(SMALLEST))
+            all_cosines.view(-1).index_copy_(0, entries.rows.cells, own)
+            return all_cosines
+
+        return cosines
+
+    def _likely_weights(self, weighed: Weighed) -> Tensor:
+        """Label weights (M,) of the candidates, less for sets that seem to lack the true label."""
+        candidates = self.candidates
+        reading = _read(candidates, weighed, self.classes, noise=False)
+        right = 1 - set_likelihood(reading.mass[None], self.odds).wrong[0]
+        weights = candidates_softmax(candidates, reading.at_entries)
+        count = len(weights)
+        return weights.mul_(torch.repeat_interleave(right, candidates.sizes, output_size=count))
