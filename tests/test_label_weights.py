@@ -7,9 +7,9 @@ import pytest
 import torch
 from problems import make_problem, prepared
 
-from pzsl.inference.labelling.label_weights import IMAGINED, Fit, fit, weigh
+from pzsl.inference.labelling.label_weights import Fit, fit, weigh
 from pzsl.methods import load_method, make_options
-from pzsl.methods.core import CandidateEntries, LabelEvidence
+from pzsl.methods.core import IMAGINED, CandidateEntries, LabelEvidence
 
 CLASSES = 6
 

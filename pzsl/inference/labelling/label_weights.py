@@ -1,25 +1,31 @@
 """Calibrated label weights of training images whose true label may be outside their set (ours).
 
 The evidence for each label ignores the image's own candidates, so that they can be compared with
-it. Let `p = softmax(logits / T)`, and let a set of n of the K labels lose its true label to a
-random other one with probability eta. Up to a factor that depends on n alone, the likelihood of the
-set is `m (1 - eta) + (1 - m) eta n / (K - n)`, with m the sum of p inside it. T, eta and the
-strength of the other images' evidence maximise the likelihood of all sets, times priors of T and of
-the strength: no true label is needed. This estimates the share of wrong sets again, now with
-everything that training has learnt.
+it. With `p = softmax(logits / T)`, T, eta and the strength of the other images' evidence maximise
+the likelihood of all sets (methods/core/set_likelihood.py), times priors of T and of the strength:
+no true label is needed. This estimates the share of wrong sets again, now with everything that
+training has learnt. Single labels may also be wrong in a way of each class (confusion.py).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product, starmap
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pzsl.methods.core import CandidateEntries, LabelEvidence, Method
+from pzsl.inference.labelling.confusion import estimate_confusion
+from pzsl.methods.core import (
+    IMAGINED,
+    CandidateEntries,
+    LabelEvidence,
+    Method,
+    inside_odds,
+    set_likelihood,
+)
 
 STRENGTHS = tuple(4.0**step for step in range(4))
 """Factors to try on the other images' evidence, relative to its strength in training: with less,
@@ -30,15 +36,14 @@ STRENGTH_SPREAD, TEMPERATURE_SPREAD = 0.3, 0.1
 """Scales of the priors of the logarithms of both, which favour their values in training. A few
 dozen images can't tell labels that are right at a high temperature from labels that are wrong at a
 low one; thousands can, against the prior."""
-IMAGINED = 2
-"""Wrong sets that are added to those found, as a prior of eta: that none is wrong is not likely."""
 REFINEMENTS = 4
 """How often the neighbours of the best pair are tried, each time at half the distance before."""
 SAMPLE = 10_000
 """Most images used to choose."""
-ROUNDS, START, MOST = 100, 0.1, 0.95
-"""EM steps for eta; its first and largest value."""
-TINY = 1e-30
+CONFUSED = 10.0
+"""Gain in log posterior density from which wrong labels are not called equally likely."""
+MOST_CLASSES = 2000
+"""With more classes, wrong labels are always called so: the matrix has their square as numbers."""
 FAINT = 1e-4
 """Labels outside the set with less weight are left out, except for the two largest weights."""
 
@@ -50,12 +55,15 @@ class Fit(NamedTuple):
         strength: of the other images' evidence. temperature: of the logits.
         eta: share of images whose true label is outside the set.
         likelihood: mean log-likelihood of the sets.
+        confusion: (K, K) the probability of a given label (column), by the true one (row); None if
+            wrong labels are equally likely.
     """
 
     strength: float
     temperature: float
     eta: float
     likelihood: float
+    confusion: Tensor | None = None
 
 
 class LabelWeights(NamedTuple):
@@ -77,6 +85,8 @@ def reported_weights(method: Method) -> LabelWeights:
         return LabelWeights(candidates, method.weights.detach())
     with torch.no_grad():
         fitted = fit(evidence, method.problem.candidates)
+        if single:
+            fitted = with_confusion(evidence, method.problem.candidates, fitted)
         return weigh(evidence, method.problem.candidates, fitted)
 
 
@@ -96,11 +106,39 @@ def fit(evidence: LabelEvidence, candidates: CandidateEntries) -> Fit:
         mass = (whole.softmax(dim=1) * inside).sum(dim=1)
         return Fit(strength, temperature, *_estimate(mass, odds))
 
+    return _search(fitted, len(rows))
+
+
+def with_confusion(evidence: LabelEvidence, candidates: CandidateEntries, uniform: Fit) -> Fit:
+    """The fit in which classes have wrong labels of their own, if it is far denser; else `uniform`.
+
+    Args:
+        evidence: of the images. candidates: a single label of each.
+        uniform: the fit of `fit`, with wrong labels that are equally likely.
+    """
+    rows = _some(len(candidates), candidates.labels.device)
+    logits, others = evidence.logits(rows), evidence.of_others(rows)
+    if not 1 < logits.shape[1] <= MOST_CLASSES:
+        return uniform
+    given = candidates.labels[rows]
+
+    def fitted(strength: float, temperature: float) -> Fit:
+        whole = torch.add(logits, others, alpha=strength).div_(temperature)
+        matrix, eta, likelihood = estimate_confusion(whole.softmax(dim=1), given)
+        return Fit(strength, temperature, eta, likelihood, matrix)
+
+    enough = _density(uniform, len(rows)) + CONFUSED
+    coarse = starmap(fitted, product(STRENGTHS[:2], TEMPERATURES[1:5]))
+    if max(_density(found, len(rows)) for found in coarse) < enough:
+        return uniform
+    return _search(fitted, len(rows))
+
+
+def _search(fitted: Callable[[float, float], Fit], images: int) -> Fit:
+    """The densest fit over strengths and temperatures, on a grid that is refined."""
+
     def density(found: Fit) -> float:
-        strength = math.log(found.strength) / STRENGTH_SPREAD
-        temperature = abs(math.log(found.temperature)) / TEMPERATURE_SPREAD
-        imagined = IMAGINED * math.log(found.eta)
-        return len(rows) * found.likelihood + imagined - strength - temperature
+        return _density(found, images)
 
     best = max(starmap(fitted, product(STRENGTHS, TEMPERATURES)), key=density)
     for refinement in range(1, REFINEMENTS + 1):
@@ -109,6 +147,14 @@ def fit(evidence: LabelEvidence, candidates: CandidateEntries) -> Fit:
         temperatures = _around(best.temperature, TEMPERATURES, refinement)
         best = max(starmap(fitted, product(strengths, temperatures)), key=density)
     return best
+
+
+def _density(found: Fit, images: int) -> float:
+    """Log posterior density, up to a constant."""
+    strength = math.log(found.strength) / STRENGTH_SPREAD
+    temperature = abs(math.log(found.temperature)) / TEMPERATURE_SPREAD
+    imagined = IMAGINED * math.log(found.eta)
+    return images * found.likelihood + imagined - strength - temperature
 
 
 def _around(value: float, grid: Sequence[float], refinement: int) -> tuple[float, ...]:
@@ -130,22 +176,13 @@ def _inside(candidates: CandidateEntries, rows: Tensor, like: Tensor) -> Tensor:
 
 def _odds(inside: Tensor) -> Tensor:
     """Odds (B,) that a random label is among the candidates (B, K)."""
-    size = inside.sum(dim=1)
-    return size / (inside.shape[1] - size).clamp_min(1)
+    return inside_odds(inside.sum(dim=1), inside.shape[1])
 
 
 def _estimate(mass: Tensor, odds: Tensor) -> tuple[float, float]:
-    """eta by EM, and the mean log-likelihood of the sets.
-
-    Args:
-        mass: (n,) probability inside each image's set. odds: (n,) of the set.
-    """
-    mass, odds, eta = mass.double().clamp(0, 1), odds.double(), START
-    for _ in range(ROUNDS):
-        outside, inside = (1 - mass) * eta * odds, mass * (1 - eta)
-        wrong = (outside / (outside + inside).clamp_min(TINY)).sum().item() + IMAGINED
-        eta = min(wrong / (len(mass) + IMAGINED), MOST)
-    return eta, (outside + inside).clamp_min(TINY).log().mean().item()
+    """eta, and the mean log-likelihood of the sets, by the mass (n,) inside each."""
+    found = set_likelihood(mass.double()[None], odds.double())
+    return found.eta.item(), found.mean.item()
 
 
 def weigh(evidence: LabelEvidence, candidates: CandidateEntries, fitted: Fit) -> LabelWeights:
@@ -163,8 +200,7 @@ def _weighed(
     for rows in candidates.blocks():
         logits = evidence.logits(rows) + fitted.strength * evidence.of_others(rows)
         inside = _inside(candidates, rows, logits)
-        against = (fitted.eta / (1 - fitted.eta) * _odds(inside)).log().clamp_max(0)
-        mask = torch.where(inside, 0.0, against[:, None])
+        mask = torch.where(inside, 0.0, _against(fitted, inside).clamp_max_(0))
         share = (logits / fitted.temperature + mask).softmax(dim=1)
         listed = inside | (share > FAINT)
         listed.scatter_(1, share.topk(min(2, share.shape[1]), dim=1).indices, True)
@@ -173,3 +209,12 @@ def _weighed(
         weights /= weights.sum(dim=1, keepdim=True)
         sizes = torch.bincount(row, minlength=len(rows))
         yield sizes, label, mask[row, label], weights[row, label]
+
+
+def _against(fitted: Fit, inside: Tensor) -> Tensor:
+    """Log odds (B, 1) or (B, K) of the sets (B, K) if a label outside is true, to one if inside."""
+    if fitted.confusion is None:
+        return (fitted.eta / (1 - fitted.eta) * _odds(inside)).log()[:, None]
+    given = inside.float().argmax(dim=1)
+    made = fitted.confusion.T[given]
+    return (made / made.gather(1, given[:, None])).log()
