@@ -46,6 +46,8 @@ GAIN, TOTAL_GAIN = 0.02, 30.0
 """By how much the log-likelihood must rise: on average, and in total."""
 PROMISING = 0.3
 """Share of this that the first prototypes must reach."""
+SINGLE = 1.5
+"""With fewer candidates on average, wrong labels may have a system that images would hide."""
 FITTING = 0.3
 """A name fits a class if it is frozen CLIP's first for so large a share of the class's images."""
 FORGIVEN, SPARED, OF_THOSE = 0.03, 0.05, 0.4
@@ -123,7 +125,8 @@ def read_sets(
     if found is None:
         return reading
     better = _read(candidates, found, len(problem.seen), noise)
-    if _overrules(better, reading, candidates, len(problem.seen)):
+    single = len(candidates.labels) < SINGLE * len(candidates)
+    if single and _overrules(better, reading, candidates, len(problem.seen)):
         return reading
     return better._replace(weight=better.weight._replace(eta_by_names=reading.noise.eta))
 
