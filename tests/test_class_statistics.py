@@ -21,8 +21,8 @@ from pzsl.methods.clip_pzsl.class_statistics import (
     find_space,
     gather,
     hubness,
-    leave_one_out_weights,
 )
+from pzsl.methods.clip_pzsl.label_weights import leave_one_out_weights
 from pzsl.methods.clip_pzsl.method import ClipPzsl
 from pzsl.methods.clip_pzsl.noise_model import keep_inside
 from pzsl.models.prototypes import leave_one_out_cosines, whitening, within_covariance
@@ -195,7 +195,8 @@ def test_left_out_prototypes_find_more_true_labels_than_frozen_clip():
 def test_training_leaves_the_share_of_the_candidates_as_it_began():
     problem, _ = make_problem(images=400, seen=12, rate=0.3, eta=0.3)
     # Balancing moves the share before training, which forgets that by half with each pass.
-    options = make_options("clip-pzsl", changes={"left_out": False, "momentum": 0.5})
+    changes = {"left_out": False, "progressive": True, "momentum": 0.5}
+    options = make_options("clip-pzsl", changes=changes)
     method = prepared(ClipPzsl(problem, options, torch.Generator().manual_seed(0)))
     assert method.inside is not None
     started, weights = method.inside.clone(), method.weights.clone()

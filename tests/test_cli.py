@@ -214,7 +214,7 @@ def test_the_demo_runs_offline_and_beats_clip(pzsl, tmp_path):
     assert code == 0, err
     rows = json.loads(out)["rows"]
     h = {(row["method"], row["rate"]): row["H_mean"] for row in rows}
-    assert all(h["clip-pzsl", rate] > h["clip", rate] for rate in (0.1, 0.3, 0.5))
+    assert all(h["clip-pzsl", rate] > h["clip", rate] + 18 for rate in (0.1, 0.3, 0.5))
     assert any(file.endswith("index.html") for file in json.loads(out)["files"])
     code, out, err = pzsl("demo", "--out", tmp_path / "demo", "--seeds", "2")  # finished runs stay
     assert code == 0, err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import re
 import subprocess
 import sys
@@ -76,4 +77,8 @@ def test_the_demo_runs_from_the_wheel_and_the_wheel_is_small(tmp_path):
     )
     (tmp_path / "demo.py").write_text(code, encoding="utf-8")
     subprocess.run([sys.executable, "demo.py"], check=True, cwd=tmp_path, timeout=900)
-    assert (tmp_path / "demo" / "report" / "index.html").is_file()
+    report = tmp_path / "demo" / "report"
+    assert (report / "index.html").is_file()
+    with (report / "runs.csv").open(encoding="utf-8", newline="") as file:
+        h = {(row["method"], row["rate"]): float(row["H"]) for row in csv.DictReader(file)}
+    assert all(h["clip-pzsl", rate] > h["clip", rate] + 18 for rate in ("0.1", "0.3", "0.5"))

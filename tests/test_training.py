@@ -96,26 +96,29 @@ def test_training_sharpens_weights_and_finds_the_truth():
     assert (method.weights**2).sum() > (start**2).sum()
 
 
-def test_without_progressive_weights_they_stay_those_of_clip():
+def test_label_weights_stay_those_of_clip_unless_they_are_updated_or_progressive():
     problem, _ = make_problem()
-    method = clip_pzsl(problem, 0, progressive=False, left_out=False)
+    method = clip_pzsl(problem, 0, left_out=False)
     start = method.weights.clone()
     fit(method, 0)
     assert torch.equal(method.weights, start)
+    for changes in ({}, {"left_out": False, "progressive": True}):
+        assert not torch.equal(fit(clip_pzsl(problem, 0, **changes), 0).weights, start)
 
 
 @pytest.mark.parametrize(
     "part",
     [
-        *("noise_model", "left_out", "progressive", "prototypes", "whiten", "hubness"),
+        *("noise_model", "left_out", "label_updates", "prototypes", "whiten", "hubness"),
         *("image_adapter", "label_adapter"),
     ],
 )
 def test_each_part_of_the_default_can_be_switched_off_and_matters(part):
     problem, _ = make_problem(rate=0.5, eta=0.2)
+    off = {"hubness": 0.0, "label_updates": 0}.get(part, False)
     whole, without = (
         fit(clip_pzsl(problem, 0, **changes), 0).scores(problem.images)
-        for changes in ({}, {part: 0.0 if part == "hubness" else False})
+        for changes in ({}, {part: off})
     )
     assert not torch.allclose(whole, without)
 

@@ -128,7 +128,10 @@ def test_the_estimator_classifies_images_together():
     labels = torch.cat([problem.seen, problem.unseen]).numpy()
     seen, sets = np.arange(12) < 8, problem.candidates
     candidates = np.split(sets.labels.numpy(), sets.offsets.numpy()[1:-1])
-    model = pzsl.PartialLabelClassifier(preset="transductive", scale=20.0, device="cpu")
+    options = {"fade": False}
+    model = pzsl.PartialLabelClassifier(
+        preset="transductive", options=options, scale=20.0, device="cpu"
+    )
     model.fit(problem.images.numpy(), candidates, labels, seen)
     whole, part = (model.decision_function(images.numpy()[:end]) for end in (60, 30))
     assert not np.allclose(whole[:30], part, atol=1e-3)

@@ -90,7 +90,7 @@ def grid(methods, presets, **settings) -> list:
         ("clip-pzsl", "mined", {"k_means": "off", "k_means_update": "sum"}, "no mining block"),
         ("clip-pzsl", "default", {"unseen_points": "test", "prototypes": "off"}, "'unseen_points'"),
         ("clip-pzsl", "transductive", {"prototypes": "off"}, "'unseen_points' changes nothing"),
-        ("clip-pzsl", "default", {"progressive": "off", "momentum": 0.1}, "progressive is off"),
+        ("clip-pzsl", "default", {"momentum": 0.1}, "progressive is off"),
         ("proden", "default", {"calibrate": "off", "fold_share": 1}, "calibrate is off"),
         ("co-reg", "default", {"mixup_alpha": 2}, "add --set mixup=on"),
         ("oracle", "default", {"balance": "off"}, "'balance' changes nothing for oracle: where"),

@@ -28,7 +28,8 @@ PARTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"image_adapter": False, "label_adapter": False},
     ),
     "--set alignment=0": ("default", {"alignment": 0}),
-    "--off progressive": ("default", {"progressive": False}),
+    "--set label_updates=0": ("default", {"label_updates": 0}),
+    "--set progressive=on": ("default", {"progressive": True}),
     "--preset paper --set calibrate=on": ("paper", {"calibrate": True}),
     "--preset paper": ("paper", {}),
 }

@@ -11,6 +11,7 @@ NONE: Settings = MappingProxyType({})
 CLIP_PZSL_PAPER = MappingProxyType(
     {
         "noise_model": False,
+        "progressive": True,
         "momentum": 0.5,
         "left_out": False,
         "balance": False,

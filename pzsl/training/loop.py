@@ -73,6 +73,9 @@ def fit(
     optimizer = optimizer or make_optimizer(method)
     if optimizer is not None:
         for epoch in range(start, method.epochs):
+            if method.relabels_before(epoch):
+                with torch.no_grad():
+                    method.relabel()
             loss = _epoch(method, optimizer, seed, epoch)
             if on_epoch:
                 on_epoch(epoch, loss)

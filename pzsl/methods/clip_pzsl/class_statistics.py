@@ -1,7 +1,6 @@
-"""Prototypes of classes in closed form, and the label weights and hubness that follow from them.
+"""Prototypes of classes in closed form, and hubness.
 
-Semantic mining without training (ours): prototypes are sums of images weighted by label weights,
-and label weights follow from prototypes made of all *other* images.
+Semantic mining without training (ours): prototypes are sums of images weighted by label weights.
 """
 
 from __future__ import annotations
@@ -13,11 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pzsl.losses.ragged import add_groups, entry_products, row_softmax
+from pzsl.losses.ragged import add_groups
 from pzsl.methods.clip_pzsl.training_pass import (
     BlockRows,
     ColumnPowers,
-    EntryLogits,
     RowFunction,
     column_powers,
     walk,
@@ -25,14 +23,11 @@ from pzsl.methods.clip_pzsl.training_pass import (
 from pzsl.methods.core import BatchEntries, CandidateEntries, Problem
 from pzsl.models.prototypes import (
     class_sums,
-    leave_one_out_cosines,
     unseen_prototypes,
     whitening,
     within_covariance,
 )
 
-ALTERNATIONS = 3
-"""Of label weights and leave-one-out prototypes before training: more are no use."""
 POWER = 0.4
 """Exponent of the power mean in `hubness`."""
 SMALLEST = 1e-9
@@ -118,87 +113,6 @@ def all_prototypes(statistics: ClassStatistics, labels: Tensor, strength: float)
     relative = (statistics.counts / statistics.counts.mean()).clamp(max=1.0)
     unseen = unseen_prototypes(prototypes, labels[:seen], labels[seen:], relative, strength)
     return torch.cat([prototypes, unseen])
-
-
-def candidates_softmax(candidates: CandidateEntries, logits: Tensor) -> Tensor:
-    """Label weights (M,): softmax of the entries' logits (M,) over the candidates of each image."""
-    weights = torch.empty_like(logits)
-    for rows in candidates.blocks():
-        entries = candidates.batch(rows, 0)
-        scores = entries.of(logits) + entries.log_mask
-        entries.write(row_softmax(scores, entries.rows), weights)
-    return weights
-
-
-def leave_one_out_strength(problem: Problem, share: float) -> float:
-    """Weight of leave-one-out prototypes in logits, times `(n - 1) / n` for n images per class.
-
-    With one image per class, only wrong labels would have prototypes.
-
-    Args:
-        problem: the training problem.
-        share: the weight with many images, in logit scales.
-    """
-    remaining = max(0.0, 1 - len(problem.seen) / len(problem.images))
-    return share * problem.scale * remaining
-
-
-def label_logits(
-    candidates: CandidateEntries, logits: RowFunction, frozen: Tensor, seen: int, share: float
-) -> Tensor:
-    """Logits of the entries (M,): mean of the trained network's, less hubness, and those before.
-
-    Those have half the weight because the network was trained on the image's own candidates.
-
-    Args:
-        candidates: of N images.
-        logits: (B, K + U) of training rows, by the trained network.
-        frozen: (M,) logits that read the sets before training: frozen CLIP's, or with other images.
-        seen: K.
-        share: of the labels' hubness to subtract.
-    """
-    trained, powers = EntryLogits(candidates), ColumnPowers(candidates, POWER, seen)
-    walk(candidates, logits, trained, powers)
-    hub_logits = share * centred_hubness(powers.log_sums)
-    for rows in candidates.blocks():
-        entries = candidates.batch(rows, 0)
-        image_logits = entries.of(trained.values) - hub_logits.index_select(0, entries.labels)
-        entries.write(image_logits.lerp_(entries.of(frozen), 0.5), trained.values)
-    return trained.values
-
-
-def leave_one_out_weights(
-    problem: Problem,
-    candidates: CandidateEntries,
-    weights: Tensor,
-    projected: RowFunction,
-    logits: Tensor,
-    strength: float,
-) -> Tensor:
-    """Label weights from logits and from prototypes made of all other images.
-
-    Args:
-        problem, candidates: the training problem and its entries.
-        weights: (M,) the label weights before.
-        projected: (B, D) unit vectors of training rows, in the space of the prototypes.
-        logits: (M,) of the entries.
-        strength: weight of the cosine with a prototype in the logits.
-
-    Returns:
-        (M,) label weights.
-    """
-    sums, updated = gather(problem, candidates, weights, projected).sums, torch.empty_like(weights)
-    squares = sums.square().sum(1)
-    for rows in candidates.blocks():
-        entries = candidates.batch(rows, len(problem.seen))
-        products = entry_products(projected(rows), sums, entries.labels, entries.rows)
-        entry_weights = entries.of(weights)
-        cosines = leave_one_out_cosines(
-            products, squares.index_select(0, entries.labels), entry_weights
-        )
-        scores = cosines.mul_(strength).add_(entries.of(logits)).add_(entries.log_mask)
-        entries.write(row_softmax(scores, entries.rows), updated)
-    return updated
 
 
 def hubness(candidates: CandidateEntries, logits: RowFunction) -> Tensor:

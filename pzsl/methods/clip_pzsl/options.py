@@ -8,10 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from pzsl.methods.clip_pzsl.mining import MiningOptions
-from pzsl.methods.core import AdaptedOptions, Problem, within
+from pzsl.methods.core import AdaptedOptions, Problem, counting, within
 
 AT_ONCE = 1e9
 """Growth of the weight of prototypes to its limit with the second image."""
+LEFT_OUT = ("left_out", "left_out_share", "label_updates")
+"""The part, and what only it reads."""
 OF_PROTOTYPES = ("prototype_share", "closed_share", "closed_growth", "unseen_strength")
 """What only `prototypes` reads."""
 
@@ -25,10 +27,12 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
         weigh_names: choose by the likelihood of the candidate sets how much frozen CLIP's answers
             by name count beside the other images of a label: for the noise model, and for the label
             weights before and after training.
-        progressive: let the label weights follow the model; off: they keep their initial values.
-        momentum: momentum of the moving average of the label weights.
-        left_out: before and after training, weigh each image's candidates also by leave-one-out
-            prototypes, made of all other images.
+        progressive: move the label weights of each batch towards the network's own softmax.
+        momentum: momentum of that moving average.
+        left_out: before and after training and at each update, weigh each image's candidates also
+            by leave-one-out prototypes, made of all other images.
+        label_updates: how many times during training, evenly spaced, the candidates are weighed
+            anew, by the network as it is then and by those prototypes.
         left_out_share: weight of those prototypes, in units of the logit scale.
         balance: for training and prototypes, make the sums of the label weights agree with the
             sizes of the classes; the reported label weights are not balanced.
@@ -40,16 +44,17 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
         unseen_strength: length of an unseen label's prototype.
         whiten: whiten images within classes before comparing them with prototypes.
         hubness: share of a label's hubness to subtract from its logits: in the noise model, in the
-            label weights before and after training, and in the score.
+            label weights, and in the score.
         fade: let the folds that choose gamma also choose how far the scores go from frozen CLIP's
             to the trained ones; off: all the way.
     """
 
     noise_model: bool = True
     weigh_names: bool = True
-    progressive: bool = True
+    progressive: bool = False
     momentum: float = within(0.9, 0, 1)
     left_out: bool = True
+    label_updates: int = counting(2)
     left_out_share: float = within(0.08, 0)
     balance: bool = True
     prototypes: bool = True
@@ -96,7 +101,7 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
             super().unread()
             | self.unread_without("noise_model", "weigh_names")
             | self.unread_without("progressive", "momentum")
-            | self.unread_without("left_out", "left_out_share")
+            | self.unread_without(*LEFT_OUT)
             | self.unread_without("prototypes", *OF_PROTOTYPES)
             | self.unread_without("calibrate", "fade")
         )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pzsl.methods.clip_pzsl.method import ClipPzsl
-from pzsl.methods.clip_pzsl.options import ClipPzslOptions
+from pzsl.methods.clip_pzsl.options import LEFT_OUT, ClipPzslOptions
 from pzsl.methods.core import CandidateEntries
 
 
@@ -22,7 +22,7 @@ class OracleOptions(ClipPzslOptions):
     def unread(self) -> dict[str, str]:
         """Also those that only weigh several candidates of an image."""
         why = "where an image's true label is known, that is its only candidate."
-        weights = ("progressive", "momentum", "left_out", "left_out_share", "balance")
+        weights = ("progressive", "momentum", *LEFT_OUT, "balance")
         return super().unread() | dict.fromkeys(weights, why)
 
 

@@ -215,6 +215,13 @@ class Method(nn.Module):
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Called before each epoch; all randomness of the epoch comes from `generator`."""
 
+    def relabels_before(self, epoch: int) -> bool:
+        """Whether `relabel` is to be called before an epoch."""
+        return False
+
+    def relabel(self) -> None:
+        """Weigh the candidates of all training images anew, without gradient."""
+
     def loss(self, rows: Tensor) -> Tensor:
         """Loss of a batch of training rows (B,), a scalar."""
         raise TypeError(f"{type(self).__name__} has nothing to train.")

@@ -68,6 +68,8 @@ def fit_together(fits: Sequence[Fit]) -> None:
     optimizer = AdamW(stack.values, first_method.options.weight_decay)
     _load_moments(fits, optimizer)
     for epoch in range(fits[0].start, first_method.epochs):
+        if first_method.relabels_before(epoch):
+            stack.relabel()
         losses = _epoch(stack, fits, optimizer, epoch)
         if any(fitting.on_epoch for fitting in fits):
             stack.write_back()

@@ -49,11 +49,14 @@ class Stack(nn.Module):
         for name in front.run_state:
             getattr(front, name).copy_(getattr(first_method, name))
         for name in front.entry_state:
-            setattr(front, name, torch.cat([getattr(method, name) for method in self.methods]))
+            setattr(front, name, self._of_entries(name))
         for name in front.image_state:
             setattr(front, name, self._of_images(name))
         front.candidates = self._candidates(getattr(front, "log_mask", None))
         return front
+
+    def _of_entries(self, name: str) -> Tensor:
+        return torch.cat([getattr(method, name) for method in self.methods])
 
     def _of_images(self, name: str) -> Tensor | None:
         """A state per image of all runs, 1 for the image for padding; None if no run has it."""
@@ -130,6 +133,14 @@ class Stack(nn.Module):
         run_losses = masked.sum(1) / self.mask.sum(1) + penalty
         self.run_losses = run_losses.detach()
         return run_losses.sum()
+
+    @torch.no_grad()
+    def relabel(self) -> None:
+        """Let each method weigh its candidates anew, with the parameters as they are now."""
+        self.write_back()
+        for method in self.methods:
+            method.relabel()
+        self.front.weights.copy_(self._of_entries("weights"))
 
     def release(self) -> None:
         """Break the reference cycle with the front, which would keep the memory of all runs."""
