@@ -148,8 +148,10 @@ class ClipPzsl(ClipPzslScores):
         entries.write(weights.lerp(predicted, 1 - self.options.momentum), self.weights)
 
     def relabels_before(self, epoch: int) -> bool:
-        """Whether `relabel` is due before this epoch."""
-        return self.options.left_out and is_due(epoch, self.epochs, self.options.label_updates)
+        """Whether `relabel` is due before this epoch: never if each image has a single label."""
+        if not self.options.left_out or len(self.candidates.labels) == len(self.candidates):
+            return False
+        return is_due(epoch, self.epochs, self.options.label_updates)
 
     def relabel(self) -> None:
         """Weigh the candidates by the network as it is now, and by prototypes of other images."""
