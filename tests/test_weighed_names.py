@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import make_problem, prepared, unit
@@ -16,7 +17,8 @@ from problems import make_problem, prepared, unit
 from pzsl.evaluation import labels_doubt
 from pzsl.exchange import import_npz
 from pzsl.methods import load_method, make_options
-from pzsl.methods.clip_pzsl.explanation import _Sets
+from pzsl.methods.clip_pzsl.explanation import NameWeight, Reading, _Sets
+from pzsl.methods.clip_pzsl.set_reading import _overrules
 from pzsl.methods.core import IMAGINED, CandidateEntries, Method, Problem, set_likelihood
 from pzsl.record_hashes import read_object
 from pzsl.training import train
@@ -108,6 +110,26 @@ def test_wrong_labels_with_a_system_do_not_overrule_names_that_fit(share):
     assert method.name_weight.names == 1 and not method.name_weight.images
     assert right(method, truth) >= 0.9
     assert method.noise.eta == pytest.approx(share, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("fitting", "named", "kept"),
+    [(2, 0.4, False), (20, 0.7, True), (20, 0.55, True), (10, 0.7, True)],
+    ids=["two names fit by accident", "all fit", "half of the labels wrong", "half of them fit"],
+)
+def test_images_overrule_names_unless_these_fit_the_classes_concerned(fitting, named, kept):
+    """20 images of 20 classes; names are right for a share of the images of those that fit."""
+    labels = torch.arange(20).repeat_interleave(20)
+    candidates = CandidateEntries.of(torch.arange(401), labels)
+    right = (torch.arange(20).repeat(20) < 20 * named) & (labels < fitting)
+    by_name = F.one_hot(torch.where(right, labels, (labels + 7) % 20), 20).float()
+    mass = torch.where(right, 0.95, 0.01)
+    doubtful = right | (labels < fitting) if fitting == 10 else torch.ones(400, dtype=torch.bool)
+    readings = [
+        Reading(NameWeight(), None, lambda rows: by_name[rows], torch.zeros(400), each)
+        for each in (torch.where(doubtful, 0.98, 0.01), mass)
+    ]
+    assert _overrules(*readings, candidates, 20) == kept
 
 
 def test_names_that_fit_count_as_before():

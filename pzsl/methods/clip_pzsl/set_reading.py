@@ -14,9 +14,9 @@ SINGLE = 1.5
 """With fewer candidates on average, wrong labels may have a system that images would hide."""
 FITTING = 0.3
 """A name fits a class if it is frozen CLIP's first for so large a share of the class's images."""
-FORGIVEN, SPARED, OF_THOSE = 0.03, 0.05, 0.4
-"""If images call more than FORGIVEN of all sets right that names call wrong, on balance, at most
-SPARED of all sets, and OF_THOSE of these, may be of classes whose names fit."""
+FORGIVEN, OF_FITTING = 0.03, 0.15
+"""If images call more than FORGIVEN of all sets right that names call wrong, on balance, no larger
+share of these than OF_FITTING may be of classes whose names fit."""
 
 
 def read_sets(
@@ -70,4 +70,4 @@ def _overrules(
         sums = add_groups(sums, entries.labels, columns * entries.of(weights)[:, None])
     counts, fitting, spared = sums.unbind(dim=1)
     of_fitting = float(spared[fitting >= FITTING * counts].sum())
-    return of_fitting > min(SPARED * images, OF_THOSE * total)
+    return of_fitting > OF_FITTING * total
