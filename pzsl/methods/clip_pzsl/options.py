@@ -32,7 +32,8 @@ class ClipPzslOptions(MiningOptions, AdaptedOptions):
         left_out: before and after training and at each update, weigh each image's candidates also
             by leave-one-out prototypes, made of all other images.
         label_updates: how many times during training, evenly spaced, the candidates are weighed
-            anew, by the network as it is then and by those prototypes.
+            anew, by the network as it is then and by those prototypes; at most once before each
+            epoch but the first.
         left_out_share: weight of those prototypes, in units of the logit scale.
         balance: for training and prototypes, make the sums of the label weights agree with the
             sizes of the classes; the reported label weights are not balanced.
