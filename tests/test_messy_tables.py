@@ -309,7 +309,7 @@ def test_without_a_split_one_is_drawn_and_said(folder, capsys):
     data = load_table(file, seed=3)
     counts = {name: int((data.splits == name).sum()) for name in set(data.splits.tolist())}
     assert counts == {"trainval": 24, "test_seen": 6, "test_unseen": 10}
-    assert "has no split: with seed 3, unseen: 1 class (" in capsys.readouterr().err
+    assert "has no split; drawn with seed 3: 1 class (" in capsys.readouterr().err
     assert load_table(file, seed=3).split_hash == data.split_hash
     assert len({load_table(file, seed=seed).split_hash for seed in range(5)}) > 1
     assert load_table(file, unseen=0.0, test=0.5).seen.all()
@@ -557,7 +557,7 @@ def test_a_named_index_of_parquet_is_a_column_as_in_a_frame(folder):
 def test_candidates_alone_are_said_to_be_for_training(folder, capsys):
     (folder / "t.csv").write_text("path,candidates\na/1.jpg,fox|owl\na/2.jpg,owl\n", "utf-8")
     assert (load_table(folder / "t.csv").splits == "trainval").all()
-    assert "no split and no labels: all images are for training" in capsys.readouterr().err
+    assert "has no split: all images are for training" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("root", "above"), [("a", "."), ("", "a")])

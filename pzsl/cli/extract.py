@@ -64,16 +64,15 @@ def extract(
 
 def _text(result: dict[str, Any]) -> str:
     speed, resumed, failed = result["images_per_second"], result["resumed"], result["failed"]
-    scores = (
-        f"{name} {'-' if value is None else f'{value:.2f}'}"
-        for name, value in result["zero_shot"].items()
-    )
+    scores = result["zero_shot"]
+    shown = (f"{name} {'-' if value is None else f'{value:.2f}'}" for name, value in scores.items())
     lines = [
         f"cache      {result['cache']}",
         f"images     {result['images']:,} of {result['classes']:,} classes"
         + (f", {resumed:,} of them from an earlier run" if resumed else ""),
-        f"zero-shot  {'  '.join(scores)}",
     ]
+    if any(value is not None for value in scores.values()):
+        lines.append(f"zero-shot  {'  '.join(shown)}")
     if speed:
         lines.append(f"time       {_time(result['seconds'])}, {speed} images a second")
     if failed:

@@ -50,7 +50,11 @@ class Job:
         """Lines that tell the user what will be encoded, and how."""
         data, prompts = self.data, self.prompts
         identity = self.encoder.identity
-        origin = ", ".join(f"{name} {value}" for name, value in data.origin)
+        origin = ", ".join(
+            f"{name} {value}"
+            for name, value in data.origin
+            if not name.endswith(("sha256", "hash"))
+        )
         seen = int(data.seen.sum())
         views = self.augmentation
         kinds = f" Views of each training image: {', '.join(views.kinds)}." if views else ""

@@ -33,9 +33,7 @@ def find_root(name: str) -> Path:
     looked = " or ".join(str(folder) for folder in usual_places(name))
     publication = PUBLICATIONS[name]
     images = [item for item in publication.downloads if not item.only]
-    sizes = "; ".join(
-        f"{item.file}, {'size unknown' if item.size == 'unknown' else item.size}" for item in images
-    )
+    sizes = "; ".join(f"{item.file}, {item.size}" for item in images)
     raise UserError(
         f"There is no {name} in {looked} ({sizes}; terms: {publication.licence}): "
         f"'pzsl extract --dataset {name} --fetch' downloads it, or give its folder as --root."

@@ -78,7 +78,7 @@ def _get(
         say(f"{item.file} exists already.")
         return _answer(item, entry, "the record", 0)
     if not archive.is_file():
-        say(f"Fetching {item.url} (size: {item.size}).")
+        say(f"Fetching {item.url} ({item.size}).")
         try:
             receive(item.url, archive)
         except UserError as error:

@@ -19,13 +19,13 @@ class Download:
 
     Attributes:
         url: its address; the last part names the file.
-        size: as its publisher states it, or 'unknown'.
+        size: as its publisher states it, or 'size unknown'.
         checksum: `md5:...` or `sha256:...` where one is published.
         only: unpack only members whose path starts with this; empty means all.
     """
 
     url: str
-    size: str = "unknown"
+    size: str = "size unknown"
     checksum: str | None = None
     only: str = ""
 

@@ -244,13 +244,12 @@ def _with_splits(
     rows = draw_splits(rows, marked, reading.unseen, reading.test, reading.seed)
     hidden = sorted({row.label for row in rows if row.split == "test_unseen"})
     tested = sum(row.split == "test_seen" for row in rows)
-    if not any(row.label for row in rows):
-        say(f"{name} has no split and no labels: all images are for training.")
+    if not hidden and not tested:
+        say(f"{name} has no split: all images are for training.")
     else:
         say(
-            f"{name} has no split: with seed {reading.seed}, unseen: "
-            + some_classes(hidden)
-            + f"; tested on: {counted(tested, 'image')} of the others."
+            f"{name} has no split; drawn with seed {reading.seed}: {some_classes(hidden)} unseen, "
+            f"{counted(tested, 'image')} of the others to test on."
         )
     shares = {"seed": reading.seed, "unseen": reading.unseen, "test": reading.test}
     return rows, tuple((key, str(value)) for key, value in shares.items())
