@@ -145,7 +145,7 @@ def test_the_page_shows_names_safely_and_pictures_within_their_folder(runs, tmp_
     report(runs, tmp_path / "out", ("html", "svg"), images=tmp_path / "images")
     text = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "<script>alert" not in text and "&lt;script&gt;alert(1)&lt;/script&gt;" in text
-    assert "100% &amp; _more_" in text and "A closer look at the highest H: cc" in text
+    assert "100% &amp; _more_" in text and "A closer look at the row with the highest H: cc" in text
     assert len(re.findall(r'<img src="data:image/jpeg;base64,', text)) == 1
     names = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
     assert "birds-seen-unseen-curve-uniform-rate-0-1.svg" in names

@@ -103,11 +103,18 @@ def _section(
         "legend": [(styles[label].colour, styles[label].glyph, label) for label in labels],
         "curves": _inline(pictures.main, f"{anchor}-h"),
         "more": _inline(pictures.more, f"{anchor}-m"),
+        "more_title": _more_title(pictures.more),
         "sources": [_source(row, runs) for row, runs in pairs],
         "epochs": _inline(pictures.epochs, f"{anchor}-e"),
         "trades": _inline(pictures.curves, f"{anchor}-t"),
         "best_row": pictures.best_row and _best_row(anchor, pictures.best_row, images),
     }
+
+
+def _more_title(more: Captioned) -> str:
+    """The heading of the folded figures, which have a gap only where an oracle was run."""
+    has_gap = any(caption.startswith("Gap") for caption, _ in more)
+    return "S, U and the gap to the oracle" if has_gap else "S and U"
 
 
 def _best_row(anchor: str, best_row: BestRow, images: Path | None) -> dict[str, Any]:

@@ -173,7 +173,7 @@ def standing_table(lines: Sequence[dict[str, Any]], against: str) -> Table:
     caption = (
         f"H over {lines[0]['of']} settings. Mean rank: 1 is the highest H, among the methods that "
         f"have every setting in full. Wins, ties and losses against {against}: paired t-tests over "
-        "the seeds in each setting (two-sided, 5 %), - where there were none."
+        "the seeds in each setting (two-sided, 5 %); a dash where none was possible."
     )
     columns = ("Mean rank", "Settings", "Wins", "Ties", "Losses")
     return Table("Over all settings", caption, ("Method",), (), columns, (Block("", (), body),))

@@ -15,8 +15,9 @@ MEANING = {
     "S, U": "per-class top-1 accuracy on test images of seen (S) and unseen (U) classes, "
     "predicted over all classes together",
     "H": "harmonic mean of S and U",
-    "T1": "per-class top-1 accuracy on unseen classes when only they are candidates",
-    "AUSUC": "area under the curve of S against U as the bias between them varies",
+    "T1": "per-class top-1 accuracy on unseen classes when only they can be predicted",
+    "AUSUC": "area under the curve of U over S as the constant subtracted from the scores of seen "
+    "classes (gamma) varies",
     "Disamb.": "share of training images whose heaviest candidate is the true label",
     "n": "number of runs, one for each seed",
 }
