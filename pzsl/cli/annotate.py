@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit, weighted
+from pzsl.cli.common import Json, emit, weighted
 from pzsl.progress import counted, shell_word
 
 
@@ -45,7 +45,7 @@ def annotate(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing candidate sets or files.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Give each training image a candidate set without a manual label; then train on it.
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit, table, words
+from pzsl.cli.common import Json, emit, table, words
 from pzsl.errors import UsageError
 
 OWNERS = {
@@ -80,7 +80,7 @@ def bench(
         bool,
         typer.Option("--quick", help="Measure speed and memory briefly; not for figures to quote."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Measure how fast this machine is, beside usual ways to do the same; prints ratios of medians.
 

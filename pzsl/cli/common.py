@@ -1,4 +1,4 @@
-"""What the commands share: printing results, errors in one line, comma-separated lists."""
+"""What the commands share: options, printing results, errors in one line, lists with commas."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from pzsl.errors import SeveralError, UsageError, UserError, lacks_memory
 from pzsl.progress import printable, say, write_text
@@ -15,6 +17,20 @@ from pzsl.progress import printable, say, write_text
 if TYPE_CHECKING:
     from pzsl.datasets import Annotators
 
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+RunCache = Annotated[
+    Path | None, typer.Option(help="The run's cache, where it has moved. [as recorded]")
+]
+RunIfAny = Annotated[
+    Path | None, typer.Option(help="Folder of a finished run. [a new one, trained on --cache]")
+]
+CacheToCheck = Annotated[
+    Path | None,
+    typer.Option(
+        help="Without --run, the cache to train on; with it, the run's cache if that has moved."
+    ),
+]
+NewRuns = Annotated[Path, typer.Option(help="Folder for the record of a new run.")]
 
 FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 

@@ -7,13 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit, table
+from pzsl.cli.common import Json, emit, table
 from pzsl.cli.options import App
 from pzsl.progress import shell_word
 
 app = App(invoke_without_command=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @app.callback()

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit
+from pzsl.cli.common import Json, emit
 from pzsl.cli.report import text_of
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of cache, runs and report.")] = Path("demo"),
     seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Extract, train and report on the built-in data set and encoder; needs no network.
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from pzsl.cli.common import emit, table
+from pzsl.cli.common import Json, emit, table
 
 PACKAGES = (
     *("torch", "torchvision", "open_clip_torch", "timm", "numpy", "scipy", "h5py", "pandas"),
@@ -16,7 +14,7 @@ PACKAGES = (
 
 
 def env(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show versions, devices and cores of this machine, as a bug report needs them.
 

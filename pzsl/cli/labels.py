@@ -7,20 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit
+from pzsl.cli.common import CacheToCheck, Json, NewRuns, RunIfAny, emit
 from pzsl.progress import counted
 
 
 def labels(
-    run: Annotated[
-        Path | None, typer.Option(help="Folder of a finished run. [a new one, trained on --cache]")
-    ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            help="Without --run, the cache to train on; with it, the run's cache if that has moved."
-        ),
-    ] = None,
+    run: RunIfAny = None,
+    cache: CacheToCheck = None,
     out: Annotated[
         Path, typer.Option(help="Table to write: .csv, .parquet, .json or .jsonl.")
     ] = Path("labels.csv"),
@@ -30,9 +23,9 @@ def labels(
             help="How many images to mark for review. [those with a doubt of 0.5 or more]"
         ),
     ] = None,
-    runs: Annotated[Path, typer.Option(help="Folder for the record of a new run.")] = Path("runs"),
+    runs: NewRuns = Path("runs"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the table.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Find the labels that are probably wrong, and what they should be, with confidences.
 

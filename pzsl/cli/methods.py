@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit, table
+from pzsl.cli.common import Json, emit, table
 
 
 def methods(
     method: Annotated[
         str | None, typer.Argument(help="List the options of this method and their defaults.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List the methods: what each does, what it needs, its presets, and its paper.
 

@@ -7,22 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit
+from pzsl.cli.common import Json, RunCache, emit
 
 
 def pack(
     run: Annotated[Path, typer.Option(help="Folder of a finished run.")],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
-    cache: Annotated[
-        Path | None, typer.Option(help="The run's cache, where it has moved. [as recorded]")
-    ] = None,
+    cache: RunCache = None,
     onnx: Annotated[
         bool, typer.Option("--onnx", help="Also write the scoring part as scores.onnx.")
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing packed folder.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Pack a finished run into a folder that predicts without its cache and its images.
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit, table
+from pzsl.cli.common import Json, RunCache, emit, table
 from pzsl.errors import UserError
 from pzsl.progress import counted
 
@@ -43,9 +43,7 @@ def predict(
         Path | None,
         typer.Option(help="Folder that a table's paths are relative to. [the table's]"),
     ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="The run's cache, where it has moved. [as recorded]")
-    ] = None,
+    cache: RunCache = None,
     model: Annotated[
         str | None,
         typer.Option(help="The encoder, if the cache was imported and doesn't name it."),
@@ -62,7 +60,7 @@ def predict(
         int | None, typer.Option(help="Threads that read images. [one per processor]")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the table.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Predict the classes of new images, including classes that training has never seen.
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit
+from pzsl.cli.common import Json, emit
 from pzsl.cli.options import App
 
 app = App(
@@ -31,7 +31,7 @@ def show(
     descriptions: Annotated[
         Path | None, typer.Option(help="JSON file of your own sentences on each class, as CuPL's.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Print a data set's templates, where they come from, and a few examples.
 

@@ -7,18 +7,16 @@ from typing import Annotated
 
 import typer
 
-from pzsl.cli.common import emit
+from pzsl.cli.common import Json, RunCache, emit
 from pzsl.cli.labels import text_of
 
 
 def refine(
     run: Annotated[Path, typer.Option(help="Folder of a finished run.")],
     out: Annotated[Path, typer.Option(help="The table to write.")] = Path("labels.csv"),
-    cache: Annotated[
-        Path | None, typer.Option(help="The run's cache, where it has moved. [as recorded]")
-    ] = None,
+    cache: RunCache = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the table.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write a run's label for each training image: like `labels`, with all candidates.
 

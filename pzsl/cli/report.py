@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit, words
+from pzsl.cli.common import Json, emit, words
 from pzsl.progress import counted, say
 
 
@@ -48,7 +48,7 @@ def report(
     watch: Annotated[
         bool, typer.Option("--watch", help="Follow a sweep until it ends, then report.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write tables (mean and sample standard deviation over seeds) and an HTML page with figures.
 

@@ -7,22 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit
+from pzsl.cli.common import CacheToCheck, Json, NewRuns, RunIfAny, emit
 from pzsl.progress import counted
 
 COUNT = 200
 
 
 def review(
-    run: Annotated[
-        Path | None, typer.Option(help="Folder of a finished run. [a new one, trained on --cache]")
-    ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            help="Without --run, the cache to train on; with it, the run's cache if that has moved."
-        ),
-    ] = None,
+    run: RunIfAny = None,
+    cache: CacheToCheck = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -39,9 +32,9 @@ def review(
         Path | None,
         typer.Option(help="Write a table with the corrections in this file, which the page saved."),
     ] = None,
-    runs: Annotated[Path, typer.Option(help="Folder for the record of a new run.")] = Path("runs"),
+    runs: NewRuns = Path("runs"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Make a page of the images with the most doubtful labels, to correct them in a browser.
 

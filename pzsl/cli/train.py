@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit, numbers, table, words
+from pzsl.cli.common import Json, emit, numbers, table, words
 from pzsl.cli.options import from_request
 from pzsl.progress import counted, shell_word
 from pzsl.requests import TrainRequest
@@ -32,7 +32,7 @@ def train(
     config: Annotated[
         Path | None, typer.Option(help="TOML file with these options; the command line wins.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Train methods on a cache, once for each noise rate and seed.
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit, words
+from pzsl.cli.common import Json, emit, words
 from pzsl.progress import counted
 
 
@@ -24,7 +24,7 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that exist.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write a cache as .npz (all of it; 'pzsl import' reads it back) or Parquet (its images).
 

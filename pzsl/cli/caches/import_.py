@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import annotators_of, emit
+from pzsl.cli.common import Json, annotators_of, emit
 from pzsl.cli.common import table as columns
 from pzsl.progress import counted
 
@@ -66,7 +66,7 @@ def import_(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a cache that exists.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Make a cache from features that another tool computed, and print its zero-shot scores.
 

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit
+from pzsl.cli.common import Json, emit
 from pzsl.progress import say
 
 
 def inspect(
     cache: Annotated[Path, typer.Argument(help="The cache, finished or not.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show what a cache holds and where it comes from; exit 1 if it is incomplete or damaged.
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit
+from pzsl.cli.common import Json, emit
 
 
 def merge(
@@ -28,7 +28,7 @@ def merge(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a cache that exists.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Merge shards into one cache; they must cover every row once and have the same origin.
 

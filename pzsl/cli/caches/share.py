@@ -7,10 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pzsl.cli.common import emit
+from pzsl.cli.common import Json, emit
 from pzsl.progress import shell_word
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def push(
