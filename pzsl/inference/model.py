@@ -16,11 +16,15 @@ from pzsl.evaluation import Calibration
 from pzsl.files import digest, sha256_of
 from pzsl.inference.packing import fetched, is_packed, open_packed
 from pzsl.inference.record import read_record, say_drawn, say_version
-from pzsl.inference.restore import Scorer, class_names, mean_image, open_cache, restore_scorer
+from pzsl.inference.restore import (
+    Scorer,
+    class_names,
+    encoder_facts,
+    mean_image,
+    open_cache,
+    restore_scorer,
+)
 from pzsl.requests import say_unused
-
-ENCODER_FIELDS = ("model", "pretrained", "weights_hash", "precision", "preprocessing")
-"""What a cache records of its encoder."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def _of_run(folder: Path, place: str | Path | None) -> Model:
         where=cache.path,
         classes=tuple(class_names(cache)),
         dim=cache.images.shape[1],
-        encoder={name: cache.provenance[name] for name in ENCODER_FIELDS},
+        encoder=encoder_facts(cache),
         templates=cache.templates,
         dataset=cache.dataset,
         labels=record.config.labels,

@@ -104,12 +104,9 @@ def predict(
     encoder = None
     if source.vectors is None or names:
         encoder = encoder_of(run_model, model, pretrained, device)
-    if encoder is None:
+    else:
         say_unused("features (.npy) need no encoder", model=model, pretrained=pretrained)
-    text = embed_names(run_model, encoder, names) if encoder and names else None
-    scorer = run_model.scorer(names, text)
-    if encoder is not None and (model or pretrained):
-        check_texts(run_model, encoder, scorer.method.problem.seen)
+    scorer = _scorer_of(run_model, encoder, names, bool(model or pretrained))
     calibration = _calibration_of(run_model, scorer, error_rate, len(names))
     options = AnswerOptions(top, calibration["threshold"])
     check_features(run_model, source)
@@ -125,6 +122,19 @@ def predict(
 def _check_error_rate(error_rate: float | None) -> None:
     if error_rate is not None and not (is_number(error_rate) and 0 <= error_rate < 1):
         raise UsageError(f"--error-rate is a share from 0 to below 1, not {error_rate}.")
+
+
+def _scorer_of(run: Model, encoder: Encoder | None, names: tuple[str, ...], named: bool) -> Scorer:
+    """The trained method with the added names; an encoder `named` by the user is checked with it.
+
+    Raises:
+        UserError: the encoder isn't the one that made the run's label embeddings.
+    """
+    text = embed_names(run, encoder, names) if encoder and names else None
+    scorer = run.scorer(names, text)
+    if encoder is not None and named:
+        check_texts(run, encoder, scorer.method.problem.seen)
+    return scorer
 
 
 def _answer_in_memory(

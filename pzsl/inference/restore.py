@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from pzsl.training.make_method import initial_method, prepared_method
 from pzsl.training.task import Task, make_task
 
 MODEL = "model.safetensors"
+ENCODER_FIELDS = ("model", "pretrained", "weights_hash", "precision", "preprocessing")
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,11 @@ def class_names(cache: Cache) -> list[str]:
     """Class names in the order of scores: the seen first."""
     order: NDArray[np.intp] = np.argsort(~cache.seen, kind="stable")
     return [cache.classes[row] for row in order]
+
+
+def encoder_facts(cache: Cache) -> dict[str, Any]:
+    """What a cache records of its encoder, by `ENCODER_FIELDS`."""
+    return {name: cache.provenance[name] for name in ENCODER_FIELDS}
 
 
 def mean_image(cache: Cache) -> NDArray[np.float32]:

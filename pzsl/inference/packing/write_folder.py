@@ -17,7 +17,6 @@ from pzsl.device import usual_torch
 from pzsl.errors import UserError
 from pzsl.files import write_atomic, write_json
 from pzsl.folders import say_disclosed
-from pzsl.inference.model import ENCODER_FIELDS
 from pzsl.inference.packing.model_card import model_card
 from pzsl.inference.packing.onnx import export_onnx
 from pzsl.inference.packing.read_folder import (
@@ -33,7 +32,7 @@ from pzsl.inference.packing.read_folder import (
     sums_of,
 )
 from pzsl.inference.record import Record, read_record, say_drawn
-from pzsl.inference.restore import Trained, mean_image, restore, restore_scorer
+from pzsl.inference.restore import Trained, encoder_facts, mean_image, restore, restore_scorer
 from pzsl.locks import unlock
 from pzsl.progress import say
 from pzsl.requests import with_paths
@@ -78,9 +77,7 @@ def pack(
         UserError: no such run, the folder exists, or the method can't be packed.
     """
     out = Path(out)
-    if out.exists() and not (overwrite and (out / SUMS).is_file()):
-        hint = "or --overwrite" if (out / SUMS).is_file() else "it is not a packed folder"
-        raise UserError(f"{out} exists already: give another --out ({hint}).")
+    _check_out(out, overwrite)
     record = read_record(run, cache)
     trained = restore(record)
     say_drawn(record.config, record.folder)
@@ -106,6 +103,13 @@ def pack(
         "largest_difference": difference,
         "onnx_difference": onnx_difference,
     }
+
+
+def _check_out(out: Path, overwrite: bool) -> None:
+    """Refuse to replace anything but a packed folder, and that only on request."""
+    if out.exists() and not (overwrite and (out / SUMS).is_file()):
+        hint = "or --overwrite" if (out / SUMS).is_file() else "it is not a packed folder"
+        raise UserError(f"{out} exists already: give another --out ({hint}).")
 
 
 def _build(out: Path, record: Record, trained: Trained, onnx: bool) -> tuple[float, float | None]:
@@ -143,7 +147,7 @@ def _write(folder: Path, record: Record, trained: Trained) -> None:
         "scale": problem.scale,
         "gamma": trained.gamma,
         "templates": list(cache.templates),
-        "encoder": {name: cache.provenance[name] for name in ENCODER_FIELDS},
+        "encoder": encoder_facts(cache),
         MEAN: [round(float(value), 5) for value in mean_image(cache)],
     }
     write_json(folder / ABOUT, about)
