@@ -61,10 +61,7 @@ def annotate(
     _check_votes(agree, weight, others)
     annotator = open_annotator(source, weight, templates)
     _check_target(annotator.cache, target, overwrite)
-    annotators = [annotator, *(open_annotator(Path(other), share) for other, share in others)]
-    for doubt in (label_doubt(annotator.cache, second.cache) for second in annotators[1:]):
-        if doubt:
-            say(doubt)
+    annotators = [annotator, *_open_others(annotator.cache, others)]
     k = check_rule(rule, k, int(annotator.cache.seen.sum()))
     options = {"rule": rule, "k": k or None, "agree": agree}
     _announce(annotators, options, target)
@@ -94,6 +91,15 @@ def _check_votes(agree: float | None, weight: float, others: Sequence[object]) -
         raise UsageError(f"--agree should be a sum of weights above 0, not {agree:g}.")
     if not others and (agree is not None or weight != 1):
         raise UsageError("--agree and --weight need a second annotator: give --with FILE.")
+
+
+def _open_others(cache: Cache, others: Sequence[tuple[str | Path, float]]) -> list[Annotator]:
+    """Open the caches of the other encoders; a doubt that they hold the same images is said."""
+    annotators = [open_annotator(Path(other), weight) for other, weight in others]
+    for doubt in (label_doubt(cache, annotator.cache) for annotator in annotators):
+        if doubt:
+            say(doubt)
+    return annotators
 
 
 def _check_target(cache: Cache, target: Path, overwrite: bool) -> None:

@@ -91,29 +91,34 @@ def bench_accuracy(
             raise UsageError(f"--development is for --tables small: '{table}' uses test images.")
     results = {}
     for table in tables:
-        if table == "parts":
-            rows = part_rows(caches, Path(runs) / table, seeds, noises, workers)
-            results[table] = {"rows": rows, "summary": parts_summary(rows)}
-            continue
-        if table in CONTENDERS:
-            contenders = CONTENDERS[table]
-            rows = contender_rows(contenders, caches, Path(runs) / table, seeds, noises, workers)
-            results[table] = {"rows": rows, "summary": mean_ranks(rows)}
-            continue
-        small = table == "small"
-        count = (SMALL_SEEDS if small else MAIN_SEEDS) if seeds is None else seeds
         folder = Path(runs) / ("development" if development else table)
-        problems: list[Problem] = []
-        for path in caches:
-            cache = load_cache(path)
-            if small:
-                cache = only_training(cache) if development else cache
-                problems += small_problems(Path(path).stem, cache, folder, count)
-            else:
-                problems += main_problems(Path(path).stem, cache, folder, count)
-        rows = _cells(problems, noises or (SMALL_NOISES if small else MAIN_NOISES), folder, workers)
-        results[table] = {"rows": rows, "summary": summary(rows)}
+        if table == "parts":
+            rows = part_rows(caches, folder, seeds, noises, workers)
+            results[table] = {"rows": rows, "summary": parts_summary(rows)}
+        elif table in CONTENDERS:
+            rows = contender_rows(CONTENDERS[table], caches, folder, seeds, noises, workers)
+            results[table] = {"rows": rows, "summary": mean_ranks(rows)}
+        else:
+            problems = _problems(caches, table, folder, seeds, development)
+            usual = SMALL_NOISES if table == "small" else MAIN_NOISES
+            rows = _cells(problems, noises or usual, folder, workers)
+            results[table] = {"rows": rows, "summary": summary(rows)}
     return results
+
+
+def _problems(
+    caches: Sequence[str | Path], table: str, folder: Path, seeds: int | None, development: bool
+) -> list[Problem]:
+    """The problems of the tables `small` and `main`, of all caches."""
+    problems: list[Problem] = []
+    for path in caches:
+        name, cache = Path(path).stem, load_cache(path)
+        if table == "main":
+            problems += main_problems(name, cache, folder, MAIN_SEEDS if seeds is None else seeds)
+            continue
+        cache = only_training(cache) if development else cache
+        problems += small_problems(name, cache, folder, SMALL_SEEDS if seeds is None else seeds)
+    return problems
 
 
 def small_problems(name: str, cache: Cache, folder: Path, seeds: int) -> list[Problem]:

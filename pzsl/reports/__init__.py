@@ -12,15 +12,8 @@ from urllib.parse import quote
 
 from pzsl.errors import UsageError, nearest
 from pzsl.files import write_atomic
-from pzsl.progress import gravest
-from pzsl.reports.comparison import (
-    add_differences,
-    add_marks,
-    mixed_options,
-    mixed_versions,
-    standings,
-    untested_rows,
-)
+from pzsl.reports.comparison import add_differences, add_marks, standings
+from pzsl.reports.doubts import doubts
 from pzsl.reports.formats import compare_csv, latex, markdown, plain, runs_csv, table_csv
 from pzsl.reports.groups import Row, rows_of
 from pzsl.reports.provenance import add_commands, missing_runs
@@ -28,7 +21,7 @@ from pzsl.reports.records import Records, Run, read_runs
 from pzsl.reports.table_parts import View
 from pzsl.reports.tables import LAYOUTS, all_tables, compared_tables
 from pzsl.reports.two_sweeps import compare_sweeps, verdict_text
-from pzsl.reports.wording import EXTRAS, SCORES, sections, setting_text
+from pzsl.reports.wording import EXTRAS, SCORES, sections
 from pzsl.requests import as_list, is_whole, say_unused, with_paths
 
 FORMATS = ("html", "md", "latex", "csv", "svg", "png")
@@ -86,16 +79,9 @@ def report(
     """
     formats = as_list(formats)
     view = _checked_view(formats, View(layout, tuple(as_list(metrics)), precision))
-    if images is not None and not Path(images).is_dir():
-        raise UsageError(f"--images {images} is not a folder: give that of the training images.")
-    if "html" not in formats:
-        say_unused("only a page (--format html) shows them", images=images)
+    _check_images(images, formats)
     records = read_runs(Path(runs))
-    pairs = rows_of(records.runs)
-    add_marks(pairs)
-    add_commands(pairs)
-    records.warnings += _doubts(records.runs, pairs)
-    records.warnings += add_differences(pairs, baseline) if baseline else []
+    pairs = _judged_rows(records, baseline)
     rows, lines = [row for row, _ in pairs], standings(pairs)
     compared, sweep_warnings = compare_sweeps(pairs, Path(compare)) if compare else ([], [])
     records.warnings += sweep_warnings
@@ -133,6 +119,23 @@ def _checked_view(formats: Sequence[str], view: View) -> View:
     if not (is_whole(view.precision) and 0 <= view.precision <= 6):
         raise UsageError(f"--precision should be 0 to 6, not {view.precision}.")
     return view
+
+
+def _check_images(images: str | Path | None, formats: Sequence[str]) -> None:
+    if images is not None and not Path(images).is_dir():
+        raise UsageError(f"--images {images} is not a folder: give that of the training images.")
+    if "html" not in formats:
+        say_unused("only a page (--format html) shows them", images=images)
+
+
+def _judged_rows(records: Records, baseline: str | None) -> list[tuple[Row, list[Run]]]:
+    """The rows with marks, commands and differences; `records.warnings` gets the doubts."""
+    pairs = rows_of(records.runs)
+    add_marks(pairs)
+    add_commands(pairs)
+    records.warnings += doubts(records.runs, pairs)
+    records.warnings += add_differences(pairs, baseline) if baseline else []
+    return pairs
 
 
 def _contents(
@@ -196,63 +199,12 @@ def _unseen_pictures(folder: Path | None, names: Sequence[str]) -> list[str]:
     return [f"No picture is shown: {missing} is not there; --images takes the folder of the data."]
 
 
-def _doubts(runs: Sequence[Run], pairs: list[tuple[Row, list[Run]]]) -> list[str]:
-    """Warnings against comparing or trusting the rows."""
-    return [
-        *_cache_warnings(runs),
-        *_encoder_warnings(runs),
-        *_partly_known(pairs),
-        *mixed_options(pairs),
-        *mixed_versions(pairs),
-        *untested_rows(pairs),
-    ]
-
-
 def _link(runs: Path, out: Path) -> str:
     """The link from the page to the folder of runs, relative if possible."""
     try:
         return quote(Path(os.path.relpath(runs.resolve(), out.resolve())).as_posix())
     except ValueError:  # on another drive of Windows
         return runs.resolve().as_uri()
-
-
-def _partly_known(pairs: list[tuple[Row, list[Run]]]) -> list[str]:
-    """A warning for each mean that is over fewer runs than the row has."""
-    warnings = []
-    for row, group in pairs:
-        for metric in SCORES:
-            known = sum(run.metrics[metric] is not None for run in group)
-            if 0 < known < len(group):
-                where = f"{row['dataset']}, {row['label']}, {setting_text(row)}"
-                warnings.append(
-                    f"{where}: {metric} is of {known} of {len(group)} runs, as the others have "
-                    "none: train those again."
-                )
-    return warnings
-
-
-def _encoder_warnings(runs: Sequence[Run]) -> list[str]:
-    """Warnings in the runs' records against trusting them: the worst of each kind a data set."""
-    recorded = {(run.dataset, str(run.environment.get("encoder_warning", ""))) for run in runs}
-    kinds: dict[tuple[str, str], list[str]] = {}
-    for name, line in sorted(recorded):
-        if line:
-            kinds.setdefault((name, line.partition(":")[0]), []).append(line)
-    return [f"{name}: {gravest(lines)}" for (name, _), lines in kinds.items()]
-
-
-def _cache_warnings(runs: Sequence[Run]) -> list[str]:
-    """A warning for each data set whose runs come from different caches."""
-    caches: dict[str, set[str]] = {}
-    for run in runs:
-        caches.setdefault(run.dataset, set()).add(run.cache_hash)
-    return [
-        f"The runs on {name} come from {len(hashes)} different caches "
-        f"({', '.join(sorted(short[:8] or 'unknown' for short in hashes))}): "
-        "they are shown apart, and their numbers should not be compared."
-        for name, hashes in sorted(caches.items())
-        if len(hashes) > 1
-    ]
 
 
 __all__ = ["FORMATS", "report"]

@@ -65,14 +65,11 @@ def load_folder(
     if "test_seen" in split_file:
         say_unused(f"'{split_path}' names the test images", test_share=unless(TEST, test))
     hidden = split_file.get("unseen", draw_share(names, unseen, seed))
-    tested = split_file.get("test_seen")
-    if tested is None:
+    if split_path and "test_seen" in split_file:
+        tested = _listed_tests(split_path, images, hidden, split_file["test_seen"])
+    else:
         seen = [folder for folder in images if folder not in hidden]
         tested = {path for folder in seen for path in draw_share(images[folder], test, seed)}
-    else:
-        spelt = same_letters(tested, (path for folder in images for path in images[folder]))
-        tested = {spelt.get(path, path) for path in tested}
-        _check_tested(split_path or root, images, hidden, tested)
     paths = [path for folder in images for path in images[folder]]
     labels = [label for label, folder in enumerate(images) for _ in images[folder]]
     splits_of = [_split(path, hidden, tested) for path in paths]
@@ -176,10 +173,16 @@ def _read_splits(file: Path, names: dict[str, str]) -> dict[str, set[str]]:
     return {key: set(values) for key, values in entries.items()}
 
 
-def _check_tested(
-    file: Path, images: dict[str, list[str]], hidden: set[str], tested: set[str]
-) -> None:
-    """Check that the test images exist, are of seen classes, and are not all of a class."""
+def _listed_tests(
+    file: Path, images: dict[str, list[str]], hidden: set[str], listed: set[str]
+) -> set[str]:
+    """The test images that a split file lists, as their paths are spelt on the disk.
+
+    Raises:
+        UserError: one doesn't exist or is of an unseen class, or they are all images of a class.
+    """
+    spelt = same_letters(listed, (path for folder in images for path in images[folder]))
+    tested = {spelt.get(path, path) for path in listed}
     strange = sorted(tested - {path for paths in images.values() for path in paths})
     if strange:
         raise UserError(f"Split file '{file}': there is no image '{strange[0]}' in the root.")
@@ -194,3 +197,4 @@ def _check_tested(
                 f"Split file '{file}': all images of '{folder}' are in 'test_seen': leave some to "
                 "train on, or make the class unseen."
             )
+    return tested
