@@ -24,7 +24,7 @@ def write_table(out: Path, cache: Cache, sets: CandidateSets, rows: NDArray[np.i
     Args:
         out: the file; an existing one is replaced.
         cache: of the images. Test images keep their label; those without a label are left out.
-        sets: of the training images. rows: their rows in the cache, ascending.
+        sets: of the n training images. rows: (n,) of these in the cache, ascending.
 
     Raises:
         UserError: a class name can't be written into a list, or the file can't be written.

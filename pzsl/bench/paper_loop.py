@@ -26,22 +26,21 @@ HIDDEN = 1024
 """Width of the feed-forward part: 2.1 million parameters at 512 dimensions."""
 
 
-def train_paper_style(cache: Cache, epochs: int, rate: float, seed: int = 0) -> Tensor:
+def train_paper_style(cache: Cache, epochs: int, rate: float) -> Tensor:
     """PRODEN on label embeddings that a transformer block refines at each step.
 
     Args:
         cache: features. epochs: passes over the training images. rate: of wrong labels.
-        seed: of everything drawn.
 
     Returns:
         (N, K) label weights.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     rows = np.flatnonzero(cache.splits == "trainval")
     images = torch.from_numpy(np.array(cache.images[rows]))
     text = torch.from_numpy(cache.label_embeddings())
     labels = torch.cat([text[cache.seen], text[~cache.seen]])
-    weights = uniform_weights(cache, rows, rate, seed)
+    weights = uniform_weights(cache, rows, rate, 0)
     dim, seen = images.shape[1], weights.shape[1]
     block = nn.TransformerEncoderLayer(dim, heads(dim), HIDDEN, 0.0, F.gelu, batch_first=True)
     gate = nn.Parameter(torch.zeros(()))

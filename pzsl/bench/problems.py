@@ -101,9 +101,11 @@ def _look_alikes() -> Iterator[Recipe]:
 
 
 def draw(cache: Cache, recipe: Recipe, seed: int) -> DrawnProblem:
-    """Draw a small problem's classes and images; the same seed gives the same.
+    """Draw a small problem's classes and images (ours); the same seed gives the same.
 
-    The images are all labelled ones of the cache, whichever side they were on.
+    Args:
+        cache: all its labelled images are drawn from, whichever side they were on.
+        recipe: what the problem is like. seed: of the draw.
     """
     rng = np.random.default_rng([seed, 16])
     images = _images_of_classes(cache)
@@ -154,7 +156,11 @@ def resplit(cache: Cache, seed: int) -> DrawnProblem:
 
 
 def arrays(cache: Cache, drawn: DrawnProblem, name: str) -> dict[str, NDArray[Any]]:
-    """A problem as the arrays that `pzsl import` reads."""
+    """A problem as the arrays that `pzsl import` reads (see docs/data.md).
+
+    Args:
+        cache: that it was drawn from. drawn: its classes and rows. name: of the new data set.
+    """
     classes = np.concatenate([drawn.seen, drawn.unseen])
     rows = np.concatenate([drawn.train, drawn.test])
     column = np.full(len(cache.classes), -1)

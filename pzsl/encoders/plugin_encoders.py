@@ -43,7 +43,7 @@ class ForeignEncoder:
         return hasattr(self._encoder, "encode_texts")
 
     def preprocess(self, image: Image.Image) -> Tensor:
-        """Prepare one image for the encoder."""
+        """Prepare one image for the encoder: a tensor (3, h, w)."""
         prepared: Tensor = self._encoder.preprocess(image)
         return prepared
 

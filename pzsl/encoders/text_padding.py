@@ -43,6 +43,9 @@ def encode_tokens(model: Any, tokens: Tensor) -> Tensor:
 def check_tokens(model: Any, tokens: Tensor, name: str) -> None:
     """Refuse tokens that the model has no embedding for: on a GPU they would stop the process.
 
+    Args:
+        model: the text model. tokens: (n, length). name: of the model, for the message.
+
     Raises:
         UserError: the tokenizer is that of another model.
     """

@@ -32,7 +32,11 @@ def class_hits(summary: Summary, gamma: float, classes: int) -> tuple[Counts, Co
 
 
 def top_confusions(summary: Summary, gamma: float, count: int) -> list[tuple[int, int, int]]:
-    """The pairs of classes that are confused most often, at most `count` of them.
+    """The pairs of classes that are confused most often.
+
+    Args:
+        summary: of the test images. gamma: subtracted from the scores of seen classes.
+        count: the most pairs to return.
 
     Returns:
         True class, predicted class and number of images, the most frequent pair first.

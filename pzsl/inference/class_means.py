@@ -20,7 +20,15 @@ TINY = 1e-9
 def class_means(
     images: NDArray[np.float32], sets: CandidateSets, classes: int
 ) -> NDArray[np.float32]:
-    """The unit mean embedding of each class (C, D); an image counts equally for its candidates.
+    """The unit mean embedding of each class; an image counts equally for its candidates.
+
+    Args:
+        images: (N, D) unit embeddings.
+        sets: the candidates of the N images.
+        classes: C, how many there are.
+
+    Returns:
+        (C, D).
 
     Raises:
         UserError: a class has no image, or the mean of its images is zero.

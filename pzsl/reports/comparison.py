@@ -73,18 +73,18 @@ def _mark(block: Pairs, metric: str) -> None:
         row[f"{metric}_mark"] = mark
 
 
-def untested_rows(pairs: Pairs, metric: str = "H") -> list[str]:
+def untested_rows(pairs: Pairs) -> list[str]:
     """A warning for each row of several seeds that no test compares with the best of its setting.
 
     They share fewer than two seeds, so that it is not marked as a tie, however near it is.
     """
     warnings = []
     for block in settings_of(pairs):
-        best = [seed_values(runs, metric) for row, runs in block if row[f"{metric}_mark"] == BEST]
+        best = [seed_values(runs, "H") for row, runs in block if row["H_mark"] == BEST]
         for row, runs in block:
-            values = seed_values(runs, metric)
+            values = seed_values(runs, "H")
             shared = max((len(values.keys() & leader.keys()) for leader in best), default=2)
-            if row[f"{metric}_mark"] == "" and _rival(row) and shared < 2 <= len(values):
+            if row["H_mark"] == "" and _rival(row) and shared < 2 <= len(values):
                 warnings.append(
                     f"Not tested: {row['dataset']}, {row['label']}, {setting_text(row)}: it shares "
                     "fewer than two seeds with the best row: train both with the same seeds."
@@ -182,8 +182,8 @@ def add_difference(
     row |= {f"{metric}_{name}": value for name, value in zip(_DIFFERENCE, entries, strict=True)}
 
 
-def standings(pairs: Pairs, metric: str = "H") -> list[dict[str, Any]]:
-    """Rank the systems over all data sets and settings, the lowest mean rank first.
+def standings(pairs: Pairs) -> list[dict[str, Any]]:
+    """Rank the systems by H over all data sets and settings, the lowest mean rank first.
 
     Returns:
         Dicts with `label`, `settings` (in how many of `of` settings it has all seeds), `rank` (mean
@@ -192,21 +192,21 @@ def standings(pairs: Pairs, metric: str = "H") -> list[dict[str, Any]]:
         against the baseline if there is one. Empty for a single system or a single setting.
     """
     blocks = [
-        [pair for pair in block if _rival(pair[0]) and pair[0][f"{metric}_mean"] is not None]
+        [pair for pair in block if _rival(pair[0]) and pair[0]["H_mean"] is not None]
         for block in settings_of(pairs)
     ]
     blocks = [block for block in blocks if len(block) > 1]
-    whole = [{row["label"] for row, _ in b if row[f"{metric}_mark"] != "fewer"} for b in blocks]
+    whole = [{row["label"] for row, _ in b if row["H_mark"] != "fewer"} for b in blocks]
     labels = list(dict.fromkeys(row["label"] for block in blocks for row, _ in block))
     if len(blocks) < 2:
         return []
     ranked = set.intersection(*whole)
     scores = [
-        {row["label"]: round(row[f"{metric}_mean"], 2) for row, _ in b if row["label"] in ranked}
+        {row["label"]: round(row["H_mean"], 2) for row, _ in b if row["label"] in ranked}
         for b in blocks
     ]
     ranks = mean_ranks(scores) if len(ranked) > 1 else {}
-    counts = _verdicts(settings_of(pairs), metric)
+    counts = _verdicts(settings_of(pairs))
     lines = [
         {
             "label": label,
@@ -264,11 +264,11 @@ def _told_apart(name: str, told: Sequence[dict[str, str]]) -> bool:
 _VERDICTS = {"wins": "win", "ties": "tie", "losses": "loss"}
 
 
-def _verdicts(blocks: Sequence[Pairs], metric: str) -> Counter[tuple[str, str | None]]:
+def _verdicts(blocks: Sequence[Pairs]) -> Counter[tuple[str, str | None]]:
     """How often each label wins, ties and loses; the oracle counts only as the baseline."""
     counts: Counter[tuple[str, str | None]] = Counter()
     for block in blocks:
-        values = [(row, seed_values(runs, metric)) for row, runs in block]
+        values = [(row, seed_values(runs, "H")) for row, runs in block]
         for row, row_values in values:
             for opponent, theirs in values:
                 if opponent is row or not (_rival(row) and _against(row, opponent)):

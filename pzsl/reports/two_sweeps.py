@@ -135,11 +135,11 @@ def _alone(pairs: Pairs, where: str) -> list[str]:
     ]
 
 
-def verdict_text(rows: Sequence[Row], metric: str = "H") -> str:
+def verdict_text(rows: Sequence[Row]) -> str:
     """A sentence: how often the other sweep is above, below, or not distinguishable."""
-    counts = Counter(_verdict(row[f"{metric}_low"], row[f"{metric}_high"]) for row in rows)
+    counts = Counter(_verdict(row["H_low"], row["H_high"]) for row in rows)
     verdicts = (
-        f"{metric} of the other sweep is above in {counts['above']}, below in {counts['below']} "
+        f"H of the other sweep is above in {counts['above']}, below in {counts['below']} "
         f"and not significantly different in {counts['tie']} of {len(rows)} rows"
     )
     single = counts["untested"]

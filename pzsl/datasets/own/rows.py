@@ -54,18 +54,14 @@ class Row(NamedTuple):
     unseen: bool
 
 
-def read_rows(table: Path | pd.DataFrame, annotators: Annotators = CANDIDATES) -> list[Row]:
-    """Read a table.
-
-    Args:
-        table: a file, or a frame.
-        annotators: the columns whose answers are joined into candidates.
+def read_rows(table: Path | pd.DataFrame) -> list[Row]:
+    """Read a table, a file or a frame.
 
     Raises:
         UserError: the file can't be read, a column is missing, or rows are malformed.
     """
     content = read_table(table)
-    rows = rows_of(content, annotators)
+    rows = rows_of(content)
     content.faults.check()
     return rows
 

@@ -141,20 +141,19 @@ def load_rows(
     unseen_file: str | Path | None = None,
     classes: str | Path | None = None,
     annotators: Annotators = CANDIDATES,
-    empty: str = "fail",
 ) -> Dataset:
     """Load a table about images that need not exist, because their features do.
 
     Args:
-        table, unseen_file, classes, annotators, empty: as for `load_table`.
+        table, unseen_file, classes, annotators: as for `load_table`.
 
     Raises:
         UserError: a file is missing, or rows are invalid.
     """
     source = _source(table)
-    reading = Reading(_file(unseen_file), _file(classes), annotators, empty)
+    reading = Reading(_file(unseen_file), _file(classes), annotators, "fail")
     content = _read(source, reading, Faults(""), None)
-    data = _dataset(content.rows, content, empty)
+    data = _dataset(content.rows, content, "fail")
     return replace(data, origin=(*data.origin, *_annotator_origin(annotators)))
 
 

@@ -179,8 +179,8 @@ def _is_one_object(text: str) -> bool:
     )
 
 
-def read_parquet(file: Path, columns: list[str] | None = None) -> Any:
-    """Read a Parquet file as a `pyarrow.Table`; only the given columns, if any.
+def read_parquet(file: Path) -> Any:
+    """Read a Parquet file as a `pyarrow.Table`.
 
     Raises:
         UserError: pyarrow isn't installed, or the file can't be read.
@@ -198,7 +198,7 @@ def read_parquet(file: Path, columns: list[str] | None = None) -> Any:
         groups = [about.row_group(number) for number in range(about.num_row_groups)]
         cells = 8 * about.num_rows * about.num_columns  # equal ones are stored but once
         check_unpacked(cells + sum(group.total_byte_size for group in groups), file)
-        return parquet.read_table(source, columns=columns)
+        return parquet.read_table(source)
     except OSError as error:
         raise UserError(f"{file} can't be read: {error.strerror or error}.") from None
     except (ArrowException, ValueError) as error:

@@ -186,7 +186,12 @@ def _estimate(mass: Tensor, odds: Tensor) -> tuple[float, float]:
 
 
 def weigh(evidence: LabelEvidence, candidates: CandidateEntries, fitted: Fit) -> LabelWeights:
-    """Label weights of all candidates, and of other labels that are likely enough to list."""
+    """Label weights of all candidates, and of other labels that are likely enough to list.
+
+    Args:
+        evidence: for each label of N images. candidates: of these images.
+        fitted: what turns the evidence into weights, see `Fit`.
+    """
     parts = list(_weighed(evidence, candidates, fitted))
     sizes, labels, masks, weights = (torch.cat(column) for column in zip(*parts, strict=True))
     offsets = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
