@@ -49,12 +49,12 @@ def same_letters(wanted: Iterable[str], existing: Iterable[str]) -> dict[str, st
     of_form: dict[str, list[str]] = {}
     for name in names:
         of_form.setdefault(normalize("NFC", name), []).append(name)
-    found = {}
+    spelt = {}
     for name in wanted:
         others = [name] if name in names else of_form.get(normalize("NFC", name), [])
         if len(others) == 1:
-            found[name] = others[0]
-    return found
+            spelt[name] = others[0]
+    return spelt
 
 
 def spelt_on_disk(root: Path, paths: Iterable[str]) -> dict[str, str]:

@@ -20,13 +20,13 @@ _INSTALLED = {"site-packages", "dist-packages"}
 
 def own_files(file: Path) -> list[Path]:
     """A plugin's file, and the files of its package and beside it that it imports, or these do."""
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     waiting = [file]
     while waiting:
-        if (here := waiting.pop()) not in found:
-            found[here] = None
+        if (here := waiting.pop()) not in files:
+            files[here] = None
             waiting += _imported_by(here)
-    return list(found)
+    return list(files)
 
 
 def source_hash(files: Sequence[Path]) -> str:

@@ -194,12 +194,12 @@ def _entry(group: str, name: str) -> EntryPoint | None:
     Raises:
         PluginError: two packages have one.
     """
-    found = {entry.value: entry for entry in entry_points(group=f"pzsl.{group}", name=name)}
-    if len(found) > 1:
+    entries = {entry.value: entry for entry in entry_points(group=f"pzsl.{group}", name=name)}
+    if len(entries) > 1:
         raise PluginError(
-            f"Several plugins are called '{name}': name one of {', '.join(sorted(found))}."
+            f"Several plugins are called '{name}': name one of {', '.join(sorted(entries))}."
         )
-    return next(iter(found.values()), None)
+    return next(iter(entries.values()), None)
 
 
 def _source_file(name: str, place: str) -> Path:
@@ -236,10 +236,10 @@ def _check_imports(name: str, files: Sequence[Path]) -> None:
     Raises:
         PluginError: a file has changed since pzsl imported its module.
     """
-    held = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
+    imported_files = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
     for file in files:
         source = sha256_of(file)
-        known = _imported.get(file, "") if str(file) in held else source
+        known = _imported.get(file, "") if str(file) in imported_files else source
         if known and known != source:
             raise PluginError(
                 f"Plugin '{name}': {file} has changed since Python imported it: restart Python."

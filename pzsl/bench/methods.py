@@ -8,7 +8,7 @@ from statistics import mean
 from typing import Any
 
 from pzsl.methods import METHODS
-from pzsl.reports.statistics import DIGITS
+from pzsl.reports import statistics
 from pzsl.training import train
 
 TRANSDUCTIVE = ("zlap", "transclip", "em-dirichlet")
@@ -97,14 +97,9 @@ def mean_ranks(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
 
     The highest score has rank 1; equal scores share the mean of their ranks.
     """
-    ranks: dict[str, list[float]] = {}
+    scores = []
     for cache in dict.fromkeys(row["cache"] for row in rows):
         ranked = [row for row in rows if row["cache"] == cache and row["method"] not in REFERENCE]
         for kind in [key for key in ranked[0] if key not in ("cache", "method")]:
-            scores = [round(row[kind], DIGITS) for row in ranked]
-            for row, own in zip(ranked, scores, strict=True):
-                higher = sum(score > own for score in scores)
-                equal = sum(score == own for score in scores)
-                ranks.setdefault(row["method"], []).append(higher + (equal + 1) / 2)
-    means = {method: mean(values) for method, values in ranks.items()}
-    return dict(sorted(means.items(), key=lambda item: item[1]))
+            scores.append({row["method"]: round(row[kind], statistics.DIGITS) for row in ranked})
+    return dict(sorted(statistics.mean_ranks(scores).items(), key=lambda item: item[1]))

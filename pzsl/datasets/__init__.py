@@ -158,7 +158,7 @@ def _no_option(name: str, key: str, known: list[str]) -> str:
         return f"Data set '{name}' takes no option '{key}'.{nearest(key, known)}"
     return (
         f"Data set '{name}' takes no option --{key.replace('_', '-')}: it is for --dataset "
-        f"{' or '.join(takers)}."
+        f"{', '.join(takers)}."
     )
 
 

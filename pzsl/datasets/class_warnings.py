@@ -111,9 +111,9 @@ def name_doubts(classes: Sequence[str], remedy: str = BY_BARS) -> list[str]:
     lists = _names_that_are_lists(classes)
     lines = [f"{lists} {remedy}"] if lists else []
     for words, doubt in ((MISSING, "a value that is missing"), (PARTS, "a part of a split")):
-        found = [name for name in classes if normal_form(name) in words]
-        if found:
-            lines.append(f"A class is called {_listed(found)}: is it {doubt}?")
+        doubtful = [name for name in classes if normal_form(name) in words]
+        if doubtful:
+            lines.append(f"A class is called {_listed(doubtful)}: is it {doubt}?")
     return lines
 
 

@@ -39,10 +39,10 @@ class Oddities:
 
 def image_doubts(counts: Counts) -> list[str]:
     """Warnings about the images that were encoded; one line each."""
-    found = [(counts[kind, 0], doubt) for kind, doubt in DOUBTS.items()]
+    doubts = [(counts[kind, 0], doubt) for kind, doubt in DOUBTS.items()]
     return [
         *_mixed_whites(counts),
-        *(f"{counted(count, 'image')} {doubt}" for count, doubt in found if count),
+        *(f"{counted(count, 'image')} {doubt}" for count, doubt in doubts if count),
     ]
 
 
@@ -60,11 +60,12 @@ def _mixed_whites(counts: Counts) -> list[str]:
     """
     lines = []
     for kind in sorted({kind for kind, _ in counts} - {*DOUBTS}):
-        found = sorted((white, count) for (other, white), count in counts.items() if other == kind)
-        if len(found) > 1:
-            shares = ", ".join(f"{count:,} from {white}" for white, count in found)
+        whites = sorted((white, count) for (other, white), count in counts.items() if other == kind)
+        if len(whites) > 1:
+            shares = ", ".join(f"{count:,} from {white}" for white, count in whites)
+            images = sum(count for _, count in whites)
             lines.append(
-                f"{sum(count for _, count in found):,} grey images of {kind} were scaled to 8 bits "
+                f"{images:,} grey images of {kind} were scaled to 8 bits "
                 f"from several whites, guessed from the largest value of each ({shares}): equal "
                 "shades differ if the images have one range: then save them all with 8 bits."
             )

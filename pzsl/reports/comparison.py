@@ -99,8 +99,8 @@ def mixed_versions(pairs: Pairs) -> list[str]:
         with suppress(ValueError):  # in records of others, and in very old ones
             labels_of[row["dataset"]][int(version_of(runs[0]))][row["label"]] = None
     warnings = []
-    for dataset, found in labels_of.items():
-        older = dict.fromkeys(name for at in sorted(found)[:-1] for name in found[at])
+    for dataset, labels_at in labels_of.items():
+        older = dict.fromkeys(name for at in sorted(labels_at)[:-1] for name in labels_at[at])
         if older:
             warnings.append(
                 f"On {dataset} the numbers of {', '.join(older)} are of an older version of pzsl "
@@ -227,14 +227,14 @@ def mixed_options(pairs: Pairs) -> list[str]:
         runs_of[row["label"]].setdefault((row["dataset"], row["cache_hash"]), runs[0])
     warnings = []
     for label, places in runs_of.items():
-        told = [run.settings | _others(run) for run in places.values()]
-        names = sorted(set().union(*told))
-        differing = [name for name in names if _told_apart(name, told)]
+        options_at = [run.settings | _others(run) for run in places.values()]
+        names = sorted(set().union(*options_at))
+        differing = [name for name in names if _differs(name, options_at)]
         values = "; ".join(
             f"{name}: "
             + ", ".join(
-                f"{each.get(name, '-')} on {dataset}"
-                for (dataset, _), each in zip(places, told, strict=True)
+                f"{options.get(name, '-')} on {dataset}"
+                for (dataset, _), options in zip(places, options_at, strict=True)
             )
             for name in differing
         )
@@ -255,10 +255,10 @@ def _others(run: Run) -> dict[str, str]:
     }
 
 
-def _told_apart(name: str, told: Sequence[dict[str, str]]) -> bool:
+def _differs(name: str, options_at: Sequence[dict[str, str]]) -> bool:
     """Whether an option has several values; a plugin that is not used everywhere has one."""
     plugin = name.startswith("plugins.")
-    return len({each.get(name) for each in told if name in each or not plugin}) > 1
+    return len({options.get(name) for options in options_at if name in options or not plugin}) > 1
 
 
 _VERDICTS = {"wins": "win", "ties": "tie", "losses": "loss"}

@@ -160,9 +160,9 @@ def _noises(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
     for run in runs:
         sources[run.noise].add(noise_source(run))
     return {
-        (noise, source): f"{noise} ({source[:8]})" if len(found) > 1 and source else noise
-        for noise, found in sources.items()
-        for source in found
+        (noise, source): f"{noise} ({source[:8]})" if len(hashes) > 1 and source else noise
+        for noise, hashes in sources.items()
+        for source in hashes
     }
 
 

@@ -90,13 +90,13 @@ def _unique(
     pairs: Pairs, key_of: Callable[[Pair], tuple[Any, ...]], same_cache: bool
 ) -> dict[tuple[Any, ...], Pair]:
     """Rows by data set, setting and key, and by cache if it is to be the same; no two alike."""
-    found: dict[tuple[Any, ...], list[Pair]] = defaultdict(list)
+    pairs_of: dict[tuple[Any, ...], list[Pair]] = defaultdict(list)
     for pair in pairs:
         row, runs = pair
         setting = runs[0].noise, *setting_of(row)[1:]  # a row's own name of it may have a hash
         cache = row["cache_hash"] if same_cache else ""
-        found[row["dataset"], cache, *setting, *key_of(pair)].append(pair)
-    return {key: alike[0] for key, alike in found.items() if len(alike) == 1}
+        pairs_of[row["dataset"], cache, *setting, *key_of(pair)].append(pair)
+    return {key: alike[0] for key, alike in pairs_of.items() if len(alike) == 1}
 
 
 def _compared(own_pair: Pair, other_pair: Pair) -> Row:

@@ -56,14 +56,14 @@ def _images_of(folder: Path, root: Path, faults: Faults) -> tuple[list[Path], li
     """The images of a class folder, in subfolders too, and its other files."""
     before = len(faults.noted)
     direct, within = _files_of(folder, root, faults)
-    found = [entry for entry in direct + within if is_named_image(entry)]
+    images = [entry for entry in direct + within if is_named_image(entry)]
     others = [entry for entry in direct + within if not is_named_image(entry)]
     if not any(map(is_named_image, direct)) and len(faults.noted) == before:
         faults.note("", _no_image(folder, [e for e in within if is_named_image(e)], others))
-    nested = len([entry for entry in found if entry.parent != folder])
+    nested = len([entry for entry in images if entry.parent != folder])
     if nested:
         say(f"Folder '{folder}': {counted(nested, 'image')} of its class in folders within it.")
-    return found, others
+    return images, others
 
 
 def _say_left_out(root: Path, loose_images: list[str], others: list[Path]) -> None:

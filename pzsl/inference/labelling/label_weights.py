@@ -129,7 +129,7 @@ def with_confusion(evidence: LabelEvidence, candidates: CandidateEntries, unifor
 
     enough = _density(uniform, len(rows)) + CONFUSED
     coarse = starmap(fitted, product(STRENGTHS[:2], TEMPERATURES[1:5]))
-    if max(_density(found, len(rows)) for found in coarse) < enough:
+    if max(_density(trial, len(rows)) for trial in coarse) < enough:
         return uniform
     return _search(fitted, len(rows))
 
@@ -137,8 +137,8 @@ def with_confusion(evidence: LabelEvidence, candidates: CandidateEntries, unifor
 def _search(fitted: Callable[[float, float], Fit], images: int) -> Fit:
     """The densest fit over strengths and temperatures, on a grid that is refined."""
 
-    def density(found: Fit) -> float:
-        return _density(found, images)
+    def density(trial: Fit) -> float:
+        return _density(trial, images)
 
     best = max(starmap(fitted, product(STRENGTHS, TEMPERATURES)), key=density)
     for refinement in range(1, REFINEMENTS + 1):
@@ -149,12 +149,12 @@ def _search(fitted: Callable[[float, float], Fit], images: int) -> Fit:
     return best
 
 
-def _density(found: Fit, images: int) -> float:
+def _density(trial: Fit, images: int) -> float:
     """Log posterior density, up to a constant."""
-    strength = math.log(found.strength) / STRENGTH_SPREAD
-    temperature = abs(math.log(found.temperature)) / TEMPERATURE_SPREAD
-    imagined = IMAGINED * math.log(found.eta)
-    return images * found.likelihood + imagined - strength - temperature
+    strength = math.log(trial.strength) / STRENGTH_SPREAD
+    temperature = abs(math.log(trial.temperature)) / TEMPERATURE_SPREAD
+    imagined = IMAGINED * math.log(trial.eta)
+    return images * trial.likelihood + imagined - strength - temperature
 
 
 def _around(value: float, grid: Sequence[float], refinement: int) -> tuple[float, ...]:
@@ -181,8 +181,8 @@ def _odds(inside: Tensor) -> Tensor:
 
 def _estimate(mass: Tensor, odds: Tensor) -> tuple[float, float]:
     """eta, and the mean log-likelihood of the sets, by the mass (n,) inside each."""
-    found = set_likelihood(mass.double()[None], odds.double())
-    return found.eta.item(), found.mean.item()
+    likelihood = set_likelihood(mass.double()[None], odds.double())
+    return likelihood.eta.item(), likelihood.mean.item()
 
 
 def weigh(evidence: LabelEvidence, candidates: CandidateEntries, fitted: Fit) -> LabelWeights:

@@ -110,8 +110,8 @@ def _limits(trained: Trained, config: RunConfig, metrics: Mapping[str, Any]) -> 
         probabilities = "Probabilities are an uncalibrated softmax: no images were held out."
     annotated = config.noise == "annotated"
     doubt = labels_doubt(metrics, config.eta, annotated)
-    own = "It errs as its encoder errs, and has its biases."
-    return [unknown, probabilities, *([doubt] if doubt else []), own, _held(trained)]
+    bias = "It errs as its encoder errs, and has its biases."
+    return [unknown, probabilities, *([doubt] if doubt else []), bias, _held(trained)]
 
 
 def _held(trained: Trained) -> str:

@@ -97,14 +97,16 @@ class FileRows(NDArrayOperatorsMixin):
             return np.asarray(np.asarray(self)[key])
         rows = np.asarray(key)
         rows = np.flatnonzero(self._checked_mask(rows)) if rows.dtype == np.bool_ else rows
-        found = self._gathered(rows.reshape(-1).astype(np.int64))
-        return np.asarray(found.reshape(*rows.shape, *self.shape[1:]))
+        values = self._gathered(rows.reshape(-1).astype(np.int64))
+        return np.asarray(values.reshape(*rows.shape, *self.shape[1:]))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self.read(0, len(self)).astype(dtype or self.dtype, copy=False)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        arrays = [np.asarray(each) if isinstance(each, FileRows) else each for each in inputs]
+        arrays = [
+            np.asarray(operand) if isinstance(operand, FileRows) else operand for operand in inputs
+        ]
         return getattr(ufunc, method)(*arrays, **options)
 
     def __getattr__(self, name: str) -> Any:
@@ -136,13 +138,13 @@ class FileRows(NDArrayOperatorsMixin):
         if len(rows) and not (-len(self) <= rows.min() and rows.max() < len(self)):
             raise IndexError(f"rows {rows.min()} to {rows.max()} of an array of {len(self)} rows")
         rows = np.where(rows < 0, rows + len(self), rows)
-        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        gathered = np.empty((len(rows), *self.shape[1:]), self.dtype)
         of_row = np.searchsorted(self.ends, rows, side="right")
         for number in np.unique(of_row).tolist():
             section, here = self.sections[number], np.flatnonzero(of_row == number)
             begin = self.ends[number] - section.shape[0]
-            found[here] = section.mapped()[rows[here] - begin]
-        return found
+            gathered[here] = section.mapped()[rows[here] - begin]
+        return gathered
 
     def _checked_mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if mask.shape != (len(self),):
