@@ -86,6 +86,7 @@ def test_weights_are_drawn_over_the_epochs_and_after_training(runs):
     (_, path, figure), _ = best_row(pairs_of(runs), []).weights
     assert path == "cat/1.png"
     truth, other = figure.axes[0].get_lines()
+    assert list(truth.get_xdata()) == [1, 2, 3]  # as the epochs of disambiguation
     assert (truth.get_label(), list(truth.get_ydata())) == ("cat (true)", [0.6, 0.7, 0.9])
     assert list(other.get_ydata()) == [0.2, 0.2, 0.1]
 

@@ -539,13 +539,13 @@ def test_nothing_is_bold_without_a_rival(runs, make, tmp_path):
 
 
 def test_the_curve_of_disambiguation_ends_in_the_tables_value(runs):
-    epochs = [{"epoch": e, "disambiguation": 70.0 + e} for e in (1, 2)]
+    epochs = [{"epoch": e, "disambiguation": 70.0 + e} for e in (0, 1)]  # as records count them
     for seed in range(2):
         write_run(runs, f"{seed}", {"seed": seed}, {"disambiguation": 90.0 + seed}, epochs)
     pairs = rows_of(read_runs(runs).runs)
     ((_, figure),) = pictures_of(pairs, styles({"clip-pzsl": "clip-pzsl"}), []).epochs
     (line,) = figure.axes[0].get_lines()
-    assert line.get_xdata().tolist() == [1, 2, 3] and line.get_ydata().tolist() == [71, 72, 90.5]
+    assert line.get_xdata().tolist() == [1, 2, 3] and line.get_ydata().tolist() == [70, 71, 90.5]
 
 
 def test_the_gap_to_the_oracle_is_drawn_where_there_is_one(runs):

@@ -159,7 +159,7 @@ def _epochs(pairs: Pairs, styles: dict[str, Style]) -> Captioned:
         for epoch in (epoch for run in runs for epoch in run.history):
             number, value = epoch["epoch"], epoch["disambiguation"]
             if number is not None and value is not None:
-                points[number].append(value)
+                points[number + 1].append(value)  # records count from 0, pages from 1
         if len(points) > 1:
             finals = [run.metrics["disambiguation"] for run in runs]
             points[max(points) + 1] = [value for value in finals if value is not None]
