@@ -16,8 +16,8 @@ MEANING = {
     "predicted over all classes together",
     "H": "harmonic mean of S and U",
     "T1": "per-class top-1 accuracy on unseen classes when only they can be predicted",
-    "AUSUC": "area under the curve of S against U as the constant subtracted from the scores of seen "
-    "classes (gamma) varies",
+    "AUSUC": "area under the curve of S against U as gamma, the constant subtracted from the "
+    "scores of seen classes, varies",
     "Disamb.": "share of training images whose heaviest candidate is the true label",
     "n": "number of runs, one for each seed",
 }
