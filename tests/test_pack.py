@@ -186,6 +186,7 @@ def test_the_card_is_one_that_the_hub_takes(packed):
 def test_the_card_claims_no_calibration_that_there_is_not(tmp_path, packed):
     record = read_record(one_run(tmp_path, "clip"))  # holds no images out
     card = model_card(restore(record), replace(record.config, noise="annotated"), {})
+    assert "images with labels that the encoder itself predicted." in card
     assert "an uncalibrated softmax" in card and "--error-rate" not in card
     assert "candidate sets were made by the encoder" in card
     text = (packed / "README.md").read_text(encoding="utf-8")

@@ -21,6 +21,11 @@ METRICS = {
 }
 SHOWN = 20
 """Class names that the card lists."""
+LABELS = {
+    "file": "the labels that came with them",
+    "annotated": "labels that the encoder itself predicted",
+}
+"""What images were trained on, by the kind of noise; other kinds are drawn."""
 
 
 def model_card(trained: Trained, config: RunConfig, metrics: Mapping[str, Any]) -> str:
@@ -61,11 +66,12 @@ def _body(trained: Trained, config: RunConfig, metrics: Mapping[str, Any]) -> li
     options = " --model THE_ENCODER" if encoder["model"] in UNNAMED else ""
     options += ' --class "a new name"' if named else ""
     noise = config.noise if config.rate is None else f"{config.noise}, rate {config.rate:g}"
+    labels = LABELS.get(config.noise, f"ambiguous labels drawn for an experiment ({noise})")
     return [
         f"# {_plain(cache.dataset)}",
         "",
         f"`{config.method}` ({find_method(config.method).about}) on embeddings of a frozen "
-        f"encoder, trained on {images:,} images with ambiguous labels ({noise}).",
+        f"encoder, trained on {images:,} images with {labels}.",
         "",
         f"* Encoder: `{_plain(encoder['model'])}`, weights `{_plain(encoder['pretrained'])}` "
         f"(SHA-256 `{encoder['weights_hash'] or 'unknown'}`). Its weights are not in this folder.",
