@@ -60,3 +60,8 @@ def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'pzsl' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """What completion offers: names that are imported on first use are not there before it."""
+    return [*__all__]

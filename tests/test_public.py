@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -31,6 +33,12 @@ def test_type_checkers_see_what_is_imported_on_first_use():
     assert seen_by_type_checkers() == pzsl._PUBLIC
     assert {*pzsl._PUBLIC, "__version__"} == {*pzsl.__all__}
     assert pzsl.__all__ == sorted(pzsl.__all__)
+
+
+def test_completion_offers_all_names_before_their_first_use():
+    code = "import pzsl, pzsl.inference as room; print({*pzsl.__all__} <= {*dir(pzsl)}, dir(room))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("True") and "PartialLabelClassifier" in done.stdout
 
 
 def test_each_name_is_there_and_others_are_not():

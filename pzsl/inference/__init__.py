@@ -28,3 +28,8 @@ def __getattr__(name: str) -> Any:
     if name == "PartialLabelClassifier":
         return import_module("pzsl.inference.estimator").PartialLabelClassifier
     raise AttributeError(f"module 'pzsl.inference' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """What completion offers: names that are imported on first use are not there before it."""
+    return [*__all__]
