@@ -4,8 +4,8 @@
     python cluster.py merge                            afterwards, once
     python cluster.py                                  all of it in turn, to try it out
 
-With SLURM, `#SBATCH --array=1-4` and `python cluster.py $SLURM_ARRAY_TASK_ID/4`. A job that was cut
-off goes on where it stopped when it is begun again.
+With SLURM, `#SBATCH --array=1-4` and `python cluster.py $SLURM_ARRAY_TASK_ID/4`. An interrupted job
+resumes when it is started again.
 """
 
 import sys
@@ -14,9 +14,9 @@ import pzsl
 
 SHARDS = 4
 CACHE = "cache/shapes.h5"  # on a disk that all machines see
-asked = sys.argv[1:] or [*(f"{number}/{SHARDS}" for number in range(1, SHARDS + 1)), "merge"]
+steps = sys.argv[1:] or [*(f"{number}/{SHARDS}" for number in range(1, SHARDS + 1)), "merge"]
 
-for step in asked:
+for step in steps:
     if step != "merge":
         part = pzsl.extract(dataset="shapes", out=CACHE, limit=1000, batch_size=32, shard=step)
         print(f"shard {step}: {part['images']} images")
