@@ -33,7 +33,7 @@ def report(
     ] = "settings",
     metrics: Annotated[
         list[str] | None,
-        typer.Option(help="Metrics to show, such as S,U,H. [settings: all, else H]"),
+        typer.Option(help="Metrics to show, such as S,U,H. [settings: all, else H or S]"),
     ] = None,
     precision: Annotated[int, typer.Option(help="Digits after the point.")] = 2,
     images: Annotated[

@@ -57,7 +57,8 @@ def report(
             setting, paired over the seeds; `best`: the row with the highest H of each setting.
         layout: one of `LAYOUTS`: `settings` (a line for each method and setting, a column for
             each metric), `methods-by-rates` or `methods-by-datasets` (a line for each method).
-        metrics: the columns; by default all in the layout `settings`, H in the others.
+        metrics: the columns; by default all in the layout `settings`, in the others H, or S where
+            no class is unseen.
         precision: digits after the point, 0 to 6.
         images: folder of the training images; the page then shows a few of them.
         compare: folder of another sweep to compare with this one, row by row.
@@ -85,7 +86,7 @@ def report(
     rows, lines = [row for row, _ in pairs], standings(pairs)
     compared, sweep_warnings = compare_sweeps(pairs, Path(compare)) if compare else ([], [])
     records.warnings += sweep_warnings
-    comparison_tables = compared_tables(rows, compared, verdict_text(compared), view)
+    comparison_tables = compared_tables(rows, compared, verdict_text(compared, metrics), view)
     parts = all_tables(rows, lines, view, baseline, comparison_tables)
     place = Place(_link(Path(runs), Path(out)), Path(images) if images else None)
     contents = _contents(pairs, records, parts, formats, place)

@@ -12,7 +12,7 @@ from pzsl.reports import run_figures, wording
 from pzsl.reports.comparison import CEILING
 from pzsl.reports.details import Details, WatchedImage, read_curve, read_details
 from pzsl.reports.figures import Style
-from pzsl.reports.groups import Row
+from pzsl.reports.groups import Row, main_metric
 from pzsl.reports.records import Run
 from pzsl.reports.run_figures import Trade, Weights
 
@@ -45,8 +45,12 @@ class Confusion(NamedTuple):
 
 
 class BestRow(NamedTuple):
-    """Details of a data set's best row; lists and figures are empty if not recorded."""
+    """Details of a data set's best row; lists and figures are empty if not recorded.
 
+    `metric` is that in which it is the best.
+    """
+
+    metric: str
     label: str
     setting: str
     figures: Captioned
@@ -70,24 +74,26 @@ def seen_unseen_curves(pairs: Pairs, styles: dict[str, Style], warnings: list[st
 
 
 def best_row(pairs: Pairs, warnings: list[str]) -> BestRow | None:
-    """Details of the row with the highest H that recorded any, over its seeds; else None.
+    """Details of the row with the highest H, or S, that recorded any, over its seeds; else None.
 
     A row of fewer seeds than most of its setting comes last, as it is no best row in the tables.
     """
+    metric = main_metric(row for row, _ in pairs)
+    mean, mark = f"{metric}_mean", f"{metric}_mark"
     ranked = sorted(
-        (pair for pair in pairs if pair[0]["method"] != CEILING and pair[0]["H_mean"] is not None),
-        key=lambda pair: (pair[0].get("H_mark") == "fewer", -pair[0]["H_mean"]),
+        (pair for pair in pairs if pair[0]["method"] != CEILING and pair[0][mean] is not None),
+        key=lambda pair: (pair[0].get(mark) == "fewer", -pair[0][mean]),
     )
     for row, runs in ranked:
         recorded = [read_details(run, warnings) for run in runs]
         details = [entry for entry in recorded if entry is not None]
         comparable = [entry for entry in details if entry.names == details[0].names]
         if comparable:
-            return _best_row(row, comparable)
+            return _best_row(metric, row, comparable)
     return None
 
 
-def _best_row(row: Row, details: Sequence[Details]) -> BestRow:
+def _best_row(metric: str, row: Row, details: Sequence[Details]) -> BestRow:
     first, classes = details[0], class_results(details)
     figures: Captioned = []
     if classes:
@@ -104,6 +110,7 @@ def _best_row(row: Row, details: Sequence[Details]) -> BestRow:
     ordered = sorted(classes, key=lambda result: (result.accuracy, -result.test, result.name))
     half = min(LISTED, len(ordered) // 2)
     return BestRow(
+        metric,
         row["label"],
         wording.setting_text(row),
         figures,

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from pzsl.errors import UsageError, nearest
-from pzsl.reports.groups import Row, setting_of, version_of
+from pzsl.reports.groups import Row, main_metric, setting_of, version_of
 from pzsl.reports.records import Run
 from pzsl.reports.statistics import Difference, Values, mean_ranks, paired_difference
 from pzsl.reports.wording import setting_text
@@ -22,6 +22,14 @@ CEILING = "oracle"
 """The method trained on the true labels; it is shown, but does not compete with the others."""
 
 _DIFFERENCE = ("difference", "low", "high", "p", "wilcoxon", "pairs")
+
+
+def compared_metric(metrics: Sequence[str], rows: Sequence[Row]) -> str:
+    """The first metric asked for that rows are compared in; without one, their main one.
+
+    Seconds are none: they depend on what else a machine does.
+    """
+    return next((metric for metric in metrics if metric in COMPARED), None) or main_metric(rows)
 
 
 def settings_of(pairs: Pairs) -> list[list[tuple[Row, list[Run]]]]:
@@ -80,11 +88,12 @@ def untested_rows(pairs: Pairs) -> list[str]:
     """
     warnings = []
     for block in settings_of(pairs):
-        best = [seed_values(runs, "H") for row, runs in block if row["H_mark"] == BEST]
+        metric = main_metric(row for row, _ in block)
+        best = [seed_values(runs, metric) for row, runs in block if row[f"{metric}_mark"] == BEST]
         for row, runs in block:
-            values = seed_values(runs, "H")
+            values = seed_values(runs, metric)
             shared = max((len(values.keys() & leader.keys()) for leader in best), default=2)
-            if row["H_mark"] == "" and _rival(row) and shared < 2 <= len(values):
+            if row[f"{metric}_mark"] == "" and _rival(row) and shared < 2 <= len(values):
                 warnings.append(
                     f"Not tested: {row['dataset']}, {row['label']}, {setting_text(row)}: it shares "
                     "fewer than two seeds with the best row: train both with the same seeds."
@@ -133,7 +142,8 @@ def add_differences(pairs: Pairs, baseline: str) -> list[str]:
 
     Args:
         pairs: rows with their runs, with marks.
-        baseline: a method or a row's label; `best`: the row with the highest H of each setting.
+        baseline: a method or a row's label; `best`: the row with the highest H of each setting (S
+            where no class is unseen).
 
     Returns:
         A warning about settings without the baseline.
@@ -157,7 +167,8 @@ def add_differences(pairs: Pairs, baseline: str) -> list[str]:
 
 def _baseline_of(block: Pairs, baseline: str) -> tuple[Row, list[Run]] | None:
     if baseline == BEST:
-        return next((pair for pair in block if pair[0]["H_mark"] == BEST), None)
+        mark = f"{main_metric(row for row, _ in block)}_mark"
+        return next((pair for pair in block if pair[0][mark] == BEST), None)
     named = [pair for pair in block if pair[0]["label"] == baseline]
     named = named or [pair for pair in block if pair[0]["method"] == baseline]
     if len(named) > 1:
@@ -183,7 +194,7 @@ def add_difference(
 
 
 def standings(pairs: Pairs) -> list[dict[str, Any]]:
-    """Rank the systems by H over all data sets and settings, the lowest mean rank first.
+    """Rank the systems by H, or S, over all data sets and settings, the lowest mean rank first.
 
     Returns:
         Dicts with `label`, `settings` (in how many of `of` settings it has all seeds), `rank` (mean
@@ -192,18 +203,19 @@ def standings(pairs: Pairs) -> list[dict[str, Any]]:
         against the baseline if there is one. Empty for a single system or a single setting.
     """
     blocks = [
-        [pair for pair in block if _rival(pair[0]) and pair[0]["H_mean"] is not None]
+        (metric, [row for row, _ in block if _rival(row) and row[f"{metric}_mean"] is not None])
         for block in settings_of(pairs)
+        for metric in [main_metric(row for row, _ in block)]
     ]
-    blocks = [block for block in blocks if len(block) > 1]
-    whole = [{row["label"] for row, _ in b if row["H_mark"] != "fewer"} for b in blocks]
-    labels = list(dict.fromkeys(row["label"] for block in blocks for row, _ in block))
+    blocks = [(metric, rows) for metric, rows in blocks if len(rows) > 1]
+    whole = [{row["label"] for row in b if row[f"{m}_mark"] != "fewer"} for m, b in blocks]
+    labels = list(dict.fromkeys(row["label"] for _, rows in blocks for row in rows))
     if len(blocks) < 2:
         return []
     ranked = set.intersection(*whole)
     scores = [
-        {row["label"]: round(row["H_mean"], 2) for row, _ in b if row["label"] in ranked}
-        for b in blocks
+        {row["label"]: round(row[f"{m}_mean"], 2) for row in b if row["label"] in ranked}
+        for m, b in blocks
     ]
     ranks = mean_ranks(scores) if len(ranked) > 1 else {}
     counts = _verdicts(settings_of(pairs))
@@ -268,7 +280,8 @@ def _verdicts(blocks: Sequence[Pairs]) -> Counter[tuple[str, str | None]]:
     """How often each label wins, ties and loses; the oracle counts only as the baseline."""
     counts: Counter[tuple[str, str | None]] = Counter()
     for block in blocks:
-        values = [(row, seed_values(runs, "H")) for row, runs in block]
+        metric = main_metric(row for row, _ in block)
+        values = [(row, seed_values(runs, metric)) for row, runs in block]
         for row, row_values in values:
             for opponent, theirs in values:
                 if opponent is row or not (_rival(row) and _against(row, opponent)):

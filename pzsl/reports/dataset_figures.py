@@ -12,7 +12,7 @@ from pzsl.reports import figures, wording
 from pzsl.reports.best_row import BestRow, Captioned, best_row, seen_unseen_curves
 from pzsl.reports.comparison import CEILING, seed_values
 from pzsl.reports.figures import Series, Style
-from pzsl.reports.groups import Row, setting_of, spread
+from pzsl.reports.groups import Row, main_metric, setting_of, spread
 from pzsl.reports.records import Run
 from pzsl.reports.statistics import paired_difference
 
@@ -22,7 +22,7 @@ Point = tuple[float, float | None]
 
 
 class Pictures(NamedTuple):
-    """The figures of a data set: H first, the others folded, those of single runs last."""
+    """The figures of a data set: H or S first, the others folded, those of single runs last."""
 
     main: Captioned
     more: Captioned
@@ -49,13 +49,15 @@ def pictures_of(pairs: Pairs, styles: dict[str, Style], warnings: list[str]) -> 
         warnings: collects a line for each run whose details are damaged.
     """
     rows = [row for row, _ in pairs]
+    main_name = main_metric(rows)
     other_figures = [
         picture
         for metric in ("S", "U")
+        if metric != main_name
         for picture in _over_rates(rows, styles, metric, partial(_mean, metric))
     ]
-    other_figures += _gaps(pairs, styles)
-    main = _over_rates(rows, styles, "H", partial(_mean, "H"))
+    other_figures += _gaps(pairs, styles, main_name)
+    main = _over_rates(rows, styles, main_name, partial(_mean, main_name))
     curves = seen_unseen_curves(pairs, styles, warnings)
     return Pictures(main, other_figures, _epochs(pairs, styles), curves, best_row(pairs, warnings))
 
@@ -122,24 +124,25 @@ def _series(
         yield label, Series(styles[label], rates, means, deviations)
 
 
-def _gaps(pairs: Pairs, styles: dict[str, Style]) -> Captioned:
-    """The gap of H to the oracle's H in the same setting, over the seeds that both have.
+def _gaps(pairs: Pairs, styles: dict[str, Style], metric: str) -> Captioned:
+    """The gap of H, or S, to the oracle's in the same setting, over the seeds that both have.
 
-    Of several oracles, with other options, it is that with the highest H. Oracles of other label
+    Of several oracles, with other options, it is that with the highest mean. Oracles of other label
     embeddings don't count, and without an oracle there is nothing.
     """
     oracles = [pair for pair in pairs if pair[0]["method"] == CEILING]
     ceilings = {
-        _task(*pair): seed_values(pair[1], "H")
-        for pair in sorted(oracles, key=lambda pair: pair[0]["H_mean"] or 0.0)
+        _task(*pair): seed_values(pair[1], metric)
+        for pair in sorted(oracles, key=lambda pair: pair[0][f"{metric}_mean"] or 0.0)
     }
     points: dict[int, Point] = {}
     for row, runs in pairs:
-        values = {} if row["method"] == CEILING else seed_values(runs, "H")
+        values = {} if row["method"] == CEILING else seed_values(runs, metric)
         if difference := paired_difference(ceilings.get(_task(row, runs), {}), values):
             points[id(row)] = difference.mean, None
     rows = [row for row, _ in pairs]
-    return _over_rates(rows, styles, "Gap of H to the oracle", lambda row: points.get(id(row)))
+    name = f"Gap of {metric} to the oracle"
+    return _over_rates(rows, styles, name, lambda row: points.get(id(row)))
 
 
 def _task(row: Row, runs: Sequence[Run]) -> tuple[Any, ...]:

@@ -25,6 +25,13 @@ def setting_of(row: Row) -> Setting:
     return row["noise"], row["rate"], row["eta"], row["few_shot"], row["imbalance"]
 
 
+def main_metric(rows: Iterable[Row]) -> str:
+    """The metric in which rows are compared: H, or S where no class is unseen and none has an H."""
+    means = [(row["H_mean"], row["S_mean"]) for row in rows]
+    has_only_s = all(h is None for h, _ in means) and any(s is not None for _, s in means)
+    return "S" if has_only_s else "H"
+
+
 def rows_of(runs: Sequence[Run]) -> list[tuple[Row, list[Run]]]:
     """Group runs that differ only in the seed.
 

@@ -114,6 +114,8 @@ def _section(
 def _more_title(more: Captioned) -> str:
     """The heading of the folded figures, which have a gap only where an oracle was run."""
     has_gap = any(caption.startswith("Gap") for caption, _ in more)
+    if all(caption.startswith("Gap") for caption, _ in more):  # no class is unseen
+        return "The gap to the oracle"
     return "S, U and the gap to the oracle" if has_gap else "S and U"
 
 

@@ -72,7 +72,8 @@ class View(NamedTuple):
 
     Attributes:
         layout: one of `LAYOUTS`.
-        metrics: columns; () means all in the layout `settings`, H in the others.
+        metrics: columns; () means all in the layout `settings`, in the others H, or S where no
+            class is unseen.
         precision: digits after the point.
     """
 

@@ -7,8 +7,8 @@ from itertools import groupby
 from typing import Any
 
 from pzsl.reports import wording
-from pzsl.reports.comparison import COMPARED
-from pzsl.reports.groups import Row, setting_of
+from pzsl.reports.comparison import compared_metric
+from pzsl.reports.groups import Row, main_metric, setting_of
 from pzsl.reports.table_parts import Block, Cell, Line, Table, View
 
 LAYOUTS = ("settings", "methods-by-rates", "methods-by-datasets")
@@ -33,7 +33,8 @@ def all_tables(
     """
     parts = dict(_laid_out(rows, view))
     if standings:
-        table = standing_table(standings, baseline or "every other method")
+        metrics = _main_metrics(rows)
+        table = standing_table(standings, baseline or "every other method", metrics)
         parts = {"": [*parts.pop("", []), table], **parts}
     if baseline:
         for title, group in wording.sections(rows):
@@ -106,7 +107,7 @@ def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
 
 def _crossed(title: str, rows: Sequence[Row], column_of: Callable[[Row], str], view: View) -> Table:
     """A table with a line per method, and the metrics of each value of `column_of` as columns."""
-    metrics = view.metrics or ("H",)
+    metrics = view.metrics or _main_metrics(rows)
     names = list(dict.fromkeys(map(column_of, rows)))
     labels = list(dict.fromkeys(row["label"] for row in rows))
     row_at = {(row["label"], column_of(row)): row for row in rows}
@@ -130,6 +131,12 @@ def _crossed(title: str, rows: Sequence[Row], column_of: Callable[[Row], str], v
     return Table(full_title, caption, ("Method",), groups, columns, (Block("", (), lines),))
 
 
+def _main_metrics(rows: Sequence[Row]) -> tuple[str, ...]:
+    """What the rows of each data set are compared in: H, S, or both."""
+    metrics = [main_metric(group) for _, group in wording.sections(rows)]
+    return tuple(dict.fromkeys(sorted(metrics)))
+
+
 def _rates_below_noises(
     rows: Sequence[Row],
 ) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
@@ -148,12 +155,13 @@ def _seeds_text(rows: Sequence[Row]) -> str:
     return f"n = {counts[0]}." if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}."
 
 
-def standing_table(lines: Sequence[dict[str, Any]], against: str) -> Table:
+def standing_table(lines: Sequence[dict[str, Any]], against: str, metrics: Sequence[str]) -> Table:
     """Mean ranks and wins, ties and losses over all settings.
 
     Args:
         lines: from `standings`.
         against: the opponents of the wins and losses, in words.
+        metrics: what settings are ranked in: H, S where no class is unseen, or both.
     """
     verdicts = ("wins", "ties", "losses")
     body = tuple(
@@ -170,10 +178,11 @@ def standing_table(lines: Sequence[dict[str, Any]], against: str) -> Table:
         )
         for line in lines
     )
+    metric = metrics[0] if len(metrics) == 1 else "H (S where no class is unseen)"
     caption = (
-        f"H over {lines[0]['of']} settings. Mean rank: 1 is the highest H, among the methods that "
-        f"have every setting in full. Wins, ties and losses against {against}: paired t-tests over "
-        "the seeds in each setting (two-sided, 5 %); a dash where none was possible."
+        f"{metric} over {lines[0]['of']} settings. Mean rank: 1 is the highest, among the methods "
+        f"that have every setting in full. Wins, ties and losses against {against}: paired t-tests "
+        "over the seeds in each setting (two-sided, 5 %); a dash where none was possible."
     )
     columns = ("Mean rank", "Settings", "Wins", "Ties", "Losses")
     return Table("Over all settings", caption, ("Method",), (), columns, (Block("", (), body),))
@@ -181,7 +190,7 @@ def standing_table(lines: Sequence[dict[str, Any]], against: str) -> Table:
 
 def difference_table(title: str, rows: Sequence[Row], view: View) -> Table:
     """The paired difference of each row to its baseline, methods by settings, in one metric."""
-    heading = wording.heading(_first(view))
+    heading = wording.heading(compared_metric(view.metrics, rows))
     baselines = sorted({row["baseline"] for row in rows if row["baseline"]})
     caption = f"{heading} less that of {' or '.join(baselines)} in the same setting"
     return _differences(f"Differences in {heading}: {title}", caption, "table.csv", rows, view)
@@ -196,12 +205,15 @@ def compared_tables(
         rows: all of this sweep. compared: of `compare_sweeps`. verdict: a sentence on all of them.
         view: what is shown.
     """
-    heading, titled_tables = wording.heading(_first(view)), []
-    caption = f"{verdict} {heading} there less {heading} here, of the same method and setting"
+    titled_tables = []
     for title, group in wording.sections(rows):
         names = {(row["dataset"], row["cache_hash"]) for row in group}
         compared_here = [row for row in compared if (row["dataset"], row["cache_hash"]) in names]
         if compared_here:
+            heading = wording.heading(compared_metric(view.metrics, compared_here))
+            caption = (
+                f"{verdict} {heading} there less {heading} here, of the same method and setting"
+            )
             name = f"The other sweep in {heading}: {title}"
             titled_tables.append(
                 (title, _differences(name, caption, "compare.csv", compared_here, view))
@@ -209,22 +221,15 @@ def compared_tables(
     return titled_tables
 
 
-def _first(view: View) -> str:
-    """The first metric that rows are compared in; seconds depend on what else a machine does."""
-    return next((metric for metric in view.metrics if metric in COMPARED), "H")
-
-
 def _differences(title: str, subtraction: str, file: str, rows: Sequence[Row], view: View) -> Table:
     """Differences of rows, methods by settings; `subtraction` says what is subtracted from what."""
     names = list(dict.fromkeys(map(wording.setting_text, rows)))
     row_at = {(row["label"], wording.setting_text(row)): row for row in rows}
+    metric = compared_metric(view.metrics, rows)
     lines = tuple(
         Line(
             (label,),
-            tuple(
-                _difference(row_at.get((label, name)), _first(view), view.precision)
-                for name in names
-            ),
+            tuple(_difference(row_at.get((label, name)), metric, view.precision) for name in names),
         )
         for label in dict.fromkeys(row["label"] for row in rows)
     )

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pzsl.errors import UserError
-from pzsl.reports.comparison import COMPARED, add_difference
+from pzsl.reports.comparison import COMPARED, add_difference, compared_metric
 from pzsl.reports.groups import Row, noise_source, rows_of, setting_of
 from pzsl.reports.records import Run, read_runs
-from pzsl.reports.wording import setting_text
+from pzsl.reports.wording import heading, setting_text
 
 Pair = tuple[Row, list[Run]]
 Pairs = Sequence[Pair]
@@ -135,12 +135,22 @@ def _alone(pairs: Pairs, where: str) -> list[str]:
     ]
 
 
-def verdict_text(rows: Sequence[Row]) -> str:
-    """A sentence: how often the other sweep is above, below, or not distinguishable."""
-    counts = Counter(_verdict(row["H_low"], row["H_high"]) for row in rows)
+def verdict_text(rows: Sequence[Row], metrics: Sequence[str] = ()) -> str:
+    """A sentence for each metric that rows are compared in, H or S unless `metrics` say another.
+
+    It says how often the other sweep is above, below, or not distinguishable.
+    """
+    rows_in: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        rows_in[compared_metric(metrics, [row])].append(row)
+    return " ".join(_verdict_text(metric, group) for metric, group in rows_in.items())
+
+
+def _verdict_text(metric: str, rows: Sequence[Row]) -> str:
+    counts = Counter(_verdict(row[f"{metric}_low"], row[f"{metric}_high"]) for row in rows)
     verdicts = (
-        f"H of the other sweep is above in {counts['above']}, below in {counts['below']} "
-        f"and not significantly different in {counts['tie']} of {len(rows)} rows"
+        f"{heading(metric)} of the other sweep is above in {counts['above']}, below in "
+        f"{counts['below']} and not significantly different in {counts['tie']} of {len(rows)} rows"
     )
     single = counts["untested"]
     return f"{verdicts} ({single} with fewer than two common seeds)." if single else f"{verdicts}."
