@@ -1,4 +1,4 @@
-"""Answers in a file that is written as they come and gone on with, as a table in the end."""
+"""Answers in a file that is written as they come, resumed if interrupted, and ends as a table."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def _no_training_image(path: str, cache: Cache) -> str:
     if path in same_letters([path], map(plain_path, cache.paths)):
         return (
             f"'{path}' is a test image, and only labels of training images are corrected: take "
-            "the row out, or extract anew with the image for training."
+            "the row out, or extract again with the image for training."
         )
     return f"'{path}' is not a training image of this run."
 
@@ -118,7 +118,7 @@ def _no_seen_class(label: str, trained: Trained) -> str:
     if normal_form(label) in map(normal_form, unseen):
         return (
             f"'{label}' is an unseen class, which no training image can have: leave the label "
-            "empty to leave the image out, or extract anew with the class as a seen one."
+            "empty to leave the image out, or extract again with the class as a seen one."
         )
     return f"unknown class '{label}'.{nearest(label, list(seen))}"
 

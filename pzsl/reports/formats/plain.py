@@ -8,7 +8,10 @@ from itertools import chain
 from pzsl.reports.table_parts import Cell, Table
 
 _MARKS = {"best": " *", "tie": " ~"}
-LEGEND = "* highest mean, ~ ties with it (paired t-test over the seeds, 5 %), † fewer seeds."
+LEGEND = (
+    "* highest mean, ~ not significantly different from it (paired t-test over the seeds, 5 %), "
+    "† fewer seeds."
+)
 
 
 def plain(parts: Sequence[tuple[str, Sequence[Table]]]) -> str:
