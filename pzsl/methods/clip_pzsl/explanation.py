@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pzsl.losses.ragged import row_sum
+from pzsl.losses.ragged import Rows, row_sum
 from pzsl.methods.clip_pzsl.class_statistics import SMALLEST, gather
 from pzsl.methods.clip_pzsl.label_weights import candidates_softmax
 from pzsl.methods.clip_pzsl.noise_model import NoiseModel, estimate_noise
@@ -40,9 +40,11 @@ IMAGES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """Weights of the cosines with prototypes of other images that are tried."""
 FIRST = IMAGES[2:5]
 """Those that are tried with the first prototypes; later the neighbours of both weights are."""
-FEW, MANY = 1 << 20, 1 << 24
-"""Images times classes of the sample on which both are chosen: one image a class or more, if that
-is at most MANY."""
+FEW, MANY, ENOUGH = 1 << 20, 1 << 24, 2048
+"""Images times classes of the sample on which both are chosen: one image a class or more, up to
+ENOUGH images, if that is at most MANY."""
+CELLS = 1 << 18
+"""Images times classes of a part of the sample: a few such arrays stay in a core's cache."""
 GAIN, TOTAL_GAIN = 0.02, 30.0
 """By how much the log-likelihood must rise: on average, and in total."""
 PROMISING = 0.3
@@ -111,8 +113,8 @@ def read_by(candidates: CandidateEntries, by: Weighed, classes: int, noise: bool
 
 def weigh_names(
     problem: Problem, candidates: CandidateEntries, by_names: Reading
-) -> Weighed | None:
-    """The likeliest weights of names and other images; None if names alone do as well.
+) -> Reading | None:
+    """Read sets by the likeliest weights of names and other images; None if names do as well.
 
     Label weights and prototypes alternate, first from frozen CLIP's weights. If names say next to
     nothing, or images seem no help, then from equal weights, too.
@@ -129,13 +131,40 @@ def weigh_names(
         start = sets.weigh_beside(candidates.uniform())
         if start.likelihood >= promising:
             best = max(best, sets.alternate(start))
-    return best if best.likelihood > enough else None
+    if best.likelihood <= enough:
+        return None
+    reading = sets.read(best)
+    return reading._replace(noise=estimate_noise(candidates, reading.mass, len(problem.seen)))
 
 
 def _around(value: float, grid: Sequence[float]) -> Sequence[float]:
     """A value of an ascending grid and its neighbours."""
     place = grid.index(value)
     return grid[max(0, place - 1) : place + 2]
+
+
+class _Part(NamedTuple):
+    """Part of a sample of candidate sets.
+
+    Attributes:
+        images: (n,) their training rows.
+        sets: where their entries lie in (n, K).
+        frozen: (n, K) frozen CLIP's logits.
+    """
+
+    images: Tensor
+    sets: Rows
+    frozen: Tensor
+
+    def mass(self, cosines: RowFunction | None, tried: Sequence[tuple[float, float]]) -> Tensor:
+        """The probability inside the sets for each pair of weights, names' first: (T, n)."""
+        cosines_at = cosines(self.images) if cosines else torch.zeros_like(self.frozen)
+        return torch.stack([self._mass(cosines_at, *weights) for weights in tried])
+
+    def _mass(self, cosines: Tensor, names: float, images: float) -> Tensor:
+        logits = torch.add(self.frozen * names, cosines, alpha=images)
+        total = self.sets.spread(logits.logsumexp(dim=1))
+        return row_sum((self.sets.take(logits) - total).exp_(), self.sets)
 
 
 class _Sets:
@@ -155,13 +184,15 @@ class _Sets:
         self.images = cache_rows(
             candidates, lambda rows: F.normalize(problem.embeddings(rows) - centre, dim=-1)
         )
-        count = min(
-            len(candidates), max(FEW // self.classes, min(MANY // self.classes, self.classes))
-        )
+        each_class = min(MANY // self.classes, self.classes, ENOUGH)
+        count = min(len(candidates), max(FEW // self.classes, each_class))
         self.rows = torch.arange(count, device=centre.device) * len(candidates) // count
-        self.entries = candidates.batch(self.rows, self.classes)
         self.odds = inside_odds(candidates.sizes, self.classes)
-        self.frozen_at = frozen(self.rows)
+        self.sample = [
+            _Part(rows, candidates.batch(rows, self.classes).rows, frozen(rows))
+            for rows in torch.split(self.rows, max(1, CELLS // self.classes))
+        ]
+        self._last: tuple[Weighed, Reading] | None = None
 
     def alternate(self, best: Weighed) -> Weighed:
         """Alternate label weights and prototypes as long as the likelihood rises."""
@@ -185,9 +216,8 @@ class _Sets:
         self, cosines: RowFunction | None, names: Sequence[float], images: Sequence[float]
     ) -> Weighed:
         """Choose the weights of names and of the cosines (B, K) with prototypes by likelihood."""
-        cosines_at = cosines(self.rows) if cosines else torch.zeros_like(self.frozen_at)
         tried = list(product(names, images))
-        mass = torch.stack([self._mass(cosines_at, *weights) for weights in tried])
+        mass = torch.cat([part.mass(cosines, tried) for part in self.sample], dim=1)
         likelihood, place = set_likelihood(mass, self.odds[self.rows]).mean.max(dim=0)
         of_names, of_images = tried[int(place)]
 
@@ -196,12 +226,6 @@ class _Sets:
             return weighed if cosines is None else weighed.add_(cosines(rows), alpha=of_images)
 
         return Weighed(likelihood.item(), of_names, of_images, logits)
-
-    def _mass(self, cosines: Tensor, names: float, images: float) -> Tensor:
-        """The probability (n,) inside the sets of the sample."""
-        logits = torch.add(self.frozen_at * names, cosines, alpha=images)
-        rows = self.entries.rows
-        return row_sum((rows.take(logits) - rows.spread(logits.logsumexp(dim=1))).exp_(), rows)
 
     def _cosines(self, weights: Tensor) -> RowFunction:
         """Cosines (B, K) of training rows with prototypes of all other images."""
@@ -220,10 +244,16 @@ class _Sets:
 
         return cosines
 
+    def read(self, weighed: Weighed) -> Reading:
+        """Read all sets, without a noise model; the last reading is kept."""
+        if self._last is None or self._last[0] is not weighed:
+            self._last = None  # one at a time in memory
+            self._last = weighed, read_by(self.candidates, weighed, self.classes, noise=False)
+        return self._last[1]
+
     def _likely_weights(self, weighed: Weighed) -> Tensor:
         """Label weights (M,) of the candidates, less for sets that seem to lack the true label."""
-        candidates = self.candidates
-        reading = read_by(candidates, weighed, self.classes, noise=False)
+        candidates, reading = self.candidates, self.read(weighed)
         right = 1 - set_likelihood(reading.mass[None], self.odds).wrong[0]
         weights = candidates_softmax(candidates, reading.at_entries)
         count = len(weights)

@@ -35,10 +35,9 @@ def read_sets(
     certain = len(candidates.labels) == len(candidates)  # each set has a single label
     if not weigh or reading.noise is None or (certain and reading.noise.hard):
         return reading
-    found = weigh_names(problem, candidates, reading)
-    if found is None:
+    better = weigh_names(problem, candidates, reading)
+    if better is None:
         return reading
-    better = read_by(candidates, found, len(problem.seen), noise)
     single = len(candidates.labels) < SINGLE * len(candidates)
     if single and _overrules(better, reading, candidates, len(problem.seen)):
         return reading
