@@ -9,12 +9,12 @@ from problems import unit
 from pzsl import PartialLabelClassifier
 from pzsl.candidates import CandidateSets
 from pzsl.errors import UsageError
+from pzsl.evaluation import log_likelihoods
+from pzsl.evaluation.scale_fit import WRONG
 from pzsl.inference.likeliest_scale import (
     _SCALES,
-    _WRONG,
     USUAL_SCALE,
     _left_out_cosines,
-    _log_likelihoods,
     likeliest_scale,
 )
 
@@ -41,7 +41,7 @@ def test_cosines_and_likelihoods_equal_a_loop():
     chosen = np.array([0, 3, 7, 20])
     stored = CandidateSets.from_lists(sets)
     cosines, inside = _left_out_cosines(images, stored, CLASSES, chosen)
-    expected = np.zeros((len(_SCALES), len(_WRONG)))
+    expected = np.zeros((len(_SCALES), len(WRONG)))
     for position, row in enumerate(chosen):
         others = [other for other in range(len(sets)) if other != row]
         for label in range(CLASSES):
@@ -51,8 +51,8 @@ def test_cosines_and_likelihoods_equal_a_loop():
         for index, scale in enumerate(_SCALES):
             odds = np.exp(scale * cosines[position])
             mass, chance = odds[sets[row]].sum() / odds.sum(), len(sets[row]) / CLASSES
-            expected[index] += np.log((1 - _WRONG) * mass + _WRONG * chance)
-    found = _log_likelihoods(cosines, inside)
+            expected[index] += np.log((1 - WRONG) * mass + WRONG * chance)
+    found = log_likelihoods(cosines, inside, _SCALES)
     np.testing.assert_allclose(found, expected.max(axis=1), rtol=1e-6)
 
 

@@ -30,6 +30,7 @@ from pzsl.evaluation.probabilities import (
     log_softmax,
     probability_metrics,
 )
+from pzsl.evaluation.scale_fit import log_likelihoods, sample_size, scale_doubt
 from pzsl.evaluation.summary import Summary, summarise
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "harmonic_mean",
     "labels_doubt",
     "level_of",
+    "log_likelihoods",
     "log_softmax",
     "mean_entropy",
     "noise_doubt",
@@ -65,6 +67,8 @@ __all__ = [
     "per_class_accuracy",
     "predict",
     "probability_metrics",
+    "sample_size",
+    "scale_doubt",
     "seen_unseen_curve",
     "stack",
     "summarise",

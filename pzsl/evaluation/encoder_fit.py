@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pzsl.evaluation.scale_fit import sample_size, scale_doubt
+
 SAMPLE = 4096
 """Images in the sample, evenly spread; it gives the share to about one percentage point."""
 CELLS = 1 << 22
@@ -17,6 +19,11 @@ FEWEST = 20
 LEAST = 0.05
 """Least (agreement - chance) / (1 - chance) of an encoder that suits the images."""
 
+
+SCALE_REMEDY = (
+    "Give the encoder's own, model.logit_scale.exp() in open_clip, as logit_scale in a .npz file, "
+    "and import again (pzsl import)."
+)
 
 TOGETHER = 0.5
 """Least length of the mean of unit embeddings by which an encoder is known: CLIP's is about 0.7."""
@@ -113,17 +120,19 @@ class EncoderFit(NamedTuple):
         agreement: share of images whose top-1 seen class is the label or a candidate.
         chance: the share that random guesses would reach.
         images: size of the sample.
+        scale_doubt: one line where the logit scale is too small by far.
     """
 
     agreement: float
     chance: float
     images: int
+    scale_doubt: str | None = None
 
     @property
     def warning(self) -> str | None:
-        """A one-line warning if the encoder is hardly better than chance; else None."""
+        """A line if the encoder is hardly better than chance, or its scale wrong; else None."""
         if self.images < FEWEST or self.agreement - self.chance >= LEAST * (1 - self.chance):
-            return None
+            return self.scale_doubt
         return (
             f"The encoder does not seem to fit these images: its first guess is an allowed class "
             f"for {100 * self.agreement:.0f} % of {self.images:,} training images, where chance "
@@ -157,6 +166,8 @@ class Embedded(Labelled, Protocol):
     @property
     def templates(self) -> tuple[str, ...]: ...  # noqa: D102
     def label_embeddings(self) -> NDArray[np.float32]: ...  # noqa: D102
+    @property
+    def logit_scale(self) -> float: ...  # noqa: D102
 
 
 def encoder_fit(cache: Embedded) -> EncoderFit:
@@ -182,7 +193,20 @@ def encoder_fit(cache: Embedded) -> EncoderFit:
     labels = np.concatenate([labels for _, labels in allowed])
     hits = np.bincount(image, predictions[image] == labels) > 0
     shares = np.bincount(image, cache.seen[labels]) / len(classes)
-    return EncoderFit(float(hits.mean()), float(shares.mean()), len(allowed))
+    shares_of_agreement = float(hits.mean()), float(shares.mean()), len(allowed)
+    return EncoderFit(*shares_of_agreement, _scale_doubt(cache, allowed, classes))
+
+
+def _scale_doubt(
+    cache: Embedded, allowed: list[tuple[int, NDArray[np.integer]]], classes: NDArray[np.int64]
+) -> str | None:
+    """What `scale_doubt` says of the labels (row, classes) among seen `classes` (K,)."""
+    chosen = allowed[:: -(-len(allowed) // sample_size(len(allowed), len(classes)))]
+    is_allowed = np.zeros((len(chosen), len(cache.seen)), dtype=bool)
+    for image, (_, labels) in enumerate(chosen):
+        is_allowed[image, labels] = True
+    cosines = cache.images[[row for row, _ in chosen]] @ cache.label_embeddings()[classes].T
+    return scale_doubt(cosines, is_allowed[:, classes], cache.logit_scale, SCALE_REMEDY)
 
 
 def allowed_classes(row: int, cache: Labelled) -> NDArray[np.integer]:

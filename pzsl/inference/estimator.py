@@ -22,7 +22,7 @@ from pzsl.inference.candidate_arrays import (
 from pzsl.inference.class_means import ClassMeans, class_means
 from pzsl.inference.frames import axis, check_columns, check_frames
 from pzsl.inference.image_arrays import image_weights, unit_vectors
-from pzsl.inference.likeliest_scale import USUAL_SCALE, likeliest_scale
+from pzsl.inference.likeliest_scale import USUAL_SCALE, doubt_scale, likeliest_scale
 from pzsl.inference.scikit_learn import ScikitClassifier, UnfittedError
 from pzsl.methods import find_method, make_options, unread_options
 from pzsl.methods.core import CandidateEntries, Method, Problem
@@ -120,6 +120,8 @@ class PartialLabelClassifier(ScikitClassifier):
             labels = class_means(images, sets, len(self.classes_))
             if self.scale is None:
                 self.scale_ = likeliest_scale(images, sets, len(self.classes_))
+        elif doubt := doubt_scale(images, labels, sets, self.seen_, self.scale_):
+            say(doubt)
         self._names = self.classes_.tolist() if names is None else names
         self.n_features_in_, self._columns = images.shape[1], axis(X, "columns")
         self._order = np.argsort(~self.seen_, kind="stable")

@@ -1,4 +1,4 @@
-"""The logit scale of embeddings that come from no encoder of images and texts."""
+"""The logit scale of embeddings that come with none, or with a wrong one."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pzsl.candidates import CandidateSets
+from pzsl.evaluation import log_likelihoods, sample_size, scale_doubt
 from pzsl.inference.class_means import image_shares
 
 USUAL_SCALE = 100.0
 """OpenAI's, and that of most CLIP models."""
 _SCALES = USUAL_SCALE * 1.2 ** np.arange(-19, 7)
 """3 to 300."""
-_WRONG = np.array([0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5])
-"""Shares of images whose set has nothing to do with them."""
 _COSINES = 4_000_000
 """Images of as many cosines are looked at."""
 _IMAGES = 4096
@@ -42,7 +41,8 @@ def likeliest_scale(images: NDArray[np.float32], sets: CandidateSets, classes: i
     known = np.isfinite(inside) & np.isfinite(outside)  # else the image says nothing
     cosines, is_candidate = cosines[known], is_candidate[known]
     prior = -0.5 * (np.log(_SCALES / USUAL_SCALE) / np.log(3)) ** 2
-    return float(_SCALES[(prior + _log_likelihoods(cosines, is_candidate)).argmax()])
+    likelihoods = log_likelihoods(cosines, is_candidate, _SCALES)
+    return float(_SCALES[(prior + likelihoods).argmax()])
 
 
 def _left_out_cosines(
@@ -64,15 +64,25 @@ def _left_out_cosines(
     return np.where(others > 0, cosines, -np.inf), own > 0
 
 
-def _log_likelihoods(
-    cosines: NDArray[np.float64], is_candidate: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Log-likelihood of the candidates at each of `_SCALES`, at the likeliest share of `_WRONG`."""
-    by_chance = is_candidate.mean(axis=1)[:, None] * _WRONG
-    likelihoods = []
-    for scale in _SCALES:
-        odds = np.exp(scale * (cosines - cosines.max(axis=1, keepdims=True, initial=-1.0)))
-        mass = (odds * is_candidate).sum(axis=1) / odds.sum(axis=1)
-        mixed = mass[:, None] * (1 - _WRONG) + by_chance
-        likelihoods.append(np.log(np.maximum(mixed, 1e-30)).sum(axis=0).max())
-    return np.array(likelihoods)
+def doubt_scale(
+    images: NDArray[np.float32],
+    labels: NDArray[np.float32],
+    sets: CandidateSets,
+    seen: NDArray[np.bool_],
+    scale: float,
+) -> str | None:
+    """One line where the scale of images and label embeddings is too small by far; else None.
+
+    Args:
+        images: (N, D) unit image embeddings.
+        labels: (C, D) label embeddings of all classes.
+        sets: candidates among them.
+        seen: (C,) whether a class is seen.
+        scale: that was given, or taken for want of another.
+    """
+    count = sample_size(len(images), int(seen.sum()))
+    part = sets.subset(chosen := np.arange(count) * len(images) // count)
+    is_candidate = np.zeros((count, len(seen)), dtype=bool)
+    is_candidate[part.rows(), part.labels] = True
+    remedy = "Give the encoder's own: scale=model.logit_scale.exp().item() in open_clip."
+    return scale_doubt(images[chosen] @ labels[seen].T, is_candidate[:, seen], scale, remedy)
