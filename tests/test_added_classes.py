@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 from pzsl import extract, load_cache, pack, predict, train
 from pzsl.errors import UserError
 from pzsl.evaluation import evaluate
-from pzsl.exchange import import_npz
+from pzsl.exchange import export_any, import_npz
 from pzsl.files import write_json
 from pzsl.inference.model import open_model
 from pzsl.methods.core import Problem
@@ -173,3 +173,20 @@ def test_added_classes_are_found_on_real_features(real_data: Path, tmp_path: Pat
         ]
         gains.append(h[1] - h[0])
     assert np.mean(gains) > 1 and min(gains) > -2, gains
+
+
+@pytest.mark.parametrize("pairs", [2, 3])
+def test_folds_that_hide_no_class_choose_no_gamma_for_added_ones(tmp_path, pairs):
+    """Classes whose names mean the same to an encoder are hidden together, so that few folds do."""
+    seen = 2 * pairs
+    middle = vectors(seen, seed=1).numpy()
+    middle[1::2] = middle[::2]
+    cache = write_cache(tmp_path / "c.h5", seen=seen, unseen=0, each=12, centres=middle)
+    source = tmp_path / "twins.npz"
+    export_any(cache, source, ["npz"])
+    with np.load(source) as file:
+        arrays = dict(file)
+    arrays["text_features"][1::2] = arrays["text_features"][::2]
+    np.savez(source, **arrays)
+    run = run_on(import_npz(source, tmp_path / "twins.h5"), tmp_path, settings=SHORT, seeds=3)
+    assert np.isfinite(added_of(run)["gamma"])

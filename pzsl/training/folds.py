@@ -62,7 +62,7 @@ def fold_fits(
     Returns:
         Per fold a summary of its held-out images (some of seen classes, and all of held-out
         classes) at each of `SHARES`, or a single one if the method does not fade. There are fewer
-        folds if there are too few classes or images.
+        folds if there are too few classes or images, also as equal ones are held out together.
     """
     generator = torch.Generator().manual_seed(seed)
     problem, labels, rows = _sample(problem, labels, generator)
@@ -81,7 +81,8 @@ def fold_fits(
         seen_classes, of_held_out_class = class_fold != fold, class_fold[labels] == fold
         train = torch.nonzero((image_fold != fold) & ~of_held_out_class).flatten()
         held_out = torch.nonzero((image_fold == fold) | of_held_out_class).flatten()
-        if len(train) and len(held_out) and seen_classes.any():
+        is_one_sided = open_set and seen_classes.all() and not len(problem.unseen)
+        if len(train) and len(held_out) and seen_classes.any() and not is_one_sided:
             method = make(hold_out(problem, seen_classes, train), seed + fold + 1)
             yield Fit(method, seed + fold + 1)
             summaries.append(_score(method, problem, seen_classes, held_out, labels[held_out]))
