@@ -81,7 +81,7 @@ class _Names(NamedTuple):
 def _row(group: list[Run], names: _Names) -> Row:
     run = group[0]
     differing = sorted(names.variants[run.method, run.preset])
-    variant = ", ".join(_told(run, key) for key in differing if not _is_elsewhere(run, key))
+    variant = ", ".join(_option_text(run, key) for key in differing if not _is_elsewhere(run, key))
     preset = run.preset if run.method in names.presets else ""
     notes = ", ".join(part for part in (preset, variant) if part)
     row: Row = {
@@ -112,7 +112,7 @@ def _cache_name(group: Sequence[Run]) -> str:
     return next((PureWindowsPath(path).stem for path in paths if path), "")
 
 
-def _told(run: Run, key: str) -> str:
+def _option_text(run: Run, key: str) -> str:
     """An option in a label; of a plugin its name, and the first digits of its source's hash."""
     value = run.options.get(key, "-")
     if not key.startswith(_PLUGIN):

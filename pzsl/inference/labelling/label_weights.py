@@ -96,7 +96,7 @@ def fit(evidence: LabelEvidence, candidates: CandidateEntries) -> Fit:
     The prior of log strength, which is not negative, is exponential, that of log temperature a
     Laplace distribution around zero, and that of eta Beta(3, 1).
     """
-    rows = _some(len(candidates), candidates.labels.device)
+    rows = _sampled_rows(len(candidates), candidates.labels.device)
     logits, others = evidence.logits(rows), evidence.of_others(rows)
     inside = _inside(candidates, rows, logits)
     odds = _odds(inside)
@@ -116,7 +116,7 @@ def with_confusion(evidence: LabelEvidence, candidates: CandidateEntries, unifor
         evidence: of the images. candidates: a single label of each.
         uniform: the fit of `fit`, with wrong labels that are equally likely.
     """
-    rows = _some(len(candidates), candidates.labels.device)
+    rows = _sampled_rows(len(candidates), candidates.labels.device)
     logits, others = evidence.logits(rows), evidence.of_others(rows)
     if not 1 < logits.shape[1] <= MOST_CLASSES:
         return uniform
@@ -163,7 +163,8 @@ def _around(value: float, grid: Sequence[float], refinement: int) -> tuple[float
     return value / ratio, value, value * ratio
 
 
-def _some(images: int, device: torch.device) -> Tensor:
+def _sampled_rows(images: int, device: torch.device) -> Tensor:
+    """Rows of at most `SAMPLE` images, evenly spread."""
     count = min(images, SAMPLE)
     return torch.arange(count, device=device) * images // count
 

@@ -83,11 +83,11 @@ class _Folder:
         if self._files is None:
             self._files = self._list()
             for image in self.ids:
-                self._ids[_form(image).rpartition("/")[2]].append(_form(image))
-        parts = tuple(map(_form, parts))
+                self._ids[_composed(image).rpartition("/")[2]].append(_composed(image))
+        parts = tuple(map(_composed, parts))
         name, above = parts[-1] if parts else "", self.root.absolute().parts
         same_name = self._files.get(name, [])
-        common = [common_suffix(parts, (*map(_form, (*above, *path)),)) for path in same_name]
+        common = [common_suffix(parts, (*map(_composed, (*above, *path)),)) for path in same_name]
         longest = [
             path for path, size in zip(same_name, common, strict=True) if size == max(common)
         ]
@@ -104,10 +104,10 @@ class _Folder:
         for folder, _, names in os.walk(self.root):
             inside = Path(folder).relative_to(self.root).parts
             for name in names:
-                by_name[_form(name)].append((*inside, name))
+                by_name[_composed(name)].append((*inside, name))
         return by_name
 
 
-def _form(name: str) -> str:
+def _composed(name: str) -> str:
     """The form in which names are compared: macOS and Linux compose letters differently."""
     return normalize("NFC", name)

@@ -117,10 +117,10 @@ def _limits(trained: Trained, config: RunConfig, metrics: Mapping[str, Any]) -> 
     annotated = config.noise == "annotated"
     doubt = labels_doubt(metrics, config.eta, annotated)
     bias = "It errs as its encoder errs, and has its biases."
-    return [unknown, probabilities, *([doubt] if doubt else []), bias, _held(trained)]
+    return [unknown, probabilities, *([doubt] if doubt else []), bias, _disclosed(trained)]
 
 
-def _held(trained: Trained) -> str:
+def _disclosed(trained: Trained) -> str:
     """What the folder discloses about the training images."""
     if trained.method.kept_state:
         return (
