@@ -127,20 +127,26 @@ def rows_of(table: Table, annotators: Annotators = CANDIDATES) -> list[Row]:
     )
     rows = []
     for number, place in enumerate(table.frame.index):
-        _note_cells(table, place, {kind: column[number] for kind, column in cells.items()})
-        marked = tidy(text_of(cells.get("unseen", none)[number])).lower()  # 1.0 is 1
-        if marked not in (*YES, *NO):
-            table.faults.note(place, f"'unseen' is {marked!r}; write 1 or 0.")
+        row_cells = {kind: column[number] for kind, column in cells.items()}
+        _note_cells(table, place, row_cells)
         row = Row(
             place=place,
-            path=plain_path(text_of(cells["path"][number])),
+            path=plain_path(text_of(row_cells["path"])),
             label=labels[number],
             candidates=annotators.joined(answers[number]),
-            split=text_of(cells.get("split", none)[number]),
-            unseen=marked in YES,
+            split=text_of(row_cells.get("split")),
+            unseen=_is_marked(table, place, row_cells.get("unseen")),
         )
         rows.append(row)
     return rows
+
+
+def _is_marked(table: Table, place: str, cell: Any) -> bool:
+    """Whether a cell of the column `unseen` says yes; what is neither yes nor no is a fault."""
+    marked = tidy(text_of(cell)).lower()  # 1.0 is 1
+    if marked not in (*YES, *NO):
+        table.faults.note(place, f"'unseen' is {marked!r}; write 1 or 0.")
+    return marked in YES
 
 
 def _answers(
