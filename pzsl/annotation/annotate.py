@@ -36,8 +36,9 @@ def annotate(
 
     Args:
         cache: of the images. Its true labels are not used; they only serve to report accuracy.
-        rule: a key of `candidates.RULES`.
-        templates: which of the cache's templates to use, see `choose_templates`; None for all.
+        rule: `union` (of the templates' top classes), `topk` or `ratio`.
+        templates: which of the cache's templates to use: numbers such as `0,3-5`, or a file with
+            one per line; None for all.
         k: size of the sets for the rules `topk` and `ratio`; None for 3 and 5.
         others: caches of the same images by other encoders, each with its weight.
         weight: weight of the cache's own encoder beside those.

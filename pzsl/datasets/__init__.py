@@ -104,7 +104,7 @@ def load_dataset(name: str, **options: Any) -> Dataset:
     """Load a known data set.
 
     Args:
-        name: a key of `SOURCES`, or a plugin's (see `pzsl.plugins.find`).
+        name: one that `pzsl datasets` lists, or a plugin's, such as `file.py:load`.
         options: arguments of its loader (`root`, `splits`, `seed`, ...); None means not given.
             Every data set accepts `on_error`: `skip` leaves missing images out. Without `root`, a
             published data set is looked for in `$PZSL_DATA/<name>`, then in `data/<name>`.

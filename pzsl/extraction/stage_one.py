@@ -71,7 +71,7 @@ def extract(
             a published data set is looked for in `$PZSL_DATA/<dataset>`, then in `data/<dataset>`.
         model: `tiny`, an open_clip model, `local-dir:FOLDER` or `hf-hub:OWNER/NAME`; by default
             `tiny` for shapes, ViT-B-32 for the rest.
-        pretrained: tag or checkpoint file; see `load_encoder`.
+        pretrained: tag or checkpoint file of its weights; `openai` by default, if it has these.
         out: the cache; by default `cache/<dataset>.h5`. With an address, the cache is made in
             `cache/`, and uploaded when it is complete.
         batch_size: images per batch; the last bits of the embeddings depend on it. By default 32 on
@@ -87,7 +87,7 @@ def extract(
         descriptions: a JSON file of sentences about each class, instead of templates or with them.
         dtype: of the stored embeddings, `float32` or `float16`.
         views: K augmented views to cache per training image, in addition to the clean one.
-        view_policy: which of them are weak and which strong, a key of `views.POLICIES`.
+        view_policy: `weak`, `strong`, or `mixed`: the first half weak, the others strong.
         view_seed: random seed of the views.
         shard: `I/N`: encode only part I of N, into a part file beside the cache, for `merge`.
         devices: several devices, one process for each; `cpu` can be repeated.

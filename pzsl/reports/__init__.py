@@ -52,10 +52,10 @@ def report(
     Args:
         runs: folder of run records, searched at any depth.
         out: folder for the files; created if missing.
-        formats: some of `FORMATS`.
+        formats: some of `html`, `md`, `latex`, `csv`, `svg` and `png`.
         baseline: a method or a row's label: every row is compared with the baseline's row of its
             setting, paired over the seeds; `best`: the row with the highest H of each setting.
-        layout: one of `LAYOUTS`: `settings` (a line for each method and setting, a column for
+        layout: `settings` (a line for each method and setting, a column for
             each metric), `methods-by-rates` or `methods-by-datasets` (a line for each method).
         metrics: the columns; by default all in the layout `settings`, in the others H, or S where
             no class is unseen.
