@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pzsl.files import sha256_of
+
 EVENTS = {
     *("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.truncate"),
     *("tempfile.mkstemp", "fcntl.flock", "shutil.copyfile", "os.listdir", "os.scandir"),
@@ -63,6 +65,43 @@ def run_import(folder: Path) -> Any:
     return _of_cache(import_npz(folder / "x.npz", folder / "imported.h5", overwrite=True))
 
 
+def run_pack(folder: Path) -> Any:
+    from pzsl import pack
+
+    pack(_run_in(folder), folder / "packed", overwrite=True)
+    return _hashes(folder / "packed")
+
+
+def run_predict(folder: Path) -> Any:
+    from pzsl import predict
+
+    asked = {"out": folder / "answers.csv", "overwrite": True, "batch_size": 3}
+    predict(_run_in(folder), [folder / "x.npy"], **asked)
+    return [sha256_of(folder / "answers.csv")]
+
+
+def run_labels(folder: Path) -> Any:
+    from pzsl import labels
+
+    labels(_run_in(folder), folder / "labels.csv", overwrite=True)
+    return [sha256_of(folder / "labels.csv")]
+
+
+def run_report(folder: Path) -> Any:
+    from pzsl import report
+
+    report(folder / "runs", folder / "report", formats=["md", "csv"])
+    return _hashes(folder / "report")
+
+
+def _run_in(folder: Path) -> Path:
+    return next(folder.glob("runs/*/*/metrics.json")).parent
+
+
+def _hashes(folder: Path) -> list[list[str]]:
+    return sorted([file.name, sha256_of(file)] for file in folder.iterdir())
+
+
 def _of_cache(path: Any) -> Any:
     from pzsl.store import load_cache
 
@@ -73,6 +112,7 @@ def _of_cache(path: Any) -> Any:
 RUNS: dict[str, Callable[[Path], Any]] = {
     **{"extract": run_extract, "train": run_train, "merge": run_merge},
     **{"annotate": run_annotate, "import": run_import},
+    **{"pack": run_pack, "predict": run_predict, "labels": run_labels, "report": run_report},
 }
 
 
@@ -105,7 +145,9 @@ def _be_the_command(command: str, folder: Path, kill_at: int, answer: Path) -> N
 
     def watch(event: str, given: tuple[Any, ...]) -> None:
         nonlocal count
-        if event in EVENTS and (not given or event == "fcntl.flock" or here in str(given[0])):
+        in_open_folder = event == "os.remove" and given[1] != -1
+        anywhere = event == "fcntl.flock" or in_open_folder
+        if event in EVENTS and (not given or anywhere or here in str(given[0])):
             count += 1
             if count == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -159,6 +201,8 @@ def main() -> None:
 
 if __name__ == "__main__":
     import pzsl.extraction
+    import pzsl.inference
+    import pzsl.reports
     import pzsl.training  # noqa: F401 - imported once, before any fork
 
     main()

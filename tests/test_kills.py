@@ -10,17 +10,19 @@ from pathlib import Path
 import caches
 import numpy as np
 import pytest
+from killing import RUNS
 from PIL import Image
 from problems import write_cache
 from quick_processes import run_python
 from test_merge import write_part
 
+from pzsl import train
 from pzsl.encoders.openclip import PRESETS
 from pzsl.exchange import export_any
 
 HERE = Path(__file__).parent
 TRIALS = 20
-"""Of each of five commands, half at audit events and half by the clock."""
+"""Of each command, half at audit events and half by the clock."""
 
 
 def _extract(folder: Path) -> None:
@@ -46,9 +48,21 @@ def _cache(folder: Path) -> None:
     write_cache(folder / "c.h5", each=6)
 
 
+def _run(folder: Path) -> None:
+    """A finished run, with the files that the commands of a run replace."""
+    _cache(folder)
+    settings = {"epochs": 2, "min_steps": 4}
+    train(folder / "c.h5", runs=folder / "runs", rate=0.1, seeds=1, workers=1, settings=settings)
+    np.save(folder / "x.npy", np.random.default_rng(0).standard_normal((60, 16)).astype("f4"))
+    for command in OF_RUNS:
+        RUNS[command](folder)
+
+
+OF_RUNS = ("pack", "predict", "labels", "report")
 MAKERS = {
     **{"extract": _extract, "train": _cache, "merge": _merge},
     **{"annotate": _cache, "import": _import},
+    **dict.fromkeys(OF_RUNS, _run),
 }
 
 
@@ -71,6 +85,24 @@ def check(command: str, folder: Path, trials: int) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_killed_import_leaves_nothing_behind(tmp_path):
     check("import", tmp_path, 2)
+
+
+def test_a_pack_that_is_stopped_while_it_removes_the_old_folder_can_be_made_again(tmp_path):
+    _run(tmp_path)
+    whole, moved = RUNS["pack"](tmp_path), []
+
+    def stop(folder, *_, **__):
+        if Path(folder).name != "packed.partial" and Path(folder).exists():
+            moved.append(folder)
+            (Path(folder) / "SHA256SUMS").unlink()
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(shutil, "rmtree", stop)
+        RUNS["pack"](tmp_path)
+    assert moved
+    assert RUNS["pack"](tmp_path) == whole
+    assert not [file.name for file in tmp_path.iterdir() if file.name.startswith("packed.")]
 
 
 @pytest.mark.slow

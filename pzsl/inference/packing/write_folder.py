@@ -118,7 +118,7 @@ def _build(out: Path, record: Record, trained: Trained, onnx: bool) -> tuple[flo
     Returns:
         The largest differences of its scores and of the ONNX graph's (None without).
     """
-    building = out.with_name(out.name + ".partial")
+    building, replaced = (out.with_name(out.name + ending) for ending in (".partial", ".replaced"))
     shutil.rmtree(building, ignore_errors=True)
     try:
         building.mkdir()
@@ -126,11 +126,13 @@ def _build(out: Path, record: Record, trained: Trained, onnx: bool) -> tuple[flo
         onnx_difference = export_onnx(trained, building / ONNX, _sample(trained)) if onnx else None
         write_atomic(building / SUMS, sums_of(building))
         difference = _compare(building, trained)
+        shutil.rmtree(replaced, ignore_errors=True)
         if out.exists():
-            shutil.rmtree(out)
+            out.replace(replaced)  # half removed, it would be no packed folder to --overwrite
         building.replace(out)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+    shutil.rmtree(replaced, ignore_errors=True)
     return difference, onnx_difference
 
 
