@@ -91,3 +91,26 @@ def test_a_part_is_answered_with_the_command_that_joins_all(pzsl, tmp_path):
     assert command is not None
     assert pzsl(*shlex.split(command[1])[1:])[0] == 0
     assert (tmp_path / "my sun.h5").exists()
+
+
+@pytest.mark.parametrize("noise", ["uniform", "file", "annotated"])
+def test_images_without_a_label_are_answered_with_what_works(pzsl, tmp_path, noise):
+    cache = write_cache(tmp_path / "my photos.h5", unlabelled=1)
+    short = "--method", "clip", "--seeds", 1, "--workers", 1, "--runs", tmp_path / "runs"
+    rate = ("--rate", 0.1) if noise == "uniform" else ()
+    _, _, err = pzsl("train", "--cache", cache, *short, "--noise", noise, *rate)
+    assert "--noise uniform" not in err and "--noise file" not in err
+    command = re.search(r"\((pzsl annotate .*?)\)", err)
+    assert command is not None
+    assert pzsl(*shlex.split(command[1])[1:])[0] == 0
+    _, _, err = pzsl("train", "--cache", cache, *short, "--noise", "uniform", "--rate", 0.1)
+    assert err.strip().endswith("use those that CLIP made (--noise annotated).")
+    assert pzsl("train", "--cache", cache, *short, "--noise", "annotated")[0] == 0
+
+
+def test_sets_of_the_data_are_named_where_none_can_be_drawn(pzsl, tmp_path):
+    cache = write_cache(tmp_path / "c.h5", candidates=True, unlabelled=1)
+    short = "--method", "clip", "--seeds", 1, "--workers", 1, "--runs", tmp_path / "runs"
+    _, _, err = pzsl("train", "--cache", cache, *short, "--noise", "uniform", "--rate", 0.1)
+    assert err.strip().endswith("use those of the cache (--noise file).")
+    assert pzsl("train", "--cache", cache, *short, "--noise", "file")[0] == 0

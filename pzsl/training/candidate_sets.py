@@ -24,8 +24,8 @@ from pzsl.store import Cache
 from pzsl.training.config import RunConfig
 
 _HOW_TO_GET_SETS = (
-    "make some (pzsl annotate --cache {path}), extract a data set that has some "
-    "(pzsl extract --dataset table), or use --noise uniform."
+    "make some (pzsl annotate --cache {path}), or extract a data set that has some "
+    "(pzsl extract --dataset table)"
 )
 BLOCK = 4096
 """Most images compared with the labels at a time."""
@@ -80,7 +80,9 @@ def candidate_sets(cache: Cache, config: RunConfig, rows: NDArray[np.int64]) -> 
             return _single_labels(cache, rows)
         if cache.candidate_offsets is None or cache.candidate_labels is None:
             remedy = _HOW_TO_GET_SETS.format(path=shell_word(cache.path))
-            raise UserError(f"{cache.path} holds no candidate sets: {remedy}")
+            if (cache.labels[rows] >= 0).all():
+                remedy += ", or use --noise uniform"
+            raise UserError(f"{cache.path} holds no candidate sets: {remedy}.")
         _check_origin(cache, config.noise)
         stored_sets = (cache.candidate_offsets, cache.candidate_labels, cache.seen)
         return validate(*stored_sets, where=str(cache.path), rows=rows)
@@ -117,7 +119,7 @@ def _single_labels(cache: Cache, rows: NDArray[np.int64]) -> CandidateSets:
         remedy = _HOW_TO_GET_SETS.format(path=shell_word(cache.path))
         raise UserError(
             f"{cache.path} holds no candidate sets, and {len(unknown)} training images have no "
-            f"label either ('{cache.paths[unknown[0]]}'): {remedy}"
+            f"label either ('{cache.paths[unknown[0]]}'): {remedy}."
         )
     offsets = np.arange(len(rows) + 1, dtype=np.int64)
     return CandidateSets(offsets, cache.labels[rows].astype(np.int32))
@@ -208,8 +210,12 @@ def _check_origin(cache: Cache, noise: str) -> None:
 def _check_truth(cache: Cache, config: RunConfig, rows: NDArray[np.int64]) -> None:
     unknown = rows[cache.labels[rows] < 0]
     if len(unknown) and config.noise not in FROM_DATA:
+        remedy = "use those of the cache (--noise file)."
+        if cache.annotation.get("rule"):
+            remedy = "use those that CLIP made (--noise annotated)."
+        elif cache.candidate_offsets is None:
+            remedy = f"{_HOW_TO_GET_SETS.format(path=shell_word(cache.path))}."
         raise UserError(
             f"{cache.path}: the true label of {len(unknown)} training images is unknown "
-            f"('{cache.paths[unknown[0]]}'): {config.noise} sets can't be drawn, use --noise file "
-            "or annotated."
+            f"('{cache.paths[unknown[0]]}'), so {config.noise} sets can't be drawn: {remedy}"
         )
