@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pzsl.errors import UsageError
+from pzsl.errors import UserError
 
 fcntl: ModuleType | None
 try:
@@ -91,6 +91,22 @@ def read_text(path: Path) -> str:
     return io.StringIO(text, newline=None).read()  # any end of a line becomes \n
 
 
+def read_lines(path: Path, what: str) -> list[str]:
+    """The lines of a user's text file.
+
+    Args:
+        path: of the file. what: what it holds, for the message.
+
+    Raises:
+        UserError: it can't be read, or isn't text.
+    """
+    try:
+        return read_text(path).splitlines()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{what} '{path}' can't be read: {reason}.") from None
+
+
 def real_path(path: Path) -> Path:
     """Resolve a path; unlike `Path.resolve`, circular links raise no error here.
 
@@ -109,23 +125,6 @@ def state_of(path: Path) -> tuple[int, int, int, int]:
     except OSError:
         return 0, 0, 0, 0
     return at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns
-
-
-def check_output(path: Path, sources: Sequence[Path | str | None] = ()) -> None:
-    """Refuse a path to write to that names no file, or a file that is read.
-
-    Args:
-        path: of the file to write.
-        sources: the files that are read; what isn't there, or None, passes.
-
-    Raises:
-        UsageError: it can't be written there, or would replace what it is made of.
-    """
-    if path.name in ("", ".."):
-        raise UsageError(f"--out {path}: this is a folder: name a file in it.")
-    inputs = [Path(source) for source in sources if source is not None and Path(source).exists()]
-    if path.exists() and any(path.samefile(source) for source in inputs):
-        raise UsageError(f"--out {path}: this file is read: write to another one.")
 
 
 def unfit_text(texts: Sequence[str]) -> tuple[int, str] | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pzsl.candidates import CandidateSets, annotate_images
 from pzsl.errors import UsageError, UserError, nearest
-from pzsl.files import read_text
+from pzsl.files import read_lines
 from pzsl.progress import shell_word
 from pzsl.store import Cache, load_cache
 
@@ -147,11 +147,7 @@ def choose_templates(cache: Cache, selection: str | None) -> tuple[int, ...]:
 
 
 def _from_file(cache: Cache, file: Path) -> tuple[int, ...]:
-    try:
-        lines = read_text(file).splitlines()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"Templates '{file}' can't be read: {reason}.") from None
+    lines = read_lines(file, "Templates")
     chosen = set()
     for line in filter(None, map(str.strip, lines)):
         if line not in cache.templates:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pzsl.encoders.base import Encoder
 from pzsl.errors import UserError
-from pzsl.files import read_text
+from pzsl.files import read_lines
 from pzsl.progress import progress, say
 
 if TYPE_CHECKING:
@@ -40,11 +40,7 @@ def load_templates(dataset: str, file: Path | None = None) -> tuple[str, ...]:
         UserError: the file can't be read, is empty, or a line hasn't exactly one `{}` or is quoted.
     """
     file = templates_file(dataset, file)
-    try:
-        lines = read_text(file).splitlines()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"Templates '{file}' can't be read: {reason}.") from None
+    lines = read_lines(file, "Templates")
     templates, line_of = [], dict[str, int]()
     for number, line in enumerate(map(str.strip, lines), start=1):
         if not line:

@@ -13,10 +13,9 @@ from pzsl.exchange.features_and_table import Labelling, import_features
 from pzsl.exchange.npz import import_npz
 from pzsl.exchange.published_features import import_xlsa17
 from pzsl.extraction.judge_cache import doubts, zero_shot
-from pzsl.files import check_output
 from pzsl.progress import say
 from pzsl.remote import FOLDER, RemotePath, as_path, as_remote, local_copies, upload
-from pzsl.requests import as_list, with_paths
+from pzsl.requests import as_list, check_output, with_paths
 from pzsl.store import load_cache, merge_parts
 
 MATRICES = (".npy", ".safetensors")

@@ -14,10 +14,9 @@ from pzsl.extraction.encode_cache import Outcome, Shard, check_images, fill
 from pzsl.extraction.judge_cache import NAMES, doubts, zero_shot
 from pzsl.extraction.load_inputs import prepare, with_root
 from pzsl.extraction.views import choose_views
-from pzsl.files import check_output
 from pzsl.progress import say
 from pzsl.remote import FOLDER, RemotePath, as_path, as_remote, fetch, upload
-from pzsl.requests import ExtractRequest, as_list, as_lists, say_unused, unless
+from pzsl.requests import ExtractRequest, as_list, as_lists, check_output, say_unused, unless
 from pzsl.store import load_cache, parse_shard
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pzsl.encoders import Encoder
 from pzsl.errors import UsageError, UserError
 from pzsl.evaluation import level_of, noise_doubt
 from pzsl.extraction.pipeline import Block
-from pzsl.files import check_output, digest
+from pzsl.files import digest
 from pzsl.inference.answer_file import AnswerFile
 from pzsl.inference.answers import Answer, AnswerOptions, answers
 from pzsl.inference.embedding_blocks import Blocks, embedding_blocks
@@ -30,7 +30,7 @@ from pzsl.inference.restore import Scorer
 from pzsl.inference.sources import Source, find_images
 from pzsl.progress import counted, progress, say
 from pzsl.record_hashes import REMEDY
-from pzsl.requests import as_list, check_counts, is_number, say_unused, with_paths
+from pzsl.requests import as_list, check_counts, check_output, is_number, say_unused, with_paths
 
 
 @with_paths

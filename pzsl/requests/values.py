@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from numbers import Integral, Real
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, ParamSpec, TypeVar
 
 from pzsl.errors import UsageError, shown
@@ -133,3 +133,20 @@ def say_unused(why: str, **options: Any) -> None:
 def unless(usual: Any, value: Any) -> Any:
     """A value that differs from the usual one; None if it was not given."""
     return None if value == usual else value
+
+
+def check_output(path: Path, sources: Sequence[Path | str | None] = ()) -> None:
+    """Refuse a path to write to that names no file, or a file that is read.
+
+    Args:
+        path: of the file to write.
+        sources: the files that are read; what isn't there, or None, passes.
+
+    Raises:
+        UsageError: it can't be written there, or would replace what it is made of.
+    """
+    if path.name in ("", ".."):
+        raise UsageError(f"--out {path}: this is a folder: name a file in it.")
+    inputs = [Path(source) for source in sources if source is not None and Path(source).exists()]
+    if path.exists() and any(path.samefile(source) for source in inputs):
+        raise UsageError(f"--out {path}: this file is read: write to another one.")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pzsl.datasets.names import normal_form, tidy
 from pzsl.errors import UserError
-from pzsl.files import read_text
+from pzsl.files import read_lines
 
 NAMES = Path(__file__).parent / "names"
 
@@ -50,11 +50,7 @@ def read_names(file: Path) -> dict[str, str]:
     Raises:
         UserError: the file can't be read, or a line isn't of that form (its number is named).
     """
-    try:
-        lines = read_text(file).splitlines()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"The file of class names {file} can't be read: {reason}.") from None
+    lines = read_lines(file, "Class names")
     names: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):

@@ -11,14 +11,13 @@ from pzsl.datasets.names import normal_form
 from pzsl.datasets.own import plain_path, read_rows
 from pzsl.device import usual_torch
 from pzsl.errors import UserError, nearest
-from pzsl.files import check_output
 from pzsl.folders import same_letters
 from pzsl.inference.label_table import check_names, check_out, write_table
 from pzsl.inference.labelling.find_labels import given_or_trained
 from pzsl.inference.record import read_record
 from pzsl.inference.restore import Trained, restore
 from pzsl.progress import counted, say
-from pzsl.requests import with_paths
+from pzsl.requests import check_output, with_paths
 from pzsl.store import Cache
 
 
