@@ -120,7 +120,7 @@ def choose_templates(cache: Cache, selection: str | None) -> tuple[int, ...]:
             None for all.
 
     Raises:
-        UsageError: a template isn't in the cache.
+        UsageError: a template isn't in the cache. UserError: the file can't be read.
     """
     templates = cache.templates
     if selection is None:
