@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pzsl.evaluation.encoder_fit import Labelled, allowed_classes
+from pzsl.evaluation.encoder_fit import LabelledImages, allowed_classes
 from pzsl.progress import counted
 
 BLOCK = 4096
@@ -19,13 +19,9 @@ DECIMALS = 3
 Pairs = Sequence[tuple[int, int]]
 
 
-class Embedded(Labelled, Protocol):
+class Embedded(LabelledImages, Protocol):
     """The part of a cache that this file reads."""
 
-    @property
-    def splits(self) -> NDArray[np.str_]: ...  # noqa: D102
-    @property
-    def images(self) -> NDArray[np.float32]: ...  # noqa: D102
     @property
     def paths(self) -> tuple[str, ...]: ...  # noqa: D102
 

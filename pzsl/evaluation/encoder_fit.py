@@ -154,13 +154,18 @@ class Labelled(Protocol):
     def annotation(self) -> dict[str, Any]: ...  # noqa: D102
 
 
-class Embedded(Labelled, Protocol):
-    """The part of a cache that this file reads."""
+class LabelledImages(Labelled, Protocol):
+    """The same, with the embeddings of its images."""
 
     @property
     def splits(self) -> NDArray[np.str_]: ...  # noqa: D102
     @property
     def images(self) -> NDArray[np.float32]: ...  # noqa: D102
+
+
+class Embedded(LabelledImages, Protocol):
+    """The part of a cache that this file reads."""
+
     @property
     def seen(self) -> NDArray[np.bool_]: ...  # noqa: D102
     @property
