@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from problems import write_cache
 
 from pzsl import labels, load_cache, train
+from pzsl.datasets.own import load_rows
 from pzsl.datasets.own.rows import read_rows
 from pzsl.errors import UsageError, UserError
 from pzsl.inference.label_table import check_names
@@ -108,6 +111,27 @@ def test_the_table_is_one_that_extract_takes(mislabelled, tmp_path):
         rows = read_rows(tmp_path / name)
         assert len(rows) == 160 and {row.split for row in rows} == {"trainval"}
         assert all(row.candidates[0] == row.label for row in rows)
+
+
+def test_a_table_of_labels_that_is_read_again_says_what_is_learnt_from(
+    mislabelled, tmp_path, pzsl, capsys
+):
+    _, run = mislabelled
+    labels(run, tmp_path / "my labels.csv")
+    load_rows(tmp_path / "my labels.csv")
+    said = capsys.readouterr().err
+    assert "training learns from 'candidates', which holds all that pzsl labels gave" in said
+    command = re.search(r"pzsl (review --run RUN --apply .* --out TABLE.csv)", said)
+    assert command is not None
+    words = {"RUN": str(run), "TABLE.csv": str(tmp_path / "clean.csv")}
+    assert pzsl(*(words.get(word, word) for word in shlex.split(command[1])))[0] == 0
+    by_path = {row.path: row for row in read_rows(tmp_path / "clean.csv")}
+    for row in read_rows(tmp_path / "my labels.csv"):
+        learnt = by_path[row.path]
+        assert (learnt.candidates or (learnt.label,)) == (row.label,)
+    capsys.readouterr()
+    load_rows(tmp_path / "clean.csv")
+    assert "weight" not in capsys.readouterr().err
 
 
 def row_of(**changes) -> LabelRow:

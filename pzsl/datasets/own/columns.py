@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pzsl.datasets.names import normal_form
 from pzsl.datasets.own.faults import Faults
+from pzsl.progress import shell_word
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "path": (
@@ -26,6 +27,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "unseen": ("unseen", "is unseen"),
 }
 """Kind of column -> its headers in normal form: pzsl's own first, then the likelier ones."""
+OF_LABELS = {"given", "weights"}
+"""Columns that a table of `pzsl labels` has beside the label and the candidates."""
 LISTED = 8
 """Most headers that a message lists: a table can have one for each class, or each image."""
 
@@ -121,3 +124,17 @@ def left_out(
         elif kind == "candidates" and people:
             notes.append(f"'{header}' is left out, as --annotators names the columns of candidates")
     return notes
+
+
+def weighed_candidates(
+    name: str, headers: Sequence[str], column_of: Mapping[str, int]
+) -> list[str]:
+    """A note if the candidates are those of `pzsl labels`, whose weights nobody reads."""
+    is_of_labels = OF_LABELS.issubset(map(normal_form, headers))
+    if not (is_of_labels and {"label", "candidates"}.issubset(column_of)):
+        return []
+    return [
+        "training learns from 'candidates', which holds all that pzsl labels gave some weight; "
+        "for a table to learn from 'label' alone: pzsl review --run RUN "
+        f"--apply {shell_word(name)} --out TABLE.csv"
+    ]

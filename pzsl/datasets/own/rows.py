@@ -17,7 +17,13 @@ from pzsl.cells import (
 )
 from pzsl.datasets.annotators import Annotators
 from pzsl.datasets.names import tidy
-from pzsl.datasets.own.columns import find_columns, left_out, no_column, note_repeated
+from pzsl.datasets.own.columns import (
+    find_columns,
+    left_out,
+    no_column,
+    note_repeated,
+    weighed_candidates,
+)
 from pzsl.datasets.own.faults import Faults
 from pzsl.datasets.own.table_files import Table, read_table
 from pzsl.progress import counted, say
@@ -117,6 +123,7 @@ def rows_of(table: Table, annotators: Annotators = CANDIDATES) -> list[Row]:
         if kind in KINDS and headers[column].strip().lower() != kind
     ]
     table.notes += left_out(headers, column_of, people)
+    table.notes += weighed_candidates(table.name, headers, column_of)
     if "label" not in column_of and not people:
         _labels_of_candidates(table, column_of)
     cells = {kind: table.frame.iloc[:, column].tolist() for kind, column in column_of.items()}
