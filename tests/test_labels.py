@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from problems import write_cache
 
-from pzsl import labels, load_cache, train
+from pzsl import labels, load_cache, predict, train
 from pzsl.datasets.own import load_rows
 from pzsl.datasets.own.rows import read_rows
 from pzsl.errors import UsageError, UserError
@@ -132,6 +132,19 @@ def test_a_table_of_labels_that_is_read_again_says_what_is_learnt_from(
     capsys.readouterr()
     load_rows(tmp_path / "clean.csv")
     assert "weight" not in capsys.readouterr().err
+
+
+def test_answers_that_are_read_as_labels_say_what_is_learnt_from(mislabelled, tmp_path, capsys):
+    _, run = mislabelled
+    vectors = np.random.default_rng(0).standard_normal((9, 16)).astype("f4")
+    np.save(tmp_path / "x.npy", vectors)
+    predict(run, [tmp_path / "x.npy"], out=tmp_path / "answers.csv")
+    load_rows(tmp_path / "answers.csv")
+    assert "training learns from 'classes', the likeliest ones" in capsys.readouterr().err
+    table = pd.read_csv(tmp_path / "answers.csv").drop(columns="classes")
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    load_rows(tmp_path / "labels.csv")
+    assert "learns from" not in capsys.readouterr().err
 
 
 def row_of(**changes) -> LabelRow:

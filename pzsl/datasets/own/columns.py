@@ -27,8 +27,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "unseen": ("unseen", "is unseen"),
 }
 """Kind of column -> its headers in normal form: pzsl's own first, then the likelier ones."""
-OF_LABELS = {"given", "weights"}
-"""Columns that a table of `pzsl labels` has beside the label and the candidates."""
+OF_LABELS, OF_ANSWERS = {"given", "weights"}, {"classes", "probabilities"}
+"""Columns that tables of `pzsl labels` and of `pzsl predict` have beside the label."""
 LISTED = 8
 """Most headers that a message lists: a table can have one for each class, or each image."""
 
@@ -129,12 +129,18 @@ def left_out(
 def weighed_candidates(
     name: str, headers: Sequence[str], column_of: Mapping[str, int]
 ) -> list[str]:
-    """A note if the candidates are those of `pzsl labels`, whose weights nobody reads."""
-    is_of_labels = OF_LABELS.issubset(map(normal_form, headers))
-    if not (is_of_labels and {"label", "candidates"}.issubset(column_of)):
+    """A note if the candidates are those that pzsl found, whose weights nobody reads."""
+    if not {"label", "candidates"}.issubset(column_of):
         return []
-    return [
-        "training learns from 'candidates', which holds all that pzsl labels gave some weight; "
-        "for a table to learn from 'label' alone: pzsl review --run RUN "
-        f"--apply {shell_word(name)} --out TABLE.csv"
-    ]
+    if OF_LABELS.issubset(map(normal_form, headers)):
+        return [
+            "training learns from 'candidates', which holds all that pzsl labels gave some weight; "
+            "for a table to learn from 'label' alone: pzsl review --run RUN "
+            f"--apply {shell_word(name)} --out TABLE.csv"
+        ]
+    if OF_ANSWERS.issubset(map(normal_form, headers)):
+        return [
+            "training learns from 'classes', the likeliest ones of pzsl predict, whatever their "
+            "probabilities; to learn from 'label' alone, take that column out"
+        ]
+    return []
