@@ -134,11 +134,13 @@ def test_a_table_of_labels_that_is_read_again_says_what_is_learnt_from(
     assert "weight" not in capsys.readouterr().err
 
 
-def test_answers_that_are_read_as_labels_say_what_is_learnt_from(mislabelled, tmp_path, capsys):
+def test_answers_that_are_read_as_labels_say_what_is_learnt_from(
+    mislabelled, tmp_path, capsys, monkeypatch
+):
     _, run = mislabelled
-    vectors = np.random.default_rng(0).standard_normal((9, 16)).astype("f4")
-    np.save(tmp_path / "x.npy", vectors)
-    predict(run, [tmp_path / "x.npy"], out=tmp_path / "answers.csv")
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.random.default_rng(0).standard_normal((9, 16)).astype("f4"))
+    predict(run, ["x.npy"], out=tmp_path / "answers.csv")
     load_rows(tmp_path / "answers.csv")
     assert "training learns from 'classes', the likeliest ones" in capsys.readouterr().err
     table = pd.read_csv(tmp_path / "answers.csv").drop(columns="classes")
