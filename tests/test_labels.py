@@ -149,6 +149,19 @@ def test_answers_that_are_read_as_labels_say_what_is_learnt_from(
     assert "learns from" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("wrong, known", [(0.0, False), (0.2, True)])
+def test_labels_that_are_the_only_candidates_are_not_taken_for_true(tmp_path, wrong, known):
+    """A table with some images unlabelled gives such sets: each label could be wrong."""
+    cache = write_cache(tmp_path / "c.h5", mislabelled=wrong, unlabelled=3)
+    found = labels(cache=cache, out=tmp_path / "l.csv", runs=tmp_path / "runs")
+    assert (found["disambiguation"] is not None) is known
+    assert (found["expected_calibration_error"] is not None) is known
+    (record,) = tmp_path.glob("runs/*/*/metrics.json")
+    metrics = json.loads(record.read_text())
+    assert (metrics["disambiguation"] is not None) is known
+    assert (metrics["truth_outside"] is not None) is known
+
+
 def row_of(**changes) -> LabelRow:
     plain = {
         "path": "a.png",

@@ -108,6 +108,27 @@ def labels_are_candidates(cache: Cache, noise: str) -> bool:
     return noise == "file" and cache.candidate_offsets is None
 
 
+def labels_are_as_given(
+    cache: Cache, noise: str, labels: NDArray[np.int64], sets: CandidateSets
+) -> bool:
+    """Whether the labels are what images came with, right or wrong, and so are no true ones.
+
+    With noise `file` they are if each known one is its image's only candidate, as where some
+    images have a label and the others every seen class.
+
+    Args:
+        cache, noise: of the run.
+        labels: (N,) of the training images, -1 where there is none.
+        sets: their candidates.
+    """
+    known = np.flatnonzero(labels >= 0)
+    is_single = (np.diff(sets.offsets)[known] == 1).all()
+    is_candidate = (sets.labels[sets.offsets[known]] == labels[known]).all()
+    return labels_are_candidates(cache, noise) or bool(
+        noise == "file" and is_single and is_candidate
+    )
+
+
 def _single_labels(cache: Cache, rows: NDArray[np.int64]) -> CandidateSets:
     """Each training image's label as its only candidate.
 

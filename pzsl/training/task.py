@@ -21,7 +21,7 @@ from pzsl.store.hdf5 import release
 from pzsl.training.candidate_sets import (
     candidate_sets,
     labelled_by_hand,
-    labels_are_candidates,
+    labels_are_as_given,
     training_rows,
 )
 from pzsl.training.config import RunConfig
@@ -65,7 +65,7 @@ def make_task(
     sets, labelled = labelled_by_hand(cache, config, rows, sets)
     column = np.where(cache.seen, np.cumsum(cache.seen) - 1, -1)
     labels = cache.labels[rows]
-    if labels_are_candidates(cache, config.noise):  # they may be wrong, so they are no truth
+    if labels_are_as_given(cache, config.noise, labels, sets):  # so they are no truth
         labels = np.full_like(labels, -1)
     truth = np.where(labels >= 0, column[labels], -1)
     text = label_vectors(cache, config.labels, rows, sets)
