@@ -233,6 +233,23 @@ def test_the_noise_model_finds_wrong_labels_where_most_images_have_one(eta, clas
     assert found.hard == (eta == 0)
 
 
+@pytest.mark.parametrize("unlabelled", [0.0, 0.5, 0.9])
+def test_images_that_nobody_labelled_do_not_hide_wrong_labels(unlabelled):
+    """Every class is their candidate, so that their sets can't be wrong."""
+    images, classes, random = 5000, 20, torch.Generator().manual_seed(0)
+    share = (3 * torch.randn(images, classes, generator=random)).softmax(dim=1)
+    truth = torch.multinomial(share, 1, generator=random).flatten()
+    wrong = torch.rand(images, generator=random) < 0.2
+    given = torch.where(wrong, (truth + 1) % classes, truth)
+    members = F.one_hot(given, classes).bool()
+    members[torch.rand(images, generator=random) < unlabelled] = True
+    sizes = members.sum(dim=1).cumsum(0)
+    candidates = CandidateEntries.of(F.pad(sizes, (1, 0)), members.nonzero()[:, 1])
+    found = estimate_noise(candidates, (share * members).sum(dim=1), classes)
+    assert found.eta == pytest.approx(0.2, abs=0.05)
+    assert not found.hard
+
+
 @pytest.mark.parametrize(("together", "each"), [(noise_model.ALL_OUTSIDERS, 32), (90, 3), (0, 1)])
 def test_widening_keeps_candidates_and_adds_the_likeliest_others(monkeypatch, together, each):
     monkeypatch.setattr(noise_model, "ALL_OUTSIDERS", together)

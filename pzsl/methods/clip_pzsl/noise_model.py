@@ -20,6 +20,8 @@ NEGLIGIBLE = 0.03
 """Below this estimated share the candidate sets are trusted."""
 OUTSIDERS = 32
 """Number of labels outside a candidate set that may carry weight: the likeliest."""
+UNLABELLED = 0.1
+"""If a larger share of the sets holds every class, these are images that nobody labelled."""
 SMALL = 1e-6
 """Bound that keeps shares of an image's weight away from 0 and 1 in single precision."""
 ALL_OUTSIDERS = 1 << 23
@@ -31,7 +33,7 @@ class NoiseModel:
     """Noise of candidate sets.
 
     Attributes:
-        eta: share of images whose true label is not a candidate.
+        eta: share of images whose true label is not a candidate, without those of no label.
         penalty: rho, the log-odds against a label outside the set.
     """
 
@@ -53,14 +55,18 @@ def estimate_noise(candidates: CandidateEntries, mass: Tensor, classes: int) -> 
     But no image is without a label. Where most have a single one, a random other label took the
     place of the true one: `r = eta / ((1 - eta)(K - 1))`.
 
+    Images that nobody labelled, whose set is all classes, say nothing of the others' sets.
+
     Args:
         candidates: of N images.
         mass: (N,) share of the softmax over the seen classes that lies on them, by logits that
             know nothing of an image's own candidates, such as frozen CLIP's.
         classes: number of seen classes.
     """
-    size = candidates.sizes.float().mean().item()
-    eta = START
+    sizes, is_labelled = candidates.sizes, candidates.sizes < classes
+    if 0 < is_labelled.float().mean() < 1 - UNLABELLED:
+        mass, sizes = mass[is_labelled], sizes[is_labelled]
+    size, eta = sizes.float().mean().item(), START
     for _ in range(ROUNDS):
         odds = _odds(eta, size, max(classes - 1, 1))
         noisy = (1 - mass) * odds
