@@ -46,7 +46,7 @@ METHODS: dict[str, Entry] = {
         "Fan et al., CLIP-driven zero-shot learning with ambiguous labels, ICASSP",
         2026,
         "candidates",
-        "label embeddings mined from ambiguous images, label weights that follow the model",
+        "label embeddings mined from images whose candidates are weighed by what all images tell",
         MappingProxyType(
             {
                 "default": NONE,

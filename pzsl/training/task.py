@@ -86,6 +86,7 @@ def make_task(
         truth=tensor(truth) if find_method(config.method).needs == TRUE_LABELS else None,
         labelled=None if labelled is None else tensor(labelled),
         label_source=label_source(cache, config.labels),
+        annotated=config.noise == "annotated",
     )
     return Task(problem, truth, statistics(sets, labels), rows)
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from pzsl.losses.ragged import Rows, row_sum
 from pzsl.methods.clip_pzsl.class_statistics import SMALLEST, gather
 from pzsl.methods.clip_pzsl.label_weights import candidates_softmax
-from pzsl.methods.clip_pzsl.noise_model import NoiseModel, estimate_noise
+from pzsl.methods.clip_pzsl.noise_model import NoiseModel, at_least, estimate_noise
 from pzsl.methods.clip_pzsl.training_pass import (
     EntryLogits,
     InsideMass,
@@ -51,6 +51,12 @@ PROMISING = 0.3
 """Share of this that the first prototypes must reach."""
 NAMED = 0.25
 """A smaller weight of the names says next to nothing."""
+
+OWN_ETA = 0.2
+"""Least share of sets without the true label if the encoder itself made them."""
+OWN_IMAGES, OWN_HALF = 64.0, 16
+"""Weight of the cosines with prototypes for such sets where a class has very many images; and the
+number of a class's images at which it is half of that."""
 
 
 class NameWeight(NamedTuple):
@@ -137,6 +143,22 @@ def weigh_names(
     return reading._replace(noise=estimate_noise(candidates, reading.mass, len(problem.seen)))
 
 
+def read_own_sets(problem: Problem, candidates: CandidateEntries, by_names: Reading) -> Reading:
+    """Read sets that the encoder itself made by names and other images, with given weights.
+
+    Such sets are likeliest by names alone, even where these are wrong: their likelihood says
+    nothing of either. And names never find them wrong, so that a share is assumed to be.
+    """
+    sets = _Sets(problem, candidates, by_names.logits)
+    of_class = len(candidates) / sets.classes
+    images = [OWN_IMAGES * of_class / (of_class + OWN_HALF)]
+    weights = candidates_softmax(candidates, by_names.at_entries)
+    weights = sets.likely_weights(sets.weigh_beside(weights, [1.0], images))
+    reading = sets.read(sets.weigh_beside(weights, [1.0], images))
+    noise = estimate_noise(candidates, reading.mass, sets.classes)
+    return reading._replace(noise=at_least(noise, OWN_ETA, candidates, sets.classes))
+
+
 def _around(value: float, grid: Sequence[float]) -> Sequence[float]:
     """A value of an ascending grid and its neighbours."""
     place = grid.index(value)
@@ -197,7 +219,7 @@ class _Sets:
     def alternate(self, best: Weighed) -> Weighed:
         """Alternate label weights and prototypes as long as the likelihood rises."""
         for _ in range(ROUNDS):
-            weights = self._likely_weights(best)
+            weights = self.likely_weights(best)
             tried = _around(best.names, NAMES), _around(best.images, IMAGES)
             weighed = self.weigh_beside(weights, *tried)
             gain = weighed.likelihood - best.likelihood
@@ -251,7 +273,7 @@ class _Sets:
             self._last = weighed, read_by(self.candidates, weighed, self.classes, noise=False)
         return self._last[1]
 
-    def _likely_weights(self, weighed: Weighed) -> Tensor:
+    def likely_weights(self, weighed: Weighed) -> Tensor:
         """Label weights (M,) of the candidates, less for sets that seem to lack the true label."""
         candidates, reading = self.candidates, self.read(weighed)
         right = 1 - set_likelihood(reading.mass[None], self.odds).wrong[0]

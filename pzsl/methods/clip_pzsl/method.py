@@ -77,7 +77,8 @@ class ClipPzsl(ClipPzslScores):
         if self.noise is None or self.noise.hard:
             self._frozen_at = reading.at_entries
         else:
-            self.candidates, self._frozen_at = widen(candidates, self.noise, reading.logits)
+            known = reading.logits, self.problem.labelled
+            self.candidates, self._frozen_at = widen(candidates, self.noise, *known)
         weights = self._initial_weights()
         if self.noise is not None and not self.noise.hard:
             self.inside = weight_inside(self.candidates, weights)
@@ -204,7 +205,10 @@ class ClipPzsl(ClipPzslScores):
     def describe(self) -> dict[str, Any]:
         """The share of the trained scores, the estimated noise, and the weight of the names."""
         share = {"trained_share": round(self.share.item(), 4)} if self.fades else {}
-        eta = {"estimated_eta": round(self.noise.eta, 4)} if self.noise else {}
+        eta: dict[str, Any] = {}
+        if self.noise:
+            name = "assumed_eta" if self.noise.assumed else "estimated_eta"
+            eta = {name: round(self.noise.eta, 4)}
         return share | eta | self.name_weight.describe()
 
     def label_evidence(self) -> LabelEvidence | None:

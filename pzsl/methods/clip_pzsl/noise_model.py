@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pzsl.losses.ragged import row_sum
 from pzsl.methods.clip_pzsl.training_pass import RowFunction
-from pzsl.methods.core import BatchEntries, CandidateEntries
+from pzsl.methods.core import OUTSIDE, BatchEntries, CandidateEntries
 
 ROUNDS = 30
 """Rounds of EM."""
@@ -35,10 +35,12 @@ class NoiseModel:
     Attributes:
         eta: share of images whose true label is not a candidate, without those of no label.
         penalty: rho, the log-odds against a label outside the set.
+        assumed: whether eta is taken for granted, because the sets can't tell it.
     """
 
     eta: float
     penalty: float
+    assumed: bool = False
 
     @property
     def hard(self) -> bool:
@@ -75,6 +77,16 @@ def estimate_noise(candidates: CandidateEntries, mass: Tensor, classes: int) -> 
     return NoiseModel(eta, max(0.0, -math.log(odds)))
 
 
+def at_least(
+    model: NoiseModel, eta: float, candidates: CandidateEntries, classes: int
+) -> NoiseModel:
+    """The noise model, or the one with this eta if its own is smaller."""
+    if model.eta >= eta:
+        return model
+    odds = _odds(eta, candidates.sizes.float().mean().item(), max(classes - 1, 1))
+    return NoiseModel(eta, max(0.0, -math.log(odds)), assumed=True)
+
+
 def _odds(eta: float, size: float, others: int) -> float:
     """Odds that a set of this mean size is noisy rather than not, by its labels alone.
 
@@ -89,7 +101,10 @@ def _odds(eta: float, size: float, others: int) -> float:
 
 
 def widen(
-    candidates: CandidateEntries, model: NoiseModel, logits: RowFunction
+    candidates: CandidateEntries,
+    model: NoiseModel,
+    logits: RowFunction,
+    labelled: Tensor | None = None,
 ) -> tuple[CandidateEntries, Tensor]:
     """Add the likeliest labels outside each candidate set, with a penalty.
 
@@ -97,6 +112,7 @@ def widen(
         candidates: of the N images.
         model: the estimate.
         logits: the same, of training rows (B,) over the seen classes: (B, K), contiguous.
+        labelled: (N,) images whose label is certain, and no other one can have weight.
 
     Returns:
         The candidates with log-mask 0 and up to `OUTSIDERS` others with log-mask -rho; fewer if
@@ -122,6 +138,9 @@ def widen(
             row_starts - classes, sizes, output_size=len(cells)
         )
         log_mask[start:end] = torch.where(outside, -model.penalty, 0.0)
+        if labelled is not None:
+            certain = torch.repeat_interleave(labelled[rows], sizes, output_size=len(cells))
+            log_mask[start:end].masked_fill_(certain & outside, OUTSIDE)
         values[start:end] = block.flatten().index_select(0, cells)
         ends.append(row_ends + start)
     wider = CandidateEntries(torch.cat(ends), labels[:end], log_mask[:end])

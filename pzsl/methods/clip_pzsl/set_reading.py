@@ -5,7 +5,13 @@ from __future__ import annotations
 import torch
 
 from pzsl.losses.ragged import add_groups
-from pzsl.methods.clip_pzsl.explanation import Reading, Weighed, read_by, weigh_names
+from pzsl.methods.clip_pzsl.explanation import (
+    Reading,
+    Weighed,
+    read_by,
+    read_own_sets,
+    weigh_names,
+)
 from pzsl.methods.clip_pzsl.label_weights import candidates_softmax
 from pzsl.methods.clip_pzsl.training_pass import RowFunction
 from pzsl.methods.core import CandidateEntries, Problem, inside_odds, set_likelihood
@@ -24,6 +30,8 @@ def read_sets(
 ) -> Reading:
     """Read the candidate sets by frozen CLIP, and if they are likelier so by other images, too.
 
+    Sets that the encoder itself made are always read by other images, too.
+
     Args:
         problem: the training problem. candidates: its entries.
         frozen: frozen CLIP's logits (B, K) of training rows.
@@ -32,6 +40,8 @@ def read_sets(
     """
     alone = Weighed(-torch.inf, 1.0, 0.0, frozen)
     reading = read_by(candidates, alone, len(problem.seen), noise)
+    if problem.annotated and weigh and reading.noise is not None:
+        return read_own_sets(problem, candidates, reading)
     certain = len(candidates.labels) == len(candidates)  # each set has a single label
     if not weigh or reading.noise is None or (certain and reading.noise.hard):
         return reading

@@ -38,6 +38,7 @@ class Problem:
         labelled: (N,) bool, images whose only candidate is a true label given by hand; None without
             any.
         label_source: makes the label embeddings of folds; None if they don't depend on images.
+        annotated: whether the encoder itself made the candidate sets, out of the very cosines.
     """
 
     images: TrainingFeatures
@@ -50,6 +51,7 @@ class Problem:
     truth: Tensor | None = None
     labelled: Tensor | None = None
     label_source: LabelSource | None = None
+    annotated: bool = False
 
     def embeddings(self, rows: Tensor) -> Tensor:
         """Training images of rows (B,), as a copy: (B, D)."""
