@@ -13,9 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pzsl.losses.ragged import add_groups
+from pzsl.methods.clip_pzsl.dominance import (
+    class_centre,
+    class_counts,
+    dominance,
+    entry_logits_and_sums,
+)
 from pzsl.methods.clip_pzsl.training_pass import (
     BlockRows,
-    ColumnPowers,
     RowFunction,
     column_powers,
     walk,
@@ -40,7 +45,7 @@ class WhitenedSpace(NamedTuple):
     """The space in which images are compared with prototypes: centred, and whitened within classes.
 
     Attributes:
-        centre: (D,) mean image.
+        centre: (D,) mean image, or mean of the classes' mean images.
         metric: (D, D) matrix that multiplies centred images.
     """
 
@@ -68,6 +73,8 @@ def find_space(
 ) -> WhitenedSpace:
     """Compute the mean and the metric of the training images, block by block.
 
+    If few classes have most of the images, the mean is that of the class means.
+
     Args:
         problem: the training problem.
         candidates: its entries.
@@ -77,6 +84,8 @@ def find_space(
     """
     blocks, count = candidates.blocks(), len(candidates)
     centre = torch.stack([images(rows).sum(0) for rows in blocks]).sum(0) / count
+    if extent := dominance(class_counts(candidates, weights, len(problem.seen))):
+        centre = centre.lerp(class_centre(*gather(problem, candidates, weights, images)), extent)
     metric = torch.eye(len(centre), device=centre.device)
     if whiten:
         second = torch.zeros_like(metric)
@@ -128,9 +137,7 @@ def hubness(candidates: CandidateEntries, logits: RowFunction) -> Tensor:
     Returns:
         (C,) log of the mean, less its mean over the labels.
     """
-    powers = ColumnPowers(candidates, POWER)
-    walk(candidates, logits, powers)
-    return centred_hubness(powers.log_sums)
+    return centred_hubness(entry_logits_and_sums(candidates, logits, POWER)[1])
 
 
 def balanced_hubness(candidates: CandidateEntries, logits: RowFunction, weights: Tensor) -> Tensor:

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from pzsl.losses.ragged import Rows, row_sum
 from pzsl.methods.clip_pzsl.class_statistics import SMALLEST, gather
-from pzsl.methods.clip_pzsl.label_weights import candidates_softmax
 from pzsl.methods.clip_pzsl.noise_model import NoiseModel, at_least, estimate_noise
 from pzsl.methods.clip_pzsl.training_pass import (
     EntryLogits,
     InsideMass,
     RowFunction,
     cache_rows,
+    candidates_softmax,
     walk,
 )
 from pzsl.methods.core import CandidateEntries, Problem, inside_odds, set_likelihood

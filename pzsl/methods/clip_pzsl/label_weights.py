@@ -6,7 +6,6 @@ of all *other* images: an image's own weights would only confirm themselves.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from pzsl.losses.ragged import entry_products, row_softmax
@@ -17,25 +16,10 @@ from pzsl.methods.clip_pzsl.class_statistics import (
     find_space,
     gather,
 )
-from pzsl.methods.clip_pzsl.training_pass import (
-    ColumnPowers,
-    EntryLogits,
-    RowFunction,
-    cache_rows,
-    walk,
-)
+from pzsl.methods.clip_pzsl.dominance import dominance, entry_logits_and_sums
+from pzsl.methods.clip_pzsl.training_pass import RowFunction, cache_rows, candidates_softmax
 from pzsl.methods.core import CandidateEntries, Problem
 from pzsl.models.prototypes import leave_one_out_cosines
-
-
-def candidates_softmax(candidates: CandidateEntries, logits: Tensor) -> Tensor:
-    """Label weights (M,): softmax of the entries' logits (M,) over the candidates of each image."""
-    weights = torch.empty_like(logits)
-    for rows in candidates.blocks():
-        entries = candidates.batch(rows, 0)
-        scores = entries.of(logits) + entries.log_mask
-        entries.write(row_softmax(scores, entries.rows), weights)
-    return weights
 
 
 def leave_one_out_strength(problem: Problem, share: float) -> float:
@@ -100,16 +84,15 @@ def label_logits(
         share: of the labels' hubness to subtract.
         frozen: (M,) logits that read the sets before training: frozen CLIP's, or with other images.
     """
-    trained, powers = EntryLogits(candidates), ColumnPowers(candidates, POWER, seen)
-    walk(candidates, logits, trained, powers)
-    hub_logits = share * centred_hubness(powers.log_sums)
+    trained, log_sums = entry_logits_and_sums(candidates, logits, POWER, seen)
+    hub_logits = share * centred_hubness(log_sums)
     for rows in candidates.blocks():
         entries = candidates.batch(rows, 0)
-        image_logits = entries.of(trained.values) - hub_logits.index_select(0, entries.labels)
+        image_logits = entries.of(trained) - hub_logits.index_select(0, entries.labels)
         if frozen is not None:
             image_logits.lerp_(entries.of(frozen), 0.5)
-        entries.write(image_logits, trained.values)
-    return trained.values
+        entries.write(image_logits, trained)
+    return trained
 
 
 def leave_one_out_weights(
@@ -122,6 +105,9 @@ def leave_one_out_weights(
 ) -> Tensor:
     """Label weights from logits and from prototypes made of all other images.
 
+    Where few classes have most of the images, the prototype of a class counts `n / (n + 1)` with n
+    other images: those of classes without images are made of images of all kinds.
+
     Args:
         problem, candidates: the training problem and its entries.
         weights: (M,) the label weights before.
@@ -132,8 +118,8 @@ def leave_one_out_weights(
     Returns:
         (M,) label weights.
     """
-    sums, updated = gather(problem, candidates, weights, projected).sums, torch.empty_like(weights)
-    squares = sums.square().sum(1)
+    (sums, counts), updated = gather(problem, candidates, weights, projected), weights.clone()
+    squares, extent = sums.square().sum(1), dominance(counts)
     for rows in candidates.blocks():
         entries = candidates.batch(rows, len(problem.seen))
         products = entry_products(projected(rows), sums, entries.labels, entries.rows)
@@ -141,6 +127,9 @@ def leave_one_out_weights(
         cosines = leave_one_out_cosines(
             products, squares.index_select(0, entries.labels), entry_weights
         )
+        if extent:
+            others = (counts.index_select(0, entries.labels) - entry_weights).clamp_min_(0)
+            cosines.mul_(1 - extent / (others + 1))
         scores = cosines.mul_(strength).add_(entries.of(logits)).add_(entries.log_mask)
         entries.write(row_softmax(scores, entries.rows), updated)
     return updated

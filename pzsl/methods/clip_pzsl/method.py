@@ -23,7 +23,6 @@ from pzsl.methods.clip_pzsl.class_statistics import (
 from pzsl.methods.clip_pzsl.evidence import evidence_of
 from pzsl.methods.clip_pzsl.explanation import NameWeight
 from pzsl.methods.clip_pzsl.label_weights import (
-    candidates_softmax,
     initial_weights,
     is_due,
     label_logits,
@@ -43,6 +42,7 @@ from pzsl.methods.clip_pzsl.set_reading import read_sets
 from pzsl.methods.clip_pzsl.training_pass import (
     RowFunction,
     cache_rows,
+    candidates_softmax,
 )
 from pzsl.methods.core import BatchEntries, LabelEvidence, Problem
 

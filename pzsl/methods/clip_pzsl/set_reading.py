@@ -12,8 +12,7 @@ from pzsl.methods.clip_pzsl.explanation import (
     read_own_sets,
     weigh_names,
 )
-from pzsl.methods.clip_pzsl.label_weights import candidates_softmax
-from pzsl.methods.clip_pzsl.training_pass import RowFunction
+from pzsl.methods.clip_pzsl.training_pass import RowFunction, candidates_softmax
 from pzsl.methods.core import CandidateEntries, Problem, inside_odds, set_likelihood
 
 SINGLE = 1.5

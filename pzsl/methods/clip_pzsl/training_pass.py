@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pzsl.losses.ragged import row_sum
+from pzsl.losses.ragged import row_softmax, row_sum
 from pzsl.methods.core import KEPT, BatchEntries, CandidateEntries
 
 RowFunction = Callable[[Tensor], Tensor]
@@ -66,6 +66,16 @@ class InsideMass:
         return torch.cat(self._block_masses)
 
 
+def candidates_softmax(candidates: CandidateEntries, logits: Tensor) -> Tensor:
+    """Label weights (M,): softmax of the entries' logits (M,) over the candidates of each image."""
+    weights = torch.empty_like(logits)
+    for rows in candidates.blocks():
+        entries = candidates.batch(rows, 0)
+        scores = entries.of(logits) + entries.log_mask
+        entries.write(row_softmax(scores, entries.rows), weights)
+    return weights
+
+
 class ColumnPowers:
     """Reads `log sum_i exp(power * logits_ic)` over all images i of each label c, (C,).
 
@@ -73,17 +83,26 @@ class ColumnPowers:
         candidates: of the N training images.
         power: factor of the logits.
         labels: read only the first so many labels; None for all.
+        weights: (N,) of the images; None if all count alike.
     """
 
     def __init__(
-        self, candidates: CandidateEntries, power: float, labels: int | None = None
+        self,
+        candidates: CandidateEntries,
+        power: float,
+        labels: int | None = None,
+        weights: Tensor | None = None,
     ) -> None:
         self.power, self.labels = power, labels
+        self._weights, self._read = weights, 0
         self._block_sums = BlockRows(candidates)
 
     def read(self, entries: BatchEntries, logits: Tensor) -> None:
         """Sum the powers of each column."""
         top, powers = column_powers(logits[:, : self.labels], self.power)
+        if self._weights is not None:
+            powers.mul_(self._weights[self._read : self._read + len(powers), None])
+            self._read += len(powers)
         self._block_sums.append(powers.sum(dim=0).log_().add_(top))
 
     @property
