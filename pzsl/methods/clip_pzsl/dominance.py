@@ -44,7 +44,7 @@ def dominance(counts: Tensor) -> float:
     """
     if len(counts) < 2:
         return 0.0
-    shares, equal = counts / counts.sum(), 1 / len(counts)
+    shares, equal = counts.detach() / counts.detach().sum(), 1 / len(counts)
     excess = (float(shares.max()) - equal) / (1 - equal)
     with_images = equal / float(shares.square().sum())
     extent = max((excess - SOME) / (MOST - SOME), (MANY - with_images) / (MANY - FEW))
