@@ -37,8 +37,8 @@ BESIDE = 0.1
 """How far an estimate may lie above a share that was drawn, or that is estimated otherwise."""
 OWN_SETS = (
     "The candidate sets were made by the encoder (pzsl annotate), and agree with it where it is "
-    "wrong: the estimated noise is too low, and probabilities and the confidence of labels tend to "
-    "be too high. Look at some labels (pzsl review) before you rely on them."
+    "wrong: they can't tell how often that is, and probabilities and the confidence of labels tend "
+    "to be too high. Look at some labels (pzsl review) before you rely on them."
 )
 
 
